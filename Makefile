@@ -1,0 +1,34 @@
+# make app: install what is missing and start the lab. make test: the same for the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8501
+
+.PHONY: app install test test-slow lint figures clean
+
+app: install
+	@$(BIN)/python app.py --port $(PORT)
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	@touch $@
+
+test: install lint
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: install
+	$(BIN)/python -m pytest -m slow
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+figures: install
+	$(BIN)/python -m benchmarks.figures
+
+clean:
+	rm -rf $(VENV) static .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,5 @@
+import sys
+
+from dfkd_core.cli import main
+
+sys.exit(main())

@@ -1,0 +1,265 @@
+"""The benchmarks by name, and any folder of images by class as ``folder:PATH``.
+
+Images are held as uint8, (N, C, H, W), and normalised on the way to a network, so that a whole data set fits in
+memory and nothing depends on worker processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dfkd_core.errors import RequestError
+from dfkd_core.images import ImageSpec
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """``images``: (N, C, H, W) uint8; ``labels``: (N,) int64."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the pixels and labels."""
+        digest = hashlib.sha256(self.images.contiguous().numpy().tobytes())
+        digest.update(self.labels.numpy().tobytes())
+        return digest.hexdigest()
+
+
+Loader = Callable[[Path, bool, ImageSpec], LabelledImages]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A task with its data. ``load_split(folder, train, image)`` reads one split; it raises ``FileNotFoundError``
+    where the data are missing. ``download`` fetches them, where that is possible."""
+
+    name: str
+    title: str
+    image: ImageSpec
+    load_split: Loader
+    download: Callable[[Path], Any] | None = None
+    where: str = ""  # what the data folder should hold, for the user
+
+    def load(self, train: bool) -> LabelledImages:
+        """The training or the test split. Raises ``RequestError`` naming the folder if the data are not there."""
+        folder = data_folder()
+        try:
+            return self.load_split(folder, train, self.image)
+        except (FileNotFoundError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "not found" not in str(error).lower():
+                raise
+            hint = f"has no {self.title} (looked for {folder / self.where}). "
+            hint += "Give another folder" + (
+                f", or fetch it: python -m dfkd_core benchmarks download {self.name}" if self.download else ""
+            )
+            raise RequestError("DFKD_DATA", str(folder), hint + ".") from None
+
+    def is_there(self) -> bool:
+        """Whether evaluation data can be read (looks for the folder, does not read it)."""
+        return not self.where or (data_folder() / self.where).exists()
+
+
+def data_folder() -> Path:
+    """Where data lie: ``DFKD_DATA``, else ``data`` in the current folder."""
+    return Path(os.environ.get("DFKD_DATA") or "data").expanduser()
+
+
+def find_benchmark(name: str, image: ImageSpec | None = None) -> Benchmark:
+    """The benchmark ``name``; ``folder:PATH`` takes its image specification from ``image`` (the teacher's)."""
+    if name.startswith("folder:"):
+        return _folder_benchmark(name, image)
+    if name not in BENCHMARKS:
+        raise RequestError("benchmark", name, f"should be one of {', '.join(BENCHMARKS)}, or folder:PATH.")
+    return BENCHMARKS[name]
+
+
+# --- readers ---------------------------------------------------------------------------------------------------
+
+
+def _digits(folder: Path, train: bool, image: ImageSpec) -> LabelledImages:
+    """scikit-learn's 1,797 digits: every third image (599) is test data, the other 1,198 are for training."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    pixels = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
+    chosen = (np.arange(len(pixels)) % 3 != 0) if train else (np.arange(len(pixels)) % 3 == 0)
+    return LabelledImages(torch.from_numpy(pixels[chosen]), torch.from_numpy(bunch.target[chosen]).long())
+
+
+def _torchvision(dataset: str, **options: Any) -> Loader:
+    def load(folder: Path, train: bool, image: ImageSpec) -> LabelledImages:
+        from torchvision import datasets
+
+        data = getattr(datasets, dataset)(str(folder), train=train, download=False)
+        pixels = torch.as_tensor(np.asarray(data.data))
+        pixels = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
+        return LabelledImages(_resize(pixels, image.size), torch.as_tensor(data.targets).long())
+
+    return load
+
+
+def _downloader(dataset: str) -> Callable[[Path], Any]:
+    def download(folder: Path) -> None:
+        from torchvision import datasets
+
+        for train in (True, False):
+            getattr(datasets, dataset)(str(folder), train=train, download=True)
+
+    return download
+
+
+def _cifar10(folder: Path, train: bool, image: ImageSpec) -> LabelledImages:
+    """torchvision's own archive, or a copy as image folders below ``cifar10/``."""
+    copy = folder / "cifar10" / ("train" if train else "test")
+    if copy.is_dir():
+        return _image_folder(copy, image)
+    return _torchvision("CIFAR10")(folder, train, image)
+
+
+def _tiny_imagenet(folder: Path, train: bool, image: ImageSpec) -> LabelledImages:
+    """TinyImageNet's own layout: train/<wnid>/images/*.JPEG, val/val_annotations.txt."""
+    root = folder / "tiny-imagenet-200"
+    names = (root / "wnids.txt").read_text().split()
+    if train:
+        files = [
+            (path, names.index(name)) for name in names for path in sorted((root / "train" / name).rglob("*.JPEG"))
+        ]
+    else:
+        rows = [line.split("\t") for line in (root / "val" / "val_annotations.txt").read_text().splitlines()]
+        files = [(root / "val" / "images" / row[0], names.index(row[1])) for row in rows if row[1] in names]
+    return _read_files(files, image)
+
+
+def _image_folder(root: Path, image: ImageSpec) -> LabelledImages:
+    """One subfolder a class, in alphabetical order."""
+    if not root.is_dir():
+        raise FileNotFoundError(root)
+    names = sorted(path.name for path in root.iterdir() if path.is_dir())
+    suffixes = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
+    files = [
+        (path, label)
+        for label, name in enumerate(names)
+        for path in sorted((root / name).iterdir())
+        if path.suffix.lower() in suffixes
+    ]
+    if not files:
+        raise FileNotFoundError(root)
+    return _read_files(files, image)
+
+
+MAX_PIXELS = 64_000_000  # of one image file; Pillow itself only warns
+
+
+def _read_files(files: Sequence[tuple[Path, int]], image: ImageSpec) -> LabelledImages:
+    images = np.empty((len(files), image.size, image.size, image.channels), np.uint8)
+    for index, (path, _) in enumerate(files):
+        with Image.open(path, formats=("PNG", "JPEG", "BMP", "WEBP", "TIFF")) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise RequestError("image", str(path), f"should have at most {MAX_PIXELS:,} pixels.")
+            picture = opened.convert("L" if image.channels == 1 else "RGB")
+            if picture.size != (image.size, image.size):
+                picture = picture.resize((image.size, image.size), Image.Resampling.BILINEAR)
+            images[index] = np.asarray(picture).reshape(image.size, image.size, image.channels)
+    labels = torch.tensor([label for _, label in files])
+    return LabelledImages(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), labels)
+
+
+def _resize(pixels: Tensor, size: int) -> Tensor:
+    if pixels.shape[-1] == size:
+        return pixels
+    from torchvision.transforms.v2.functional import resize
+
+    return torch.cat([resize(part, [size, size], antialias=True) for part in pixels.split(4096)])
+
+
+def _folder_benchmark(name: str, image: ImageSpec | None) -> Benchmark:
+    root = Path(name.removeprefix("folder:")).expanduser()
+    if not root.is_dir():
+        raise RequestError("benchmark", name, "should name a folder that exists, with one subfolder a class.")
+    if image is None:
+        raise RequestError("teacher", None, "a folder of images needs a teacher, which says what its images are.")
+
+    def split(_folder: Path, train: bool, spec: ImageSpec) -> LabelledImages:
+        inside = root / ("train" if train else "test")
+        data = _image_folder(inside if inside.is_dir() else root, spec)
+        found = int(data.labels.max()) + 1
+        if found != len(spec.classes):
+            raise RequestError("benchmark", name, f"has {found} classes; the teacher knows {len(spec.classes)}.")
+        return data
+
+    return Benchmark(name, f"Folder {root.name}", image, split)
+
+
+# --- the list --------------------------------------------------------------------------------------------------
+
+_TEN = tuple(str(digit) for digit in range(10))
+_FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_CIFAR_MEAN, _CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    return tuple(f"class {index}" for index in range(count))
+
+
+BENCHMARKS: dict[str, Benchmark] = {
+    benchmark.name: benchmark
+    for benchmark in (
+        Benchmark("digits", "Digits 8×8", ImageSpec(1, 8, (0.3,), (0.37,), _TEN), _digits),
+        Benchmark(
+            "mnist",
+            "MNIST",
+            ImageSpec(1, 32, (0.1307,), (0.3081,), _TEN),
+            _torchvision("MNIST"),
+            _downloader("MNIST"),
+            "MNIST/raw",
+        ),
+        Benchmark(
+            "fashion-mnist",
+            "Fashion-MNIST",
+            ImageSpec(1, 32, (0.2860,), (0.3530,), _FASHION),
+            _torchvision("FashionMNIST"),
+            _downloader("FashionMNIST"),
+            "FashionMNIST/raw",
+        ),
+        Benchmark(
+            "cifar10",
+            "CIFAR-10",
+            ImageSpec(3, 32, _CIFAR_MEAN, _CIFAR_STD, _CIFAR10),
+            _cifar10,
+            _downloader("CIFAR10"),
+            "cifar10",
+        ),
+        Benchmark(
+            "cifar100",
+            "CIFAR-100",
+            ImageSpec(3, 32, _CIFAR_MEAN, _CIFAR_STD, _numbered(100)),
+            _torchvision("CIFAR100"),
+            _downloader("CIFAR100"),
+            "cifar-100-python",
+        ),
+        Benchmark(
+            "tiny-imagenet",
+            "TinyImageNet",
+            ImageSpec(3, 64, _IMAGENET_MEAN, _IMAGENET_STD, _numbered(200)),
+            _tiny_imagenet,
+            None,
+            "tiny-imagenet-200",
+        ),
+    )
+}

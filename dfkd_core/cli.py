@@ -1,0 +1,269 @@
+"""The command line: ``python -m dfkd_core``. Exit 0 done, 1 the run failed, 2 the request was wrong."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tqdm import tqdm
+
+from dfkd_core import methods
+from dfkd_core.benchmarks import BENCHMARKS, data_folder, find_benchmark
+from dfkd_core.engine.base import begin_again, find_run, runs_folder
+from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.events import Evaluated, Event, Step
+from dfkd_core.networks import CLASSIFIERS
+from dfkd_core.run import run
+from dfkd_core.spec import RunSpec, make_spec
+from dfkd_core.store import EventReader, RunFolder, RunStatus, runs_in
+from dfkd_core.teachers import available_teachers, find_card, import_weights, train_teacher
+
+RUN_FLAGS = [name for name in RunSpec.model_fields if name not in ("config", "method")]
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line and exits with 2, as every other bad request does."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command; returns the exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        options = _parser(arguments).parse_args(arguments)
+        return options.carry_out(options)
+    except (RequestError, StoreError) as error:
+        print(f"dfkd_core: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader, `head` say, has seen enough
+        return 0
+
+
+# --- train and resume ------------------------------------------------------------------------------------------
+
+
+def _train(options: argparse.Namespace) -> int:
+    given = vars(options)
+    fields = {name: given[name] for name in RUN_FLAGS if given.get(name) is not None}
+    knobs = methods.find(options.method).Config.model_fields
+    changes = {name: given[f"knob_{name}"] for name in knobs if given.get(f"knob_{name}") is not None}
+    spec = make_spec(changes, method=options.method, **fields)
+    folder = RunFolder.create(options.runs, spec.model_dump())
+    return _follow(folder, folder.begin_attempt(), options.json)
+
+
+def _resume(options: argparse.Namespace) -> int:
+    folder = find_run(options.runs, options.id)
+    if folder.status().is_live:
+        folder.command("resume")
+        print(f"run {folder.id}: told to go on")
+        return 0
+    return _follow(folder, begin_again(folder), options.json)
+
+
+def _follow(folder: RunFolder, attempt: int, as_json: bool) -> int:
+    """Train in this process with a progress bar, and close with one line."""
+    spec = RunSpec.model_validate(folder.spec())
+    with tqdm(unit="step", disable=as_json, dynamic_ncols=True, file=sys.stderr) as bar:
+
+        def show(event: Event) -> None:
+            if isinstance(event, Step):
+                if bar.total is None:
+                    bar.reset(total=folder.status().total_steps or None)
+                    bar.initial = bar.last_print_n = event.step - 1
+                bar.n = event.step
+                bar.update(0)
+            elif isinstance(event, Evaluated):
+                bar.set_postfix_str(_percent("student", event.accuracy, "agreement", event.agreement))
+
+        status = run(folder, attempt, show)
+    if as_json:
+        print(json.dumps(_summary(folder, status)))
+    elif status.state == "failed":
+        print(f"dfkd_core: run {folder.id} failed: {status.message}", file=sys.stderr)
+    else:
+        print(_closing_line(folder.id, spec, status))
+    return 1 if status.state == "failed" else 0
+
+
+def _percent(name: str, accuracy: float | None, other: str, agreement: float) -> str:
+    return f"{name} {accuracy:.2%}" if accuracy is not None else f"{other} {agreement:.2%}"
+
+
+def _closing_line(run_id: str, spec: RunSpec, status: RunStatus) -> str:
+    result = status.result
+    teacher = f", teacher {result['teacher']:.2%}" if result["teacher"] is not None else ""
+    return (
+        f"{status.state}: {spec.method} on {spec.benchmark}: {result['measure']} final {result['final']:.2%}, "
+        f"best {result['best']:.2%}{teacher}, {result['seconds']:.1f} s, run {run_id}"
+    )
+
+
+# --- steering --------------------------------------------------------------------------------------------------
+
+
+def _steer(options: argparse.Namespace) -> int:
+    folder = find_run(options.runs, options.id)
+    status = folder.status()
+    if not status.is_live:
+        raise StoreError(f"run {folder.id} is {status.state}; only a live run can be told to {options.command}")
+    folder.command(options.command)
+    return 0
+
+
+# --- looking ---------------------------------------------------------------------------------------------------
+
+
+def _summary(folder: RunFolder, status: RunStatus) -> dict[str, Any]:
+    state = status.state
+    if state in ("queued", "running", "paused") and not status.is_live:
+        state = "interrupted"
+    return {"id": folder.id, **asdict(status), "state": state}
+
+
+def _list_runs(options: argparse.Namespace) -> int:
+    for folder in runs_in(options.runs):
+        shown, spec = _summary(folder, folder.status()), folder.spec()
+        result = shown["result"]
+        score = f"{result['measure']} {result['final']:.2%} (best {result['best']:.2%})" if result else ""
+        progress = f"{shown['step']}/{shown['total_steps']}"
+        print(f"{folder.id}  {shown['state']:<11} {progress:>11}  {spec['method']} {spec['teacher']}  {score}".rstrip())
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    folder = find_run(options.runs, options.id)
+    summary = {**_summary(folder, folder.status()), "spec": folder.spec()}
+    if options.events:
+        summary["events"] = EventReader(folder).read()
+    if options.json:
+        print(json.dumps(summary))
+        return 0
+    for key, value in summary.items():
+        print(f"{key}: {json.dumps(value) if isinstance(value, dict | list) else value}")
+    return 0
+
+
+def _list_methods(options: argparse.Namespace) -> int:
+    for name, method in methods.available().items():
+        presets = ", ".join(method.Config.presets) or "none"
+        needs = "collected images" if method.requires.collected else "nothing but the teacher"
+        print(f"{name:<12} {method.title}; needs {needs}; presets: {presets}; {len(method.Config.model_fields)} knobs")
+    return 0
+
+
+def _list_benchmarks(options: argparse.Namespace) -> int:
+    if options.action == "download":
+        benchmark = find_benchmark(options.name)
+        if benchmark.download is None:
+            raise RequestError("name", options.name, f"cannot be fetched; put it below {data_folder()} yourself.")
+        try:
+            benchmark.download(data_folder())
+        except Exception as error:
+            raise RequestError("name", options.name, f"could not be fetched: {error}") from None
+        return 0
+    for name, benchmark in BENCHMARKS.items():
+        image = benchmark.image
+        state = "here" if benchmark.is_there() else f"not in {data_folder() / benchmark.where}"
+        print(f"{name:<14} {image.channels}×{image.size}×{image.size}, {len(image.classes)} classes; {state}")
+    return 0
+
+
+def _list_teachers(options: argparse.Namespace) -> int:
+    for name, card in available_teachers().items():
+        accuracy = f"{card.accuracy:.2%}" if card.accuracy is not None else "unknown"
+        print(f"{name:<28} {card.network:<10} {card.recipe.kind if card.recipe else 'imported'}; accuracy {accuracy}")
+    return 0
+
+
+def _teacher(options: argparse.Namespace) -> int:
+    if options.action == "train":
+        card = train_teacher(find_card(options.card)[0], Path(options.to))
+    else:
+        card = import_weights(Path(options.weights), options.network, options.benchmark, options.name, Path(options.to))
+    accuracy = f", accuracy {card.accuracy:.2%}" if card.accuracy is not None else ""
+    print(f"{card.name}: {card.network}{accuracy}, written to {options.to}")
+    return 0
+
+
+# --- the parser ------------------------------------------------------------------------------------------------
+
+
+def _parser(arguments: list[str]) -> argparse.ArgumentParser:
+    parser = _Parser(prog="dfkd_core", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(name: str, help: str, carry_out: Any, run_id: bool = False) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help, description=help)
+        added.set_defaults(carry_out=carry_out)
+        if run_id:
+            added.add_argument("id", help="a run's id, or the unique beginning or end of one")
+        return added
+
+    def runs_and_json(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--runs", type=Path, default=runs_folder(), help="folder of the runs (DFKD_RUNS)")
+        added.add_argument("--json", action="store_true", help="print JSON instead")
+
+    train = command("train", "Distil a teacher in this process.", _train)
+    runs_and_json(train)
+    _training_flags(train, _wanted_method(arguments))
+    resumed = command("resume", "Go on with a run.", _resume, run_id=True)
+    runs_and_json(resumed)
+    for name, verb in (("pause", "Pause"), ("step", "Do one step of"), ("stop", "Stop")):
+        runs_and_json(command(name, f"{verb} a live run.", _steer, run_id=True))
+    runs_and_json(command("runs", "List the runs.", _list_runs))
+    show = command("show", "Show one run.", _show, run_id=True)
+    runs_and_json(show)
+    show.add_argument("--events", action="store_true", help="with all rows of its log")
+    command("methods", "List the methods.", _list_methods)
+    listed = command("benchmarks", "List the benchmarks, or download one.", _list_benchmarks)
+    listed.add_argument("action", nargs="?", choices=["list", "download"], default="list")
+    listed.add_argument("name", nargs="?", default="")
+    command("teachers", "List the teachers.", _list_teachers)
+    _teacher_flags(command("teacher", "Train a teacher again from its card, or import one.", _teacher))
+    return parser
+
+
+def _wanted_method(arguments: list[str]) -> str:
+    """The method decides which knobs there are, so it is looked for before the real parsing."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--method", default="ta-dfkd")
+    return early.parse_known_args(arguments)[0].method if "train" in arguments[:1] else "ta-dfkd"
+
+
+def _training_flags(parser: argparse.ArgumentParser, method: str) -> None:
+    parser.add_argument("--method", default="ta-dfkd", help=f"one of {', '.join(methods.available())}")
+    hints = {"student": f": {', '.join(CLASSIFIERS)}"}
+    for name in RUN_FLAGS:
+        described = (RunSpec.model_fields[name].description or "") + hints.get(name, "")
+        parser.add_argument("--" + name.replace("_", "-"), dest=name, metavar="X", help=described.replace("%", "%%"))
+    knobs = parser.add_argument_group(f"knobs of {method}")
+    config = methods.find(method).Config
+    for name, field in config.model_fields.items():
+        about = config.about(name)
+        described = " ".join(filter(None, [field.description, about["symbol"], f"default {field.default}"]))
+        knobs.add_argument(
+            "--" + name.replace("_", "-"), dest=f"knob_{name}", metavar="X", help=described.replace("%", "%%")
+        )
+
+
+def _teacher_flags(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=_Parser)
+    train = actions.add_parser("train", help="train a teacher again from its card")
+    train.add_argument("card", help="a teacher's name, or the path of a card")
+    imported = actions.add_parser("import", help="bring your own weights (.safetensors, or a .pt state dict)")
+    imported.add_argument("weights", help="file of the weights")
+    imported.add_argument("--network", required=True, help=f"one of {', '.join(CLASSIFIERS)}")
+    imported.add_argument("--benchmark", required=True, help=f"one of {', '.join(BENCHMARKS)}")
+    imported.add_argument("--name", required=True, help="how to call the teacher")
+    for action in (train, imported):
+        action.add_argument("--to", default="teachers", help="folder to write into (default: teachers)")

@@ -1,0 +1,60 @@
+"""A method's knobs. Form, command-line flags, permalink and JSON on disk all come from these models."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dfkd_core.errors import RequestError, explain
+
+
+def knob(
+    default: Any,
+    help: str,
+    *,
+    group: str,
+    symbol: str = "",
+    unit: str = "",
+    memory: bool = False,
+    **bounds: Any,
+) -> Any:
+    """A field of a method's ``Config``.
+
+    ``symbol`` is the paper's letter, ``group`` the heading it appears under, and ``memory`` marks the knobs
+    to lower when memory runs out. ``bounds`` are pydantic's ``ge``, ``gt``, ``le``, ``lt``.
+    """
+    extra = {"group": group, "symbol": symbol, "unit": unit, "memory": memory}
+    return Field(default, description=help, json_schema_extra=extra, **bounds)
+
+
+class MethodConfig(BaseModel):
+    """Base of every method's ``Config``; ``presets`` maps a name to the knobs that it changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    @classmethod
+    def build(cls, preset: str = "", changes: dict[str, Any] | None = None) -> MethodConfig:
+        """The configuration of ``preset`` (empty: the defaults) with ``changes`` on top.
+
+        Raises ``RequestError`` for an unknown preset, an unknown knob or a value out of bounds.
+        """
+        if preset and preset not in cls.presets:
+            raise RequestError("preset", preset, f"should be one of {', '.join(cls.presets)}.")
+        try:
+            return cls.model_validate({**cls.presets.get(preset, {}), **(changes or {})})
+        except ValidationError as error:
+            raise explain(error) from None
+
+    @classmethod
+    def memory_knobs(cls) -> list[str]:
+        """The knobs to lower when memory runs out."""
+        return [name for name in cls.model_fields if cls.about(name)["memory"]]
+
+    @classmethod
+    def about(cls, name: str) -> dict[str, Any]:
+        """``group``, ``symbol``, ``unit`` and ``memory`` of the knob ``name``."""
+        extra = cls.model_fields[name].json_schema_extra
+        assert isinstance(extra, dict)
+        return dict(extra)

@@ -1,0 +1,44 @@
+"""Runs in the calling thread: command line, notebooks, tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dfkd_core.engine.base import begin_again, find_run
+from dfkd_core.run import Progress, run
+from dfkd_core.store import RunFolder, RunStatus, runs_in
+
+
+class InlineEngine:
+    """``submit`` and ``resume`` return when the run has ended; another thread may steer it meanwhile."""
+
+    def __init__(self, runs: Path, progress: Progress | None = None) -> None:
+        self.runs, self.progress = Path(runs), progress
+
+    def submit(self, spec: dict[str, Any]) -> str:
+        folder = RunFolder.create(self.runs, spec)
+        run(folder, folder.begin_attempt(), self.progress)
+        return folder.id
+
+    def resume(self, run_id: str) -> None:
+        folder = find_run(self.runs, run_id)
+        if folder.status().is_live:
+            folder.command("resume")
+        else:
+            run(folder, begin_again(folder), self.progress)
+
+    def pause(self, run_id: str) -> None:
+        find_run(self.runs, run_id).command("pause")
+
+    def one_step(self, run_id: str) -> None:
+        find_run(self.runs, run_id).command("step")
+
+    def stop(self, run_id: str) -> None:
+        find_run(self.runs, run_id).command("stop")
+
+    def poll(self) -> dict[str, RunStatus]:
+        return {folder.id: folder.status() for folder in runs_in(self.runs)}
+
+    def close(self) -> None:
+        """Nothing to let go of."""

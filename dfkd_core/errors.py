@@ -1,0 +1,42 @@
+"""What can go wrong, each in one sentence that a user can act on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+
+class RequestError(ValueError):
+    """A request that cannot be carried out: the field, its value, and what would be right."""
+
+    def __init__(self, field: str, value: Any, expected: str) -> None:
+        self.field, self.value, self.expected = field, value, expected
+        super().__init__(f"{field} = {value!r}: {expected}")
+
+
+class NonFiniteError(RuntimeError):
+    """A loss term became NaN or infinite.
+
+    Attributes: ``step``, ``term`` (its name), ``value``, and ``last`` (the last finite value of every term).
+    """
+
+    def __init__(self, step: int, term: str, value: float, last: dict[str, float]) -> None:
+        self.step, self.term, self.value, self.last = step, term, value, last
+        seen = ", ".join(f"{name} {number:.4g}" for name, number in last.items()) or "none yet"
+        super().__init__(f"{term} became {value} at step {step}; last finite values: {seen}")
+
+
+class StoreError(RuntimeError):
+    """A run folder, or one of its files, is missing or damaged."""
+
+
+def explain(error: ValidationError) -> RequestError:
+    """Turn pydantic's first complaint into a ``RequestError``."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"]) or "request"
+    if first["type"] == "extra_forbidden":
+        return RequestError(field, first["input"], f"there is no such knob in {error.title}.")
+    message = first["msg"].removeprefix("Value error, ")
+    message = message.replace("Input should be", "should be")
+    return RequestError(field, first["input"], message[:1].lower() + message[1:] + ".")

@@ -1,0 +1,91 @@
+"""What a run says while it goes on. Frozen, made of floats and uint8 images, never of live tensors.
+
+A method yields ``Step``, ``Phase``, ``Samples`` and ``Epoch``; ``run`` adds ``Evaluated``, ``Applied`` and
+``Status``. The first five repeat exactly when a run is replayed from a checkpoint (``REPLAYED``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Step:
+    """Closes a training step. ``values`` holds the metrics when they are due, else nothing."""
+
+    step: int
+    values: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A named stage of the method begins."""
+
+    step: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Generated images of one step as the teacher judged them.
+
+    ``images``: (N, H, W, C) uint8. ``columns``: name -> (N,) array (loss, posterior, clean, label, confidence).
+    ``mixture``: the two components fitted to the judged losses (see ``selection.Mixture.summary``), or None.
+    """
+
+    step: int
+    images: np.ndarray
+    columns: dict[str, np.ndarray]
+    mixture: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The method finished one of its epochs."""
+
+    step: int
+    epoch: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The student on data that no method sees. Shares between 0 and 1; None without evaluation data."""
+
+    step: int
+    agreement: float
+    accuracy: float | None = None
+    teacher_accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A command that took effect after ``step``."""
+
+    step: int
+    command: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Status:
+    """The run entered a state (see ``store.STATES``)."""
+
+    step: int
+    state: str
+    message: str = ""
+
+
+Event = Step | Phase | Samples | Epoch | Evaluated | Applied | Status
+REPLAYED = (Step, Phase, Samples, Epoch, Evaluated)
+
+
+def to_row(event: Event) -> dict[str, Any]:
+    """The event as JSON-ready fields, its type under ``type``. The arrays of ``Samples`` are left to the store."""
+    name = type(event).__name__.lower()
+    if isinstance(event, Samples):
+        return {"type": name, "step": event.step, "count": len(event.images), "mixture": event.mixture}
+    return {"type": name, **asdict(event)}

@@ -1,0 +1,30 @@
+"""One file per algorithm. A new file with a class that has the attributes of ``problem.Method`` is found by itself."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+
+from dfkd_core.errors import RequestError
+from dfkd_core.problem import Method
+
+
+@cache
+def available() -> dict[str, type[Method]]:
+    """Every method by its name."""
+    found: dict[str, type[Method]] = {}
+    for module in pkgutil.iter_modules(__path__):
+        contents = vars(importlib.import_module(f"{__name__}.{module.name}"))
+        for item in contents.values():
+            if isinstance(item, type) and hasattr(item, "Config") and item.__module__.startswith(__name__):
+                found[item.name] = item  # type: ignore[attr-defined]
+    return dict(sorted(found.items()))
+
+
+def find(name: str) -> type[Method]:
+    """The method ``name``. Raises ``RequestError`` for an unknown one."""
+    methods = available()
+    if name not in methods:
+        raise RequestError("method", name, f"should be one of {', '.join(methods)}.")
+    return methods[name]

@@ -1,0 +1,6 @@
+"""Classifiers and generators by name."""
+
+from dfkd_core.networks.classifiers import CLASSIFIERS, Classifier, Features, build_classifier, freeze, parameter_count
+from dfkd_core.networks.generators import ConvGenerator
+
+__all__ = ["CLASSIFIERS", "Classifier", "ConvGenerator", "Features", "build_classifier", "freeze", "parameter_count"]

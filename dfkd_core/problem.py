@@ -1,0 +1,72 @@
+"""What a method is given, and what it has to offer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dfkd_core.config import MethodConfig
+from dfkd_core.events import Event
+from dfkd_core.images import ImageSpec
+from dfkd_core.networks import Classifier
+
+
+@dataclass(frozen=True)
+class Recording:
+    """How often a method has something to show, in steps. Changing these never changes the training."""
+
+    log_every: int = 1
+    samples_every: int = 10
+    samples: int = 128
+    health_every: int = 25
+
+    def due(self, every: int, step: int) -> bool:
+        """Whether something that happens every ``every`` steps is due at ``step``; the first step always is."""
+        return every > 0 and (step == 1 or step % every == 0)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All that a method may see. ``collected`` are images without labels, only for methods that require them."""
+
+    teacher: Classifier
+    student: Classifier
+    image: ImageSpec
+    device: torch.device
+    collected: Dataset[Tensor] | None = None
+    recording: Recording = field(default_factory=Recording)
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What ``run`` has to supply beyond teacher and student."""
+
+    collected: bool = False
+
+
+class Method(Protocol):
+    """A distillation algorithm. Subclasses nothing; ``methods.available()`` finds it by its attributes."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    Config: ClassVar[type[MethodConfig]]
+    requires: ClassVar[Requirements]
+    step: int
+    total_steps: int
+
+    def __init__(self, problem: Problem, config: Any) -> None: ...
+
+    def train(self) -> Iterator[Event]:
+        """Yield events, ``Step`` last in every step, from ``self.step + 1`` to ``self.total_steps``."""
+
+    def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
+        """``count`` fresh images, (N, C, H, W), normalised; leaves the training state untouched."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...

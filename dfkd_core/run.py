@@ -1,0 +1,287 @@
+"""``run`` executes one specification into one folder. It owns evaluation, timing, stopping, checkpointing and writing.
+
+The order at a step's end is fixed: rows of the step, evaluation if due, one write of the batch, checkpoint if due,
+then the commands that came in. Before each step the global generators are seeded from (seed, step): evaluation and
+recording can draw what they like without changing the training, and a resumed run needs no generator state.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from dfkd_core import methods
+from dfkd_core.config import MethodConfig
+from dfkd_core.errors import NonFiniteError, RequestError, StoreError
+from dfkd_core.evaluation import Evaluation
+from dfkd_core.events import Applied, Event, Status, Step
+from dfkd_core.networks import build_classifier
+from dfkd_core.problem import Method, Problem
+from dfkd_core.provenance import environment
+from dfkd_core.spec import RunSpec
+from dfkd_core.store import EventWriter, Owner, RunFolder, RunStatus, load_checkpoint, save_checkpoint
+from dfkd_core.store.atomic import write_atomic, write_json
+from dfkd_core.teachers import load_teacher
+
+Progress = Callable[[Event], None]
+POLL_SECONDS = 0.05
+
+
+def run(folder: RunFolder, attempt: int, progress: Progress | None = None) -> RunStatus:
+    """Train the run of ``folder`` from its newest checkpoint, or from the start, and return how it ended.
+
+    Whatever goes wrong inside the training ends in a ``failed`` status with one sentence, not in an exception.
+    """
+    status = RunStatus("running", attempt=attempt, owner=Owner.current(), step=folder.status().step)
+    folder.set_status(status)
+    spec = RunSpec.model_validate(folder.spec())
+    torch.set_num_threads(spec.threads)
+    devices = [torch.device(spec.device)] if spec.device.startswith("cuda") else []
+    with torch.random.fork_rng(devices=devices), _terminated_softly() as asked_to_stop:
+        try:
+            return _Running(spec, folder, attempt, progress, asked_to_stop).to_the_end()
+        except Exception as error:
+            if not isinstance(error, RequestError | NonFiniteError | StoreError):
+                sys.excepthook(*sys.exc_info())
+            status = replace(folder.status(), state="failed", message=_sentence(error, spec, folder), owner=None)
+            folder.set_status(status)
+            return status
+
+
+def _sentence(error: Exception, spec: RunSpec, folder: RunFolder) -> str:
+    text = str(error)
+    memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text
+    if memory:
+        config: type[MethodConfig] = methods.find(spec.method).Config
+        knobs = ", ".join(f"{name} ({spec.config[name]})" for name in config.memory_knobs())
+        step = folder.status().step
+        return f"Out of memory on {spec.device} after step {step}: lower {knobs}, or take a smaller student."
+    if isinstance(error, RequestError | NonFiniteError | StoreError):
+        return text[:1].upper() + text[1:]
+    return f"{type(error).__name__}: {text or 'no message'} (the traceback is in worker.log)"
+
+
+@contextmanager
+def _terminated_softly() -> Iterator[Callable[[], bool]]:
+    """SIGTERM and Ctrl-C ask for a stop at the next step's end. Only the main thread can hear them."""
+    heard: list[int] = []
+    try:
+        before = {
+            number: signal.signal(number, lambda received, _: heard.append(received))
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+    except ValueError:
+        before = {}
+    try:
+        yield lambda: bool(heard)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Running:
+    """One attempt at one run, from set-up to its last row."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        folder: RunFolder,
+        attempt: int,
+        progress: Progress | None,
+        asked_to_stop: Callable[[], bool],
+    ) -> None:
+        self.spec, self.folder, self.attempt = spec, folder, attempt
+        self.progress, self.asked_to_stop = progress or (lambda event: None), asked_to_stop
+        self.device = torch.device(spec.device)
+        network, self.card = load_teacher(spec.teacher)
+        teacher = network.to(self.device).to(memory_format=torch.channels_last)
+        image = self.card.image.spec()
+        _seed(spec.seed, 0)
+        student = build_classifier(spec.student, image)
+        self.student = student.to(self.device).to(memory_format=torch.channels_last)
+        problem = Problem(teacher, self.student, image, self.device, None, spec.recording())
+        method_class = methods.find(spec.method)
+        self.method: Method = method_class(problem, method_class.Config.model_validate(spec.config))
+        self.evaluation = Evaluation(spec.benchmark, image, teacher, self.student, self.device)
+        self.evaluated: list[float] = []
+        self.elapsed, self.replay_from = 0.0, 0
+        self._restore()
+        self.writer = EventWriter(folder, attempt, self.replay_from)
+        self.commands = folder.commands(attempt)
+        self.status = RunStatus("running", "", self.method.step, self.method.total_steps, attempt, Owner.current())
+        self.one_step = False
+
+    def _restore(self) -> None:
+        found = load_checkpoint(self.folder)
+        if found is None:
+            return
+        _, state = found
+        self.method.load_state_dict(state["method"])
+        self.elapsed, self.replay_from = state["elapsed"], state["replayed"]
+        self.evaluated = state["evaluated"]
+
+    # --- the loop ---
+
+    def to_the_end(self) -> RunStatus:
+        """Run until done, stopped or failed."""
+        self._enter("running")
+        self._write_environment()
+        if not self.evaluated:
+            self._evaluate()
+        self.saved_at = time.monotonic()
+        events = self.method.train()
+        started = time.perf_counter()
+        while True:
+            _seed(self.spec.seed, self.method.step + 1)
+            step = self._one_step(events, started)
+            if step is None:
+                return self._finish()
+            if self._evaluation_due():
+                self._evaluate()
+            self._write(self.writer.flush)
+            self.elapsed += time.perf_counter() - started
+            if time.monotonic() - self.saved_at >= self.spec.checkpoint_seconds:
+                self._checkpoint()
+            if self._obey() == "stop":
+                return self._stop()
+            started = time.perf_counter()
+
+    def _one_step(self, events: Iterator[Event], started: float) -> Step | None:
+        """Queue the events of one step; None at the end of the training."""
+        for event in events:
+            self._add(event, self.elapsed + time.perf_counter() - started)
+            if isinstance(event, Step):
+                return event
+        return None
+
+    def _add(self, event: Event, elapsed: float) -> None:
+        if self._write(lambda: self.writer.add(event, elapsed)):
+            self.progress(event)
+
+    def _evaluation_due(self) -> bool:
+        step = self.method.step
+        return step % self.spec.evaluate_every == 0 or step == self.method.total_steps
+
+    def _evaluate(self) -> None:
+        result = self.evaluation.measure(self.method, self.spec.seed)
+        self.evaluated.append(result.agreement if result.accuracy is None else result.accuracy)
+        self._add(result, self.elapsed)
+
+    # --- commands ---
+
+    def _obey(self) -> str:
+        """Carry out what came in since the last step. Returns ``stop`` or ``go``; waits while paused."""
+        paused = self.one_step
+        self.one_step = False
+        if paused:
+            self._pause("")
+        while True:
+            for command in next(self.commands):
+                if command == "stop":
+                    self._add(Applied(self.method.step, "stop"), self.elapsed)
+                    return "stop"
+                if command in ("pause", "step") and not paused:
+                    paused = True
+                    self._pause("")
+                elif command in ("resume", "step") and paused:
+                    paused, self.one_step = False, command == "step"
+                    self._add(Applied(self.method.step, command), self.elapsed)
+                    self._enter("running")
+            if self.asked_to_stop():
+                return "stop"
+            if not paused or self.one_step:
+                return "go"
+            time.sleep(POLL_SECONDS)
+
+    def _pause(self, reason: str) -> None:
+        self._add(Applied(self.method.step, "pause", reason), self.elapsed)
+        self._enter("paused", reason)
+        self._checkpoint()
+
+    # --- writing ---
+
+    def _write(self, action: Callable[[], Any]) -> Any:
+        """Carry out a write; when the disk is full the run waits, paused, until it is told to resume or stop."""
+        while True:
+            try:
+                return action()
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+            self._wait_for_space()
+
+    def _wait_for_space(self) -> None:
+        message = "The disk is full. Nothing written so far is lost: make room, then press Resume."
+        waiting = replace(self.status, state="paused", message=message)
+        with suppress(OSError):  # not even the status may fit
+            self.folder.set_status(waiting)
+        while True:
+            commands = next(self.commands)
+            if "stop" in commands or self.asked_to_stop():
+                raise StoreError("stopped while the disk was full")
+            if "resume" in commands:
+                return
+            time.sleep(POLL_SECONDS)
+
+    def _enter(self, state: str, message: str = "", **changes: Any) -> None:
+        self.status = replace(self.status, state=state, message=message, step=self.method.step, **changes)
+        self._add(Status(self.method.step, state, message), self.elapsed)
+        self._write(self.writer.flush)
+        self._write(lambda: self.folder.set_status(self.status))
+
+    def _checkpoint(self) -> None:
+        state = {
+            "method": self.method.state_dict(),
+            "elapsed": self.elapsed,
+            "replayed": self.writer.replayed,
+            "evaluated": self.evaluated,
+        }
+        self._write(lambda: self.writer.flush(durable=True))
+        self._write(lambda: save_checkpoint(self.folder, self.method.step, state))
+        self._write(lambda: self.folder.set_status(replace(self.status, step=self.method.step)))
+        self.saved_at = time.monotonic()
+
+    def _stop(self) -> RunStatus:
+        self._checkpoint()
+        self._enter("stopped", result=self._result(), owner=None)
+        self.writer.close()
+        return self.status
+
+    def _finish(self) -> RunStatus:
+        self._checkpoint()
+        weights = {name: tensor.contiguous() for name, tensor in self.student.state_dict().items()}
+        self._write(lambda: write_atomic(self.folder.path / "student.safetensors", save(weights)))
+        self._enter("done", result=self._result(), owner=None)
+        self.writer.close()
+        self._write(self.folder.write_manifest)
+        return self.status
+
+    def _result(self) -> dict[str, Any]:
+        """Final beside best, never the best alone. Without evaluation data both are agreements with the teacher."""
+        return {
+            "measure": "agreement" if self.evaluation.data is None else "accuracy",
+            "final": self.evaluated[-1],
+            "best": max(self.evaluated),
+            "teacher": self.evaluation.teacher_accuracy,
+            "seconds": round(self.elapsed, 2),
+        }
+
+    def _write_environment(self) -> None:
+        facts = environment(self.device)
+        facts["fingerprint"] = self.spec.fingerprint(self.card.sha256, self.evaluation.fingerprint(), facts["code"])
+        path = self.folder.attempt_path(self.attempt) / "environment.json"
+        self._write(lambda: write_json(path, facts, durable=False))
+
+
+def _seed(seed: int, step: int) -> None:
+    """Seed the global CPU and CUDA generators for one step (0 is the set-up)."""
+    torch.manual_seed((seed * 1_000_003 + step * 7_919 + 17) % 2**63)

@@ -1,0 +1,163 @@
+"""Which generated samples the teacher vouches for: a two-component mixture over its judged losses.
+
+TA-DFKD (Shin & Choi, AAAI 2024) follows DivideMix (Li et al., ICLR 2020): losses scaled to [0, 1] within the
+batch, a 1-D Gaussian mixture with two components, and P(low-mean component | loss) > τ means clean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+MAX_ITERATIONS = 10  # DivideMix's settings, and those of TA-DFKD's released code
+TOLERANCE = 1e-2
+VARIANCE_FLOOR = 5e-4  # scikit-learn's reg_covar, added to each variance
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Two 1-D Gaussians over scaled losses. ``weights``, ``means``, ``variances``: (2,) float64."""
+
+    weights: Tensor
+    means: Tensor
+    variances: Tensor
+
+    def log_joint(self, values: Tensor) -> Tensor:
+        """log(weight_k · N(value | mean_k, variance_k)) as (N, 2)."""
+        return _features(values) @ _coefficients(self.weights, self.means, self.variances)
+
+    def posterior(self, values: Tensor) -> Tensor:
+        """P(component of the lower mean | value), (N,)."""
+        joint = self.log_joint(values)
+        low = self.means.argmin()
+        return torch.sigmoid(joint.index_select(1, low[None]) - joint.index_select(1, 1 - low[None])).squeeze(1)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The verdict on a batch of B losses.
+
+    ``clean`` (B,) bool; ``posterior`` (B,) in [0, 1]; ``scaled`` (B,) losses in [0, 1]; ``low``/``high`` the
+    losses that were scaled to 0 and 1; ``mixture`` what was fitted; ``usable`` is False (a 0-d bool tensor) when
+    no mixture could be fitted because the finite losses were all equal or fewer than two: then every finite
+    sample is clean. A sample whose loss is not finite is never clean.
+    """
+
+    clean: Tensor
+    posterior: Tensor
+    scaled: Tensor
+    low: Tensor
+    high: Tensor
+    mixture: Mixture
+    usable: Tensor
+
+    def summary(self) -> dict[str, Any]:
+        """The fit in plain numbers, for the event log and the page."""
+        low = int(self.mixture.means.argmin())
+        order = [low, 1 - low]
+        return {
+            "weights": self.mixture.weights[order].tolist(),
+            "means": self.mixture.means[order].tolist(),
+            "deviations": self.mixture.variances[order].sqrt().tolist(),
+            "low": float(self.low),
+            "high": float(self.high),
+            "usable": bool(self.usable),
+        }
+
+
+@torch.no_grad()
+def select(losses: Tensor, threshold: float) -> Selection:
+    """Split (B,) judged losses into clean and rejected; ``threshold`` is τ. Never waits for the host."""
+    losses = losses.detach().double()
+    finite = losses.isfinite()
+    low = losses.where(finite, torch.inf).amin()
+    high = losses.where(finite, -torch.inf).amax()
+    spread = high - low
+    usable = spread > 0  # False as well when no loss is finite: inf - inf and -inf - inf
+    scaled = ((losses - low) / spread.where(usable, 1.0)).where(finite & usable, 0.0)
+    mixture = fit(scaled, *two_means(scaled, finite), included=finite)
+    posterior = mixture.posterior(scaled).where(usable, 1.0).where(finite, 0.0)
+    return Selection(posterior > threshold, posterior, scaled, low, high, mixture, usable)
+
+
+def two_means(values: Tensor, included: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The exact 1-D 2-means split as a start for ``fit``: ``weights``, ``means``, ``variances``, (2,) each.
+
+    On a line the best two clusters are a cut of the sorted values, so prefix sums find the global optimum that
+    scikit-learn's k-means start only searches for.
+    """
+    ordered = values.where(included, torch.inf).sort().values
+    count = included.sum()
+    position = torch.arange(1, len(values) + 1, device=values.device, dtype=values.dtype)
+    inside = position <= count
+    ordered = ordered.where(inside, 0.0)
+    sums, squares = ordered.cumsum(0), ordered.square().cumsum(0)
+    left, right = position, count - position
+    mean_left, mean_right = sums / left, (sums[-1] - sums) / right.clamp(min=1)
+    between = (left * right * (mean_left - mean_right).square()).where(right > 0, -1.0)
+    cut = between.argmax()
+    sizes = torch.stack([left[cut], right[cut]])
+    means = torch.stack([mean_left[cut], mean_right[cut]])
+    second = torch.stack([squares[cut], squares[-1] - squares[cut]]) / sizes.clamp(min=1)
+    variances = (second - means.square()).clamp(min=0) + VARIANCE_FLOOR
+    return sizes / count.clamp(min=1), means, variances
+
+
+def fit(values: Tensor, weights: Tensor, means: Tensor, variances: Tensor, included: Tensor | None = None) -> Mixture:
+    """Expectation-maximisation for two 1-D Gaussians, from the given start, on the device of ``values`` (N,).
+
+    Same steps, stopping rule and regularisation as scikit-learn's ``GaussianMixture`` (at most 10 iterations,
+    until the mean log-likelihood changes by less than 1e-2). Since log-densities are quadratic in the value, an
+    iteration is two small matrix products. On a GPU a converged fit is frozen by a mask instead of asking the host.
+    """
+    features = _features(values)
+    kept = features if included is None else features * included[:, None]
+    total = kept.sum(dim=0)
+    share = kept[:, 2] / total[2].clamp(min=1)
+    on_host = values.device.type == "cpu"
+    parameters = torch.stack([weights, means, variances])
+    previous = values.new_full((), -torch.inf)
+    done = values.new_zeros((), dtype=torch.bool)
+    for _ in range(MAX_ITERATIONS):
+        joint = features @ _coefficients(*parameters)
+        likelihood = (joint.logsumexp(dim=1) * share).sum()
+        moments = joint.softmax(dim=1).T @ kept
+        sizes = moments[:, 2] + 10 * torch.finfo(values.dtype).eps
+        mean = moments[:, 1] / sizes
+        variance = (moments[:, 0] / sizes - mean.square()).clamp(min=0) + VARIANCE_FLOOR
+        updated = torch.stack([sizes / sizes.sum(), mean, variance])
+        parameters = updated if on_host else parameters.where(done, updated)
+        done = done | ((likelihood - previous).abs() < TOLERANCE)
+        previous = likelihood
+        if on_host and done:
+            break
+    return Mixture(*parameters)
+
+
+def accepted_region(summary: dict[str, Any], threshold: float, points: int = 2001) -> list[tuple[float, float]]:
+    """The intervals of scaled loss, within [0, 1], whose posterior exceeds ``threshold``.
+
+    There can be two boundaries: with unequal variances the wide component also wins *below* the narrow one, and
+    then the most confident samples of all are rejected.
+    """
+    grid = np.linspace(0.0, 1.0, points)
+    weights, means, deviations = (np.asarray(summary[key])[:, None] for key in ("weights", "means", "deviations"))
+    joint = np.log(weights + 1e-300) - np.log(deviations) - 0.5 * ((grid - means) / deviations) ** 2
+    inside = 1.0 / (1.0 + np.exp(np.clip(joint[1] - joint[0], -700, 700))) > threshold
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
+    return [(float(grid[start]), float(grid[end - 1])) for start, end in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _features(values: Tensor) -> Tensor:
+    """[v², v, 1] as (N, 3)."""
+    return torch.stack([values.square(), values, torch.ones_like(values)], dim=1)
+
+
+def _coefficients(weights: Tensor, means: Tensor, variances: Tensor) -> Tensor:
+    """(3, 2) matrix C with [v², v, 1] @ C = log(weight · N(v | mean, variance))."""
+    constant = weights.log() - 0.5 * (means.square() / variances + (2 * torch.pi * variances).log())
+    return torch.stack([-0.5 / variances, means / variances, constant])

@@ -1,0 +1,104 @@
+"""What determines a run, and the checks that a request has to pass before anything is started."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dfkd_core import methods
+from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.errors import RequestError, explain
+from dfkd_core.networks import CLASSIFIERS
+from dfkd_core.problem import Recording
+from dfkd_core.teachers import available_teachers, find_card
+
+
+class RunSpec(BaseModel):
+    """One run. ``config`` holds every knob of the method, resolved, so that a changed default changes no old run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    benchmark: str = Field("digits", description="Evaluation data, and the task's name.")
+    method: str = Field("ta-dfkd", description="Distillation method.")
+    teacher: str = Field("", description="A teacher's name or the path of its card; empty: the benchmark's first.")
+    student: str = Field("", description="Student network; empty: the benchmark's usual one.")
+    preset: str = Field("demo", description="Where the method's knobs start from.")
+    config: dict[str, Any] = Field(default_factory=dict, description="The method's knobs.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of everything random.")
+    device: str = Field("cpu", description="cpu, cuda or cuda:N.")
+    threads: int = Field(1, ge=1, le=256, description="torch threads on the CPU.")
+    log_every: int = Field(1, ge=1, le=100_000, description="Steps between two rows of metrics.")
+    samples_every: int = Field(10, ge=0, le=100_000, description="Steps between two sheets of samples; 0: none.")
+    samples: int = Field(128, ge=1, le=2048, description="Samples on a sheet.")
+    health_every: int = Field(25, ge=0, le=100_000, description="Steps between two measurements of term health.")
+    evaluate_every: int = Field(10, ge=1, le=100_000, description="Steps between two evaluations of the student.")
+    checkpoint_seconds: float = Field(20.0, ge=0, le=86_400, description="Seconds between two checkpoints.")
+
+    def recording(self) -> Recording:
+        """The part that the method needs to know."""
+        return Recording(self.log_every, self.samples_every, self.samples, self.health_every)
+
+    def fingerprint(self, teacher_sha256: str, data: str, code: str) -> str:
+        """SHA-256 over the canonical specification, the teacher's weights, the data and the code's version."""
+        parts = [json.dumps(self.model_dump(), sort_keys=True), teacher_sha256, data, code]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+USUAL_STUDENT = {"digits": "resnet8", "mnist": "lenet5-half", "fashion-mnist": "lenet5-half"}
+USUAL_TEACHER = {"digits": "digits-resnet20-plain", "mnist": "mnist-lenet5-plain"}
+
+
+def make_spec(changes: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
+    """A checked, fully resolved specification: ``changes`` are the method's knobs on top of the preset.
+
+    Raises ``RequestError`` with the first thing that is wrong.
+    """
+    try:
+        asked = RunSpec.model_validate(fields)
+    except ValidationError as error:
+        raise explain(error) from None
+    method = methods.find(asked.method)
+    preset = asked.preset if asked.preset in method.Config.presets or "preset" in fields else ""
+    config = method.Config.build(preset, changes if changes is not None else asked.config)
+    card, _ = find_card(asked.teacher or usual_teacher(asked.benchmark))
+    benchmark = find_benchmark(asked.benchmark, card.image.spec())
+    student = asked.student or USUAL_STUDENT.get(asked.benchmark, "resnet18")
+    if student not in CLASSIFIERS:
+        raise RequestError("student", student, f"should be one of {', '.join(CLASSIFIERS)}.")
+    ours, theirs = benchmark.image, card.image.spec()
+    if (ours.channels, ours.size, len(ours.classes)) != (theirs.channels, theirs.size, len(theirs.classes)):
+        raise RequestError(
+            "teacher", card.name, f"takes other images than {benchmark.title}; choose a teacher made for it."
+        )
+    _check_device(asked.device)
+    resolved = {"config": config.model_dump(), "student": student, "preset": preset}
+    if not asked.teacher:
+        resolved["teacher"] = card.name
+    return asked.model_copy(update=resolved)
+
+
+def usual_teacher(benchmark: str) -> str:
+    """The benchmark's first teacher. Raises ``RequestError`` if it has none yet."""
+    names = [USUAL_TEACHER.get(benchmark), *available_teachers(benchmark)]
+    fitting = next(filter(None, names), None)
+    if fitting is None:
+        raise RequestError(
+            "teacher", "", f"there is none for {benchmark}; import one: python -m dfkd_core teacher import."
+        )
+    return fitting
+
+
+def _check_device(name: str) -> None:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise RequestError("device", name, "should be cpu, cuda or cuda:N.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise RequestError("device", name, "should be cpu, cuda or cuda:N.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise RequestError("device", name, f"is not here; this machine has {found} CUDA devices. Use cpu.")

@@ -1,0 +1,141 @@
+"""The append-only event log, its writer, and readers that follow it with a cursor.
+
+A row is one JSON line. ``seq`` counts rows over all attempts. Some rows (``REPLAYED``) come again when a run is
+resumed from a checkpoint: the writer of the resumed attempt skips as many of them as the log already
+holds past its checkpoint, so no reader sees a row twice and none that was seen is lost.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from dfkd_core.events import REPLAYED, Event, Samples, to_row
+from dfkd_core.store.atomic import write_atomic
+from dfkd_core.store.folder import RunFolder
+
+SPRITE_COLUMNS = 16
+_REPLAYED_TYPES = {event.__name__.lower() for event in REPLAYED}
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """How far a reader has read: bytes ``offset`` of ``attempt``'s log."""
+
+    attempt: int = 1
+    offset: int = 0
+
+
+class EventReader:
+    """Follows one run's log. Each row once, in order, while the writer goes on."""
+
+    def __init__(self, folder: RunFolder, cursor: Cursor | None = None) -> None:
+        self.folder = folder
+        self.cursor = cursor or Cursor()
+
+    def read(self) -> list[dict[str, Any]]:
+        """The rows since the cursor; moves it. A torn last line waits, or is passed over if a later attempt began."""
+        rows: list[dict[str, Any]] = []
+        for attempt in self.folder.attempts():
+            if attempt < self.cursor.attempt:
+                continue
+            if attempt > self.cursor.attempt:
+                self.cursor = Cursor(attempt, 0)
+            data = _tail(self.folder.attempt_path(attempt) / "events.jsonl", self.cursor.offset)
+            complete = data[: data.rfind(b"\n") + 1]
+            rows += [json.loads(line) for line in complete.splitlines()]
+            self.cursor = Cursor(attempt, self.cursor.offset + len(complete))
+        return rows
+
+
+def _tail(path: Path, offset: int) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            return file.read()
+    except FileNotFoundError:
+        return b""
+
+
+class EventWriter:
+    """Appends one attempt's rows, a whole batch per write.
+
+    ``replay_from`` is the number of replayed rows that the checkpoint stands behind (0 for a fresh start).
+    """
+
+    def __init__(self, folder: RunFolder, attempt: int, replay_from: int = 0) -> None:
+        self.folder = folder
+        earlier = EventReader(folder).read()
+        self._seq = len(earlier)
+        self.replayed = replay_from
+        self._known = sum(row["type"] in _REPLAYED_TYPES for row in earlier)
+        self._pending: list[bytes] = []
+        self._file = open(folder.attempt_path(attempt) / "events.jsonl", "ab", buffering=0)  # noqa: SIM115 - held open
+        self._good = self._file.tell()
+
+    def add(self, event: Event, elapsed: float) -> bool:
+        """Queue a row; ``elapsed`` are seconds of training. False if the log has it already."""
+        replayed = isinstance(event, REPLAYED)
+        known = replayed and self.replayed < self._known
+        if not known:
+            row = {"seq": self._seq + 1, "elapsed": round(elapsed, 3), **to_row(event)}
+            if isinstance(event, Samples):
+                row["file"] = _store_samples(self.folder, event)
+            self._pending.append(json.dumps(row, allow_nan=False).encode() + b"\n")
+            self._seq += 1
+        self.replayed += replayed  # last, so that a full disk above leaves the writer as it was
+        return not known
+
+    def flush(self, durable: bool = False) -> None:
+        """Write what is queued. After an ``OSError`` (disk full) the log is as before and the rows still wait."""
+        if self._pending:
+            batch = b"".join(self._pending)
+            try:
+                if self._file.write(batch) != len(batch):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                os.truncate(self._file.fileno(), self._good)
+                raise
+            self._good += len(batch)
+            self._pending.clear()
+        if durable:
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _store_samples(folder: RunFolder, samples: Samples) -> str:
+    """Images as one lossless PNG sheet, columns as NPZ. Returns the stem, relative to the run's folder."""
+    stem = f"samples/{samples.step:08d}"
+    count, height, width, channels = samples.images.shape
+    rows = -(-count // SPRITE_COLUMNS)
+    sheet = np.zeros((rows * SPRITE_COLUMNS, height, width, channels), np.uint8)
+    sheet[:count] = samples.images
+    sheet = sheet.reshape(rows, SPRITE_COLUMNS, height, width, channels).swapaxes(1, 2)
+    sheet = sheet.reshape(rows * height, SPRITE_COLUMNS * width, channels)
+    buffer = io.BytesIO()
+    Image.fromarray(sheet[:, :, 0] if channels == 1 else sheet).save(buffer, "PNG", compress_level=1)
+    write_atomic(folder.path / f"{stem}.png", buffer.getvalue(), durable=False)
+    buffer = io.BytesIO()
+    columns: dict[str, Any] = dict(samples.columns)
+    np.savez(buffer, shape=np.array(samples.images.shape), **columns)
+    write_atomic(folder.path / f"{stem}.npz", buffer.getvalue(), durable=False)
+    return stem
+
+
+def read_samples(folder: RunFolder, stem: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Images (N, H, W, C) uint8 and columns of one ``samples`` row (its ``file``)."""
+    with np.load(folder.path / f"{stem}.npz", allow_pickle=False) as stored:
+        columns = {name: stored[name] for name in stored.files}
+    count, height, width, channels = columns.pop("shape").tolist()
+    sheet = np.asarray(Image.open(folder.path / f"{stem}.png")).reshape(-1, height, SPRITE_COLUMNS, width, channels)
+    return sheet.swapaxes(1, 2).reshape(-1, height, width, channels)[:count], columns

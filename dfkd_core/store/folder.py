@@ -1,0 +1,174 @@
+"""One run's folder and its status.
+
+spec.json            what determines the run
+status.json          state, owner, progress, result (replaced whole)
+environment.json     versions, device, threads, code revision, fingerprints
+attempts/N/          events.jsonl (append-only), control.jsonl (commands), worker.log
+samples/             STEP.png (images, lossless), STEP.npz (columns)
+checkpoints/         step-STEP.safetensors + .json, the last two
+manifest.json        SHA-256 of each artefact, when the run has ended
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from dfkd_core.errors import StoreError
+from dfkd_core.store.atomic import read_json, write_json
+
+STATES = ("queued", "running", "paused", "done", "stopped", "failed", "interrupted")
+ACTIVE = ("queued", "running", "paused")
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process, by id and start time, since ids are reused."""
+
+    pid: int
+    started: float
+
+    @classmethod
+    def current(cls) -> Owner:
+        """This process."""
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> Owner:
+        """The process that has the id ``pid`` now."""
+        return cls(pid, psutil.Process(pid).create_time())
+
+    def is_alive(self) -> bool:
+        """Whether that very process still runs."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started) < 1.0
+            return same and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """Where a run stands. ``result`` is filled at the end; ``updated`` is seconds since 1970."""
+
+    state: str
+    message: str = ""
+    step: int = 0
+    total_steps: int = 0
+    attempt: int = 1
+    owner: Owner | None = None
+    result: dict[str, Any] = field(default_factory=dict)
+    updated: float = 0.0
+
+    @property
+    def is_live(self) -> bool:
+        """Active, and its owner still runs."""
+        return self.state in ACTIVE and self.owner is not None and self.owner.is_alive()
+
+
+class RunFolder:
+    """Paths and small files of one run; ``path`` need not exist yet."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.id = self.path.name
+
+    @classmethod
+    def create(cls, runs: Path, spec: dict[str, Any]) -> RunFolder:
+        """A new folder below ``runs`` with a random id, holding ``spec``."""
+        identity = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        folder = cls(Path(runs) / identity)
+        for name in ("samples", "checkpoints", "attempts"):
+            (folder.path / name).mkdir(parents=True, exist_ok=True)
+        write_json(folder.path / "spec.json", spec)
+        return folder
+
+    def spec(self) -> dict[str, Any]:
+        """What determines the run. Raises ``StoreError`` when there is no such run."""
+        spec = read_json(self.path / "spec.json")
+        if not isinstance(spec, dict):
+            raise StoreError(f"run {self.id}: no readable spec.json in its folder")
+        return spec
+
+    # --- status ---
+
+    def status(self) -> RunStatus:
+        """The last status written. A run without one is interrupted."""
+        stored = read_json(self.path / "status.json")
+        if not isinstance(stored, dict):
+            return RunStatus("interrupted", "no readable status.json in its folder")
+        owner = Owner(**stored["owner"]) if stored.get("owner") else None
+        return RunStatus(**{**stored, "owner": owner})
+
+    def set_status(self, status: RunStatus) -> None:
+        """Replace the status."""
+        write_json(self.path / "status.json", asdict(replace(status, updated=time.time())), durable=False)
+
+    def mark_interrupted(self, message: str) -> None:
+        """An active run whose owner died is shown as interrupted, with how far it came."""
+        status = self.status()
+        if status.state in ACTIVE and not status.is_live:
+            self.set_status(replace(status, state="interrupted", message=message, owner=None))
+
+    # --- attempts and their commands ---
+
+    def attempts(self) -> list[int]:
+        """Numbers of the attempts, ascending."""
+        folder = self.path / "attempts"
+        return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
+
+    def attempt_path(self, attempt: int) -> Path:
+        return self.path / "attempts" / str(attempt)
+
+    def begin_attempt(self) -> int:
+        """Make the next attempt's folder. Commands given from now on go to it."""
+        attempt = (self.attempts() or [0])[-1] + 1
+        self.attempt_path(attempt).mkdir(parents=True)
+        return attempt
+
+    def command(self, name: str) -> None:
+        """Give the latest attempt a command: pause, resume, step or stop."""
+        attempts = self.attempts()
+        if not attempts:
+            raise StoreError(f"run {self.id}: it has not been started yet")
+        line = json.dumps({"command": name, "time": time.time()}) + "\n"
+        with open(self.attempt_path(attempts[-1]) / "control.jsonl", "a") as file:
+            file.write(line)
+
+    def commands(self, attempt: int) -> Iterator[list[str]]:
+        """An endless iterator: each ``next`` gives the commands that came since the last."""
+        path, offset = self.attempt_path(attempt) / "control.jsonl", 0
+        while True:
+            fresh = b""
+            if path.exists() and path.stat().st_size > offset:
+                with open(path, "rb") as file:
+                    file.seek(offset)
+                    fresh = file.read()
+                fresh = fresh[: fresh.rfind(b"\n") + 1]
+                offset += len(fresh)
+            yield [json.loads(line)["command"] for line in fresh.splitlines()]
+
+    def write_manifest(self) -> None:
+        """SHA-256 of every file of the folder except status, control files and the manifest itself."""
+        skipped = {"manifest.json", "status.json", "control.jsonl", "worker.log"}
+        files = sorted(path for path in self.path.rglob("*") if path.is_file() and path.name not in skipped)
+        hashes = {str(path.relative_to(self.path)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        write_json(self.path / "manifest.json", hashes, durable=False)
+
+
+def runs_in(runs: Path) -> list[RunFolder]:
+    """All runs below ``runs``, newest first."""
+    if not Path(runs).is_dir():
+        return []
+    found = [RunFolder(path) for path in Path(runs).iterdir() if (path / "spec.json").is_file()]
+    return sorted(found, key=lambda folder: folder.id, reverse=True)

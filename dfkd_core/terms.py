@@ -1,0 +1,44 @@
+"""Keeping an eye on the terms of a loss: are they finite, and does each still pull?"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from dfkd_core.errors import NonFiniteError
+
+
+class TermGuard:
+    """Reads terms as floats and stops the run at the first that is not finite."""
+
+    def __init__(self) -> None:
+        self.last: dict[str, float] = {}
+
+    def read(self, step: int, terms: dict[str, Tensor]) -> dict[str, float]:
+        """0-d tensors -> floats, with a single wait for the device. Raises ``NonFiniteError``."""
+        values = torch.stack([term.detach() for term in terms.values()]).tolist()
+        named = dict(zip(terms, values, strict=True))
+        for name, value in named.items():
+            if not math.isfinite(value):
+                raise NonFiniteError(step, name, value, self.last)
+        self.last = {**self.last, **named}
+        return named
+
+
+def gradient_shares(terms: dict[str, Tensor], parameters: list[nn.Parameter]) -> dict[str, float]:
+    """Each term's share of the sum of gradient norms at ``parameters``, as ``share/NAME``; 0 means dead.
+
+    Costs a backward pass a term and leaves ``.grad`` and the graph alone.
+    """
+    norms = {}
+    for name, term in terms.items():
+        if not term.requires_grad:
+            norms[name] = 0.0
+            continue
+        gradients = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
+        present = [gradient.norm() for gradient in gradients if gradient is not None]
+        norms[name] = torch.stack(present).norm().item() if present else 0.0
+    total = sum(norms.values())
+    return {f"share/{name}": norm / total if total > 0 else 0.0 for name, norm in norms.items()}

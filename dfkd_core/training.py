@@ -1,0 +1,119 @@
+"""Supervised training with labels, by a recipe: how teachers are made. No method imports this."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dfkd_core.augmentation import random_crop
+from dfkd_core.benchmarks import LabelledImages
+from dfkd_core.errors import NonFiniteError
+from dfkd_core.images import ImageSpec
+from dfkd_core.teachers import Recipe
+
+Progress = Callable[[int, int, float], None]
+"""Called after each epoch with its number (from 1), the number of epochs, and the epoch's mean loss."""
+
+
+def train_classifier(
+    network: nn.Module,
+    data: LabelledImages,
+    image: ImageSpec,
+    recipe: Recipe,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> None:
+    """Train ``network`` in place; the whole data set stays on ``device``. Draws from torch's global generators.
+
+    Raises ``NonFiniteError`` after the first epoch whose loss is NaN or infinite.
+    """
+    images, labels = data.images.to(device), data.labels.to(device)
+    batch = min(recipe.batch_size, len(labels))
+    batches = len(labels) // batch  # the incomplete last one is dropped: BatchNorm would weigh it like the others
+    optimizer = _optimizer(network, recipe)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _factor(recipe, recipe.epochs * batches))
+    last: dict[str, float] = {}
+    network.train()
+    for epoch in range(1, recipe.epochs + 1):
+        total = torch.zeros((), device=device)
+        order = torch.randperm(len(labels)).to(device)
+        for chosen in order[: batches * batch].split(batch):
+            loss = _batch_loss(network, images[chosen], labels[chosen], image, recipe)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += loss.detach()
+        mean = total.item() / batches
+        if not math.isfinite(mean):
+            raise NonFiniteError(epoch * batches, "cross-entropy", mean, last)
+        last = {"cross-entropy": mean}
+        if progress is not None:
+            progress(epoch, recipe.epochs, mean)
+    network.eval()
+
+
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    parameters, rate, decay = network.parameters(), recipe.learning_rate, recipe.weight_decay
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
+    return torch.optim.SGD(parameters, lr=rate, momentum=recipe.momentum, weight_decay=decay)
+
+
+def _factor(recipe: Recipe, steps: int) -> Callable[[int], float]:
+    """What multiplies the learning rate at step 0, 1, …"""
+    if recipe.schedule == "constant":
+        return lambda step: 1.0
+    return lambda step: 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _batch_loss(network: nn.Module, images: Tensor, labels: Tensor, image: ImageSpec, recipe: Recipe) -> Tensor:
+    """Cross-entropy of one batch; ``images`` (B, C, H, W) uint8, ``labels`` (B,)."""
+    pixels = augment(images.float() / 255, recipe.augment)
+    smoothing = recipe.label_smoothing
+    if recipe.mixup == 0:
+        return F.cross_entropy(network(image.normalise(pixels)), labels, label_smoothing=smoothing)
+    # mixup (Zhang et al. 2018): one λ ~ Beta(α, α) a batch, partners from a permutation of it.
+    share = torch.distributions.Beta(recipe.mixup, recipe.mixup).sample().item()
+    partner = torch.randperm(len(labels)).to(labels.device)
+    logits = network(image.normalise(share * pixels + (1 - share) * pixels[partner]))
+    own = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    others = F.cross_entropy(logits, labels[partner], label_smoothing=smoothing)
+    return share * own + (1 - share) * others
+
+
+def augment(pixels: Tensor, kind: str) -> Tensor:
+    """``none``, ``shift`` or ``strong`` (see ``Recipe.augment``). ``pixels``: (B, C, H, W) in [0, 1]."""
+    if kind == "none":
+        return pixels
+    side = pixels.shape[-1]
+    if kind == "strong":
+        pixels = _erase(_warp(pixels), side // 4)
+    return random_crop(pixels, max(1, side // 8))
+
+
+def _warp(pixels: Tensor) -> Tensor:
+    """Turn by up to 15°, shear by up to 0.2 and scale by 0.85 to 1.15, per sample; black moves in."""
+    count = len(pixels)
+    angle, shear, scale = (torch.rand(3, count, device=pixels.device) * 2 - 1).unbind()
+    angle, shear, scale = angle * math.radians(15), shear * 0.2, 1 + scale * 0.15
+    matrix = pixels.new_zeros(count, 2, 3)
+    matrix[:, 0, 0], matrix[:, 0, 1] = angle.cos() * scale, shear - angle.sin() * scale
+    matrix[:, 1, 0], matrix[:, 1, 1] = angle.sin() * scale, angle.cos() * scale
+    grid = F.affine_grid(matrix, list(pixels.shape), align_corners=False)
+    return F.grid_sample(pixels, grid, align_corners=False)
+
+
+def _erase(pixels: Tensor, side: int) -> Tensor:
+    """Blacken one square of ``side`` pixels a sample, at a random place (cutout, DeVries & Taylor 2017)."""
+    count, _, height, width = pixels.shape
+    top = torch.randint(0, height - side + 1, (count, 1, 1, 1), device=pixels.device)
+    left = torch.randint(0, width - side + 1, (count, 1, 1, 1), device=pixels.device)
+    rows = torch.arange(height, device=pixels.device).view(1, 1, -1, 1)
+    columns = torch.arange(width, device=pixels.device).view(1, 1, 1, -1)
+    inside = (rows >= top) & (rows < top + side) & (columns >= left) & (columns < left + side)
+    return pixels.masked_fill(inside, 0.0)
