@@ -24,7 +24,7 @@ def knob(
     ``symbol`` is the paper's letter, ``group`` the heading it appears under, and ``memory`` marks the knobs
     to lower when memory runs out. ``bounds`` are pydantic's ``ge``, ``gt``, ``le``, ``lt``.
     """
-    extra = {"group": group, "symbol": symbol, "unit": unit, "memory": memory}
+    extra: dict[str, Any] = {"group": group, "symbol": symbol, "unit": unit, "memory": memory}
     return Field(default, description=help, json_schema_extra=extra, **bounds)
 
 
