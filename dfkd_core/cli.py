@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 from dfkd_core import methods
 from dfkd_core.benchmarks import BENCHMARKS, data_folder, find_benchmark
-from dfkd_core.engine.base import begin_again, find_run, runs_folder
+from dfkd_core.engine.base import begin_again, find_run
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.events import Evaluated, Event, Step
 from dfkd_core.networks import CLASSIFIERS
-from dfkd_core.run import run
+from dfkd_core.run import read_spec, run
 from dfkd_core.spec import RunSpec, make_spec
-from dfkd_core.store import EventReader, RunFolder, RunStatus, runs_in
+from dfkd_core.store import EventReader, RunFolder, RunStatus, runs_folder, runs_in
 from dfkd_core.teachers import available_teachers, find_card, import_weights, train_teacher
 
 RUN_FLAGS = [name for name in RunSpec.model_fields if name not in ("config", "method")]
@@ -39,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         options = _parser(arguments).parse_args(arguments)
-        return options.carry_out(options)
+        status = options.carry_out(options)
+        sys.stdout.flush()
+        return status
     except (RequestError, StoreError) as error:
         print(f"dfkd_core: {error}", file=sys.stderr)
         return 2
@@ -57,7 +59,10 @@ def _train(options: argparse.Namespace) -> int:
     knobs = methods.find(options.method).Config.model_fields
     changes = {name: given[f"knob_{name}"] for name in knobs if given.get(f"knob_{name}") is not None}
     spec = make_spec(changes, method=options.method, **fields)
-    folder = RunFolder.create(options.runs, spec.model_dump())
+    try:
+        folder = RunFolder.create(options.runs, spec.model_dump())
+    except OSError as error:
+        raise RequestError("runs", str(options.runs), f"cannot be written to ({error.strerror}).") from None
     return _follow(folder, folder.begin_attempt(), options.json)
 
 
@@ -72,7 +77,7 @@ def _resume(options: argparse.Namespace) -> int:
 
 def _follow(folder: RunFolder, attempt: int, as_json: bool) -> int:
     """Train in this process with a progress bar, and close with one line."""
-    spec = RunSpec.model_validate(folder.spec())
+    spec = read_spec(folder)
     with tqdm(unit="step", disable=as_json, dynamic_ncols=True, file=sys.stderr) as bar:
 
         def show(event: Event) -> None:
@@ -113,7 +118,7 @@ def _closing_line(run_id: str, spec: RunSpec, status: RunStatus) -> str:
 
 def _steer(options: argparse.Namespace) -> int:
     folder = find_run(options.runs, options.id)
-    status = folder.status()
+    status = folder.status_seen()
     if not status.is_live:
         raise StoreError(f"run {folder.id} is {status.state}; only a live run can be told to {options.command}")
     folder.command(options.command)
@@ -124,15 +129,20 @@ def _steer(options: argparse.Namespace) -> int:
 
 
 def _summary(folder: RunFolder, status: RunStatus) -> dict[str, Any]:
-    state = status.state
-    if state in ("queued", "running", "paused") and not status.is_live:
-        state = "interrupted"
-    return {"id": folder.id, **asdict(status), "state": state}
+    return {"id": folder.id, **asdict(status), "spec": read_spec(folder).model_dump()}
 
 
 def _list_runs(options: argparse.Namespace) -> int:
     for folder in runs_in(options.runs):
-        shown, spec = _summary(folder, folder.status()), folder.spec()
+        try:
+            shown = _summary(folder, folder.status_seen())
+        except StoreError as error:
+            print(f"{folder.id}  damaged: {error}", file=sys.stderr)
+            continue
+        if options.json:
+            print(json.dumps(shown))
+            continue
+        spec = shown["spec"]
         result = shown["result"]
         score = f"{result['measure']} {result['final']:.2%} (best {result['best']:.2%})" if result else ""
         progress = f"{shown['step']}/{shown['total_steps']}"
@@ -142,7 +152,7 @@ def _list_runs(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     folder = find_run(options.runs, options.id)
-    summary = {**_summary(folder, folder.status()), "spec": folder.spec()}
+    summary = _summary(folder, folder.status_seen())
     if options.events:
         summary["events"] = EventReader(folder).read()
     if options.json:
@@ -209,9 +219,10 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
             added.add_argument("id", help="a run's id, or the unique beginning or end of one")
         return added
 
-    def runs_and_json(added: argparse.ArgumentParser) -> None:
+    def runs_and_json(added: argparse.ArgumentParser, json_too: bool = True) -> None:
         added.add_argument("--runs", type=Path, default=runs_folder(), help="folder of the runs (DFKD_RUNS)")
-        added.add_argument("--json", action="store_true", help="print JSON instead")
+        if json_too:
+            added.add_argument("--json", action="store_true", help="print JSON instead, one object a run")
 
     train = command("train", "Distil a teacher in this process.", _train)
     runs_and_json(train)
@@ -219,7 +230,7 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     resumed = command("resume", "Go on with a run.", _resume, run_id=True)
     runs_and_json(resumed)
     for name, verb in (("pause", "Pause"), ("step", "Do one step of"), ("stop", "Stop")):
-        runs_and_json(command(name, f"{verb} a live run.", _steer, run_id=True))
+        runs_and_json(command(name, f"{verb} a live run.", _steer, run_id=True), json_too=False)
     runs_and_json(command("runs", "List the runs.", _list_runs))
     show = command("show", "Show one run.", _show, run_id=True)
     runs_and_json(show)

@@ -9,27 +9,29 @@ from __future__ import annotations
 
 import errno
 import signal
-import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors.torch import save
 
 from dfkd_core import methods
 from dfkd_core.config import MethodConfig
-from dfkd_core.errors import NonFiniteError, RequestError, StoreError
+from dfkd_core.errors import NonFiniteError, RequestError, StoreError, explain
 from dfkd_core.evaluation import Evaluation
 from dfkd_core.events import Applied, Event, Status, Step
 from dfkd_core.networks import build_classifier
 from dfkd_core.problem import Method, Problem
 from dfkd_core.provenance import environment
 from dfkd_core.spec import RunSpec
-from dfkd_core.store import EventWriter, Owner, RunFolder, RunStatus, load_checkpoint, save_checkpoint
+from dfkd_core.store import EventWriter, Owner, RunFolder, RunStatus
 from dfkd_core.store.atomic import write_atomic, write_json
+from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
 from dfkd_core.teachers import load_teacher
 
 Progress = Callable[[Event], None]
@@ -41,20 +43,41 @@ def run(folder: RunFolder, attempt: int, progress: Progress | None = None) -> Ru
 
     Whatever goes wrong inside the training ends in a ``failed`` status with one sentence, not in an exception.
     """
-    status = RunStatus("running", attempt=attempt, owner=Owner.current(), step=folder.status().step)
-    folder.set_status(status)
-    spec = RunSpec.model_validate(folder.spec())
-    torch.set_num_threads(spec.threads)
-    devices = [torch.device(spec.device)] if spec.device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=devices), _terminated_softly() as asked_to_stop:
+    spec = read_spec(folder)
+    with _borrowed(spec), _terminated_softly() as asked_to_stop:
         try:
+            before = folder.status()
+            folder.set_status(replace(before, state="running", message="", attempt=attempt, owner=Owner.current()))
             return _Running(spec, folder, attempt, progress, asked_to_stop).to_the_end()
         except Exception as error:
-            if not isinstance(error, RequestError | NonFiniteError | StoreError):
-                sys.excepthook(*sys.exc_info())
-            status = replace(folder.status(), state="failed", message=_sentence(error, spec, folder), owner=None)
-            folder.set_status(status)
+            with suppress(OSError), open(folder.attempt_path(attempt) / "worker.log", "a") as log:
+                traceback.print_exc(file=log)
+            message = _sentence(error, spec, folder)
+            status = replace(folder.status(), state="failed", message=message, attempt=attempt, owner=None)
+            with suppress(OSError):  # on a full disk it stays active without a live owner: interrupted
+                folder.set_status(status)
             return status
+
+
+def read_spec(folder: RunFolder) -> RunSpec:
+    """The specification of a run. Raises ``StoreError`` if it is missing, damaged or of another version."""
+    try:
+        return RunSpec.model_validate(folder.spec())
+    except ValidationError as error:
+        raise StoreError(f"run {folder.id}: its spec.json does not fit: {explain(error)}") from None
+
+
+@contextmanager
+def _borrowed(spec: RunSpec) -> Iterator[None]:
+    """torch's thread count and generators are the caller's, too, when a run is not alone in its process."""
+    threads = torch.get_num_threads()
+    devices = [torch.device(spec.device)] if spec.device.startswith("cuda") else []
+    torch.set_num_threads(spec.threads)
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _sentence(error: Exception, spec: RunSpec, folder: RunFolder) -> str:
@@ -118,7 +141,7 @@ class _Running:
         self.writer = EventWriter(folder, attempt, self.replay_from)
         self.commands = folder.commands(attempt)
         self.status = RunStatus("running", "", self.method.step, self.method.total_steps, attempt, Owner.current())
-        self.one_step = False
+        self.allowed: int | None = None  # steps until the next pause: 0 while paused, None while running freely
 
     def _restore(self) -> None:
         found = load_checkpoint(self.folder)
@@ -146,7 +169,7 @@ class _Running:
             if step is None:
                 return self._finish()
             if self._evaluation_due():
-                self._evaluate()
+                self._evaluate(time.perf_counter() - started)
             self._write(self.writer.flush)
             self.elapsed += time.perf_counter() - started
             if time.monotonic() - self.saved_at >= self.spec.checkpoint_seconds:
@@ -171,41 +194,46 @@ class _Running:
         step = self.method.step
         return step % self.spec.evaluate_every == 0 or step == self.method.total_steps
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, since: float = 0.0) -> None:
         result = self.evaluation.measure(self.method, self.spec.seed)
         self.evaluated.append(result.agreement if result.accuracy is None else result.accuracy)
-        self._add(result, self.elapsed)
+        self._add(result, self.elapsed + since)
 
     # --- commands ---
 
     def _obey(self) -> str:
         """Carry out what came in since the last step. Returns ``stop`` or ``go``; waits while paused."""
-        paused = self.one_step
-        self.one_step = False
-        if paused:
-            self._pause("")
+        if self.allowed == 1:
+            self._allow(0, "pause")
+        elif self.allowed:
+            self.allowed -= 1
         while True:
             for command in next(self.commands):
                 if command == "stop":
                     self._add(Applied(self.method.step, "stop"), self.elapsed)
                     return "stop"
-                if command in ("pause", "step") and not paused:
-                    paused = True
-                    self._pause("")
-                elif command in ("resume", "step") and paused:
-                    paused, self.one_step = False, command == "step"
-                    self._add(Applied(self.method.step, command), self.elapsed)
-                    self._enter("running")
+                if command == "pause" or (command == "step" and self.allowed is None):
+                    self._allow(0, "pause")
+                elif command == "step":
+                    self._allow((self.allowed or 0) + 1, command)
+                elif command == "resume":
+                    self._allow(None, command)
             if self.asked_to_stop():
                 return "stop"
-            if not paused or self.one_step:
+            if self.allowed != 0:
                 return "go"
             time.sleep(POLL_SECONDS)
 
-    def _pause(self, reason: str) -> None:
-        self._add(Applied(self.method.step, "pause", reason), self.elapsed)
-        self._enter("paused", reason)
-        self._checkpoint()
+    def _allow(self, steps: int | None, command: str) -> None:
+        """Run freely (None), or for so many steps until the next pause. ``command`` is recorded if it is news."""
+        before, self.allowed = self.allowed, steps
+        if steps != before:
+            self._add(Applied(self.method.step, command), self.elapsed)
+        if before != 0 and steps == 0:
+            self._enter("paused")
+            self._checkpoint()
+        elif before == 0 and steps != 0:
+            self._enter("running")
 
     # --- writing ---
 
@@ -221,21 +249,25 @@ class _Running:
 
     def _wait_for_space(self) -> None:
         message = "The disk is full. Nothing written so far is lost: make room, then press Resume."
-        waiting = replace(self.status, state="paused", message=message)
+        self._add(Status(self.method.step, "paused", message), self.elapsed)  # waits with the other rows
         with suppress(OSError):  # not even the status may fit
-            self.folder.set_status(waiting)
+            self.folder.set_status(replace(self.status, state="paused", message=message))
         while True:
             commands = next(self.commands)
             if "stop" in commands or self.asked_to_stop():
                 raise StoreError("stopped while the disk was full")
             if "resume" in commands:
-                return
+                self._add(Applied(self.method.step, "resume"), self.elapsed)
+                self._add(Status(self.method.step, self.status.state), self.elapsed)
+                return self._write(lambda: self.folder.set_status(self.status))
             time.sleep(POLL_SECONDS)
 
     def _enter(self, state: str, message: str = "", **changes: Any) -> None:
         self.status = replace(self.status, state=state, message=message, step=self.method.step, **changes)
         self._add(Status(self.method.step, state, message), self.elapsed)
         self._write(self.writer.flush)
+        if state == "done":
+            self._write(self.folder.write_manifest)  # before the status: nobody resumes a run that is done
         self._write(lambda: self.folder.set_status(self.status))
 
     def _checkpoint(self) -> None:
@@ -262,7 +294,6 @@ class _Running:
         self._write(lambda: write_atomic(self.folder.path / "student.safetensors", save(weights)))
         self._enter("done", result=self._result(), owner=None)
         self.writer.close()
-        self._write(self.folder.write_manifest)
         return self.status
 
     def _result(self) -> dict[str, Any]:
@@ -276,7 +307,7 @@ class _Running:
         }
 
     def _write_environment(self) -> None:
-        facts = environment(self.device)
+        facts = {**environment(self.device), "classes": list(self.card.image.classes)}
         facts["fingerprint"] = self.spec.fingerprint(self.card.sha256, self.evaluation.fingerprint(), facts["code"])
         path = self.folder.attempt_path(self.attempt) / "environment.json"
         self._write(lambda: write_json(path, facts, durable=False))

@@ -54,19 +54,22 @@ class Selection:
     high: Tensor
     mixture: Mixture
     usable: Tensor
+    threshold: float
 
     def summary(self) -> dict[str, Any]:
-        """The fit in plain numbers, for the event log and the page."""
+        """The fit in plain numbers, low-mean component first, with the ``region`` of scaled losses accepted."""
         low = int(self.mixture.means.argmin())
         order = [low, 1 - low]
-        return {
+        fit = {
             "weights": self.mixture.weights[order].tolist(),
             "means": self.mixture.means[order].tolist(),
             "deviations": self.mixture.variances[order].sqrt().tolist(),
-            "low": float(self.low),
-            "high": float(self.high),
+            "low": float(self.low) if self.usable else 0.0,
+            "high": float(self.high) if self.usable else 0.0,
             "usable": bool(self.usable),
+            "threshold": self.threshold,
         }
+        return {**fit, "region": accepted_region(fit, self.threshold) if fit["usable"] else [(0.0, 1.0)]}
 
 
 @torch.no_grad()
@@ -81,7 +84,7 @@ def select(losses: Tensor, threshold: float) -> Selection:
     scaled = ((losses - low) / spread.where(usable, 1.0)).where(finite & usable, 0.0)
     mixture = fit(scaled, *two_means(scaled, finite), included=finite)
     posterior = mixture.posterior(scaled).where(usable, 1.0).where(finite, 0.0)
-    return Selection(posterior > threshold, posterior, scaled, low, high, mixture, usable)
+    return Selection(posterior > threshold, posterior, scaled, low, high, mixture, usable, threshold)
 
 
 def two_means(values: Tensor, included: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,7 +97,7 @@ def two_means(values: Tensor, included: Tensor) -> tuple[Tensor, Tensor, Tensor]
     count = included.sum()
     position = torch.arange(1, len(values) + 1, device=values.device, dtype=values.dtype)
     inside = position <= count
-    ordered = ordered.where(inside, 0.0)
+    ordered, count = ordered.where(inside, 0.0), count.clamp(min=1)
     sums, squares = ordered.cumsum(0), ordered.square().cumsum(0)
     left, right = position, count - position
     mean_left, mean_right = sums / left, (sums[-1] - sums) / right.clamp(min=1)
@@ -104,7 +107,7 @@ def two_means(values: Tensor, included: Tensor) -> tuple[Tensor, Tensor, Tensor]
     means = torch.stack([mean_left[cut], mean_right[cut]])
     second = torch.stack([squares[cut], squares[-1] - squares[cut]]) / sizes.clamp(min=1)
     variances = (second - means.square()).clamp(min=0) + VARIANCE_FLOOR
-    return sizes / count.clamp(min=1), means, variances
+    return sizes / count, means, variances
 
 
 def fit(values: Tensor, weights: Tensor, means: Tensor, variances: Tensor, included: Tensor | None = None) -> Mixture:
@@ -118,7 +121,7 @@ def fit(values: Tensor, weights: Tensor, means: Tensor, variances: Tensor, inclu
     kept = features if included is None else features * included[:, None]
     total = kept.sum(dim=0)
     share = kept[:, 2] / total[2].clamp(min=1)
-    on_host = values.device.type == "cpu"
+    on_host = _on_host(values)
     parameters = torch.stack([weights, means, variances])
     previous = values.new_full((), -torch.inf)
     done = values.new_zeros((), dtype=torch.bool)
@@ -150,6 +153,10 @@ def accepted_region(summary: dict[str, Any], threshold: float, points: int = 200
     inside = 1.0 / (1.0 + np.exp(np.clip(joint[1] - joint[0], -700, 700))) > threshold
     edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
     return [(float(grid[start]), float(grid[end - 1])) for start, end in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _on_host(values: Tensor) -> bool:
+    return values.device.type == "cpu"
 
 
 def _features(values: Tensor) -> Tensor:

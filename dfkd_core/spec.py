@@ -20,7 +20,7 @@ from dfkd_core.teachers import available_teachers, find_card
 class RunSpec(BaseModel):
     """One run. ``config`` holds every knob of the method, resolved, so that a changed default changes no old run."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     benchmark: str = Field("digits", description="Evaluation data, and the task's name.")
     method: str = Field("ta-dfkd", description="Distillation method.")
@@ -74,8 +74,8 @@ def make_spec(changes: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
         raise RequestError(
             "teacher", card.name, f"takes other images than {benchmark.title}; choose a teacher made for it."
         )
-    _check_device(asked.device)
-    resolved = {"config": config.model_dump(), "student": student, "preset": preset}
+    device = _check_device(asked.device)
+    resolved = {"config": config.model_dump(), "student": student, "preset": preset, "device": device}
     if not asked.teacher:
         resolved["teacher"] = card.name
     return asked.model_copy(update=resolved)
@@ -92,7 +92,8 @@ def usual_teacher(benchmark: str) -> str:
     return fitting
 
 
-def _check_device(name: str) -> None:
+def _check_device(name: str) -> str:
+    """The device's one name, since engines queue by it: ``cuda`` is ``cuda:0``."""
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -102,3 +103,4 @@ def _check_device(name: str) -> None:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
         raise RequestError("device", name, f"is not here; this machine has {found} CUDA devices. Use cpu.")
+    return f"cuda:{device.index or 0}" if device.type == "cuda" else "cpu"

@@ -1,11 +1,13 @@
 """One run in a process of its own: ``python -m dfkd_core.worker``.
 
-Imports the engine, then waits for one line on standard input, ``FOLDER<tab>ATTEMPT``. If the input closes before
+Imports the engine, then waits for one line of JSON on standard input: the run's ``folder``, its ``attempt``, and the
+``data`` folder, which the lab may have been given after this worker was started. If the input closes before
 that, the lab has gone and the idle worker goes too; afterwards it no longer matters whether the lab lives.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -22,12 +24,14 @@ def main() -> int:
     line = sys.stdin.readline()
     if not line:
         return 0
-    path, attempt = line.rstrip("\n").split("\t")
-    folder = RunFolder(Path(path))
-    log = os.open(folder.attempt_path(int(attempt)) / "worker.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    job = json.loads(line)
+    folder, attempt = RunFolder(Path(job["folder"])), int(job["attempt"])
+    if job["data"]:
+        os.environ["DFKD_DATA"] = job["data"]
+    log = os.open(folder.attempt_path(attempt) / "worker.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    return 1 if run(folder, int(attempt)).state == "failed" else 0
+    return 1 if run(folder, attempt).state == "failed" else 0
 
 
 if __name__ == "__main__":

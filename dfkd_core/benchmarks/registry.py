@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,8 @@ class Benchmark:
     load_split: Loader
     download: Callable[[Path], Any] | None = None
     where: str = ""  # what the data folder should hold, for the user
+    megabytes: int = 0  # of the download
+    also: tuple[str, ...] = ()  # other places within the data folder
 
     def load(self, train: bool) -> LabelledImages:
         """The training or the test split. Raises ``RequestError`` naming the folder if the data are not there."""
@@ -70,7 +73,7 @@ class Benchmark:
 
     def is_there(self) -> bool:
         """Whether evaluation data can be read (looks for the folder, does not read it)."""
-        return not self.where or (data_folder() / self.where).exists()
+        return not self.where or any((data_folder() / place).exists() for place in (self.where, *self.also))
 
 
 def data_folder() -> Path:
@@ -148,7 +151,11 @@ def _image_folder(root: Path, image: ImageSpec) -> LabelledImages:
     """One subfolder a class, in alphabetical order."""
     if not root.is_dir():
         raise FileNotFoundError(root)
-    names = sorted(path.name for path in root.iterdir() if path.is_dir())
+    names = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(names) != len(image.classes):
+        raise RequestError(
+            "benchmark", str(root), f"should have {len(image.classes)} subfolders, one a class; it has {len(names)}."
+        )
     suffixes = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
     files = [
         (path, label)
@@ -157,25 +164,39 @@ def _image_folder(root: Path, image: ImageSpec) -> LabelledImages:
         if path.suffix.lower() in suffixes
     ]
     if not files:
-        raise FileNotFoundError(root)
+        raise RequestError("benchmark", str(root), "should hold images (PNG, JPEG, BMP, WebP or TIFF).")
     return _read_files(files, image)
 
 
 MAX_PIXELS = 64_000_000  # of one image file; Pillow itself only warns
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 def _read_files(files: Sequence[tuple[Path, int]], image: ImageSpec) -> LabelledImages:
     images = np.empty((len(files), image.size, image.size, image.channels), np.uint8)
     for index, (path, _) in enumerate(files):
-        with Image.open(path, formats=("PNG", "JPEG", "BMP", "WEBP", "TIFF")) as opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise RequestError("image", str(path), f"should have at most {MAX_PIXELS:,} pixels.")
-            picture = opened.convert("L" if image.channels == 1 else "RGB")
-            if picture.size != (image.size, image.size):
-                picture = picture.resize((image.size, image.size), Image.Resampling.BILINEAR)
-            images[index] = np.asarray(picture).reshape(image.size, image.size, image.channels)
+        images[index] = _read_image(path, image)
     labels = torch.tensor([label for _, label in files])
     return LabelledImages(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), labels)
+
+
+def _read_image(path: Path, image: ImageSpec) -> np.ndarray:
+    """One file as (H, W, C) uint8. Raises ``RequestError`` for one that is damaged, or a bomb."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the cap below is the stricter one
+            opened = Image.open(path, formats=("PNG", "JPEG", "BMP", "WEBP", "TIFF"))
+        with opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            picture = opened.convert(MODES[image.channels])
+    except Image.DecompressionBombError:
+        raise RequestError("image", str(path), f"should have at most {MAX_PIXELS:,} pixels.") from None
+    except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for damaged files
+        raise RequestError("image", str(path), f"cannot be read: {error}.") from None
+    if picture.size != (image.size, image.size):
+        picture = picture.resize((image.size, image.size), Image.Resampling.BILINEAR)
+    return np.asarray(picture).reshape(image.size, image.size, image.channels)
 
 
 def _resize(pixels: Tensor, size: int) -> Tensor:
@@ -195,11 +216,7 @@ def _folder_benchmark(name: str, image: ImageSpec | None) -> Benchmark:
 
     def split(_folder: Path, train: bool, spec: ImageSpec) -> LabelledImages:
         inside = root / ("train" if train else "test")
-        data = _image_folder(inside if inside.is_dir() else root, spec)
-        found = int(data.labels.max()) + 1
-        if found != len(spec.classes):
-            raise RequestError("benchmark", name, f"has {found} classes; the teacher knows {len(spec.classes)}.")
-        return data
+        return _image_folder(inside if inside.is_dir() else root, spec)
 
     return Benchmark(name, f"Folder {root.name}", image, split)
 
@@ -228,6 +245,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             _torchvision("MNIST"),
             _downloader("MNIST"),
             "MNIST/raw",
+            12,
         ),
         Benchmark(
             "fashion-mnist",
@@ -236,6 +254,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             _torchvision("FashionMNIST"),
             _downloader("FashionMNIST"),
             "FashionMNIST/raw",
+            31,
         ),
         Benchmark(
             "cifar10",
@@ -244,6 +263,8 @@ BENCHMARKS: dict[str, Benchmark] = {
             _cifar10,
             _downloader("CIFAR10"),
             "cifar10",
+            170,
+            ("cifar-10-batches-py",),
         ),
         Benchmark(
             "cifar100",
@@ -252,6 +273,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             _torchvision("CIFAR100"),
             _downloader("CIFAR100"),
             "cifar-100-python",
+            169,
         ),
         Benchmark(
             "tiny-imagenet",

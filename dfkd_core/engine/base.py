@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Protocol
 
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store import RunFolder, RunStatus
-
-
-def runs_folder() -> Path:
-    """Where runs are kept: ``DFKD_RUNS``, else ``runs`` in the current folder."""
-    return Path(os.environ.get("DFKD_RUNS") or "runs").expanduser()
 
 
 def find_run(runs: Path, run_id: str) -> RunFolder:

@@ -7,6 +7,8 @@ Workers live in sessions of their own: they outlive the server, and the next one
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import signal
 import subprocess
@@ -15,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +27,11 @@ from dfkd_core.engine.base import begin_again, find_run
 from dfkd_core.errors import StoreError
 from dfkd_core.store import ACTIVE, Owner, RunFolder, RunStatus, runs_in
 
+logger = logging.getLogger(__name__)
+
 TICK_SECONDS = 0.1
 GRACE_SECONDS = 30.0
+LEFT_WAITING = "It was still waiting when the lab was closed. Resume starts it."
 
 
 class LocalEngine:
@@ -39,6 +45,7 @@ class LocalEngine:
         self._live: dict[str, subprocess.Popen[bytes] | None] = {}  # None: adopted, not a child of ours
         self._deadlines: dict[str, float] = {}
         self._warm: subprocess.Popen[bytes] | None = None
+        self._complaint = ""
         self._closing = threading.Event()
         self._adopt()
         self._thread = threading.Thread(target=self._loop, name="dfkd-engine", daemon=True)
@@ -56,6 +63,7 @@ class LocalEngine:
         """A paused run goes on; one that has ended, but is not done, goes on from its newest checkpoint."""
         folder = find_run(self.runs, run_id)
         with self._lock:
+            self._reap()  # it may have ended since the last tick
             if folder.status().is_live:
                 folder.command("resume")
             else:
@@ -81,39 +89,53 @@ class LocalEngine:
 
     def poll(self) -> dict[str, RunStatus]:
         """The status of every run in the folder."""
-        return {folder.id: folder.status() for folder in runs_in(self.runs)}
+        return {folder.id: folder.status_seen() for folder in runs_in(self.runs)}
 
     def close(self) -> None:
-        """End the thread and the idle worker. Runs go on; the next engine adopts them."""
+        """End the thread and the idle worker. Runs that train go on, and the next engine adopts them."""
         self._closing.set()
         self._thread.join(timeout=10)
         with self._lock:
+            while self._queue:
+                folder = RunFolder(self.runs / self._queue.popleft()[0])
+                with suppress(OSError):
+                    folder.set_status(replace(folder.status(), state="interrupted", message=LEFT_WAITING, owner=None))
             if self._warm is not None:
                 assert self._warm.stdin is not None
-                self._warm.stdin.close()
-                self._warm.wait(timeout=30)
+                with suppress(OSError):
+                    self._warm.stdin.close()
+                self._warm.kill()
+                self._warm.wait()
                 self._warm = None
 
     # --- the thread ---
 
     def _loop(self) -> None:
         while not self._closing.wait(TICK_SECONDS):
-            with self._lock:
-                self._reap()
-                self._kill_overdue()
-                self._start_next()
-                if self.keep_warm and (self._warm is None or self._warm.poll() is not None):
-                    self._warm = _spawn()
+            for action in (self._reap, self._kill_overdue, self._start_next, self._keep_warm):
+                try:
+                    with self._lock:
+                        action()
+                except Exception as error:  # a full disk, a folder that was deleted: the next tick tries again
+                    self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        if repr(error) != self._complaint:
+            logger.error("the engine could not go on: %r", error, exc_info=error)
+        self._complaint = repr(error)
+
+    def _keep_warm(self) -> None:
+        if self.keep_warm and (self._warm is None or self._warm.poll() is not None):
+            self._warm = _spawn()
 
     def _adopt(self) -> None:
         for folder in runs_in(self.runs):
             status = folder.status()
             if status.is_live and status.state != "queued":
                 self._live[folder.id] = None
-            elif status.state == "queued":
-                folder.mark_interrupted("It was still waiting when the lab was closed. Resume starts it.")
-            else:
-                folder.mark_interrupted("Its process ended without a word. Resume goes on from the last checkpoint.")
+                continue
+            with suppress(OSError):  # on a full disk: watchers see that its owner is dead
+                folder.mark_interrupted(*[LEFT_WAITING] * (status.state == "queued"))
 
     def _enqueue(self, folder: RunFolder, attempt: int) -> None:
         status = folder.status()
@@ -133,27 +155,31 @@ class LocalEngine:
             device = self._device(run_id)
             others = busy.setdefault(device, [])
             folder = RunFolder(self.runs / run_id)
-            if len(others) >= self.slots:
+            if not folder.path.is_dir():  # deleted while it waited
+                self._queue.remove(entry)
+            elif len(others) >= self.slots:
                 self._say_waiting(folder, f"Waiting for {others[0]} to end on {device}")
-                continue
-            self._queue.remove(entry)
-            self._live[run_id] = self._hand_over(folder, attempt)
-            others.append(run_id)
+            else:
+                self._hand_over(folder, attempt)
+                self._queue.remove(entry)
+                others.append(run_id)
 
     def _say_waiting(self, folder: RunFolder, message: str) -> None:
         status = folder.status()
         if status.message != message:
             folder.set_status(replace(status, message=message))
 
-    def _hand_over(self, folder: RunFolder, attempt: int) -> subprocess.Popen[bytes]:
-        worker, self._warm = self._warm, None
-        if worker is None or worker.poll() is not None:
-            worker = _spawn()
-        folder.set_status(replace(folder.status(), owner=Owner.of(worker.pid)))
+    def _hand_over(self, folder: RunFolder, attempt: int) -> None:
+        if self._warm is None or self._warm.poll() is not None:
+            self._warm = _spawn()
+        worker, status = self._warm, folder.status()
+        folder.set_status(replace(status, state="running", message="Starting", owner=Owner.of(worker.pid)))
+        self._warm, self._live[folder.id] = None, worker
         assert worker.stdin is not None
-        worker.stdin.write(f"{folder.path.resolve()}\t{attempt}\n".encode())
-        worker.stdin.close()
-        return worker
+        job = {"folder": str(folder.path.resolve()), "attempt": attempt, "data": os.environ.get("DFKD_DATA", "")}
+        with suppress(BrokenPipeError):  # it died just now; the next tick says so
+            worker.stdin.write(json.dumps(job).encode() + b"\n")
+            worker.stdin.close()
 
     def _reap(self) -> None:
         """Forget runs that have ended; a worker that died is told by process id and start time, not by a clock."""
@@ -165,7 +191,8 @@ class LocalEngine:
             if worker is None and status.is_live:
                 continue
             if status.state in ACTIVE:
-                folder.mark_interrupted(_last_words(worker))
+                with suppress(OSError):  # on a full disk: watchers see that its owner is dead
+                    folder.mark_interrupted(_last_words(worker))
             del self._live[run_id]
             self._deadlines.pop(run_id, None)
 
@@ -175,8 +202,8 @@ class LocalEngine:
             if run_id not in self._live or not status.is_live or status.owner is None:
                 self._deadlines.pop(run_id)
             elif time.monotonic() > deadline:
-                os.killpg(status.owner.pid, signal.SIGKILL)
                 self._deadlines.pop(run_id)
+                _kill(status.owner)
 
     def _device(self, run_id: str) -> str:
         try:
@@ -198,6 +225,17 @@ def _spawn() -> subprocess.Popen[bytes]:
             start_new_session=True,
             env={**os.environ, "PYTHONPATH": path},
         )
+
+
+def _kill(owner: Owner) -> None:
+    """With its whole group where it leads one, as our workers do; a run of the command line may share the shell's."""
+    if owner == Owner.current():
+        return  # an inline run of this very process
+    with suppress(ProcessLookupError):
+        if os.getpgid(owner.pid) == owner.pid:
+            os.killpg(owner.pid, signal.SIGKILL)
+        else:
+            os.kill(owner.pid, signal.SIGKILL)
 
 
 def _last_words(worker: subprocess.Popen[bytes] | None) -> str:

@@ -110,13 +110,17 @@ class TADFKDConfig(MethodConfig):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
             "adversarial": "l1",
-            "epochs": 20,
+            "epochs": 30,
             "iterations": 20,
             "student_steps": 5,
             "batch_size": 128,
             "latent": 100,
             "width": 16,
-            "student_lr": 0.05,
+            "student_lr": 0.1,
+            "generator_lr": 0.01,
+            "bn_weight": 1.0,
+            "l2_weight": 0.0,
+            "tv_weight": 0.0,
             "augmentation": "none",
         },
         "cpu": {
@@ -184,11 +188,12 @@ class TADFKD:
             rate = self._anneal()
             learned = self._student_phase()
             explored = self._generator_step()
+            metrics = self._metrics(learned, explored, rate)  # first, since it stops the run at a NaN
             if self.recording.due(self.recording.samples_every, self.step):
                 yield self._samples(explored)
             if self.step % self.config.iterations == 0:
                 yield Epoch(self.step, self.step // self.config.iterations, rate)
-            yield Step(self.step, self._metrics(learned, explored, rate))
+            yield Step(self.step, metrics)
 
     # --- student ---
 

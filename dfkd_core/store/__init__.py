@@ -1,8 +1,10 @@
-"""The run folder: the only channel between a run and whoever watches or steers it."""
+"""The run folder: the only channel between a run and whoever watches or steers it.
 
-from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
+Importing this package does not import torch (``store.checkpoints`` does), so that a page can show runs at once.
+"""
+
 from dfkd_core.store.events_log import Cursor, EventReader, EventWriter, read_samples
-from dfkd_core.store.folder import ACTIVE, STATES, Owner, RunFolder, RunStatus, runs_in
+from dfkd_core.store.folder import ACTIVE, STATES, Owner, RunFolder, RunStatus, runs_folder, runs_in
 
 __all__ = [
     "ACTIVE",
@@ -13,8 +15,7 @@ __all__ = [
     "Owner",
     "RunFolder",
     "RunStatus",
-    "load_checkpoint",
     "read_samples",
+    "runs_folder",
     "runs_in",
-    "save_checkpoint",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from typing import Any
 def write_atomic(path: Path, data: bytes, durable: bool = True) -> None:
     """Write beside, fsync, rename over, fsync the folder. ``durable=False`` skips the syncs (survives a kill of
     the process, not a power cut)."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         with open(beside, "wb") as file:
             file.write(data)

@@ -1,12 +1,13 @@
 """Checkpoints that survive a kill at any byte: safetensors, with a JSON file written last that makes it valid.
 
-The JSON holds the state's structure (tensors replaced by their keys), the step, and the SHA-256 of the tensors'
-file: a flipped bit loads silently from safetensors, the hash does not.
+The JSON holds the state's structure (tensors replaced by their keys), the step, and the SHA-256 of both and of the
+tensors' file: a flipped bit loads silently from safetensors and JSON alike, the hash does not match.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,17 @@ def save_checkpoint(folder: RunFolder, step: int, state: dict[str, Any]) -> None
     data = save(tensors)
     stem = folder.path / "checkpoints" / f"step-{step:08d}"
     write_atomic(stem.with_suffix(".safetensors"), data)
-    digest = hashlib.sha256(data).hexdigest()
-    write_json(stem.with_suffix(".json"), {"step": step, "sha256": digest, "state": structure})
-    for old in _marks(folder)[:-KEPT]:
-        old.unlink(missing_ok=True)
-        old.with_suffix(".safetensors").unlink(missing_ok=True)
+    mark = {"step": step, "state": structure}
+    write_json(stem.with_suffix(".json"), {**mark, "sha256": _digest(mark, data)})
+    _tidy(folder, stem.name)
+
+
+def _tidy(folder: RunFolder, newest: str) -> None:
+    """Keep the last two. Later ones were damaged, or the run would have begun there; a kill leaves halves behind."""
+    kept = [mark.stem for mark in _marks(folder) if mark.stem <= newest][-KEPT:]
+    for path in (folder.path / "checkpoints").iterdir():
+        if path.stem not in kept:
+            path.unlink(missing_ok=True)
 
 
 def load_checkpoint(folder: RunFolder) -> tuple[int, dict[str, Any]] | None:
@@ -39,12 +46,16 @@ def load_checkpoint(folder: RunFolder) -> tuple[int, dict[str, Any]] | None:
     for mark in reversed(_marks(folder)):
         stored = read_json(mark)
         tensors_file = mark.with_suffix(".safetensors")
-        if stored is None or not tensors_file.exists():
+        if not isinstance(stored, dict) or not tensors_file.exists():
             continue
-        data = tensors_file.read_bytes()
-        if hashlib.sha256(data).hexdigest() == stored["sha256"]:
+        data, digest = tensors_file.read_bytes(), stored.pop("sha256", None)
+        if _digest(stored, data) == digest:
             return stored["step"], _put_together(stored["state"], load(data))
     return None
+
+
+def _digest(mark: dict[str, Any], data: bytes) -> str:
+    return hashlib.sha256(json.dumps(mark, sort_keys=True).encode() + data).hexdigest()
 
 
 def _marks(folder: RunFolder) -> list[Path]:

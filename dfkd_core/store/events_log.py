@@ -7,7 +7,6 @@ holds past its checkpoint, so no reader sees a row twice and none that was seen 
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
@@ -95,17 +94,19 @@ class EventWriter:
         return not known
 
     def flush(self, durable: bool = False) -> None:
-        """Write what is queued. After an ``OSError`` (disk full) the log is as before and the rows still wait."""
-        if self._pending:
-            batch = b"".join(self._pending)
-            try:
-                if self._file.write(batch) != len(batch):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            except OSError:
-                os.truncate(self._file.fileno(), self._good)
-                raise
-            self._good += len(batch)
-            self._pending.clear()
+        """Write what is queued. After an ``OSError`` (disk full) the log ends in a whole row and the others wait."""
+        batch = rest = b"".join(self._pending)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            # Rows that went out whole stay, a reader may have seen them; a torn one would spoil the next.
+            self._pending = self._pending[-rest.count(b"\n") :]
+            self._good += len(batch) - sum(map(len, self._pending))
+            os.truncate(self._file.fileno(), self._good)
+            raise
+        self._good += len(batch)
+        self._pending.clear()
         if durable:
             os.fsync(self._file.fileno())
 

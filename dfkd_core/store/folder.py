@@ -28,6 +28,7 @@ from dfkd_core.store.atomic import read_json, write_json
 
 STATES = ("queued", "running", "paused", "done", "stopped", "failed", "interrupted")
 ACTIVE = ("queued", "running", "paused")
+DIED = "Its process ended without a word. Resume goes on from the last checkpoint."
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,9 @@ class RunFolder:
         """A new folder below ``runs`` with a random id, holding ``spec``."""
         identity = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         folder = cls(Path(runs) / identity)
+        folder.path.mkdir(parents=True)
         for name in ("samples", "checkpoints", "attempts"):
-            (folder.path / name).mkdir(parents=True, exist_ok=True)
+            (folder.path / name).mkdir()
         write_json(folder.path / "spec.json", spec)
         return folder
 
@@ -105,20 +107,30 @@ class RunFolder:
     def status(self) -> RunStatus:
         """The last status written. A run without one is interrupted."""
         stored = read_json(self.path / "status.json")
-        if not isinstance(stored, dict):
+        try:
+            owner = Owner(**stored["owner"]) if stored["owner"] else None
+            return RunStatus(**{**stored, "owner": owner})
+        except (TypeError, KeyError):
             return RunStatus("interrupted", "no readable status.json in its folder")
-        owner = Owner(**stored["owner"]) if stored.get("owner") else None
-        return RunStatus(**{**stored, "owner": owner})
+
+    def status_seen(self) -> RunStatus:
+        """The status as a watcher should see it: an active run whose owner died is interrupted."""
+        status = self.status()
+        if status.state in ACTIVE and not status.is_live:
+            status = self.status()  # read after the owner was found dead: its last words may have come in between
+            if status.state in ACTIVE and not status.is_live:
+                return replace(status, state="interrupted", message=DIED, owner=None)
+        return status
 
     def set_status(self, status: RunStatus) -> None:
         """Replace the status."""
         write_json(self.path / "status.json", asdict(replace(status, updated=time.time())), durable=False)
 
-    def mark_interrupted(self, message: str) -> None:
-        """An active run whose owner died is shown as interrupted, with how far it came."""
-        status = self.status()
-        if status.state in ACTIVE and not status.is_live:
-            self.set_status(replace(status, state="interrupted", message=message, owner=None))
+    def mark_interrupted(self, message: str = DIED) -> None:
+        """Write down that an active run whose owner died is interrupted, with how far it came."""
+        seen = self.status_seen()
+        if seen.state == "interrupted" and self.status().state in ACTIVE:
+            self.set_status(replace(seen, message=message))
 
     # --- attempts and their commands ---
 
@@ -133,7 +145,10 @@ class RunFolder:
     def begin_attempt(self) -> int:
         """Make the next attempt's folder. Commands given from now on go to it."""
         attempt = (self.attempts() or [0])[-1] + 1
-        self.attempt_path(attempt).mkdir(parents=True)
+        try:
+            self.attempt_path(attempt).mkdir(parents=True)
+        except FileExistsError:
+            raise StoreError(f"run {self.id}: someone else is starting it at this moment") from None
         return attempt
 
     def command(self, name: str) -> None:
@@ -141,9 +156,9 @@ class RunFolder:
         attempts = self.attempts()
         if not attempts:
             raise StoreError(f"run {self.id}: it has not been started yet")
-        line = json.dumps({"command": name, "time": time.time()}) + "\n"
-        with open(self.attempt_path(attempts[-1]) / "control.jsonl", "a") as file:
-            file.write(line)
+        line = json.dumps({"command": name, "time": time.time()})
+        with open(self.attempt_path(attempts[-1]) / "control.jsonl", "ab", buffering=0) as file:
+            file.write(f"\n{line}\n".encode())  # the first newline ends a line that a full disk tore
 
     def commands(self, attempt: int) -> Iterator[list[str]]:
         """An endless iterator: each ``next`` gives the commands that came since the last."""
@@ -156,14 +171,26 @@ class RunFolder:
                     fresh = file.read()
                 fresh = fresh[: fresh.rfind(b"\n") + 1]
                 offset += len(fresh)
-            yield [json.loads(line)["command"] for line in fresh.splitlines()]
+            yield [line["command"] for line in map(_parsed, fresh.splitlines()) if isinstance(line, dict)]
 
     def write_manifest(self) -> None:
         """SHA-256 of every file of the folder except status, control files and the manifest itself."""
         skipped = {"manifest.json", "status.json", "control.jsonl", "worker.log"}
-        files = sorted(path for path in self.path.rglob("*") if path.is_file() and path.name not in skipped)
+        files = sorted(path for path in self.path.rglob("[!.]*") if path.is_file() and path.name not in skipped)
         hashes = {str(path.relative_to(self.path)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
         write_json(self.path / "manifest.json", hashes, durable=False)
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def runs_folder() -> Path:
+    """Where runs are kept: ``DFKD_RUNS``, else ``runs`` in the current folder."""
+    return Path(os.environ.get("DFKD_RUNS") or "runs").expanduser()
 
 
 def runs_in(runs: Path) -> list[RunFolder]:

@@ -1,0 +1,50 @@
+"""DFKD Lab: data-free knowledge distillation to watch, to teach and to take apart. ``streamlit run app.py``."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import streamlit as st
+
+from pages.ui import boot, look
+
+
+def _is_loopback(address: str | None) -> bool:
+    if address in (None, "", "localhost"):
+        return address == "localhost"
+    try:
+        return ipaddress.ip_address(str(address)).is_loopback
+    except ValueError:
+        return False
+
+
+def _has_login() -> bool:
+    try:
+        return "auth" in st.secrets
+    except FileNotFoundError:
+        return False
+
+
+def main() -> None:
+    """Register the pages. Anybody who reaches the lab can start trainings, so a public address needs a login."""
+    st.set_page_config("DFKD Lab", "🔬", layout="wide", initial_sidebar_state="expanded")
+    look.apply()
+    if not _is_loopback(st.get_option("server.address")):
+        if not _has_login():
+            st.error("server.address is not this machine only. Configure a login ([auth] in secrets.toml) to serve it.")
+            st.stop()
+        if not st.user.is_logged_in:
+            st.login()
+            st.stop()
+    boot.start()
+    page = st.navigation(
+        [
+            st.Page("pages/distill.py", title="Distill", icon=":material/science:", default=True),
+            st.Page("pages/runs.py", title="Runs", icon=":material/list:"),
+            st.Page("pages/library.py", title="Library", icon=":material/menu_book:"),
+        ]
+    )
+    page.run()
+
+
+main()

@@ -1,0 +1,1 @@
+"""Looking at runs: what the pages and the command line show. May import the store, benchmarks and networks."""

@@ -1,0 +1,87 @@
+"""Plain warnings about a run: a term that is dead or drowns the others, a generator that collapses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dfkd_core.analysis.timeline import Timeline
+
+SETTLED = 0.15  # share of the run after which a narrow generator is no longer just young
+DEAD, DROWNING = 0.005, 0.95  # shares of the generator's gradient
+FEW_CLASSES, ALIKE, FEW_KEPT = 0.5, 0.12, 0.2
+TERMS = {  # how a term is called, and the knob that weighs it, where that is not NAME_weight
+    "adversarial": ("The adversarial term", "adversarial_weight"),
+    "bn_statistics": ("The BN statistics term", "bn_weight"),
+    "l2": ("The image norm", "l2_weight"),
+    "tv": ("The total variation", "tv_weight"),
+}
+FALL = 0.10  # of accuracy, below the best so far
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """``text`` says what is seen, ``knobs`` which settings bear on it; ``kind`` is ``term`` or ``collapse``."""
+
+    kind: str
+    text: str
+    knobs: tuple[str, ...]
+
+
+def alarms(timeline: Timeline, total_steps: int, classes: int) -> list[Alarm]:
+    """What a careful onlooker would point out now, most serious first."""
+    found = [_fallen(timeline)]
+    if timeline.step >= SETTLED * total_steps:
+        found += [_few_classes(timeline, classes), _alike(timeline), _few_kept(timeline), *_terms(timeline)]
+    return [alarm for alarm in found if alarm is not None]
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _fallen(timeline: Timeline) -> Alarm | None:
+    curve = timeline.curves.get(timeline.score)
+    if curve is None or max(curve.values) - curve.values[-1] < FALL:
+        return None
+    text = f"The student fell from {max(curve.values):.0%} to {curve.values[-1]:.0%}."
+    return Alarm("collapse", text, ("adversarial_weight", "student_lr", "student_steps"))
+
+
+def _few_classes(timeline: Timeline, classes: int) -> Alarm | None:
+    share = _mean(timeline.recent("coverage"))
+    if share is None or share >= FEW_CLASSES:
+        return None
+    text = f"The generator shows about {share * classes:.1f} of {classes} classes."
+    return Alarm("collapse", text, ("class_balance_weight", "bn_weight", "adversarial_weight"))
+
+
+def _alike(timeline: Timeline) -> Alarm | None:
+    spread = _mean(timeline.recent("diversity"))
+    if spread is None or spread >= ALIKE:
+        return None
+    text = f"To the teacher the samples look alike (mean pairwise distance {spread:.2f})."
+    return Alarm("collapse", text, ("adversarial_weight", "latent", "generator_lr"))
+
+
+def _few_kept(timeline: Timeline) -> Alarm | None:
+    kept = _mean(timeline.recent("kept"))
+    if kept is None or kept >= FEW_KEPT:
+        return None
+    return Alarm("collapse", f"The teacher vouches for only {kept:.0%} of the samples.", ("posterior_cut", "bn_weight"))
+
+
+def _terms(timeline: Timeline) -> list[Alarm]:
+    """Judged by the mean of the last three measurements of each term's share of the generator's gradient."""
+    shares = {
+        name.removeprefix("share/"): sum(recent) / len(recent)
+        for name in timeline.curves
+        if name.startswith("share/") and (recent := timeline.recent(name, 3))
+    }
+    found = []
+    for term, share in shares.items():
+        title, knob = TERMS.get(term, (term.replace("_", " "), f"{term}_weight"))
+        if share > DROWNING and len(shares) > 1:
+            found.append(Alarm("term", f"{title} drowns the other terms ({share:.0%} of the gradient).", (knob,)))
+        elif share < DEAD:
+            found.append(Alarm("term", f"{title} hardly pulls ({share:.2%} of the gradient).", (knob,)))
+    return found

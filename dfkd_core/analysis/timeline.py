@@ -1,0 +1,132 @@
+"""A run's log as curves, frames and marks, kept up to date by a cursor. Does not import torch."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dfkd_core.store import EventReader, RunFolder, read_samples
+
+MAX_POINTS = 800  # of one curve on the page
+
+
+@dataclass
+class Curve:
+    """Points of one metric over training steps."""
+
+    steps: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+    def thinned(self, most: int = MAX_POINTS) -> dict[str, list[Any]]:
+        """Every k-th point, k a power of two so that points stay where they are while a run grows, and the last."""
+        stride = 1
+        while len(self.steps) > most * stride:
+            stride *= 2
+        keep = list(range(0, len(self.steps), stride))
+        if keep and keep[-1] != len(self.steps) - 1:
+            keep.append(len(self.steps) - 1)
+        return {"x": [self.steps[i] for i in keep], "y": [round(self.values[i], 6) for i in keep]}
+
+
+class Timeline:
+    """Follows one run; any number of pages may share it."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.rows = 0
+        self.step = 0
+        self.elapsed = 0.0
+        self.teacher: float | None = None
+        self.has_accuracy = False
+        self.curves: dict[str, Curve] = {}
+        self.frames: dict[int, dict[str, Any]] = {}
+        self.marks: list[dict[str, Any]] = []
+        self._reader = EventReader(folder)
+        self._lock = threading.Lock()
+
+    def update(self) -> int:
+        """Read what is new. Returns the number of rows so far, which tells whether anything changed."""
+        with self._lock:
+            for row in self._reader.read():
+                self.rows += 1
+                self.elapsed = row["elapsed"]
+                self.step = max(self.step, row["step"])
+                getattr(self, f"_take_{row['type']}", self._ignore)(row)
+            return self.rows
+
+    def _ignore(self, row: dict[str, Any]) -> None:
+        pass
+
+    def _add(self, name: str, step: int, value: float) -> None:
+        curve = self.curves.setdefault(name, Curve())
+        curve.steps.append(step)
+        curve.values.append(value)
+
+    def _take_step(self, row: dict[str, Any]) -> None:
+        for name, value in row["values"].items():
+            self._add(name, row["step"], value)
+
+    def _take_evaluated(self, row: dict[str, Any]) -> None:
+        self._add("agreement", row["step"], row["agreement"])
+        if row["accuracy"] is not None:
+            self.has_accuracy, self.teacher = True, row["teacher_accuracy"]
+            self._add("accuracy", row["step"], row["accuracy"])
+
+    def _take_samples(self, row: dict[str, Any]) -> None:
+        self.frames[row["step"]] = row
+
+    def _take_applied(self, row: dict[str, Any]) -> None:
+        self.marks.append({"step": row["step"], "text": row["command"]})
+
+    # --- what is shown ---
+
+    @property
+    def score(self) -> str:
+        """Which curve tells how good the student is: ``accuracy``, or ``agreement`` without evaluation data."""
+        return "accuracy" if self.has_accuracy else "agreement"
+
+    def latest(self, name: str, default: float | None = None) -> float | None:
+        """The newest value of a metric."""
+        curve = self.curves.get(name)
+        return curve.values[-1] if curve and curve.values else default
+
+    def recent(self, name: str, count: int = 5) -> list[float]:
+        """Up to ``count`` newest values of a metric."""
+        curve = self.curves.get(name)
+        return curve.values[-count:] if curve else []
+
+    def time_left(self, total_steps: int) -> float | None:
+        """Seconds until the end at the pace so far; None before there is one."""
+        if self.step < 2 or not total_steps:
+            return None
+        return self.elapsed / self.step * max(0, total_steps - self.step)
+
+    def frame(self, step: int) -> dict[str, Any] | None:
+        """One recorded sheet for the page: the PNG as base64 and the columns as short lists."""
+        row = self.frames.get(step)
+        if row is None:
+            return None
+        try:
+            images, columns = read_samples(self.folder, row["file"])
+            sheet = (self.folder.path / f"{row['file']}.png").read_bytes()
+        except (OSError, ValueError, KeyError):
+            return None
+        _, height, width, _ = images.shape
+        return {
+            "step": step,
+            "sheet": base64.b64encode(sheet).decode(),
+            "width": width,
+            "height": height,
+            "mixture": row["mixture"],
+            **{name: _short(values) for name, values in columns.items()},
+        }
+
+
+def _short(values: np.ndarray) -> list[Any]:
+    if values.dtype.kind == "f":
+        return np.round(values.astype(float), 4).tolist()
+    return values.astype(int).tolist()

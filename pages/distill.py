@@ -1,0 +1,143 @@
+"""Distill: choose, press Start, watch the student learn from a teacher without one original image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.store import RunFolder, RunStatus, runs_folder, runs_in
+from pages.ui import boot, stage
+
+if TYPE_CHECKING:
+    from pages.ui.form import Choice
+
+LIVE = ("queued", "running", "paused")
+
+
+def main() -> None:
+    """One script run of the page."""
+    booted = boot.start()
+    choice = None
+    if not booted.ready.is_set():
+        with st.sidebar:
+            _wait_for_engine()
+    elif booted.error:
+        st.sidebar.error(booted.error)
+    else:
+        from pages.ui import form
+
+        choice = form.show()
+    folder = _chosen_run()
+    live = folder is not None and folder.status().is_live
+    watching = boot.poll_seconds(_session()) if live else None
+    st.fragment(_live, run_every=watching)(choice)
+
+
+@st.fragment(run_every=0.3)
+def _wait_for_engine() -> None:
+    if boot.start().ready.is_set():
+        st.rerun()
+    st.caption("Starting the engine: importing torch…")
+    st.progress(50)
+
+
+def _session() -> str:
+    from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+    context = get_script_run_ctx()
+    return context.session_id if context else "none"
+
+
+def _chosen_run() -> RunFolder | None:
+    """The run in the address bar; else one that is going on; else none, and the recorded one is shown."""
+    runs = runs_folder()
+    asked = st.query_params.get("run", "")
+    if asked:
+        folder = RunFolder(runs / asked)
+        if "/" not in asked and (folder.path / "spec.json").is_file():
+            return folder
+        st.warning(f"There is no run {asked} in {runs}; here is the recorded one.")
+        del st.query_params["run"]
+    newest = next((folder for folder in runs_in(runs)[:5] if folder.status().is_live), None)
+    if newest is not None:
+        st.query_params["run"] = newest.id
+    return newest
+
+
+def _live(choice: Choice | None) -> None:
+    """Buttons and stage; reruns by itself while the run goes on."""
+    folder = _chosen_run()
+    status = folder.status() if folder is not None else None
+    _buttons(choice, folder, status)
+    if folder is not None and status is not None:
+        stage.show(folder, _as_seen(status), boot.timeline(str(folder.path)))
+        was_live = st.session_state.get("watched") == folder.id
+        st.session_state["watched"] = folder.id if status.is_live else None
+        if was_live and not status.is_live:
+            st.rerun()  # ends the polling
+    elif (boot.RECORDED / "spec.json").is_file():
+        recorded = RunFolder(boot.RECORDED)
+        stage.show(recorded, recorded.status(), boot.timeline(str(recorded.path)), recorded=True)
+    else:
+        st.info("Choose on the left, then press Start.")
+
+
+def _as_seen(status: RunStatus) -> RunStatus:
+    if status.state in LIVE and not status.is_live:
+        message = "Its process ended without a word. Resume goes on from the last checkpoint."
+        return replace(status, state="interrupted", message=message)
+    return status
+
+
+def _buttons(choice: Choice | None, folder: RunFolder | None, status: RunStatus | None) -> None:
+    state = _as_seen(status).state if status is not None else ""
+    ready = choice is not None
+    paused = state == "paused"
+    again = state in ("stopped", "interrupted", "failed")
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        if st.button("Start", icon=":material/play_arrow:", type="primary", disabled=not ready, key="start"):
+            assert choice is not None
+            _start(choice)
+        if paused or again:
+            if st.button("Resume", icon=":material/resume:", disabled=not ready, key="resume"):
+                _tell("resume", folder)
+        elif st.button("Pause", icon=":material/pause:", disabled=not ready or state != "running", key="pause"):
+            _tell("pause", folder)
+        if st.button("One step", icon=":material/skip_next:", disabled=not ready or not paused, key="step"):
+            _tell("one_step", folder)
+        if st.button("Stop", icon=":material/stop:", disabled=not ready or state not in LIVE, key="stop"):
+            _tell("stop", folder)
+        if folder is None:
+            st.caption("This is a recorded run. **Start** trains your own on this machine.")
+    if "problem" in st.session_state:
+        st.error(st.session_state.pop("problem"))
+
+
+def _start(choice: Choice) -> None:
+    from dfkd_core.spec import make_spec
+
+    engine = boot.start().engine
+    assert engine is not None
+    try:
+        spec = make_spec(choice.changes, **choice.fields)
+        st.query_params["run"] = engine.submit(spec.model_dump())
+        st.query_params.pop("step", None)
+    except (RequestError, StoreError, OSError) as error:
+        st.session_state["problem"] = str(error)
+    st.rerun()
+
+
+def _tell(command: str, folder: RunFolder | None) -> None:
+    engine = boot.start().engine
+    assert engine is not None and folder is not None
+    try:
+        getattr(engine, command)(folder.id)
+    except (RequestError, StoreError) as error:
+        st.session_state["problem"] = str(error)
+    st.rerun()
+
+
+main()

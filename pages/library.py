@@ -1,0 +1,92 @@
+"""Library: the methods with their algorithm and knobs, the benchmarks, the teachers."""
+
+from __future__ import annotations
+
+import inspect
+
+import pandas as pd
+import streamlit as st
+
+from pages.ui import boot
+
+
+def main() -> None:
+    """One script run of the page."""
+    booted = boot.start()
+    if not booted.ready.wait(timeout=60) or booted.error:
+        st.error(booted.error or "The engine is still starting. Reload the page in a moment.")
+        return
+    methods, benchmarks, teachers = st.tabs(["Methods", "Benchmarks", "Teachers"])
+    with methods:
+        _methods()
+    with benchmarks:
+        _benchmarks()
+    with teachers:
+        _teachers()
+
+
+def _methods() -> None:
+    from dfkd_core import methods
+
+    for method in methods.available().values():
+        module = inspect.getmodule(method)
+        assert module is not None
+        heading, _, body = (module.__doc__ or "").partition("\n")
+        st.subheader(method.title)
+        st.markdown(f"**{heading}**")
+        st.markdown(body.replace("``", "`"))
+        needs = "Needs collected images." if method.requires.collected else "Needs nothing but the teacher."
+        st.caption(f"{needs} `python -m dfkd_core train --method {method.name}`")
+        config = method.Config
+        rows = []
+        for name, field in config.model_fields.items():
+            about = config.about(name)
+            presets = {preset: str(values.get(name, field.default)) for preset, values in config.presets.items()}
+            row = {"knob": name, "symbol": about["symbol"], "unit": about["unit"], "what it does": field.description}
+            rows.append({**row, **presets})
+        with st.expander(f"{len(rows)} knobs, and their values in each preset", icon=":material/tune:"):
+            st.dataframe(pd.DataFrame(rows), hide_index=True)
+        with st.expander("The code, one file", icon=":material/code:"):
+            st.code(inspect.getsource(module), language="python", line_numbers=True)
+
+
+def _benchmarks() -> None:
+    from dfkd_core.benchmarks import BENCHMARKS, data_folder
+
+    rows = [
+        {
+            "benchmark": benchmark.title,
+            "name": name,
+            "images": f"{benchmark.image.channels} × {benchmark.image.size} × {benchmark.image.size}",
+            "classes": len(benchmark.image.classes),
+            "data": "here" if benchmark.is_there() else f"looked for {data_folder() / benchmark.where}",
+        }
+        for name, benchmark in BENCHMARKS.items()
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    st.caption("Data are only for evaluation: no method ever sees them. `DFKD_DATA` says where they lie.")
+
+
+def _teachers() -> None:
+    from dfkd_core.teachers import available_teachers
+
+    cards = available_teachers().values()
+    rows = [
+        {
+            "teacher": card.name,
+            "benchmark": card.benchmark,
+            "network": card.network,
+            "recipe": card.recipe.kind if card.recipe else "imported",
+            "accuracy": card.accuracy,
+            "seed": card.seed,
+        }
+        for card in cards
+    ]
+    config = {"accuracy": st.column_config.NumberColumn("accuracy", format="percent")}
+    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config)
+    st.caption(
+        "All well trained, by recipes that differ in kind. `python -m dfkd_core teacher import` brings your own."
+    )
+
+
+main()

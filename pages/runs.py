@@ -1,0 +1,127 @@
+"""Runs: all of them, laid over each other, opened, taken home as CSV."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from dfkd_core.analysis.timeline import Timeline
+from dfkd_core.errors import StoreError
+from dfkd_core.store import ACTIVE, RunFolder, runs_folder, runs_in
+from pages.ui import boot
+
+MOST = 500
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#999999")
+COLUMNS = {
+    "run": st.column_config.TextColumn("Run", width="medium"),
+    "score": st.column_config.ProgressColumn("Final", min_value=0, max_value=1, format="percent"),
+    "best": st.column_config.NumberColumn("Best", format="percent"),
+    "teacher accuracy": st.column_config.NumberColumn("Teacher", format="percent"),
+    "seconds": st.column_config.NumberColumn("Seconds", format="%.0f"),
+}
+
+
+def main() -> None:
+    """One script run of the page."""
+    st.subheader("Runs")
+    folders = runs_in(runs_folder())[:MOST]
+    if not folders:
+        st.info(f"No runs in `{runs_folder()}` yet. Go to Distill and press Start.")
+        return
+    table = pd.DataFrame([_row(folder) for folder in folders])
+    event = st.dataframe(
+        table,
+        hide_index=True,
+        column_config=COLUMNS,
+        on_select="rerun",
+        selection_mode="multi-row",
+        key="runs",
+    )
+    chosen = [folders[index] for index in event.selection.rows]
+    if not chosen:
+        st.caption("Tick one run to open it, several to lay their curves over each other.")
+        return
+    _actions(chosen)
+    _overlay([(folder, boot.timeline(str(folder.path))) for folder in chosen])
+
+
+def _row(folder: RunFolder) -> dict[str, Any]:
+    status = folder.status()
+    try:
+        spec = folder.spec()
+    except StoreError:
+        spec = {}
+    state = "interrupted" if status.state in ACTIVE and not status.is_live else status.state
+    result = status.result
+    return {
+        "run": folder.id,
+        "state": state,
+        "step": f"{status.step} / {status.total_steps}",
+        "benchmark": spec.get("benchmark"),
+        "method": spec.get("method"),
+        "preset": spec.get("preset"),
+        "teacher": spec.get("teacher"),
+        "student": spec.get("student"),
+        "seed": spec.get("seed"),
+        "measure": result.get("measure"),
+        "score": result.get("final"),
+        "best": result.get("best"),
+        "teacher accuracy": result.get("teacher"),
+        "seconds": result.get("seconds"),
+    }
+
+
+def _actions(chosen: list[RunFolder]) -> None:
+    with st.container(horizontal=True):
+        if len(chosen) == 1 and st.button("Open in Distill", type="primary", icon=":material/open_in_full:"):
+            st.switch_page("pages/distill.py", query_params={"run": chosen[0].id})
+        st.download_button(
+            "Metrics as CSV",
+            _metrics(chosen).to_csv(index=False),
+            file_name="metrics.csv",
+            mime="text/csv",
+            icon=":material/download:",
+        )
+
+
+def _metrics(chosen: list[RunFolder]) -> pd.DataFrame:
+    """Long format: run, metric, step, value. Names come from the program, so no cell can be a formula."""
+    parts = []
+    for folder in chosen:
+        timeline = boot.timeline(str(folder.path))
+        timeline.update()
+        for name, curve in timeline.curves.items():
+            parts.append(pd.DataFrame({"run": folder.id, "metric": name, "step": curve.steps, "value": curve.values}))
+    return pd.concat(parts) if parts else pd.DataFrame(columns=["run", "metric", "step", "value"])
+
+
+def _overlay(chosen: list[tuple[RunFolder, Timeline]]) -> None:
+    for _, timeline in chosen:
+        timeline.update()
+    names = sorted({name for _, timeline in chosen for name in timeline.curves})
+    if not names:
+        st.info("These runs have no rows yet.")
+        return
+    metric = st.selectbox("Metric", names, index=names.index("accuracy") if "accuracy" in names else 0)
+    figure = go.Figure()
+    for index, (folder, timeline) in enumerate(chosen):
+        if metric in timeline.curves:
+            spec, curve = folder.spec(), timeline.curves[metric].thinned()
+            label = f"{folder.id} · {spec['method']} · {spec['teacher']} · seed {spec['seed']}"
+            line = {"color": PALETTE[index % len(PALETTE)], "dash": "solid" if index < len(PALETTE) else "dot"}
+            figure.add_scatter(x=curve["x"], y=curve["y"], name=label, mode="lines", line=line)
+    figure.update_layout(
+        height=420,
+        margin={"l": 50, "r": 10, "t": 10, "b": 40},
+        xaxis_title="training step",
+        yaxis_title=metric.replace("_", " "),
+        legend={"orientation": "h", "y": -0.2},
+        hovermode="x unified",
+    )
+    st.plotly_chart(figure, key=f"overlay-{metric}")
+
+
+main()

@@ -1,0 +1,1 @@
+"""What the pages share: starting the engine, the form, the stage."""

@@ -1,0 +1,74 @@
+"""The engine, started once per server and in the background: importing torch takes seconds, the first page does not."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import plotly
+import streamlit as st
+
+from dfkd_core.analysis.timeline import Timeline
+from dfkd_core.store import RunFolder, runs_folder
+
+if TYPE_CHECKING:
+    from dfkd_core.engine import LocalEngine
+
+ROOT = Path(__file__).parent.parent.parent
+RECORDED = ROOT / "assets" / "recorded-run"
+STATIC = ROOT / "static"
+SESSION_SECONDS = 10.0
+
+
+class Boot:
+    """Imports the engine on a thread of its own; ``engine`` is there when ``ready`` is set."""
+
+    def __init__(self) -> None:
+        self.ready = threading.Event()
+        self.error = ""
+        self.engine: LocalEngine | None = None
+        threading.Thread(target=self._load, name="dfkd-boot", daemon=True).start()
+
+    def _load(self) -> None:
+        try:
+            from dfkd_core import methods
+            from dfkd_core.engine import LocalEngine
+
+            methods.available()
+            self.engine = LocalEngine(runs_folder())
+        except Exception as error:  # shown on the page, with what to do
+            self.error = f"The engine did not start: {type(error).__name__}: {error}"
+        self.ready.set()
+
+
+@st.cache_resource(show_spinner=False)
+def start() -> Boot:
+    """The one engine of this server. Also lays out plotly's own script, which the stage loads from here."""
+    STATIC.mkdir(exist_ok=True)
+    source = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    target = STATIC / "plotly.min.js"
+    if not target.exists() or target.stat().st_size != source.stat().st_size:
+        shutil.copyfile(source, target)
+    return Boot()
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def timeline(path: str) -> Timeline:
+    """One timeline a run, shared by all sessions that watch it."""
+    return Timeline(RunFolder(Path(path)))
+
+
+@st.cache_resource(show_spinner=False)
+def _sessions() -> dict[str, float]:
+    return {}
+
+
+def poll_seconds(session: str) -> float:
+    """How often a page looks for news: every second, less often the more sessions are watching."""
+    seen, now = _sessions(), time.monotonic()
+    seen[session] = now
+    watching = sum(now - last < SESSION_SECONDS for last in seen.values())
+    return max(1.0, 0.25 * watching)

@@ -1,0 +1,240 @@
+"""The form of a run, generated from the method's ``Config``, with the whole configuration in the address bar."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin
+
+import annotated_types
+import streamlit as st
+from pydantic.fields import FieldInfo
+
+from dfkd_core import methods
+from dfkd_core.benchmarks import BENCHMARKS, data_folder
+from dfkd_core.config import MethodConfig
+from dfkd_core.errors import RequestError
+from dfkd_core.networks import CLASSIFIERS
+from dfkd_core.spec import USUAL_STUDENT, usual_teacher
+from dfkd_core.teachers import TeacherCard, available_teachers
+from pages.ui import download
+
+FOLDER = "folder"
+NETWORK_TITLES = {
+    "lenet5": "LeNet-5",
+    "lenet5-half": "LeNet-5-half",
+    "lenet5-bn": "LeNet-5 with BatchNorm",
+    "lenet5-half-bn": "LeNet-5-half with BatchNorm",
+    "resnet8": "ResNet-8",
+    "resnet20": "ResNet-20",
+    "resnet18": "ResNet-18",
+    "resnet34": "ResNet-34",
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the form says: ``fields`` of the run, and the ``changes`` to the preset's knobs."""
+
+    fields: dict[str, Any]
+    changes: dict[str, Any]
+
+
+def show() -> Choice:
+    """Draw the form into the sidebar, keep the address bar in step with it, and return what it says."""
+    _from_address()
+    with st.sidebar:
+        benchmark = _benchmark()
+        teacher = _teacher(benchmark)
+        usual = USUAL_STUDENT.get(benchmark, "resnet18")
+        student = _select("Student", "student", list(CLASSIFIERS), usual, lambda name: NETWORK_TITLES.get(name, name))
+        names = methods.available()
+        method = _select("Method", "method", list(names), "ta-dfkd", lambda name: names[name].title)
+        config = names[method].Config
+        preset = _preset(config)
+        with st.expander("More knobs", icon=":material/tune:"):
+            changes = _knobs(method, preset, config)
+        with st.expander("Seed, device, data", icon=":material/memory:"):
+            machine = _machine()
+    fields = {
+        "benchmark": benchmark,
+        "teacher": teacher,
+        "student": student,
+        "method": method,
+        "preset": preset,
+        **machine,
+    }
+    _to_address(fields, changes)
+    return Choice(fields, changes)
+
+
+# --- the parts -------------------------------------------------------------------------------------------------
+
+
+def _select(label: str, key: str, options: list[str], usual: str, title: Any = str, help: str | None = None) -> str:
+    """A select box whose state survives a page change and starts from the address bar."""
+    key = f"form:{key}"
+    if st.session_state.get(key) not in options:
+        st.session_state[key] = usual if usual in options else options[0]
+    return st.selectbox(label, options, key=key, format_func=title, help=help)
+
+
+def _benchmark() -> str:
+    titles = {name: benchmark.title for name, benchmark in BENCHMARKS.items()}
+    titles[FOLDER] = "Folder of images by class…"
+    name = _select("Benchmark", "benchmark", list(titles), "digits", lambda key: titles[key])
+    if name == FOLDER:
+        path = st.text_input("Folder", key="form:folder", placeholder="/path/with/one/subfolder/per/class")
+        return f"folder:{path}"
+    if not BENCHMARKS[name].is_there():
+        download.offer(BENCHMARKS[name])
+    return name
+
+
+def _teacher(benchmark: str) -> str:
+    cards = available_teachers(None if benchmark.startswith("folder:") else benchmark)
+    if not cards:
+        st.info("No teacher for this benchmark yet. Bring one: `python -m dfkd_core teacher import --help`.")
+        return ""
+    try:
+        usual = usual_teacher(benchmark)
+    except RequestError:
+        usual = next(iter(cards))
+    name = _select("Teacher", "teacher", list(cards), usual, lambda key: _teacher_title(cards[key]))
+    with st.popover("Teacher's card", icon=":material/badge:", width="stretch"):
+        _card(cards[name])
+    return name
+
+
+def _teacher_title(card: TeacherCard) -> str:
+    return card.title if card.accuracy is None else f"{card.title} · {card.accuracy:.1%}"
+
+
+def _card(card: TeacherCard) -> None:
+    accuracy = "unknown" if card.accuracy is None else f"{card.accuracy:.2%} on the test images, after the last epoch"
+    st.markdown(f"**{card.title}** — {NETWORK_TITLES.get(card.network, card.network)}, accuracy {accuracy}.")
+    if card.recipe is not None:
+        used = card.recipe.model_dump()
+        st.dataframe({"recipe": list(used), "value": [str(value) for value in used.values()]}, hide_index=True)
+    st.caption(f"Seed {card.seed} · torch {card.torch} · SHA-256 {card.sha256[:16]}…")
+
+
+def _preset(config: type[MethodConfig]) -> str:
+    presets = list(config.presets)
+    if not presets:
+        return ""
+    key = "form:preset"
+    if st.session_state.get(key) not in presets:
+        st.session_state[key] = presets[0]
+    help = "Where the knobs start from: demo for a CPU minute, cpu for half an hour, paper as published."
+    return st.segmented_control("Preset", presets, key=key, help=help, required=True)
+
+
+def _knobs(method: str, preset: str, config: type[MethodConfig]) -> dict[str, Any]:
+    start = config.build(preset).model_dump()
+    changes, group = {}, ""
+    for name, field in config.model_fields.items():
+        about = config.about(name)
+        if about["group"] != group:
+            group = about["group"]
+            st.markdown(f"**{group}**")
+        key = f"knob:{method}:{preset}:{name}"
+        asked = st.session_state.get("form:asked", {}).pop(name, None)
+        if key not in st.session_state:
+            st.session_state[key] = _parsed(field, asked, start[name])
+        value = _widget(name, field, about, key, start[name])
+        if value != start[name]:
+            changes[name] = value
+    return changes
+
+
+def _widget(name: str, field: FieldInfo, about: dict[str, Any], key: str, start: Any) -> Any:
+    label = name.replace("_", " ") + (f" ({about['symbol']})" if about["symbol"] else "")
+    label += f", {about['unit']}" if about["unit"] else ""
+    low, high = _bounds(field)
+    limits = "" if low is None and high is None else f" From {low:g} to {high:g}."
+    help = f"{field.description}{limits} Preset: {start}."
+    if get_origin(field.annotation) is not None:
+        return st.selectbox(label, get_args(field.annotation), key=key, help=help)
+    if field.annotation is bool:
+        return st.toggle(label, key=key, help=help)
+    if field.annotation is int:
+        return st.number_input(label, int(low or 0), int(high or 2**31), key=key, step=1, help=help)
+    step = 10.0 ** math.floor(math.log10(start)) if start else 0.1
+    return st.number_input(label, float(low or 0), float(high or 1e9), key=key, step=step, format="%g", help=help)
+
+
+def _bounds(field: FieldInfo) -> tuple[float | None, float | None]:
+    low = high = None
+    for bound in field.metadata:
+        if isinstance(bound, annotated_types.Ge | annotated_types.Gt):
+            low = getattr(bound, "ge", getattr(bound, "gt", None))
+        if isinstance(bound, annotated_types.Le | annotated_types.Lt):
+            high = getattr(bound, "le", getattr(bound, "lt", None))
+    return low, high  # type: ignore[return-value]
+
+
+def _machine() -> dict[str, Any]:
+    import torch
+
+    devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    device = _select("Device", "device", devices, devices[-1])
+    st.session_state.setdefault("form:seed", 0)
+    seed = st.number_input("Seed", 0, 2**31 - 1, key="form:seed", help="Of everything random in the run.")
+    st.session_state.setdefault("form:threads", 1)
+    cores = os.cpu_count() or 1
+    help = "torch threads on the CPU. On busy cores one thread can be ten times faster than two."
+    threads = st.number_input("Threads", 1, cores, key="form:threads", help=help)
+    folder = st.text_input("Data folder", str(data_folder()), help="Where data sets lie (DFKD_DATA).")
+    os.environ["DFKD_DATA"] = folder
+    return {"device": device, "seed": int(seed), "threads": int(threads)}
+
+
+# --- the address bar -------------------------------------------------------------------------------------------
+
+_IN_ADDRESS = ("benchmark", "teacher", "student", "method", "preset", "device", "seed", "threads")
+
+
+def _from_address() -> None:
+    """Once per session, before any widget is drawn: a link opens the lab as it was sent."""
+    if "form:asked" in st.session_state:
+        for key in [key for key in st.session_state if str(key).startswith(("form:", "knob:"))]:
+            st.session_state[key] = st.session_state[key]  # keeps widgets' values across pages
+        return
+    given = st.query_params.to_dict()
+    for name in _IN_ADDRESS:
+        if name in given:
+            value = given[name]
+            if name in ("seed", "threads"):
+                st.session_state[f"form:{name}"] = int(value) if value.isdigit() else 0
+            else:
+                st.session_state[f"form:{name}"] = value
+    if given.get("benchmark", "").startswith("folder:"):
+        st.session_state["form:folder"] = given["benchmark"].removeprefix("folder:")
+        st.session_state["form:benchmark"] = FOLDER
+    st.session_state["form:asked"] = {name[2:]: value for name, value in given.items() if name.startswith("k.")}
+
+
+def _parsed(field: FieldInfo, text: str | None, otherwise: Any) -> Any:
+    """A knob's value from a link; what cannot be read, or is out of bounds, is the preset's."""
+    if text is None:
+        return otherwise
+    try:
+        if field.annotation is bool:
+            return text == "True"
+        if field.annotation in (int, float):
+            value = field.annotation(text)
+            low, high = _bounds(field)
+            return value if (low is None or value >= low) and (high is None or value <= high) else otherwise
+    except ValueError:
+        return otherwise
+    return text if text in get_args(field.annotation) else otherwise
+
+
+def _to_address(fields: dict[str, Any], changes: dict[str, Any]) -> None:
+    kept = {name: value for name, value in st.query_params.to_dict().items() if name in ("run", "step")}
+    wanted = {**kept, **{name: str(fields[name]) for name in _IN_ADDRESS}}
+    wanted |= {f"k.{name}": str(value) for name, value in changes.items()}
+    if wanted != st.query_params.to_dict():
+        st.query_params.from_dict(wanted)

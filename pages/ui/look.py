@@ -1,0 +1,21 @@
+"""Little that the theme cannot say."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+STYLE = """
+<style>
+header[data-testid="stHeader"] { height: 1.6rem; min-height: 1.6rem; background: transparent; }
+[data-testid="stMainBlockContainer"] { padding: 1.3rem 1.6rem 1rem; max-width: 1780px; }
+[data-testid="stSidebarHeader"] { height: 2rem; padding-block: 0; }
+[data-testid="stSidebarUserContent"] { padding-top: 0.4rem; padding-bottom: 2rem; }
+section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; }
+[data-testid="stMain"] [data-testid="stVerticalBlock"] { gap: 0.6rem; }
+</style>
+"""
+
+
+def apply() -> None:
+    """Less empty space above, so that a laptop shows the curve and the images without scrolling."""
+    st.html(STYLE)

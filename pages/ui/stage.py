@@ -1,0 +1,115 @@
+"""The stage of a run: one component in the browser that draws curves, images and histograms without reruns."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from dfkd_core.analysis.alarms import alarms
+from dfkd_core.analysis.timeline import Timeline
+from dfkd_core.store import RunFolder, RunStatus
+from dfkd_core.store.atomic import read_json
+
+HERE = Path(__file__).parent
+MAX_FRAMES = 16  # sent at once
+TERMS = ("student_loss", "adversarial", "bn_statistics", "l2", "tv", "class_prior", "class_balance", "activation")
+BADGES = {"running": "running", "queued": "waiting", "interrupted": "interrupted"}
+
+
+def show(folder: RunFolder, status: RunStatus, timeline: Timeline, recorded: bool = False) -> None:
+    """Draw the run, or bring what is drawn up to date. Call it at the same place in every rerun."""
+    asked = _asked(folder.id)
+    data = _data(folder, status, timeline, asked)
+    if recorded:
+        data |= {"autoplay": True, "badge": "recorded run", "state": "done", "message": ""}
+    _component()(key="stage", data=data, on_ask_change=lambda: None)
+
+
+@st.cache_resource(show_spinner=False)
+def _component() -> Any:
+    return st.components.v2.component(
+        "dfkd_stage",
+        html='<div class="dfkd-host"></div>',
+        css=(HERE / "stage.css").read_text(),
+        js=(HERE / "stage.js").read_text(),
+        isolate_styles=False,  # plotly puts its style sheet into the document, not into a shadow root
+    )
+
+
+def _asked(run_id: str) -> dict[str, Any]:
+    """What the browser asked for since the last rerun: frames it lacks, and the step it looks at."""
+    state = st.session_state.get("stage")
+    asked = (state.get("ask") if state else None) or {}
+    if asked.get("run") != run_id:
+        return {"want": [], "view": _step_in_address()}
+    if st.session_state.get("stage:answered") == asked["nonce"]:
+        return {"want": [], "view": asked["view"]}
+    st.session_state["stage:answered"] = asked["nonce"]
+    _step_to_address(asked["view"])
+    return asked
+
+
+def _step_in_address() -> int | None:
+    text = st.query_params.get("step", "")
+    return int(text) if text.isdigit() else None
+
+
+def _step_to_address(step: int | None) -> None:
+    if step is None:
+        st.query_params.pop("step", None)
+    else:
+        st.query_params["step"] = str(step)
+
+
+def _data(folder: RunFolder, status: RunStatus, timeline: Timeline, asked: dict[str, Any]) -> dict[str, Any]:
+    version = timeline.update()
+    spec = folder.spec()
+    classes = _classes(folder, status.attempt)
+    wanted = [int(step) for step in asked["want"][:MAX_FRAMES]]
+    steps = sorted(timeline.frames)
+    if asked["view"] is None and steps:
+        wanted.append(steps[-1])
+    elif asked["view"] in timeline.frames:
+        wanted.append(asked["view"])
+    total = status.total_steps or max(timeline.step, 1)
+    frames = {step: frame for step in dict.fromkeys(wanted) if (frame := timeline.frame(step)) is not None}
+    live = status.state in ("running", "paused")
+    return {
+        "run": folder.id,
+        "version": version,
+        "base": st.get_option("server.baseUrlPath").rstrip("/")
+        and "/" + st.get_option("server.baseUrlPath").strip("/"),
+        "state": status.state,
+        "badge": BADGES.get(status.state, status.state),
+        "message": status.message,
+        "title": f"{spec['method']} · {spec['teacher']} → {spec['student']} · seed {spec['seed']}",
+        "step": timeline.step,
+        "total": total,
+        "elapsed": round(timeline.elapsed, 1),
+        "left": timeline.time_left(total),
+        "score": timeline.score,
+        "teacher": timeline.teacher,
+        "selection": spec["config"].get("selection", False),
+        "classes": classes,
+        "terms": [name for name in TERMS if name in timeline.curves],
+        "curves": {name: curve.thinned() for name, curve in timeline.curves.items()},
+        "steps": steps,
+        "frames": {str(step): frame for step, frame in frames.items()},
+        "marks": timeline.marks,
+        "alarms": [asdict(alarm) for alarm in alarms(timeline, total, len(classes))] if live or steps else [],
+        "view": asked["view"],
+        "autoplay": False,
+    }
+
+
+def _base() -> str:
+    path = st.get_option("server.baseUrlPath").strip("/")
+    return f"/{path}" if path else ""
+
+
+def _classes(folder: RunFolder, attempt: int) -> list[str]:
+    facts = read_json(folder.attempt_path(attempt) / "environment.json") or {}
+    return list(facts.get("classes", [str(index) for index in range(10)]))
