@@ -28,10 +28,15 @@ import numpy as np
 import psutil
 import torch
 
+from dfkd_core import methods
 from dfkd_core.engine import LocalEngine
+from dfkd_core.networks import build_classifier
+from dfkd_core.problem import Method, Problem
 from dfkd_core.provenance import code_version
+from dfkd_core.run import _seed as seed_step
 from dfkd_core.spec import RunSpec
 from dfkd_core.store import EventReader, RunFolder
+from dfkd_core.teachers import load_teacher
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "streamlit", "playwright")
@@ -165,6 +170,19 @@ def train(engine: LocalEngine, spec: RunSpec, goal: float = 0.95) -> Trained:
     curve = [(row["step"], row["elapsed"], row["accuracy"]) for row in evaluated]
     final, best, teacher, seconds = (float(result[name]) for name in ("final", "best", "teacher", "seconds"))
     return Trained(spec.seed, final, best, teacher, seconds, reached, first, queries_of(spec, rows), curve)
+
+
+def make_method(spec: RunSpec) -> Method:
+    """The method of ``spec`` as ``run`` sets it up, on the CPU."""
+    teacher, card = load_teacher(spec.teacher)
+    image = card.image.spec()
+    seed_step(spec.seed, 0)
+    networks = (teacher, build_classifier(spec.student, image))
+    for network in networks:
+        network.to(memory_format=torch.channels_last)
+    method_class = methods.find(spec.method)
+    problem = Problem(*networks, image, torch.device("cpu"), None, spec.recording())
+    return method_class(problem, method_class.Config.model_validate(spec.config))
 
 
 def _at_goal(row: dict[str, Any], goal: float) -> bool:

@@ -11,18 +11,13 @@ import argparse
 import time
 import warnings
 
-import torch
 from torch import Tensor
 
-from benchmarks.common import Interval, Row, bootstrap, options, report, say
+from benchmarks.common import Interval, Row, bootstrap, make_method, options, report, say
 from dfkd_core.events import Step
-from dfkd_core.images import ImageSpec
 from dfkd_core.methods import ta_dfkd
-from dfkd_core.networks import build_classifier
-from dfkd_core.problem import Problem
 from dfkd_core.selection import Selection, select
 from dfkd_core.spec import make_spec
-from dfkd_core.teachers import load_teacher
 
 TARGET = 0.02
 
@@ -44,16 +39,10 @@ class Stopwatch:
 
 def measure(changes: dict[str, int], steps: int, warm_up: int = 3) -> tuple[list[float], list[float], int]:
     """Per step: the share of ``select``, the share that scikit-learn's would have, and the number of fits in all."""
-    spec = make_spec(changes)
-    teacher, card = load_teacher(spec.teacher)
-    image: ImageSpec = card.image.spec()
-    torch.manual_seed(spec.seed)
-    student = build_classifier(spec.student, image)
-    config = ta_dfkd.TADFKDConfig.model_validate(spec.config)
-    method = ta_dfkd.TADFKD(Problem(teacher, student, image, torch.device("cpu")), config)
+    method = make_method(make_spec(changes))
     watch, events = Stopwatch(), method.train()
     shares, rivals, fits = [], [], 0
-    ta_dfkd.select = watch  # type: ignore[assignment]
+    ta_dfkd.select = watch
     try:
         for _ in range(steps + warm_up):
             watch.spent, watch.seen = 0.0, []

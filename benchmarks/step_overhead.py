@@ -25,8 +25,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.common import Row, bootstrap, interleave, options, ratios, report
-from dfkd_core import losses, methods
+from benchmarks.common import Row, bootstrap, interleave, make_method, options, ratios, report, seed_step
+from dfkd_core import losses
 from dfkd_core.bn_statistics import collect_statistics
 from dfkd_core.engine import InlineEngine
 from dfkd_core.events import Event, Step
@@ -34,11 +34,10 @@ from dfkd_core.images import ImageSpec
 from dfkd_core.networks import build_classifier
 from dfkd_core.networks.classifiers import Classifier
 from dfkd_core.networks.generators import ConvGenerator
-from dfkd_core.problem import Problem
-from dfkd_core.run import _seed
 from dfkd_core.selection import select
 from dfkd_core.spec import RunSpec, make_spec
-from dfkd_core.store import RunFolder, save_checkpoint
+from dfkd_core.store import RunFolder
+from dfkd_core.store.checkpoints import save_checkpoint
 from dfkd_core.teachers import load_teacher
 
 TARGET, NEVER = 1.05, 100_000
@@ -59,7 +58,7 @@ def bare_loop(spec: RunSpec, warm_up: int) -> tuple[float, Classifier]:
     teacher, card = load_teacher(spec.teacher)
     image = card.image.spec()
     teacher = teacher.to(memory_format=torch.channels_last)
-    _seed(spec.seed, 0)
+    seed_step(spec.seed, 0)
     student = build_classifier(spec.student, image).to(memory_format=torch.channels_last)
     generator = ConvGenerator(c["latent"], image.channels, image.size, c["width"]).to(memory_format=torch.channels_last)
     learn = torch.optim.SGD(
@@ -69,7 +68,7 @@ def bare_loop(spec: RunSpec, warm_up: int) -> tuple[float, Classifier]:
     generator.train()
     started = 0.0
     for step in range(1, c["epochs"] * c["iterations"] + 1):
-        _seed(spec.seed, step)
+        seed_step(spec.seed, step)
         epoch = (step - 1) // c["iterations"]
         learn.param_groups[0]["lr"] = c["student_lr"] * 0.5 * (1 + math.cos(math.pi * epoch / c["epochs"]))
         _student_steps(c, image, teacher, student, generator, learn)
@@ -168,12 +167,7 @@ def check_same(spec: RunSpec) -> None:
 
 def checkpoint_seconds(spec: RunSpec) -> float:
     """CPU seconds of one checkpoint, median of nine."""
-    teacher, card = load_teacher(spec.teacher)
-    image = card.image.spec()
-    student = build_classifier(spec.student, image)
-    method_class = methods.find(spec.method)
-    config = method_class.Config.model_validate(spec.config)
-    method = method_class(Problem(teacher, student, image, torch.device("cpu")), config)
+    method = make_method(spec)
     next(iter(method.train()))
     times = []
     with tempfile.TemporaryDirectory() as runs:

@@ -86,6 +86,7 @@ def usual_teacher(benchmark: str) -> str:
     names = [USUAL_TEACHER.get(benchmark), *available_teachers(benchmark)]
     fitting = next(filter(None, names), None)
     if fitting is None:
+        find_benchmark(benchmark)  # a misspelt name is the nearer cause
         raise RequestError(
             "teacher", "", f"there is none for {benchmark}; import one: python -m dfkd_core teacher import."
         )

@@ -11,7 +11,6 @@ from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
 
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
@@ -84,6 +83,9 @@ class ResNet(Classifier):
     """Residual stages of torchvision's ``BasicBlock`` behind a 3×3 stem, halving the image at each new stage."""
 
     def __init__(self, image: ImageSpec, widths: tuple[int, ...], blocks: tuple[int, ...]):
+        # Imported here: torchvision takes as long as torch to import, and a page that lists networks need not wait.
+        from torchvision.models.resnet import BasicBlock
+
         super().__init__()
         stem = nn.Sequential(
             nn.Conv2d(image.channels, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()

@@ -128,7 +128,7 @@ def _preset(config: type[MethodConfig]) -> str:
     if st.session_state.get(key) not in presets:
         st.session_state[key] = presets[0]
     help = "Where the knobs start from: demo for a CPU minute, cpu for half an hour, paper as published."
-    return st.segmented_control("Preset", presets, key=key, help=help, required=True)
+    return st.segmented_control("Preset", presets, key=key, help=help, required=True) or presets[0]
 
 
 def _knobs(method: str, preset: str, config: type[MethodConfig]) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def _bounds(field: FieldInfo) -> tuple[float | None, float | None]:
             low = getattr(bound, "ge", getattr(bound, "gt", None))
         if isinstance(bound, annotated_types.Le | annotated_types.Lt):
             high = getattr(bound, "le", getattr(bound, "lt", None))
-    return low, high  # type: ignore[return-value]
+    return low, high
 
 
 def _machine() -> dict[str, Any]:

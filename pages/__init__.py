@@ -1,0 +1,1 @@
+"""The pages of the lab. ``app.py`` registers them."""

@@ -1,0 +1,137 @@
+"""Helpers of all tests. Runs are tiny: digits, batches of 16, a handful of steps, one thread."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dfkd_core import methods
+from dfkd_core.events import REPLAYED, Event
+from dfkd_core.networks import build_classifier
+from dfkd_core.problem import Problem, Recording
+from dfkd_core.run import run
+from dfkd_core.spec import RunSpec, make_spec
+from dfkd_core.store import EventReader, RunFolder, RunStatus
+from dfkd_core.teachers import load_teacher
+
+ROOT = Path(__file__).resolve().parent.parent
+TEACHER = "digits-resnet20-plain"
+STUDENT = "lenet5-half-bn"  # small, and with BatchNorm
+TINY = {"epochs": 1, "iterations": 6, "student_steps": 2, "batch_size": 16, "latent": 8, "width": 4}
+REPLAYED_TYPES = {event.__name__.lower() for event in REPLAYED}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the user's runs, data or teachers."""
+    for name in ("runs", "data", "teachers"):
+        monkeypatch.setenv(f"DFKD_{name.upper()}", str(tmp_path / name))
+
+
+# --- runs ------------------------------------------------------------------------------------------------------
+
+
+def tiny_spec(knobs: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
+    """A checked specification of a run that takes a fraction of a second."""
+    given = {"teacher": TEACHER, "student": STUDENT, "samples_every": 3, "evaluate_every": 2, "health_every": 3}
+    return make_spec({**TINY, **(knobs or {})}, **{**given, **fields})
+
+
+def new_run(runs: Path, knobs: dict[str, Any] | None = None, **fields: Any) -> RunFolder:
+    """The folder of a tiny run that has not been started."""
+    return RunFolder.create(runs, tiny_spec(knobs, **fields).model_dump())
+
+
+def execute(folder: RunFolder, progress: Callable[[Event], None] | None = None) -> RunStatus:
+    """One more attempt, in this process."""
+    return run(folder, folder.begin_attempt(), progress)
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def tiny(runs: Path) -> RunFolder:
+    return new_run(runs)
+
+
+def rows(folder: RunFolder, *types: str) -> list[dict[str, Any]]:
+    """The rows of a run's log, all or those of the given types."""
+    return [row for row in EventReader(folder).read() if not types or row["type"] in types]
+
+
+def metric_rows(folder: RunFolder) -> list[dict[str, Any]]:
+    """What has to be the same after a resume: every row that repeats, without its number and its time."""
+    return [
+        {key: value for key, value in row.items() if key not in ("seq", "elapsed")}
+        for row in rows(folder, *REPLAYED_TYPES)
+    ]
+
+
+def student_hash(folder: RunFolder) -> str:
+    return hashlib.sha256((folder.path / "student.safetensors").read_bytes()).hexdigest()
+
+
+# --- methods ---------------------------------------------------------------------------------------------------
+
+
+def tiny_method(knobs: dict[str, Any] | None = None, seed: int = 0, **recording: int) -> Any:
+    """TA-DFKD on digits without a run around it."""
+    network, card = load_teacher(TEACHER)
+    torch.manual_seed(seed)
+    student = build_classifier(STUDENT, card.image.spec())
+    problem = Problem(network, student, card.image.spec(), torch.device("cpu"), None, Recording(**recording))
+    found = methods.find("ta-dfkd")
+    return found(problem, found.Config.build("demo", {**TINY, **(knobs or {})}))
+
+
+# --- processes -------------------------------------------------------------------------------------------------
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """Wait until ``condition`` gives something true, and return it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"still not so after {seconds} s")
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start ``python ARGUMENTS`` in the background; whatever still runs at the end of the test is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()

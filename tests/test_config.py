@@ -1,0 +1,202 @@
+"""Every bound of every knob from both sides, and what a wrong request is answered with."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, get_args, get_origin
+
+import pytest
+import torch
+from conftest import TEACHER, tiny_spec
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from dfkd_core import methods
+from dfkd_core.config import MethodConfig
+from dfkd_core.errors import RequestError, explain
+from dfkd_core.spec import RunSpec, make_spec
+from dfkd_core.teachers import Recipe
+
+CONFIGS: dict[str, type[BaseModel]] = {
+    **{name: method.Config for name, method in methods.available().items()},
+    "run": RunSpec,
+    "recipe": Recipe,
+}
+REQUIRED = {"recipe": {"kind": "plain", "epochs": 1}}
+
+
+def bounds(field: FieldInfo) -> list[tuple[str, float]]:
+    found = {}
+    for mark in field.metadata:
+        found.update({kind: getattr(mark, kind) for kind in ("ge", "gt", "le", "lt") if hasattr(mark, kind)})
+    return list(found.items())
+
+
+def around(kind: str, bound: float, whole: bool) -> tuple[float, float]:
+    """The last value within and the first beyond the bound."""
+    away = 1 if kind in ("ge", "gt") else -1
+    step = 1 if whole else max(abs(bound), 1.0) * 1e-9
+    if kind in ("ge", "le"):
+        return bound, bound - away * step
+    return bound + away * step, bound
+
+
+NUMERIC = [
+    pytest.param(owner, name, *bound, id=f"{owner} {name} {bound[0]} {bound[1]}")
+    for owner, model in CONFIGS.items()
+    for name, field in model.model_fields.items()
+    for bound in bounds(field)
+    if field.annotation in (int, float)
+]
+
+
+def build(owner: str, **values: Any) -> Any:
+    """The model with ``values``; a ``ValidationError`` as the sentence that a user gets."""
+    try:
+        return CONFIGS[owner].model_validate({**REQUIRED.get(owner, {}), **values})
+    except ValueError as error:
+        raise explain(error) from None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("owner", "name", "kind", "bound"), NUMERIC)
+def test_a_bound_holds_from_both_sides(owner: str, name: str, kind: str, bound: float) -> None:
+    whole = CONFIGS[owner].model_fields[name].annotation is int
+    inside, outside = around(kind, bound, whole)
+    assert getattr(build(owner, **{name: inside}), name) == inside
+    with pytest.raises(RequestError) as caught:
+        build(owner, **{name: outside})
+    assert caught.value.field == name and caught.value.value == outside
+    assert str(bound).removesuffix(".0") in caught.value.expected and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("owner", CONFIGS)
+def test_every_number_is_bounded_on_both_sides(owner: str) -> None:
+    for name, field in CONFIGS[owner].model_fields.items():
+        if field.annotation in (int, float):
+            kinds = {kind[0] for kind, _ in bounds(field)}
+            assert kinds == {"g", "l"}, f"{name} has no lower or no upper bound"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "nan", "inf"])
+@pytest.mark.parametrize("owner", CONFIGS)
+def test_no_number_may_be_nan_or_infinite(owner: str, value: Any) -> None:
+    for name, field in CONFIGS[owner].model_fields.items():
+        if field.annotation is float:
+            with pytest.raises(RequestError):
+                build(owner, **{name: value})
+
+
+@pytest.mark.parametrize("name", methods.available())
+def test_every_knob_says_what_it_is(name: str) -> None:
+    config = methods.find(name).Config
+    for knob, field in config.model_fields.items():
+        assert field.description and field.description.endswith("."), knob
+        assert config.about(knob).keys() == {"group", "symbol", "unit", "memory"}, knob
+        assert config.about(knob)["group"], knob
+    assert set(config.memory_knobs()) <= set(config.model_fields) and config.memory_knobs()
+
+
+@pytest.mark.parametrize(
+    ("method", "preset"), [(name, preset) for name in methods.available() for preset in methods.find(name).Config.presets]
+)
+def test_every_preset_is_valid_and_changes_only_knobs_that_exist(method: str, preset: str) -> None:
+    config = methods.find(method).Config
+    built = config.build(preset)
+    assert config.model_validate(built.model_dump()) == built
+    assert set(config.presets[preset]) <= set(config.model_fields)
+
+
+def sentence(changes: dict[str, Any] | None = None, **fields: Any) -> RequestError:
+    with pytest.raises(RequestError) as caught:
+        make_spec(changes, **fields)
+    assert "\n" not in str(caught.value) and str(caught.value).endswith((".", "?"))
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "right"),
+    [
+        ({"wdith": 8}, "wdith", "no such knob"),
+        ({"adversarial": "l3"}, "adversarial", "'l1', 'kl', 'js' or 'js-released'"),
+        ({"augmentation": ""}, "augmentation", "'none', 'crop' or 'crop+flip'"),
+        ({"epochs": "many"}, "epochs", "valid integer"),
+        ({"epochs": 1.5}, "epochs", "valid integer"),
+        ({"student_lr": "fast"}, "student_lr", "valid number"),
+        ({"selection": "perhaps"}, "selection", "valid boolean"),
+        ({"batch_size": 3}, "batch_size", "greater than or equal to 4"),
+    ],
+)
+def test_a_wrong_knob_is_answered_with_field_value_and_what_would_be_right(
+    changes: dict[str, Any], field: str, right: str
+) -> None:
+    error = sentence(changes)
+    assert error.field == field and error.value == changes[field] and right in error.expected
+    assert str(error).startswith(f"{field} = {changes[field]!r}: ")
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "right"),
+    [
+        ({"method": "magic"}, "method", "ta-dfkd"),
+        ({"preset": "huge"}, "preset", "demo"),
+        ({"benchmark": "imagenet"}, "benchmark", "digits"),
+        ({"benchmark": "folder:/does/not/exist", "teacher": TEACHER}, "benchmark", "a folder that exists"),
+        ({"benchmark": "mnist", "teacher": TEACHER}, "teacher", "choose a teacher made for it"),
+        ({"teacher": "nobody"}, "teacher", TEACHER),
+        ({"student": "resnet9000"}, "student", "resnet8"),
+        ({"device": "cuda:7"}, "device", "Use cpu"),
+        ({"device": "tpu"}, "device", "cpu, cuda or cuda:N"),
+        ({"device": "meta"}, "device", "cpu, cuda or cuda:N"),
+        ({"device": ""}, "device", "cpu, cuda or cuda:N"),
+        ({"seed": -1}, "seed", "greater than or equal to 0"),
+        ({"threads": 0}, "threads", "greater than or equal to 1"),
+        ({"colour": "red"}, "colour", "no such"),
+    ],
+)
+def test_a_wrong_request_is_answered_with_field_value_and_what_would_be_right(
+    fields: dict[str, Any], field: str, right: str
+) -> None:
+    error = sentence(**fields)
+    assert error.field == field and error.value == fields[field] and right in error.expected
+
+
+def test_a_benchmark_without_teachers_says_how_to_bring_one() -> None:
+    assert "teacher import" in sentence(benchmark="tiny-imagenet").expected
+
+
+def test_a_specification_is_resolved_in_full() -> None:
+    spec = make_spec({"epochs": "3"}, benchmark="digits")
+    assert (spec.teacher, spec.student, spec.preset) == (TEACHER, "resnet8", "demo")
+    assert spec.config == {**methods.find("ta-dfkd").Config.build("demo").model_dump(), "epochs": 3}
+    assert make_spec(**spec.model_dump()) == spec
+
+
+@pytest.mark.parametrize(("asked", "device"), [("cuda", "cuda:0"), ("cuda:1", "cuda:1"), ("cpu", "cpu"), ("cpu:0", "cpu")])
+def test_a_device_has_one_name(asked: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert tiny_spec(device=asked).device == device
+
+
+def test_the_fingerprint_changes_with_everything_that_determines_the_run() -> None:
+    spec = tiny_spec()
+    base = spec.fingerprint("weights", "data", "code")
+    others = [
+        tiny_spec(seed=1).fingerprint("weights", "data", "code"),
+        tiny_spec({"width": 5}).fingerprint("weights", "data", "code"),
+        spec.fingerprint("other", "data", "code"),
+        spec.fingerprint("weights", "other", "code"),
+        spec.fingerprint("weights", "data", "other"),
+    ]
+    assert base == tiny_spec().fingerprint("weights", "data", "code") and len({base, *others}) == 6
+
+
+def test_only_literals_numbers_and_booleans_are_knobs() -> None:
+    """So that a form, a flag and a link can be made of every knob."""
+    for method in methods.available().values():
+        config: type[MethodConfig] = method.Config
+        for name, field in config.model_fields.items():
+            plain = field.annotation in (int, float, bool)
+            literal = get_origin(field.annotation) is not None and all(
+                isinstance(choice, str) for choice in get_args(field.annotation)
+            )
+            assert plain or literal, name

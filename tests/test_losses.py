@@ -1,0 +1,149 @@
+"""Every term against its formula in float64, and one property each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax, softmax
+
+from dfkd_core import losses
+
+GENERATOR = np.random.default_rng(0)
+STUDENT, TEACHER = GENERATOR.normal(0, 3, (2, 24, 10))
+IMAGES = GENERATOR.normal(0, 1, (6, 3, 8, 8))
+FEATURES = GENERATOR.normal(0.5, 1, (24, 32))
+MASK = GENERATOR.random(24) < 0.6
+
+
+def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    return (p * (np.log(p) - np.log(q))).sum(axis=1)
+
+
+def js(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    s, t = softmax(student, axis=1), softmax(teacher, axis=1)
+    return 0.5 * kl(t, (s + t) / 2) + 0.5 * kl(s, (s + t) / 2)
+
+
+def js_of_the_released_code(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    s, t = softmax(student / 3, axis=1), softmax(teacher / 3, axis=1)
+    middle = np.clip((s + t) / 2, 0.01, 0.99)
+    s, t = np.clip(s, 0.01, 0.99), np.clip(t, 0.01, 0.99)
+    return (0.5 * middle * np.log(middle / t) + 0.5 * middle * np.log(middle / s)).mean(axis=1)
+
+
+PER_SAMPLE = {
+    "l1": lambda s, t: np.abs(s - t).mean(axis=1),
+    "kl": lambda s, t: kl(softmax(t, axis=1), softmax(s, axis=1)),
+    "js": js,
+    "js-released": js_of_the_released_code,
+}
+
+
+def tensors(*arrays: np.ndarray) -> list[torch.Tensor]:
+    return [torch.from_numpy(array) for array in arrays]
+
+
+def test_every_discrepancy_has_a_formula_here() -> None:
+    assert PER_SAMPLE.keys() == losses.DISCREPANCIES.keys()
+
+
+@pytest.mark.parametrize("name", PER_SAMPLE)
+@pytest.mark.parametrize("mask", [None, MASK], ids=["all samples", "masked"])
+def test_a_discrepancy_is_its_formula_over_the_samples_that_count(name: str, mask: np.ndarray | None) -> None:
+    expected = PER_SAMPLE[name](STUDENT, TEACHER)[slice(None) if mask is None else mask].mean()
+    given = None if mask is None else torch.from_numpy(mask)
+    assert losses.DISCREPANCIES[name](*tensors(STUDENT, TEACHER), given).item() == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("name", PER_SAMPLE)
+def test_a_discrepancy_is_zero_where_both_agree_and_positive_elsewhere(name: str) -> None:
+    same, other = tensors(TEACHER, STUDENT)
+    assert losses.DISCREPANCIES[name](same, same).item() == pytest.approx(0, abs=1e-12)
+    assert losses.DISCREPANCIES[name](other, same).item() > 1e-4
+
+
+@pytest.mark.parametrize("name", PER_SAMPLE)
+def test_a_mask_without_samples_gives_zero_and_a_zero_gradient(name: str) -> None:
+    student, teacher = tensors(STUDENT, TEACHER)
+    student.requires_grad_()
+    loss = losses.DISCREPANCIES[name](student, teacher, torch.zeros(24, dtype=torch.bool))
+    loss.backward()
+    assert loss.item() == 0 and student.grad is not None and not student.grad.any()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0, 20.0])
+def test_kl_is_scaled_by_the_squared_temperature(temperature: float) -> None:
+    teacher, student = softmax(TEACHER / temperature, axis=1), softmax(STUDENT / temperature, axis=1)
+    value = losses.kl_discrepancy(*tensors(STUDENT, TEACHER), temperature=temperature)
+    assert value.item() == pytest.approx(temperature**2 * kl(teacher, student).mean(), rel=1e-10)
+
+
+def confident(classes: int, lead: float = 1000.0) -> list[torch.Tensor]:
+    """Two networks that are sure, by ``lead`` logits, and never of the same class."""
+    sure = lead * torch.eye(classes, dtype=torch.float64)
+    return [sure, sure.roll(1, dims=0)]
+
+
+def test_js_reaches_log_2_at_full_disagreement_and_is_never_above() -> None:
+    assert losses.js_discrepancy(*confident(10)).item() == pytest.approx(np.log(2), rel=1e-9)
+    assert losses.js_discrepancy(*tensors(100 * STUDENT, 100 * TEACHER)).item() <= np.log(2)
+
+
+@pytest.mark.parametrize(
+    ("classes", "lead", "worth"), [(10, 12, 0.116), (100, 12, 0.004), (10, 1000, 0.161), (100, 1000, 0.016)]
+)
+def test_the_released_js_is_nearly_inert_at_full_disagreement(classes: int, lead: float, worth: float) -> None:
+    assert losses.js_released(*confident(classes, lead)).item() == pytest.approx(worth, abs=6e-4)
+
+
+def test_the_class_prior_is_the_cross_entropy_with_the_own_argmax() -> None:
+    expected = -log_softmax(TEACHER, axis=1).max(axis=1).mean()
+    assert losses.class_prior(*tensors(TEACHER)).item() == pytest.approx(expected, rel=1e-10)
+    assert losses.class_prior(*tensors(100 * TEACHER)).item() < 1e-3, "a sure teacher has nothing left to gain"
+
+
+def test_class_balance_is_the_negative_entropy_of_the_mean_prediction() -> None:
+    mean = softmax(TEACHER, axis=1).mean(axis=0)
+    assert losses.class_balance(*tensors(TEACHER)).item() == pytest.approx((mean * np.log(mean)).sum(), rel=1e-10)
+
+
+def test_class_balance_is_least_where_all_classes_are_equally_frequent() -> None:
+    balanced, one_sided = confident(10)[0], torch.zeros(10, 10, dtype=torch.float64).index_fill(1, torch.tensor(3), 1e3)
+    assert losses.class_balance(balanced).item() == pytest.approx(-np.log(10))
+    assert losses.class_balance(one_sided).item() == pytest.approx(0), "and a class that never comes is no NaN"
+
+
+def test_activation_is_the_negative_mean_of_the_absolute_features() -> None:
+    assert losses.activation(*tensors(FEATURES)).item() == pytest.approx(-np.abs(FEATURES).mean(), rel=1e-12)
+    assert losses.activation(*tensors(-2 * FEATURES)).item() == pytest.approx(-2 * np.abs(FEATURES).mean())
+
+
+def test_total_variation_is_the_sum_of_four_norms_of_differences() -> None:
+    x = IMAGES
+    differences = [
+        x[..., :, 1:] - x[..., :, :-1],
+        x[..., 1:, :] - x[..., :-1, :],
+        x[..., 1:, 1:] - x[..., :-1, :-1],
+        x[..., 1:, :-1] - x[..., :-1, 1:],
+    ]
+    expected = sum(np.sqrt((difference**2).sum()) for difference in differences)
+    assert losses.total_variation(*tensors(x)).item() == pytest.approx(expected, rel=1e-12)
+    assert losses.total_variation(torch.ones(2, 3, 8, 8)).item() == 0
+
+
+def test_the_image_norm_is_the_norm_of_the_whole_batch() -> None:
+    assert losses.image_norm(*tensors(IMAGES)).item() == pytest.approx(np.sqrt((IMAGES**2).sum()), rel=1e-12)
+
+
+@pytest.mark.parametrize("prior", [losses.total_variation, losses.image_norm])
+def test_image_priors_grow_with_the_root_of_the_batch(prior) -> None:
+    images = torch.from_numpy(IMAGES)
+    assert prior(torch.cat([images] * 4)).item() == pytest.approx(2 * prior(images).item(), rel=1e-12)
+
+
+def test_diversity_is_one_minus_the_mean_pairwise_cosine() -> None:
+    unit = FEATURES / np.linalg.norm(FEATURES, axis=1, keepdims=True)
+    pairwise = np.mean([[a @ b for a in unit] for b in unit])
+    assert losses.diversity(*tensors(FEATURES)).item() == pytest.approx(1 - pairwise, rel=1e-10)
+    assert losses.diversity(torch.ones(8, 5)).item() == pytest.approx(0, abs=1e-6)

@@ -1,0 +1,111 @@
+"""The pages without a browser, through Streamlit's AppTest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from dfkd_core import methods
+from dfkd_core.store import runs_in
+from pages.ui import boot
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
+    monkeypatch.setenv("DFKD_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("DFKD_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(ROOT)
+    st.cache_resource.clear()
+    assert boot.start().ready.wait(120) and not boot.start().error
+    yield AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    engine = boot.start().engine
+    assert engine is not None
+    for run_id in engine.poll():
+        engine.stop(run_id)
+    engine.close()
+    st.cache_resource.clear()
+
+
+def test_the_first_page_shows_the_form_and_an_enabled_start(app: AppTest) -> None:
+    app.run()
+    assert not app.exception and not app.error
+    assert [box.label for box in app.selectbox][:4] == ["Benchmark", "Teacher", "Student", "Method"]
+    assert not app.button(key="start").disabled and app.button(key="stop").disabled
+
+
+@pytest.mark.parametrize("method", list(methods.available()))
+def test_the_form_has_every_knob_of_the_method_with_its_help(app: AppTest, method: str) -> None:
+    app.query_params["method"] = method
+    app.run()
+    config = methods.find(method).Config
+    preset = next(iter(config.presets))
+    for name, field in config.model_fields.items():
+        widgets = [
+            element
+            for kind in (app.number_input, app.selectbox, app.toggle)
+            for element in kind
+            if element.key == f"knob:{method}:{preset}:{name}"
+        ]
+        assert len(widgets) == 1, name
+        assert field.description in widgets[0].help
+
+
+def test_a_link_opens_the_lab_as_it_was_sent(app: AppTest) -> None:
+    link = {"student": "lenet5-bn", "seed": "7", "preset": "paper", "k.batch_size": "64", "k.selection": "False"}
+    for name, value in link.items():
+        app.query_params[name] = value
+    app.run()
+    assert app.selectbox(key="form:student").value == "lenet5-bn"
+    assert app.number_input(key="form:seed").value == 7
+    assert app.number_input(key="knob:ta-dfkd:paper:batch_size").value == 64
+    assert app.toggle(key="knob:ta-dfkd:paper:selection").value is False
+    assert app.query_params["k.batch_size"] == "64", "and the address bar still says so"
+
+
+@pytest.mark.parametrize("value", ["0", "many", "1e99", "-5"])
+def test_nonsense_in_a_link_falls_back_to_the_preset(app: AppTest, value: str) -> None:
+    app.query_params["k.batch_size"] = value
+    app.run()
+    assert not app.exception
+    assert app.number_input(key="knob:ta-dfkd:demo:batch_size").value == 128
+
+
+def test_an_unknown_run_in_the_address_gets_a_sentence(app: AppTest) -> None:
+    app.query_params["run"] = "../../etc"
+    app.run()
+    assert not app.exception and "There is no run" in app.warning[0].value
+
+
+def test_a_request_that_cannot_be_carried_out_is_one_sentence_and_nothing_is_lost(app: AppTest, tmp_path: Path) -> None:
+    app.query_params["benchmark"] = "folder:/nowhere/at/all"
+    app.run()
+    app.button(key="start").click().run()
+    assert not app.exception
+    assert "should name a folder that exists" in app.error[0].value
+    assert app.text_input(key="form:folder").value == "/nowhere/at/all"
+    assert not runs_in(tmp_path / "runs")
+
+
+def test_start_submits_the_run_that_the_form_says(app: AppTest, tmp_path: Path) -> None:
+    app.query_params["k.epochs"] = "1"
+    app.query_params["k.iterations"] = "2"
+    app.query_params["k.batch_size"] = "16"
+    app.run()
+    app.button(key="start").click().run()
+    assert not app.exception and not app.error
+    (folder,) = runs_in(tmp_path / "runs")
+    assert app.query_params["run"] == folder.id
+    assert folder.spec()["config"]["batch_size"] == 16 and folder.spec()["config"]["epochs"] == 1
+
+
+@pytest.mark.parametrize("page", ["pages/runs.py", "pages/library.py"])
+def test_the_other_pages_open_even_when_there_is_nothing_yet(app: AppTest, page: str) -> None:
+    app.run()
+    app.switch_page(page).run()
+    assert not app.exception

@@ -1,0 +1,590 @@
+"""The run folder under kills, full disks and flipped bits."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import eventually, rows
+
+from dfkd_core.errors import StoreError
+from dfkd_core.events import Applied, Evaluated, Samples, Status, Step
+from dfkd_core.store import Cursor, EventReader, EventWriter, Owner, RunFolder, RunStatus, read_samples, runs_in
+from dfkd_core.store.atomic import read_json, write_atomic, write_json
+from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def folder(runs: Path) -> RunFolder:
+    return RunFolder.create(runs, {"device": "cpu"})
+
+
+def log(folder: RunFolder, attempt: int = 1) -> Path:
+    return folder.attempt_path(attempt) / "events.jsonl"
+
+
+def written(folder: RunFolder, *steps: int, replay_from: int = 0) -> EventWriter:
+    """A writer of a new attempt that has written these steps."""
+    writer = EventWriter(folder, folder.begin_attempt(), replay_from)
+    for step in steps:
+        writer.add(Step(step, {"loss": step / 2}), 0.1 * step)
+    writer.flush()
+    return writer
+
+
+# --- the event log ---------------------------------------------------------------------------------------------
+
+WRITER = """
+import sys
+from pathlib import Path
+from dfkd_core.events import Step
+from dfkd_core.store import EventWriter, RunFolder
+folder = RunFolder(Path(sys.argv[1]))
+writer = EventWriter(folder, folder.begin_attempt())
+for step in range(1, int(sys.argv[2]) + 1):
+    writer.add(Step(step, {"x" * (step % 50 + 1): float(step)}), 0.0)
+    if step % 3 == 0:
+        writer.flush()
+writer.flush()
+"""
+
+
+def test_a_reader_sees_each_row_once_in_order_while_another_process_writes(folder: RunFolder, start: Start) -> None:
+    count = 20_000
+    process = start("-c", WRITER, str(folder.path), str(count))
+    reader, seen, reads = EventReader(folder), [], 0
+    while len(seen) < count:
+        fresh = reader.read()
+        reads += bool(fresh)
+        seen += [row["step"] for row in fresh]
+        assert process.poll() in (None, 0) and (fresh or process.poll() is None or reader.read() == [])
+        time.sleep(0.001)
+    assert seen == list(range(1, count + 1)) and reads > 3, "it read while the other wrote"
+    assert reader.read() == []
+
+
+def test_a_cursor_goes_on_where_another_reader_stopped(folder: RunFolder) -> None:
+    writer, first = written(folder, 1, 2), EventReader(folder)
+    first.read()
+    writer.add(Step(3), 0)
+    writer.flush()
+    assert [row["step"] for row in EventReader(folder, first.cursor).read()] == [3]
+    assert [row["step"] for row in EventReader(folder, Cursor()).read()] == [1, 2, 3]
+
+
+def test_a_torn_last_line_waits_until_it_is_whole(folder: RunFolder) -> None:
+    written(folder, 1)
+    reader = EventReader(folder)
+    line = b'{"seq": 2, "type": "step", "step": 2}\n'
+    with open(log(folder), "ab", buffering=0) as file:
+        for place in range(len(line) - 1):
+            file.write(line[place : place + 1])
+            assert [row["step"] for row in reader.read()] == ([1] if place == 0 else [])
+        file.write(line[-1:])
+    assert [row["step"] for row in reader.read()] == [2]
+
+
+def test_a_later_attempt_passes_over_a_torn_line_and_numbers_go_on(folder: RunFolder) -> None:
+    written(folder, 1, 2).close()
+    with open(log(folder), "ab") as file:
+        file.write(b'{"seq": 3, "type": "st')
+    reader = EventReader(folder)
+    assert len(reader.read()) == 2
+    written(folder, 3, replay_from=2)
+    assert [(row["seq"], row["step"]) for row in reader.read()] == [(3, 3)]
+    assert [row["seq"] for row in rows(folder)] == [1, 2, 3]
+
+
+def test_an_attempt_without_a_log_yet_is_no_obstacle(folder: RunFolder) -> None:
+    written(folder, 1)
+    reader = EventReader(folder)
+    folder.begin_attempt()
+    assert len(reader.read()) == 1 and reader.read() == []
+    written(folder, 2, replay_from=1)
+    assert [row["step"] for row in reader.read()] == [2]
+
+
+def test_a_resumed_attempt_repeats_no_row(folder: RunFolder) -> None:
+    written(folder, 1, 2, 3, 4).close()
+    writer = EventWriter(folder, folder.begin_attempt(), replay_from=2)
+    new = [writer.add(Step(step), 0) for step in (3, 4, 5)]
+    writer.add(Applied(5, "pause"), 0)
+    writer.flush()
+    assert new == [False, False, True] and writer.replayed == 5
+    assert [(row["seq"], row["step"]) for row in rows(folder)] == [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 5)]
+
+
+def test_commands_and_states_are_told_again_since_they_happened_again(folder: RunFolder) -> None:
+    written(folder, 1).close()
+    writer = EventWriter(folder, folder.begin_attempt(), replay_from=0)
+    assert [writer.add(event, 0) for event in (Status(0, "running"), Step(1), Step(2))] == [True, False, True]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_no_reader_meets_nan(folder: RunFolder, value: float) -> None:
+    writer = written(folder, 1)
+    with pytest.raises(ValueError):
+        writer.add(Step(2, {"loss": value}), 0)
+    writer.flush()
+    assert [row["step"] for row in rows(folder)] == [1]
+
+
+# --- a full disk -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    try:
+        subprocess.run(mounting, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("only root can mount a small disk")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Use up what is left, to the last byte."""
+    filler = disk / "filler"
+    with open(filler, "ab", buffering=0) as file:
+        for size in (4096, 1):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
+    return filler
+
+
+def test_a_full_disk_leaves_the_log_whole_and_the_rows_wait(small_disk: Path) -> None:
+    folder = RunFolder.create(small_disk, {})
+    writer, reader = written(folder, 1), EventReader(folder)
+    filler = fill(small_disk)
+    for step in range(2, 202):
+        writer.add(Step(step, {"loss": 0.5}), 0)
+    with pytest.raises(OSError, match="No space"):
+        writer.flush()
+    seen = [row["step"] for row in reader.read()]
+    assert log(folder).read_bytes().endswith(b"\n") and 1 <= len(seen) < 201
+    filler.unlink()
+    writer.add(Step(202), 0)
+    writer.flush()
+    assert seen + [row["step"] for row in reader.read()] == list(range(1, 203))
+    assert [row["seq"] for row in rows(folder)] == list(range(1, 203))
+
+
+@pytest.mark.parametrize("room", [0, 1, 30, 60, 100, 150])
+def test_a_short_write_keeps_the_rows_that_went_out_whole(
+    folder: RunFolder, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        """A file on a disk with ``room`` bytes left."""
+
+        def __init__(self, file: Any, room: int) -> None:
+            self.file, self.room, self.fileno = file, room, file.fileno
+
+        def write(self, data: bytes) -> int:
+            if not self.room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            count = self.file.write(data[: self.room])
+            self.room -= count
+            return count
+
+    writer, reader = written(folder, 1), EventReader(folder)
+    file = writer._file
+    monkeypatch.setattr(writer, "_file", Full(file, room))
+    for step in (2, 3, 4):
+        writer.add(Step(step), 0)
+    with pytest.raises(OSError):
+        writer.flush()
+    before = [row["step"] for row in reader.read()]
+    assert log(folder).read_bytes().endswith(b"\n")
+    monkeypatch.setattr(writer, "_file", file)
+    writer.flush()
+    assert before + [row["step"] for row in reader.read()] == [1, 2, 3, 4]
+    assert len(before) == 1 + room // 58 or room < 58, "whole rows that went out stay"
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_full_disk_leaves_the_old_file_and_no_half(small_disk: Path, durable: bool) -> None:
+    write_atomic(small_disk / "file", b"old", durable)
+    filler = fill(small_disk)
+    with pytest.raises(OSError):
+        write_atomic(small_disk / "file", b"new" * 10_000, durable)
+    assert (small_disk / "file").read_bytes() == b"old"
+    assert sorted(path.name for path in small_disk.iterdir()) == ["file", filler.name]
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(small_disk: Path) -> None:
+    folder = RunFolder.create(small_disk, {})
+    save_checkpoint(folder, 1, {"weights": torch.ones(100)})
+    fill(small_disk)
+    with pytest.raises(OSError):
+        save_checkpoint(folder, 2, {"weights": torch.ones(10_000)})
+    found = load_checkpoint(folder)
+    assert found is not None and found[0] == 1
+
+
+# --- checkpoints -----------------------------------------------------------------------------------------------
+
+STATE = {
+    "step": 7,
+    "none": None,
+    "flag": True,
+    "rate": 0.1 + 0.2,
+    "name": "äöü",
+    "betas": (0.9, (0.999, [1, 2])),
+    "empty": {},
+    "state": {0: {"step": torch.tensor(3.0), "exp_avg": torch.randn(3, 4)}, 17: {"x": [torch.arange(3), ()]}},
+    "half": torch.ones(2, dtype=torch.bfloat16),
+    "scalar": torch.tensor(5),
+    "a/b": torch.ones(1),
+    "a": {"b": torch.zeros(1)},
+}
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    assert type(found) is type(expected)
+    if isinstance(expected, torch.Tensor):
+        assert found.dtype == expected.dtype and torch.equal(found, expected)
+    elif isinstance(expected, dict):
+        assert list(found) == list(expected)
+        for key in expected:
+            assert_same(found[key], expected[key])
+    elif isinstance(expected, list | tuple):
+        assert len(found) == len(expected)
+        for pair in zip(found, expected, strict=True):
+            assert_same(*pair)
+    else:
+        assert found == expected
+
+
+def test_a_checkpoint_gives_back_the_very_structure(folder: RunFolder) -> None:
+    state = {key: value for key, value in STATE.items() if key != "a/b"}
+    save_checkpoint(folder, 7, state)
+    found = load_checkpoint(folder)
+    assert found is not None and found[0] == 7
+    assert_same(found[1], state)
+
+
+def test_tensors_whose_paths_read_alike_are_kept_apart(folder: RunFolder) -> None:
+    save_checkpoint(folder, 7, STATE)
+    found = load_checkpoint(folder)
+    assert found is not None
+    assert_same(found[1], STATE)
+
+
+def test_tensors_that_share_memory_or_lie_crosswise_are_stored(folder: RunFolder) -> None:
+    shared = torch.randn(4, 4)
+    state = {"one": shared, "two": shared, "part": shared[1:, :2].T, "last": torch.ones(2, 3, 4, 4).to(memory_format=torch.channels_last)}
+    save_checkpoint(folder, 1, state)
+    found = load_checkpoint(folder)
+    assert found is not None
+    assert_same(found[1], state)
+
+
+def test_what_a_checkpoint_cannot_hold_is_named(folder: RunFolder) -> None:
+    with pytest.raises(TypeError, match="state/method/oops.*set"):
+        save_checkpoint(folder, 1, {"method": {"oops": {1, 2}}})
+
+
+def test_the_last_two_are_kept_and_halves_are_swept_away(folder: RunFolder) -> None:
+    place = folder.path / "checkpoints"
+    (place / ".step-00000001.safetensors.99-1.part").write_bytes(b"half")
+    (place / "step-00000001.safetensors").write_bytes(b"whole, but its mark was never written")
+    for step in (2, 3, 4):
+        save_checkpoint(folder, step, {"step": step})
+    assert sorted(path.name for path in place.iterdir()) == [
+        f"step-{step:08d}.{ending}" for step in (3, 4) for ending in ("json", "safetensors")
+    ]
+
+
+def test_a_damaged_later_one_does_not_outlive_the_next(folder: RunFolder) -> None:
+    for step in (10, 20):
+        save_checkpoint(folder, step, {"step": step})
+    flip_bit(folder.path / "checkpoints" / "step-00000020.safetensors", 3)
+    save_checkpoint(folder, 12, {"step": 12})
+    assert [path.stem for path in sorted((folder.path / "checkpoints").glob("*.json"))] == [
+        "step-00000010",
+        "step-00000012",
+    ]
+
+
+def flip_bit(path: Path, bit: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[bit // 8] ^= 1 << (bit % 8)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("ending", ["json", "safetensors"])
+def test_any_flipped_bit_falls_back_to_the_one_before(folder: RunFolder, ending: str) -> None:
+    for step in (1, 2):
+        save_checkpoint(folder, step, {"step": step, "rate": 0.125, "weights": torch.full((8,), float(step))})
+    newest = folder.path / "checkpoints" / f"step-00000002.{ending}"
+    draw = random.Random(0)
+    bits = 8 * newest.stat().st_size
+    for bit in draw.sample(range(bits), 300):
+        flip_bit(newest, bit)
+        found = load_checkpoint(folder)
+        assert found is not None
+        harmless = found[0] == 2 and found[1]["rate"] == 0.125 and torch.equal(found[1]["weights"], torch.full((8,), 2.0))
+        assert found[0] == 1 or harmless, f"bit {bit} changed the state unseen"
+        assert ending == "json" or found[0] == 1
+        flip_bit(newest, bit)
+    found = load_checkpoint(folder)
+    assert found is not None and found[0] == 2
+
+
+@pytest.mark.parametrize("ending", ["json", "safetensors"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut"])
+def test_a_file_that_is_not_whole_falls_back_to_the_one_before(folder: RunFolder, ending: str, damage: str) -> None:
+    for step in (1, 2):
+        save_checkpoint(folder, step, {"step": step, "weights": torch.ones(50)})
+    path = folder.path / "checkpoints" / f"step-00000002.{ending}"
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:100] if damage == "cut" else b"")
+    found = load_checkpoint(folder)
+    assert found is not None and found[0] == 1
+
+
+def test_without_a_whole_one_there_is_none(folder: RunFolder) -> None:
+    assert load_checkpoint(folder) is None
+
+
+SAVER = """
+import sys, torch
+from pathlib import Path
+from dfkd_core.store import RunFolder
+from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
+folder = RunFolder(Path(sys.argv[1]))
+print("ready", flush=True)
+for line in sys.stdin:
+    found = load_checkpoint(folder)
+    step = found[0] if found else 0
+    while True:
+        step += 1
+        save_checkpoint(folder, step, {"step": step, "weights": torch.full((50_000,), float(step))})
+        if step % 5 == 0:
+            print(step, flush=True)
+"""
+
+
+def test_killed_at_any_moment_of_saving_a_whole_checkpoint_is_there(folder: RunFolder) -> None:
+    """Twenty kills. Processes are made beforehand by ``fork`` of one that has imported torch, to be quick."""
+    draw, last = random.Random(1), 0
+    for _ in range(20):
+        child = os.fork()
+        if child == 0:
+            _save_for_ever(folder, last)
+        time.sleep(draw.uniform(0.02, 0.12))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        found = load_checkpoint(folder)
+        if found is not None:
+            assert found[0] >= last and found[1]["step"] == found[0]
+            assert torch.equal(found[1]["weights"], torch.full((50_000,), float(found[0])))
+            last = found[0]
+    assert last > 20, "it did save"
+    assert len(list((folder.path / "checkpoints").iterdir())) <= 4 + 3
+
+
+def _save_for_ever(folder: RunFolder, step: int) -> None:
+    try:
+        while True:
+            step += 1
+            save_checkpoint(folder, step, {"step": step, "weights": torch.full((50_000,), float(step))})
+    finally:
+        os._exit(1)
+
+
+# --- samples ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("count", [1, 16, 37])
+def test_a_sheet_of_samples_gives_back_images_and_columns(folder: RunFolder, channels: int, count: int) -> None:
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (count, 8, 8, channels), dtype=np.uint8)
+    columns = {
+        "clean": generator.random(count) < 0.5,
+        "loss": generator.random(count, dtype=np.float32),
+        "label": np.arange(count, dtype=np.int16),
+    }
+    writer = EventWriter(folder, folder.begin_attempt())
+    writer.add(Samples(12, images, columns, {"means": [0.1, 0.9]}), 1.0)
+    writer.flush()
+    (row,) = rows(folder, "samples")
+    assert (row["count"], row["mixture"]) == (count, {"means": [0.1, 0.9]})
+    stored_images, stored_columns = read_samples(folder, row["file"])
+    np.testing.assert_array_equal(stored_images, images)
+    assert stored_columns.keys() == columns.keys()
+    for name, column in columns.items():
+        np.testing.assert_array_equal(stored_columns[name], column)
+        assert stored_columns[name].dtype == column.dtype
+
+
+def test_a_sheet_is_there_before_its_row(folder: RunFolder) -> None:
+    writer = EventWriter(folder, folder.begin_attempt())
+    writer.add(Samples(1, np.zeros((2, 8, 8, 1), np.uint8), {}), 0)
+    assert rows(folder) == [] and (folder.path / "samples" / "00000001.png").exists()
+
+
+# --- status, owner, commands -----------------------------------------------------------------------------------
+
+
+def test_an_owner_is_alive_while_its_process_is(start: Start) -> None:
+    process = start("-c", "input()")
+    owner = Owner.of(process.pid)
+    assert owner.is_alive() and Owner.current().is_alive()
+    process.kill()
+    eventually(lambda: not owner.is_alive(), 10)
+    assert process.returncode is None, "a zombie, which nobody has waited for yet, is dead already"
+
+
+def test_another_process_with_a_used_id_is_not_the_owner() -> None:
+    me = Owner.current()
+    assert not replace(me, started=me.started - 100).is_alive()
+    assert not Owner(2**22 - 1, me.started).is_alive()
+
+
+DEAD = Owner(2**22 - 1, 1.0)
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "paused", "done", "stopped", "failed", "interrupted"])
+def test_an_active_run_without_a_living_owner_is_seen_as_interrupted(folder: RunFolder, state: str) -> None:
+    folder.set_status(RunStatus(state, "words", 5, 9, 1, DEAD, {"final": 0.5}))
+    seen, active = folder.status_seen(), state in ("queued", "running", "paused")
+    assert seen.state == ("interrupted" if active else state) and (seen.step, seen.total_steps) == (5, 9)
+    assert folder.status().state == state, "looking writes nothing"
+    folder.mark_interrupted("why")
+    assert folder.status().state == seen.state and folder.status().message == ("why" if active else "words")
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "paused"])
+def test_an_active_run_with_a_living_owner_is_left_alone(folder: RunFolder, state: str) -> None:
+    folder.set_status(RunStatus(state, owner=Owner.current()))
+    folder.mark_interrupted("why")
+    assert folder.status_seen().state == folder.status().state == state and folder.status().is_live
+
+
+def test_last_words_written_while_its_death_is_noticed_are_not_overwritten(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.set_status(RunStatus("running", owner=DEAD))
+
+    def finishes_and_dies(owner: Owner) -> bool:
+        folder.set_status(RunStatus("done"))
+        return False
+
+    monkeypatch.setattr(Owner, "is_alive", finishes_and_dies)
+    folder.mark_interrupted("why")
+    assert folder.status().state == "done"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null", '{"state": "done"}', '{"owner": null, "hat": 1}'])
+def test_a_damaged_status_is_an_interrupted_run(folder: RunFolder, content: str) -> None:
+    (folder.path / "status.json").write_text(content)
+    assert folder.status().state == folder.status_seen().state == "interrupted"
+
+
+def test_a_status_comes_back_as_it_was(folder: RunFolder) -> None:
+    status = RunStatus("paused", "why", 3, 10, 2, Owner.current(), {"final": 0.5, "teacher": None})
+    folder.set_status(status)
+    assert replace(folder.status(), updated=0.0) == status and folder.status().updated > 0
+
+
+def test_commands_come_once_and_in_order(folder: RunFolder) -> None:
+    attempt = folder.begin_attempt()
+    commands = folder.commands(attempt)
+    assert next(commands) == []
+    for name in ("pause", "step", "step"):
+        folder.command(name)
+    assert next(commands) == ["pause", "step", "step"] and next(commands) == []
+    folder.command("resume")
+    assert next(commands) == ["resume"]
+
+
+def test_a_torn_command_spoils_no_other(folder: RunFolder) -> None:
+    commands = folder.commands(folder.begin_attempt())
+    with open(folder.attempt_path(1) / "control.jsonl", "ab") as file:
+        file.write(b'{"command": "sto')
+    assert next(commands) == []
+    folder.command("resume")
+    assert next(commands) == ["resume"]
+
+
+def test_a_command_goes_to_the_newest_attempt_and_needs_one(folder: RunFolder) -> None:
+    with pytest.raises(StoreError, match="not been started"):
+        folder.command("stop")
+    first, second = (folder.commands(folder.begin_attempt()) for _ in range(2))
+    folder.command("stop")
+    assert (next(first), next(second)) == ([], ["stop"])
+
+
+def test_runs_are_listed_newest_first_and_other_folders_are_not_runs(runs: Path) -> None:
+    assert runs_in(runs) == []
+    made = [RunFolder.create(runs, {"n": number}) for number in range(3)]
+    (runs / "notes").mkdir()
+    (runs / "zzz.txt").write_text("no run")
+    assert [folder.id for folder in runs_in(runs)] == sorted((folder.id for folder in made), reverse=True)
+    assert made[1].spec() == {"n": 1}
+
+
+@pytest.mark.parametrize("content", [None, "", "[1]"])
+def test_a_run_without_a_readable_specification_is_named(folder: RunFolder, content: str | None) -> None:
+    path = folder.path / "spec.json"
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(StoreError, match=f"{folder.id}.*spec.json"):
+        folder.spec()
+
+
+def test_the_manifest_covers_what_the_run_made(folder: RunFolder) -> None:
+    written(folder, 1).close()
+    save_checkpoint(folder, 1, {"step": 1})
+    folder.set_status(RunStatus("done"))
+    (folder.path / "checkpoints" / ".half.part").write_bytes(b"")
+    folder.write_manifest()
+    assert set(read_json(folder.path / "manifest.json")) == {
+        "spec.json",
+        "attempts/1/events.jsonl",
+        "checkpoints/step-00000001.json",
+        "checkpoints/step-00000001.safetensors",
+    }
+
+
+def test_json_files_refuse_nan_and_read_as_none_when_damaged(tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "file.json", {"x": math.nan})
+    assert list(tmp_path.iterdir()) == [] and read_json(tmp_path / "file.json") is None
+    (tmp_path / "file.json").write_text("{")
+    assert read_json(tmp_path / "file.json") is None
+
+
+def test_rows_are_plain_json(folder: RunFolder) -> None:
+    writer = EventWriter(folder, folder.begin_attempt())
+    writer.add(Evaluated(4, 0.5), 1.23456)
+    writer.flush()
+    assert json.loads(log(folder).read_text()) == {
+        "seq": 1, "elapsed": 1.235, "type": "evaluated", "step": 4, "agreement": 0.5, "accuracy": None,
+        "teacher_accuracy": None,
+    }  # fmt: skip

@@ -1,0 +1,421 @@
+"""Teachers: the shipped ones are what their cards say, and files of weights are read with suspicion."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save, save_file
+from torch import nn
+
+from dfkd_core.benchmarks import LabelledImages, find_benchmark
+from dfkd_core.errors import NonFiniteError, RequestError
+from dfkd_core.networks import build_classifier
+from dfkd_core.teachers import (
+    SHIPPED,
+    Recipe,
+    TeacherCard,
+    WeightsError,
+    available_teachers,
+    evaluate_accuracy,
+    fill,
+    find_card,
+    import_weights,
+    load_teacher,
+    read_card,
+    train_teacher,
+)
+from dfkd_core.training import augment
+
+CPU = torch.device("cpu")
+DIGITS = sorted(path.stem for path in SHIPPED.glob("digits-*.json"))
+ALL = sorted(path.stem for path in SHIPPED.glob("*.json"))
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for own teachers."""
+    folder = tmp_path / "teachers"
+    folder.mkdir()
+    monkeypatch.setenv("DFKD_TEACHERS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def state() -> dict[str, torch.Tensor]:
+    """Some weights of a LeNet-5 for digits."""
+    torch.manual_seed(1)
+    return build_classifier("lenet5", find_benchmark("digits").image).state_dict()
+
+
+def tiny_card(name: str = "tiny", **recipe: object) -> TeacherCard:
+    card = available_teachers("digits")["digits-lenet5-long"]
+    changes = {"kind": "tiny", "epochs": 2, "batch_size": 200, **recipe}
+    return card.model_copy(update={"name": name, "sha256": "", "recipe": Recipe.model_validate(changes)})
+
+
+def refused(*arguments: object, field: str = "weights", **more: object) -> str:
+    """The sentence with which ``import_weights`` refuses."""
+    with pytest.raises(RequestError) as caught:
+        import_weights(*arguments, **more)  # type: ignore[arg-type]
+    assert caught.value.field == field
+    return str(caught.value)
+
+
+def zipped(entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def saved(value: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+# --- the shipped teachers ----------------------------------------------------------------------------------------
+
+
+def test_five_teachers_for_each_of_two_benchmarks_in_ten_megabytes() -> None:
+    cards = available_teachers()
+    assert [sum(card.benchmark == name for card in cards.values()) for name in ("digits", "mnist")] == [5, 5]
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= 10_000_000
+    for benchmark in ("digits", "mnist"):
+        accuracies = [card.accuracy or 0.0 for card in available_teachers(benchmark).values()]
+        assert min(accuracies) > 0.98
+        assert max(accuracies) - min(accuracies) <= 0.01
+        assert len({card.recipe.kind for card in available_teachers(benchmark).values() if card.recipe}) == 5
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_shipped_teacher_loads_frozen(name: str) -> None:
+    before = torch.random.get_rng_state()
+    network, card = load_teacher(name)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert not network.training
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    assert card.image.spec() == find_benchmark(card.benchmark).image
+    assert hashlib.sha256((SHIPPED / f"{name}.safetensors").read_bytes()).hexdigest() == card.sha256
+
+
+@pytest.mark.parametrize("name", DIGITS)
+def test_accuracy_on_the_card_is_reproduced(name: str) -> None:
+    network, card = load_teacher(name)
+    test = find_benchmark("digits").load(train=False)
+    assert evaluate_accuracy(network, test, card.image.spec(), CPU) == pytest.approx(card.accuracy, abs=1e-9)
+
+
+def test_cards_are_read_without_torch() -> None:
+    code = (
+        "import sys; from dfkd_core.teachers import available_teachers as f; assert f() and 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=SHIPPED.parent.parent)
+
+
+# --- finding -----------------------------------------------------------------------------------------------------
+
+
+def test_unknown_name_lists_what_exists() -> None:
+    with pytest.raises(RequestError) as caught:
+        load_teacher("digits-vgg")
+    assert caught.value.field == "teacher"
+    assert all(name in str(caught.value) for name in ALL)
+
+
+def test_damaged_card_is_passed_over(own_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (own_folder / "torn.json").write_text('{"name": "torn", ')
+    (own_folder / "shipped.json").write_text((SHIPPED / "digits-resnet8-adam.json").read_text().replace('": 8', '": 9'))
+    assert list(available_teachers()) == ALL
+    assert "torn.json" in caplog.text
+    with pytest.raises(RequestError, match="no card of a teacher"):
+        find_card(own_folder / "torn.json")
+
+
+def test_own_teachers_follow_the_shipped_ones(own_folder: Path) -> None:
+    train_teacher(tiny_card("a-tiny-one"), own_folder)
+    assert list(available_teachers()) == [*ALL, "a-tiny-one"]
+    assert load_teacher("a-tiny-one")[1].name == "a-tiny-one"
+    assert not available_teachers("cifar10")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "../up"),
+        ("accuracy", 1.5),
+        ("sha256", "abc"),
+        ("extra", 1),
+        ("seed", -1),
+        ("image", {"channels": 3, "size": 8, "mean": [0.5], "std": [0.5], "classes": ["a", "b"]}),
+        ("image", {"channels": 1, "size": 100_000, "mean": [0.5], "std": [0.5], "classes": ["a", "b"]}),
+    ],
+)
+def test_card_out_of_bounds_is_refused(tmp_path: Path, field: str, value: object) -> None:
+    card = json.loads((SHIPPED / f"{DIGITS[0]}.json").read_text())
+    (tmp_path / "card.json").write_text(json.dumps({**card, field: value}))
+    with pytest.raises(RequestError, match=field):
+        read_card(tmp_path / "card.json")
+
+
+# --- damaged and foreign weights ---------------------------------------------------------------------------------
+
+
+def copy_teacher(folder: Path, name: str = "digits-lenet5-long") -> Path:
+    for ending in ("json", "safetensors"):
+        (folder / f"copy.{ending}").write_bytes((SHIPPED / f"{name}.{ending}").read_bytes())
+    return folder / "copy.json"
+
+
+def replace_weights(card: Path, data: bytes) -> None:
+    """Put ``data`` beside ``card`` with a matching hash, as somebody who means harm would."""
+    card.with_suffix(".safetensors").write_bytes(data)
+    changed = {**json.loads(card.read_text()), "sha256": hashlib.sha256(data).hexdigest()}
+    card.write_text(json.dumps(changed))
+
+
+def load_refused(card: Path) -> str:
+    with pytest.raises(RequestError) as caught:
+        load_teacher(card)
+    assert caught.value.field == "teacher"
+    return str(caught.value)
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    card = copy_teacher(tmp_path)
+    load_teacher(card)
+    weights = card.with_suffix(".safetensors")
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+    assert "SHA-256" in load_refused(card)
+
+
+def test_missing_and_oversized_files_are_refused(tmp_path: Path) -> None:
+    card = copy_teacher(tmp_path)
+    with open(card.with_suffix(".safetensors"), "r+b") as file:
+        file.truncate(1 << 40)
+    assert "larger than" in load_refused(card)
+    card.with_suffix(".safetensors").unlink()
+    assert "cannot be read" in load_refused(card)
+
+
+def test_wrong_shapes_and_names_are_refused(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+    card = copy_teacher(tmp_path)
+    replace_weights(card, save({**state, "head.bias": torch.zeros(11)}))
+    assert "head.bias is (11,), should be (10,)" in load_refused(card)
+    replace_weights(card, save({name: tensor for name, tensor in state.items() if name != "head.bias"}))
+    assert "lack head.bias" in load_refused(card)
+    replace_weights(card, save({**state, "more": torch.zeros(1)}))
+    assert "more" in load_refused(card)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 4]}},
+        {"a": {"dtype": "F32", "shape": [1 << 20], "data_offsets": [0, 1 << 22]}},
+        {"a": {"dtype": "F4", "shape": [1], "data_offsets": [0, 4]}},
+        {"a": 3},
+        [],
+    ],
+)
+def test_header_that_announces_more_than_is_there_is_refused(tmp_path: Path, header: object) -> None:
+    card, text = copy_teacher(tmp_path), json.dumps(header).encode()
+    replace_weights(card, len(text).to_bytes(8, "little") + text + bytes(4))
+    assert "damaged" in load_refused(card)
+
+
+@pytest.mark.parametrize("data", [b"", b"abc", (1 << 62).to_bytes(8, "little") + b"{}", bytes(8) + b"["])
+def test_torn_safetensors_are_refused(tmp_path: Path, data: bytes) -> None:
+    card = copy_teacher(tmp_path)
+    replace_weights(card, data)
+    assert "damaged" in load_refused(card)
+
+
+def test_values_that_are_not_finite_are_refused(state: dict[str, torch.Tensor]) -> None:
+    network = build_classifier("lenet5", find_benchmark("digits").image)
+    with pytest.raises(WeightsError, match="not finite"):
+        fill(network, {**state, "head.bias": torch.full((10,), torch.nan)})
+
+
+# --- bringing weights --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_imported_weights_are_the_teacher(
+    tmp_path: Path, own_folder: Path, state: dict[str, torch.Tensor], ending: str
+) -> None:
+    weights = tmp_path / f"mine.{ending}"
+    weights.write_bytes(saved(state) if ending == "pt" else save(state))
+    card = import_weights(weights, "lenet5", "digits", "mine", own_folder)
+    assert card.recipe is None
+    assert card.accuracy is not None
+    network, loaded = load_teacher("mine")
+    assert loaded == card
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+    with pytest.raises(RequestError, match="without a recipe"):
+        train_teacher(card, own_folder)
+
+
+def test_import_without_evaluation_data_knows_no_accuracy(
+    tmp_path: Path, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DFKD_DATA", str(tmp_path / "nothing"))
+    save_file(build_classifier("lenet5", find_benchmark("mnist").image).state_dict(), tmp_path / "w.safetensors")
+    assert import_weights(tmp_path / "w.safetensors", "lenet5", "mnist", "mine", own_folder).accuracy is None
+
+
+def test_import_says_what_is_wrong_with_the_request(
+    tmp_path: Path, own_folder: Path, state: dict[str, torch.Tensor]
+) -> None:
+    weights = tmp_path / "mine.safetensors"
+    save_file(state, weights)
+    assert "cannot be read" in refused(tmp_path / "gone.pt", "lenet5", "digits", "mine", own_folder)
+    assert "not this network's" in refused(weights, "lenet5-bn", "digits", "mine", own_folder)
+    assert "lenet5" in refused(weights, "lenet6", "digits", "mine", own_folder, field="network")
+    assert "folder:PATH" in refused(weights, "lenet5", "letters", "mine", own_folder, field="benchmark")
+    assert "name" in refused(weights, "lenet5", "digits", "../mine", own_folder, field="name")
+    assert "taken" in refused(weights, "lenet5", "digits", "digits-lenet5-long", own_folder, field="name")
+    assert not list(own_folder.iterdir())
+
+
+def test_a_deflated_bomb_is_refused_before_it_unfolds(tmp_path: Path, own_folder: Path) -> None:
+    content = {name: bytes(1 << 26) if "/data/" in name else data for name, data in entries_of(state_of_one()).items()}
+    (tmp_path / "bomb.pt").write_bytes(zipped(content, zipfile.ZIP_DEFLATED))
+    assert (tmp_path / "bomb.pt").stat().st_size < 1 << 20
+    assert "compressed" in refused(tmp_path / "bomb.pt", "lenet5", "digits", "mine", own_folder)
+
+
+def state_of_one() -> dict[str, torch.Tensor]:
+    return {"a": torch.zeros(300)}
+
+
+def entries_of(state: object) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(saved(state))) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_announced_elements_must_be_there(tmp_path: Path, own_folder: Path) -> None:
+    (tmp_path / "wide.pt").write_bytes(saved({"a": torch.zeros(1).expand(1 << 40)}))
+    assert (tmp_path / "wide.pt").stat().st_size < 2000
+    assert "not there" in refused(tmp_path / "wide.pt", "lenet5", "digits", "mine", own_folder)
+    entries = entries_of(state_of_one())
+    many = (1 << 30).to_bytes(4, "little")
+    entries = {name: data.replace(b"M\x2c\x01", b"J" + many) for name, data in entries.items()}
+    (tmp_path / "long.pt").write_bytes(zipped(entries))
+    refused(tmp_path / "long.pt", "lenet5", "digits", "mine", own_folder)
+
+
+class Harm:
+    """Would make a file when unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (str(self.path), "w")
+
+
+def test_pickles_are_refused_and_do_nothing(tmp_path: Path, own_folder: Path) -> None:
+    harm = Harm(tmp_path / "harmed")
+    bytearray_of_any_length = entries_of(state_of_one())
+    name = next(name for name in bytearray_of_any_length if name.endswith("data.pkl"))
+    bytearray_of_any_length[name] = b"\x80\x02cbuiltins\nbytearray\n\x8a\x05\x00\x00\x00\x00\x40\x85R."
+    bad = {
+        "plain pickle": pickle.dumps(harm),
+        "in torch's zip": saved({"a": harm}),
+        "a whole module": saved(nn.Linear(2, 2)),
+        "a bytearray": zipped(bytearray_of_any_length),
+        "a list": saved([torch.zeros(1)]),
+        "numbers": saved({"a": 1.0}),
+        "an empty zip": zipped({}),
+        "nonsense": b"PK nonsense",
+    }
+    for kind, data in bad.items():
+        (tmp_path / "bad.pt").write_bytes(data)
+        assert refused(tmp_path / "bad.pt", "lenet5", "digits", "mine", own_folder), kind
+    assert not (tmp_path / "harmed").exists()
+
+
+# --- training ----------------------------------------------------------------------------------------------------
+
+
+def test_the_same_recipe_and_seed_make_the_same_weights(own_folder: Path) -> None:
+    card = tiny_card(augment="strong", mixup=0.4, label_smoothing=0.1)
+    before, threads, told = torch.random.get_rng_state(), torch.get_num_threads(), []
+    first = train_teacher(card, own_folder, progress=lambda *state: told.append(state[:2]))
+    assert told == [(1, 2), (2, 2)]
+    assert torch.equal(before, torch.random.get_rng_state())
+    torch.rand(7)
+    assert train_teacher(card, own_folder).sha256 == first.sha256
+    assert train_teacher(card.model_copy(update={"seed": 1}), own_folder).sha256 != first.sha256
+    assert torch.get_num_threads() == threads
+    assert load_teacher("tiny")[1].accuracy == read_card(own_folder / "tiny.json").accuracy
+    assert sorted(path.name for path in own_folder.iterdir()) == ["tiny.json", "tiny.safetensors"]
+
+
+def test_a_training_that_diverges_leaves_no_teacher(own_folder: Path) -> None:
+    with pytest.raises(NonFiniteError, match="cross-entropy"):
+        train_teacher(tiny_card(learning_rate=10.0, momentum=0.99, epochs=20), own_folder)
+    assert not list(own_folder.iterdir())
+
+
+def test_recipes_train_what_they_say(own_folder: Path) -> None:
+    """A few epochs learn digits with either optimizer, and each knob of the recipe changes the weights."""
+    plain = train_teacher(tiny_card(epochs=6, batch_size=32, learning_rate=0.02), own_folder)
+    assert plain.accuracy is not None and plain.accuracy > 0.8
+    adam = train_teacher(tiny_card(epochs=6, batch_size=32, learning_rate=0.005, optimizer="adam"), own_folder)
+    assert adam.accuracy is not None and adam.accuracy > 0.8
+    knobs: list[dict[str, object]] = [
+        {},
+        {"weight_decay": 0.0},
+        {"momentum": 0.5},
+        {"label_smoothing": 0.1},
+        {"mixup": 1.0},
+        {"augment": "shift"},
+        {"augment": "strong"},
+        {"schedule": "constant"},
+        {"batch_size": 100},
+    ]
+    hashes = [train_teacher(tiny_card(**knob), own_folder).sha256 for knob in knobs]
+    assert len(set(hashes)) == len(knobs)
+
+
+def test_augmentations_keep_shape_and_range_and_move_each_sample_its_own_way() -> None:
+    torch.manual_seed(0)
+    pixels = torch.rand(1, 1, 16, 16).expand(64, 1, 16, 16)
+    assert augment(pixels, "none") is pixels
+    for kind, variants in (("shift", 20), ("strong", 64)):
+        moved = augment(pixels, kind)
+        assert moved.shape == pixels.shape
+        assert moved.min() >= 0 and moved.max() <= 1
+        assert len(moved.flatten(1).unique(dim=0)) >= variants
+    # A shift by at most two pixels of 16: what lies in the middle stays in the picture.
+    dot = torch.zeros(200, 1, 16, 16)
+    dot[:, :, 8, 8] = 1
+    where = augment(dot, "shift").flatten(1).argmax(dim=1)
+    rows, columns = where // 16, where % 16
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (6, 10, 6, 10)
+
+
+def test_evaluation_restores_the_mode_and_counts_right() -> None:
+    class Constant(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            assert not self.training
+            return nn.functional.one_hot(torch.zeros(len(images), dtype=torch.long), 10).float()
+
+    network = Constant().train()
+    data = LabelledImages(torch.zeros(1100, 1, 8, 8, dtype=torch.uint8), torch.arange(1100) % 10)
+    assert evaluate_accuracy(network, data, find_benchmark("digits").image, CPU) == pytest.approx(0.1)
+    assert network.training
