@@ -231,8 +231,9 @@ def options(name: str, doc: str | None, add: Callable[[argparse.ArgumentParser],
     return parsed
 
 
-def report(name: str, quick: bool, rows: list[Row], details: dict[str, Any]) -> None:
-    """Print ``rows`` as a markdown table and keep them, with ``details`` and the machine, as results/NAME.json."""
+def report(name: str, quick: bool, rows: list[Row], details: dict[str, Any], part: str = "") -> None:
+    """Print ``rows`` as a markdown table and keep them, with ``details`` and the machine, as results/NAME.json, or
+    results/NAME-PART.json; trials end in -quick and git ignores them."""
     print(f"\n{'QUICK TRIAL, figures mean nothing. ' if quick else ''}{_command(name)}\n")
     print("| what | measured | target |\n|---|---|---|")
     for row in rows:
@@ -246,7 +247,7 @@ def report(name: str, quick: bool, rows: list[Row], details: dict[str, Any]) -> 
         "details": details,
     }
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}{'-quick' if quick else ''}.json"
+    path = RESULTS / ("-".join(filter(None, [name, part, "quick" * quick])) + ".json")
     path.write_text(json.dumps(stored, indent=1, default=_plain, allow_nan=False) + "\n")
     say(f"written to {path.relative_to(RESULTS.parent.parent)}")
 

@@ -191,7 +191,7 @@ def test_a_full_disk_leaves_the_log_whole_and_the_rows_wait(small_disk: Path) ->
     assert [row["seq"] for row in rows(folder)] == list(range(1, 203))
 
 
-@pytest.mark.parametrize("room", [0, 1, 30, 60, 100, 150])
+@pytest.mark.parametrize("room", [0, 1, 60, 80, 130, 190])
 def test_a_short_write_keeps_the_rows_that_went_out_whole(
     folder: RunFolder, room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,19 +208,19 @@ def test_a_short_write_keeps_the_rows_that_went_out_whole(
             self.room -= count
             return count
 
-    writer, reader = written(folder, 1), EventReader(folder)
+    writer, reader = written(folder), EventReader(folder)
     file = writer._file
     monkeypatch.setattr(writer, "_file", Full(file, room))
-    for step in (2, 3, 4):
+    for step in (1, 2, 3):
         writer.add(Step(step), 0)
+    length = len(writer._pending[0])
     with pytest.raises(OSError):
         writer.flush()
     before = [row["step"] for row in reader.read()]
-    assert log(folder).read_bytes().endswith(b"\n")
+    assert len(before) == room // length < 3 and log(folder).stat().st_size == len(before) * length
     monkeypatch.setattr(writer, "_file", file)
     writer.flush()
-    assert before + [row["step"] for row in reader.read()] == [1, 2, 3, 4]
-    assert len(before) == 1 + room // 58 or room < 58, "whole rows that went out stay"
+    assert before + [row["step"] for row in reader.read()] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -265,6 +265,7 @@ def assert_same(found: Any, expected: Any) -> None:
     assert type(found) is type(expected)
     if isinstance(expected, torch.Tensor):
         assert found.dtype == expected.dtype and torch.equal(found, expected)
+        assert found.stride() == expected.clone().stride(), "optimizers rely on the layout"
     elif isinstance(expected, dict):
         assert list(found) == list(expected)
         for key in expected:
@@ -371,26 +372,8 @@ def test_without_a_whole_one_there_is_none(folder: RunFolder) -> None:
     assert load_checkpoint(folder) is None
 
 
-SAVER = """
-import sys, torch
-from pathlib import Path
-from dfkd_core.store import RunFolder
-from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
-folder = RunFolder(Path(sys.argv[1]))
-print("ready", flush=True)
-for line in sys.stdin:
-    found = load_checkpoint(folder)
-    step = found[0] if found else 0
-    while True:
-        step += 1
-        save_checkpoint(folder, step, {"step": step, "weights": torch.full((50_000,), float(step))})
-        if step % 5 == 0:
-            print(step, flush=True)
-"""
-
-
 def test_killed_at_any_moment_of_saving_a_whole_checkpoint_is_there(folder: RunFolder) -> None:
-    """Twenty kills. Processes are made beforehand by ``fork`` of one that has imported torch, to be quick."""
+    """Twenty kills. Forked, since importing torch twenty times would take a minute."""
     draw, last = random.Random(1), 0
     for _ in range(20):
         child = os.fork()

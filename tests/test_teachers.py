@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -56,7 +57,7 @@ def state() -> dict[str, torch.Tensor]:
     return build_classifier("lenet5", find_benchmark("digits").image).state_dict()
 
 
-def tiny_card(name: str = "tiny", **recipe: object) -> TeacherCard:
+def tiny_card(name: str = "tiny", **recipe: Any) -> TeacherCard:
     card = available_teachers("digits")["digits-lenet5-long"]
     changes = {"kind": "tiny", "epochs": 2, "batch_size": 200, **recipe}
     return card.model_copy(update={"name": name, "sha256": "", "recipe": Recipe.model_validate(changes)})
@@ -377,7 +378,7 @@ def test_recipes_train_what_they_say(own_folder: Path) -> None:
     assert plain.accuracy is not None and plain.accuracy > 0.8
     adam = train_teacher(tiny_card(epochs=6, batch_size=32, learning_rate=0.005, optimizer="adam"), own_folder)
     assert adam.accuracy is not None and adam.accuracy > 0.8
-    knobs: list[dict[str, object]] = [
+    knobs: list[dict[str, Any]] = [
         {},
         {"weight_decay": 0.0},
         {"momentum": 0.5},

@@ -118,7 +118,7 @@ class TADFKDConfig(MethodConfig):
             "width": 16,
             "student_lr": 0.1,
             "generator_lr": 0.01,
-            "bn_weight": 1.0,
+            "bn_weight": 0.03,
             "l2_weight": 0.0,
             "tv_weight": 0.0,
             "augmentation": "none",

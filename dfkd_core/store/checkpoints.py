@@ -65,8 +65,10 @@ def _marks(folder: RunFolder) -> list[Path]:
 def _take_apart(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:
     """JSON keeps neither integer keys (optimizers have them) nor tuples, so containers are tagged lists."""
     if isinstance(value, Tensor):
-        tensors[key] = value.detach().to("cpu", memory_format=torch.contiguous_format, copy=True)
-        return {"tensor": key}
+        key = f"{len(tensors)}{key}"  # paths of different tensors can read alike
+        dense = value.detach().to("cpu", memory_format=torch.preserve_format, copy=True)
+        tensors[key] = dense.contiguous()
+        return {"tensor": key, "stride": dense.stride()}
     if isinstance(value, dict):
         return {"dict": [[name, _take_apart(item, f"{key}/{name}", tensors)] for name, item in value.items()]}
     if isinstance(value, list | tuple):
@@ -79,8 +81,10 @@ def _take_apart(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:
 
 def _put_together(node: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
     (kind, content), *_ = node.items()
-    if kind == "tensor":
-        return tensors[content]
+    if kind == "tensor":  # in its layout: fused optimizers pair a parameter's and its state's memory, not their indices
+        return torch.empty_strided(tensors[content].shape, node["stride"], dtype=tensors[content].dtype).copy_(
+            tensors[content]
+        )
     if kind == "dict":
         return {name: _put_together(item, tensors) for name, item in content}
     if kind in ("list", "tuple"):

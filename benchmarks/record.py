@@ -1,0 +1,41 @@
+"""Make the recorded run in ``assets/`` again: ``python -m benchmarks.record``.
+
+The default run, seed 0, trained from scratch; only what a replay needs is kept (no checkpoints, no weights).
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from dfkd_core.engine import InlineEngine
+from dfkd_core.spec import make_spec
+from dfkd_core.store import RunFolder
+from dfkd_core.store.atomic import read_json, write_json
+
+TARGET = Path(__file__).parent.parent / "assets" / "recorded-run"
+KEPT = ("spec.json", "status.json", "attempts/1/events.jsonl", "attempts/1/environment.json", "samples")
+
+
+def main() -> None:
+    """Train, copy what a replay needs, and print what it reached."""
+    with tempfile.TemporaryDirectory() as runs:
+        run_id = InlineEngine(Path(runs)).submit(make_spec(samples_every=15).model_dump())
+        folder = RunFolder(Path(runs) / run_id)
+        assert folder.status().state == "done", folder.status()
+        shutil.rmtree(TARGET, ignore_errors=True)
+        for name in KEPT:
+            source, target = folder.path / name, TARGET / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target)
+            else:
+                shutil.copyfile(source, target)
+    facts = read_json(TARGET / "attempts/1/environment.json")
+    write_json(TARGET / "attempts/1/environment.json", {**facts, "platform": facts["platform"].split("-")[0]})
+    print(RunFolder(TARGET).status().result)
+
+
+if __name__ == "__main__":
+    main()

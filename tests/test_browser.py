@@ -1,0 +1,217 @@
+"""The whole story in a real browser. Screenshots land in ``screenshots/``, to be looked at."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from dfkd_core.store import RunFolder, runs_in
+
+pytestmark = pytest.mark.browser
+ROOT = Path(__file__).parent.parent
+SHOTS = ROOT / "screenshots"
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+LONG = "?k.epochs=300&k.iterations=10&k.batch_size=16&k.width=4&k.student_steps=1"  # goes on until it is stopped
+SHORT = LONG.replace("epochs=300", "epochs=4")
+PATIENCE = 60_000
+
+
+@dataclass
+class Lab:
+    """A server with its own runs folder."""
+
+    runs: Path
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+
+def start_lab(runs: Path, port: int) -> Lab:
+    environment = {**os.environ, "DFKD_RUNS": str(runs), "DFKD_DATA": str(runs / "data")}
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return Lab(runs, port, process)
+        time.sleep(0.1)
+    raise TimeoutError("the server did not start")
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    started = start_lab(tmp_path / "runs", port)
+    yield started
+    started.process.kill()
+    started.process.wait()
+    for folder in runs_in(started.runs):
+        owner = folder.status().owner
+        if owner is not None and owner.is_alive() and owner.pid != os.getpid():
+            os.killpg(owner.pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    assert CHROMIUM, "these tests need chromium; .ci/run installs it"
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    opened = browser.new_page(viewport={"width": 1280, "height": 800})
+    opened.set_default_timeout(PATIENCE)
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    yield opened
+    opened.close()
+    assert not errors, errors
+
+
+def button(page: Page, name: str):
+    return page.get_by_role("button", name=re.compile(name + "$")).first
+
+
+def wait(page: Page, condition: str) -> None:
+    """Until JavaScript ``condition`` about ``stage``, the stage's data attributes, holds."""
+    page.wait_for_function(
+        "() => { const stage = document.querySelector('.dfkd-stage')?.dataset; return stage && (" + condition + "); }",
+        timeout=PATIENCE,
+    )
+
+
+def start(page: Page, lab: Lab, query: str) -> RunFolder:
+    page.goto(lab.url + query)
+    expect(button(page, "Start")).to_be_enabled(timeout=PATIENCE)
+    button(page, "Start").click()
+    wait(page, "stage.state === 'running' && stage.step !== ''")
+    return runs_in(lab.runs)[0]
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.1)
+
+
+def shoot(page: Page, name: str) -> None:
+    SHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SHOTS / f"{name}.png")
+
+
+def test_a_visitor_sees_the_recorded_run_play_before_anything_is_trained(page: Page, lab: Lab) -> None:
+    page.goto(lab.url)
+    expect(page.locator(".dfkd-state")).to_have_text("recorded run")
+    page.wait_for_selector(".dfkd-tile")
+    first = int(page.locator(".dfkd-stage").get_attribute("data-step"))
+    wait(page, f"Number(stage.step) > {first}")
+    shoot(page, "recorded")
+    assert not runs_in(lab.runs)
+
+
+def test_the_story_from_start_to_stop(page: Page, lab: Lab, browser: Browser) -> None:
+    run = start(page, lab, LONG)
+    wait(page, "Number(stage.step) >= 30")
+    page.wait_for_selector(".dfkd-tile")
+    shoot(page, "running")
+
+    # The scrubber goes back and stays there while new data come in.
+    slider = page.get_by_label("Training step shown")
+    slider.focus()
+    page.keyboard.press("Home")
+    wait(page, "stage.step === '1'")
+    seen = int(page.locator(".dfkd-stage").get_attribute("data-version"))
+    wait(page, f"Number(stage.version) > {seen}")
+    assert page.locator(".dfkd-stage").get_attribute("data-step") == "1"
+    until(lambda: "step=1" in page.url)
+
+    # A zoom survives the next update.
+    chart = page.locator(".dfkd-accuracy .dfkd-plot")
+    chart.evaluate("node => window.Plotly.relayout(node, {'xaxis.range': [5, 25]})")
+    seen = int(page.locator(".dfkd-stage").get_attribute("data-version"))
+    wait(page, f"Number(stage.version) > {seen + 5}")
+    assert chart.evaluate("node => node._fullLayout.xaxis.range.map(Math.round)") == [5, 25]
+
+    # A reload and a second browser show the same run, still going on.
+    page.reload()
+    wait(page, "stage.state === 'running' && stage.step === '1'")
+    other = browser.new_page()
+    other.goto(lab.url)
+    wait(other, "stage.state === 'running'")
+    assert run.id in other.url
+    other.close()
+
+    # Pause, one step, resume, stop.
+    button(page, "Follow live").click()
+    button(page, "Pause").click()
+    wait(page, "stage.state === 'paused'")
+    before = run.status().step
+    button(page, "One step").click()
+    until(lambda: run.status().state == "paused" and run.status().step == before + 1)
+    shoot(page, "paused")
+    expect(button(page, "Resume")).to_be_enabled()
+    button(page, "Resume").click()
+    wait(page, "stage.state === 'running'")
+    button(page, "Stop").click()
+    wait(page, "stage.state === 'stopped'")
+    assert run.status().state == "stopped"
+
+
+def test_a_killed_worker_is_shown_and_resumed_to_the_end(page: Page, lab: Lab) -> None:
+    run = start(page, lab, SHORT)
+    owner = run.status().owner
+    assert owner is not None
+    os.kill(owner.pid, signal.SIGKILL)
+    wait(page, "stage.state === 'interrupted'")
+    shoot(page, "interrupted")
+    button(page, "Resume").click()
+    wait(page, "stage.state === 'done'")
+    assert run.status().step == 40
+
+
+def test_the_run_survives_the_server_and_the_next_one_adopts_it(page: Page, lab: Lab) -> None:
+    run = start(page, lab, LONG)
+    lab.process.kill()
+    lab.process.wait()
+    step = run.status().owner
+    assert step is not None and psutil.pid_exists(step.pid)
+    again = start_lab(lab.runs, lab.port)
+    lab.process = again.process
+    page.goto(lab.url)
+    wait(page, "stage.state === 'running'")
+    expect(button(page, "Stop")).to_be_enabled(timeout=PATIENCE)
+    button(page, "Stop").click()
+    until(lambda: run.status().state == "stopped")
+
+
+def test_a_bad_request_is_one_sentence_on_the_page(page: Page, lab: Lab) -> None:
+    page.goto(lab.url + "?benchmark=folder:/nowhere/at/all")
+    button(page, "Start").click()
+    message = page.get_by_text("should name a folder that exists")
+    expect(message).to_be_visible()
+    assert "Traceback" not in page.content()
+    shoot(page, "refused")
