@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import Path
 
 import streamlit as st
 
@@ -28,6 +29,7 @@ def _has_login() -> bool:
 def main() -> None:
     """Register the pages. Anybody who reaches the lab can start trainings, so a public address needs a login."""
     st.set_page_config("DFKD Lab", "🔬", layout="wide", initial_sidebar_state="expanded")
+    st.logo(str(Path(__file__).parent / "assets" / "logo.svg"), size="large")
     look.apply()
     if not _is_loopback(st.get_option("server.address")):
         if not _has_login():

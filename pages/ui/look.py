@@ -8,10 +8,12 @@ STYLE = """
 <style>
 header[data-testid="stHeader"] { height: 1.6rem; min-height: 1.6rem; background: transparent; }
 [data-testid="stMainBlockContainer"] { padding: 1.3rem 1.6rem 1rem; max-width: 1780px; }
-[data-testid="stSidebarHeader"] { height: 2rem; padding-block: 0; }
+[data-testid="stSidebarHeader"] { height: 3rem; padding-block: 0.5rem 0; }
 [data-testid="stSidebarUserContent"] { padding-top: 0.4rem; padding-bottom: 2rem; }
 section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; }
 [data-testid="stMain"] [data-testid="stVerticalBlock"] { gap: 0.6rem; }
+/* Streamlit greys out what a rerun has not reached yet; on a page that looks for news every second that flickers. */
+[data-stale="true"] { opacity: 1 !important; transition: none !important; }
 </style>
 """
 

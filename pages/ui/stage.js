@@ -88,7 +88,8 @@ class Stage {
       this.autoplay = false;
       this.play(0);
     }
-    loadPlotly(data.base).then((plotly) => { this.plotly = plotly; this.draw(); }, (error) => this.say("failed", error.message));
+    this.draw();
+    if (!this.plotly) loadPlotly(data.base).then((plotly) => { this.plotly = plotly; this.draw(); }, (error) => this.say("failed", error.message));
   }
 
   ask(steps) {
@@ -104,7 +105,7 @@ class Stage {
     this.wanted = [...new Set([...(this.wanted || []), ...want])];
     this.telling = setTimeout(() => {
       this.nonce += 1;
-      this.setStateValue("ask", { run: this.run, nonce: this.nonce + "/" + Date.now(), want: this.wanted.slice(0, 16), view: this.view });
+      this.setStateValue("ask", { run: this.run, nonce: this.nonce + "/" + Date.now(), want: this.wanted.slice(0, 16), view: this.playing ? null : this.view });
       this.wanted = [];
     }, want.length && !this.timer ? 30 : 150);
   }
@@ -167,14 +168,14 @@ class Stage {
   // --- drawing ---
 
   draw() {
-    if (!this.plotly || !this.data) return;
+    if (!this.data) return;
     this.colours();
     const step = this.step, frame = this.frames.get(step);
     if (step != null && !frame) this.ask([step]);
     this.head();
     this.track();
     this.alarms();
-    const version = [this.run, this.data.version, this.theme, this.playing, this.playing ? step : ""].join("|");
+    const version = [this.run, this.data.version, this.theme, this.playing, this.playing ? step : "", !this.plotly].join("|");
     if (this.drawnCurves !== version + "|" + this.view) {
       this.drawnCurves = version + "|" + this.view;
       this.accuracy();
@@ -183,7 +184,7 @@ class Stage {
       this.shares();
     }
     const seen = frame || this.frames.get(this.shown);
-    const sheet = [this.run, seen?.step, this.theme].join("|");
+    const sheet = [this.run, seen?.step, this.theme, !this.plotly].join("|");
     if (seen && this.drawnSheet !== sheet) {
       this.drawnSheet = sheet;
       this.shown = seen.step;
@@ -292,6 +293,7 @@ class Stage {
   }
 
   plot(name, traces, layout, description) {
+    if (!this.plotly) return; // five megabytes of script, still on their way: everything else is shown already
     const node = this.at(name).querySelector(".dfkd-plot");
     node.setAttribute("aria-label", description);
     this.plotly.react(node, traces, layout, { displaylogo: false, responsive: true, displayModeBar: false });
@@ -448,10 +450,11 @@ class Stage {
       mixture.region.forEach(([from, to]) => shapes.push({ type: "rect", x0: from, x1: to, y0: 0, y1: 1, yref: "paper", fillcolor: this.colour.clean, opacity: 0.13, line: { width: 0 }, layer: "below" }));
     }
     const legend = [["clean", this.colour.clean, "box"], ["rejected", this.colour.rejected, "box"], ["low", this.colour.text], ["high", this.colour.text, "dot"]];
-    this.legend("judged", legend, mixture.usable ? "accepted: τ " + mixture.threshold : "all losses equal: all kept");
+    if (mixture.usable) legend.push(["accepted", this.colour.clean, "faint"]);
+    this.legend("judged", legend, mixture.usable ? "" : "all losses equal: all kept");
     const tallest = Math.max(1, ...centres.map((_, i) => traces[0].y[i] + traces[1].y[i]));
     const layout = this.layout({ barmode: "stack", shapes, hovermode: "closest",
-      xaxis: { range: [0, 1], title: { text: "judged loss, scaled (0 = " + mixture.low.toPrecision(2) + ", 1 = " + mixture.high.toPrecision(2) + ")", standoff: 2, font: { size: 12 } } }, yaxis: { title: { text: "samples", standoff: 2, font: { size: 12 } }, range: [0, 1.15 * tallest] } });
+      xaxis: { range: [0, 1], title: { text: "judged loss, scaled: 1 is " + mixture.high.toPrecision(2) + " nats, τ " + mixture.threshold, standoff: 2, font: { size: 12 } } }, yaxis: { title: { text: "samples", standoff: 2, font: { size: 12 } }, range: [0, 1.15 * tallest] } });
     layout.uirevision = this.run + frame.step;
     this.plot("judged", traces, layout, "Histogram of judged losses, " + frame.clean.filter(Boolean).length + " clean of " + count);
   }

@@ -1,0 +1,326 @@
+"""The local engine: queues, kills, adoption."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from conftest import ROOT, eventually, execute, metric_rows, new_run, rows, student_hash, tiny_spec
+
+from dfkd_core.engine import LocalEngine, local
+from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.store import ACTIVE, Owner, RunFolder, RunStatus
+
+Start = Callable[..., subprocess.Popen[str]]
+LONG = {"iterations": 100_000}
+
+
+@pytest.fixture
+def engines(runs: Path) -> Iterator[Callable[..., LocalEngine]]:
+    """Make engines over ``runs``; at the end they are closed and every worker is killed."""
+    made: list[LocalEngine] = []
+
+    def make(**options: Any) -> LocalEngine:
+        made.append(LocalEngine(runs, **{"keep_warm": False, **options}))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.close()
+        for status in engine.poll().values():
+            if status.is_live and status.owner is not None and status.owner != Owner.current():
+                os.kill(status.owner.pid, signal.SIGKILL)
+
+
+def state(engine: LocalEngine, run_id: str) -> str:
+    return engine.poll()[run_id].state
+
+
+def training(engine: LocalEngine, knobs: dict[str, Any] | None = None, **fields: Any) -> tuple[str, RunFolder]:
+    """A run that has come to its third step in a worker."""
+    run_id = engine.submit(tiny_spec(knobs if knobs is not None else LONG, **fields).model_dump())
+    folder = RunFolder(engine.runs / run_id)
+    eventually(lambda: len(rows(folder, "step")) >= 3)
+    return run_id, folder
+
+
+def test_a_submitted_run_is_done_by_a_worker_and_bit_identical_to_one_made_here(
+    engines: Callable[..., LocalEngine], runs: Path, tmp_path: Path
+) -> None:
+    engine = engines()
+    run_id = engine.submit(tiny_spec().model_dump())
+    here = new_run(tmp_path / "here")
+    execute(here)
+    eventually(lambda: state(engine, run_id) not in ACTIVE)
+    folder = RunFolder(runs / run_id)
+    assert folder.status().state == "done", folder.status().message
+    assert student_hash(folder) == student_hash(here) and metric_rows(folder) == metric_rows(here)
+    with pytest.raises(StoreError, match="nothing left to resume"):
+        engine.resume(run_id)
+
+
+def test_a_killed_worker_is_noticed_and_a_resume_finishes_bit_identically(
+    engines: Callable[..., LocalEngine], tmp_path: Path
+) -> None:
+    engine = engines()
+    knobs = {"iterations": 60}
+    run_id, folder = training(engine, knobs, checkpoint_seconds=0.1)
+    worker = psutil.Process(folder.status().owner.pid)
+    seen = rows(folder)
+    assert worker.ppid() == os.getpid() and worker.pid == os.getsid(worker.pid) == os.getpgid(worker.pid)
+    command = worker.cmdline()
+    assert command[1:] == ["-m", "dfkd_core.worker"], "a module of its own: not forked, not multiprocessing's spawn"
+    assert worker.nice() > psutil.Process().nice() or worker.nice() == 19
+    os.kill(worker.pid, signal.SIGKILL)
+    eventually(lambda: folder.status().state == "interrupted")
+    assert "killed by signal 9" in folder.status().message and folder.status().owner is None
+    assert rows(folder)[: len(seen)] == seen
+    engine.resume(run_id)
+    whole = new_run(tmp_path / "whole", knobs, checkpoint_seconds=0.1)
+    execute(whole)
+    eventually(lambda: state(engine, run_id) not in ACTIVE)
+    assert student_hash(folder) == student_hash(whole) and metric_rows(folder) == metric_rows(whole)
+
+
+def test_a_second_run_on_the_same_device_waits_and_says_so(engines: Callable[..., LocalEngine]) -> None:
+    engine = engines()
+    first, folder = training(engine)
+    second = engine.submit(tiny_spec().model_dump())
+    message = f"Waiting for {first} to end on cpu"
+    eventually(lambda: engine.poll()[second].message == message)
+    assert state(engine, second) == "queued" and state(engine, first) == "running"
+
+    third = engine.submit(tiny_spec().model_dump())
+    engine.stop(third)
+    assert state(engine, third) == "stopped", "what waits is stopped at once"
+
+    engine.stop(first)
+    eventually(lambda: state(engine, first) == "stopped")
+    eventually(lambda: state(engine, second) == "done")
+    assert rows(RunFolder(engine.runs / third)) == []
+
+
+def test_a_deleted_run_in_the_queue_holds_nobody_up(engines: Callable[..., LocalEngine]) -> None:
+    engine = engines()
+    first, _ = training(engine)
+    deleted, last = (engine.submit(tiny_spec().model_dump()) for _ in range(2))
+    eventually(lambda: "Waiting" in engine.poll()[last].message)
+    shutil.rmtree(engine.runs / deleted)
+    engine.stop(first)
+    eventually(lambda: state(engine, last) == "done")
+
+
+def test_the_thread_survives_a_tick_that_fails(
+    engines: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    original, calls = local._spawn, []
+
+    def spawn() -> Any:
+        calls.append(1)
+        if len(calls) < 4:
+            raise OSError(12, "Cannot allocate memory")
+        return original()
+
+    monkeypatch.setattr(local, "_spawn", spawn)
+    engine = engines()
+    run_id = engine.submit(tiny_spec().model_dump())
+    eventually(lambda: state(engine, run_id) == "done")
+    assert len([record for record in caplog.records if "Cannot allocate" in record.message]) == 1, "said once"
+
+
+def test_a_worker_that_dies_before_it_begins_is_noticed(
+    engines: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(["false"], stdin=subprocess.PIPE, start_new_session=True)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        return process
+
+    monkeypatch.setattr(local, "_spawn", broken)
+    engine = engines()
+    run_id = engine.submit(tiny_spec().model_dump())
+    eventually(lambda: state(engine, run_id) == "interrupted", 20)
+    assert "Its process died" in engine.poll()[run_id].message
+    monkeypatch.undo()
+    monkeypatch.setenv("DFKD_TEACHERS", str(engine.runs.parent / "teachers"))
+    engine.resume(run_id)
+    eventually(lambda: state(engine, run_id) == "done")
+
+
+def test_pause_step_and_resume_reach_the_worker(engines: Callable[..., LocalEngine]) -> None:
+    engine = engines()
+    run_id, folder = training(engine)
+    engine.pause(run_id)
+    eventually(lambda: state(engine, run_id) == "paused")
+    step = folder.status().step
+    engine.one_step(run_id)
+    eventually(lambda: folder.status().step == step + 1 and state(engine, run_id) == "paused")
+    engine.resume(run_id)
+    eventually(lambda: len(rows(folder, "step")) > step + 3)
+    assert folder.attempts() == [1], "a paused run goes on in its process"
+    engine.stop(run_id)
+    eventually(lambda: state(engine, run_id) == "stopped")
+
+
+def test_a_worker_that_does_not_listen_is_killed_after_the_grace_period(engines: Callable[..., LocalEngine]) -> None:
+    engine = engines(grace=0.5)
+    run_id, folder = training(engine)
+    pid = folder.status().owner.pid
+    os.kill(pid, signal.SIGSTOP)
+    engine.stop(run_id)
+    assert psutil.pid_exists(pid)
+    eventually(lambda: state(engine, run_id) == "interrupted", 20)
+    eventually(lambda: not psutil.pid_exists(pid), 20)
+
+
+@pytest.mark.parametrize("leads", [True, False], ids=["leading its group", "in the shell's group"])
+def test_killing_hits_the_run_and_not_its_neighbours(leads: bool) -> None:
+    neighbour = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    group = None if leads else neighbour.pid
+    owner = subprocess.Popen(["sleep", "60"], start_new_session=leads, process_group=group)
+    try:
+        local._kill(Owner.of(owner.pid))
+        assert owner.wait(10) == -signal.SIGKILL and neighbour.poll() is None
+        local._kill(Owner(owner.pid, 0.0))
+        local._kill(Owner.current())
+    finally:
+        neighbour.kill()
+        neighbour.wait()
+
+
+def test_the_next_engine_adopts_what_still_runs_and_marks_what_does_not(engines: Callable[..., LocalEngine]) -> None:
+    first = engines()
+    run_id, folder = training(first)
+    waiting = first.submit(tiny_spec().model_dump())
+    dead = new_run(first.runs)
+    dead.begin_attempt()
+    dead.set_status(RunStatus("running", step=4, owner=Owner(2**22 - 1, 1.0)))
+    first.close()
+    assert "still waiting when the lab was closed" in folder_status(first, waiting).message
+    owner = folder.status().owner
+
+    second = engines(grace=0.5)
+    assert state(second, run_id) == "running" and folder.status().owner == owner
+    assert (state(second, waiting), state(second, dead.id)) == ("interrupted", "interrupted")
+    assert folder_status(second, dead.id).state == "interrupted", "written down, not only seen"
+    later = second.submit(tiny_spec().model_dump())
+    eventually(lambda: f"Waiting for {run_id}" in second.poll()[later].message)
+    second.stop(run_id)
+    eventually(lambda: state(second, run_id) == "stopped")
+    second.resume(run_id)
+    eventually(lambda: state(second, later) == "done")
+    eventually(lambda: folder.attempts() == [1, 2] and state(second, run_id) == "running")
+    second.stop(run_id)
+    eventually(lambda: state(second, run_id) == "stopped")
+
+
+def folder_status(engine: LocalEngine, run_id: str) -> RunStatus:
+    return RunFolder(engine.runs / run_id).status()
+
+
+def test_an_adopted_run_that_stops_and_is_resumed_at_once_does_not_wait_for_itself(
+    engines: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "TICK_SECONDS", 1.0)
+    folder = new_run(engines.runs) if hasattr(engines, "runs") else None
+    engine = engines()
+    folder = new_run(engine.runs)
+    folder.begin_attempt()
+    engine._live[folder.id] = None  # adopted, and stopped since the last tick
+    folder.set_status(RunStatus("stopped"))
+    engine.resume(folder.id)
+    eventually(lambda: state(engine, folder.id) == "done")
+
+
+ENGINE = """
+import sys, time
+from pathlib import Path
+from dfkd_core.engine import LocalEngine
+from dfkd_core.store import RunFolder
+engine = LocalEngine(Path(sys.argv[1]))
+run_id = engine.submit(RunFolder(Path(sys.argv[2])).spec())
+print(run_id, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_run_outlives_a_killed_lab_and_the_idle_worker_does_not(
+    engines: Callable[..., LocalEngine], runs: Path, tmp_path: Path, start: Start
+) -> None:
+    lab = start("-c", ENGINE, str(runs), str(new_run(tmp_path / "template", LONG).path))
+    run_id = lab.stdout.readline().strip()
+    folder = RunFolder(runs / run_id)
+    eventually(lambda: len(rows(folder, "step")) >= 3)
+    worker = folder.status().owner
+    workers = eventually(lambda: _others(lab.pid, worker.pid))
+    os.kill(lab.pid, signal.SIGKILL)
+    lab.wait()
+    eventually(lambda: not any(psutil.pid_exists(pid) for pid in workers), 30)
+    engine = engines()
+    assert state(engine, run_id) == "running" and folder.status().owner == worker
+    seen = len(rows(folder, "step"))
+    eventually(lambda: len(rows(folder, "step")) > seen)
+    engine.stop(run_id)
+    eventually(lambda: state(engine, run_id) == "stopped")
+
+
+def _others(lab: int, worker: int) -> list[int]:
+    return [child.pid for child in psutil.Process(lab).children() if child.pid != worker]
+
+
+def test_closing_ends_the_idle_worker_and_the_thread(engines: Callable[..., LocalEngine]) -> None:
+    engine = engines(keep_warm=True)
+    idle = eventually(lambda: engine._warm)
+    engine.close()
+    assert idle.poll() is not None and not engine._thread.is_alive()
+
+
+def test_an_idle_worker_that_died_is_replaced(engines: Callable[..., LocalEngine]) -> None:
+    engine = engines(keep_warm=True)
+    first = eventually(lambda: engine._warm)
+    first.kill()
+    eventually(lambda: engine._warm is not None and engine._warm is not first)
+
+
+def test_an_idle_worker_whose_lab_has_gone_goes_too() -> None:
+    worker = local._spawn()
+    worker.stdin.close()
+    assert worker.wait(60) == 0
+
+
+def test_a_worker_is_told_the_data_folder_of_the_lab(
+    engines: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been chosen after the worker was started."""
+    engine = engines()
+    monkeypatch.setattr(engine, "_warm", local._spawn())
+    monkeypatch.setenv("DFKD_DATA", "elsewhere")
+    run_id, folder = training(engine)
+    assert folder.status().is_live
+    assert psutil.Process(folder.status().owner.pid).environ()["DFKD_DATA"] != "elsewhere", "the lab's was another"
+    engine.stop(run_id)
+    eventually(lambda: state(engine, run_id) == "stopped")
+
+
+@pytest.mark.parametrize("command", ["stop", "pause", "one_step", "resume"])
+def test_a_run_that_is_not_there_is_named(engines: Callable[..., LocalEngine], command: str) -> None:
+    with pytest.raises(RequestError, match="run = 'nobody': is not the id of a run"):
+        getattr(engines(), command)("nobody")
+
+
+def test_the_worker_is_importable_from_anywhere(tmp_path: Path) -> None:
+    assert (ROOT / "dfkd_core" / "worker.py").exists()
+    done = subprocess.run(
+        [shutil.which("python3") and __import__("sys").executable, "-c", "import dfkd_core.worker"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    time.sleep(0)
