@@ -23,6 +23,10 @@ class ImageSpec:
         """(N, C, H, W) pixels in [0, 1] -> what the networks take."""
         return (pixels - self._column(self.mean, pixels)) / self._column(self.std, pixels)
 
+    def to_pixels(self, images: Tensor) -> Tensor:
+        """The inverse of ``normalise``."""
+        return images * self._column(self.std, images) + self._column(self.mean, images)
+
     def _column(self, values: tuple[float, ...], like: Tensor) -> Tensor:
         # Cached per device: building a tensor inside every step costs as much as using it.
         key = (values, like.device, like.dtype)

@@ -113,7 +113,7 @@ def _buttons(choice: Choice | None, folder: RunFolder | None, status: RunStatus 
         if folder is None:
             st.caption("This is a recorded run. **Start** trains your own on this machine.")
     if "problem" in st.session_state:
-        st.error(st.session_state.pop("problem"))
+        st.error(st.session_state["problem"])
 
 
 def _start(choice: Choice) -> None:
@@ -121,6 +121,7 @@ def _start(choice: Choice) -> None:
 
     engine = boot.start().engine
     assert engine is not None
+    st.session_state.pop("problem", None)
     try:
         spec = make_spec(choice.changes, **choice.fields)
         st.query_params["run"] = engine.submit(spec.model_dump())
@@ -133,6 +134,7 @@ def _start(choice: Choice) -> None:
 def _tell(command: str, folder: RunFolder | None) -> None:
     engine = boot.start().engine
     assert engine is not None and folder is not None
+    st.session_state.pop("problem", None)
     try:
         getattr(engine, command)(folder.id)
     except (RequestError, StoreError) as error:

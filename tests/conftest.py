@@ -11,17 +11,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from dfkd_core import methods
+from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.events import REPLAYED, Event
 from dfkd_core.networks import build_classifier
 from dfkd_core.problem import Problem, Recording
 from dfkd_core.run import run
 from dfkd_core.spec import RunSpec, make_spec
 from dfkd_core.store import EventReader, RunFolder, RunStatus
-from dfkd_core.teachers import load_teacher
+from dfkd_core.teachers import import_weights, load_teacher
 
 ROOT = Path(__file__).resolve().parent.parent
 TEACHER = "digits-resnet20-plain"
@@ -99,6 +101,32 @@ def tiny_method(knobs: dict[str, Any] | None = None, seed: int = 0, **recording:
     problem = Problem(network, student, card.image.spec(), torch.device("cpu"), None, Recording(**recording))
     found = methods.find("ta-dfkd")
     return found(problem, found.Config.build("demo", {**TINY, **(knobs or {})}))
+
+
+# --- data and teachers -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mnist_sized_teacher(tmp_path: Path) -> str:
+    """The name of an untrained teacher of MNIST, among the user's own."""
+    torch.manual_seed(0)
+    weights = tmp_path / "weights.pt"
+    torch.save(build_classifier("lenet5", find_benchmark("mnist").image).state_dict(), weights)
+    return import_weights(weights, "lenet5", "mnist", "untrained", tmp_path / "teachers").name
+
+
+def write_mnist(folder: Path, count: int = 12, dataset: str = "MNIST") -> Path:
+    """A few random digits in the files that torchvision reads; the labels are 0, 1, 2 …"""
+    raw = folder / dataset / "raw"
+    raw.mkdir(parents=True)
+    for part, images in (("train", count), ("t10k", count // 2)):
+        pixels = np.random.default_rng(images).integers(0, 256, (images, 28, 28), dtype=np.uint8)
+        header = np.array([0x803, images, 28, 28], ">i4").tobytes()
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(header + pixels.tobytes())
+        header = np.array([0x801, images], ">i4").tobytes()
+        labels = np.arange(images, dtype=np.uint8) % 10
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(header + labels.tobytes())
+    return folder
 
 
 # --- processes -------------------------------------------------------------------------------------------------

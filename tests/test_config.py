@@ -97,7 +97,8 @@ def test_every_knob_says_what_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "preset"), [(name, preset) for name in methods.available() for preset in methods.find(name).Config.presets]
+    ("method", "preset"),
+    [(name, preset) for name in methods.available() for preset in methods.find(name).Config.presets],
 )
 def test_every_preset_is_valid_and_changes_only_knobs_that_exist(method: str, preset: str) -> None:
     config = methods.find(method).Config
@@ -171,7 +172,9 @@ def test_a_specification_is_resolved_in_full() -> None:
     assert make_spec(**spec.model_dump()) == spec
 
 
-@pytest.mark.parametrize(("asked", "device"), [("cuda", "cuda:0"), ("cuda:1", "cuda:1"), ("cpu", "cpu"), ("cpu:0", "cpu")])
+@pytest.mark.parametrize(
+    ("asked", "device"), [("cuda", "cuda:0"), ("cuda:1", "cuda:1"), ("cpu", "cpu"), ("cpu:0", "cpu")]
+)
 def test_a_device_has_one_name(asked: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert tiny_spec(device=asked).device == device

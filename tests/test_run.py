@@ -25,8 +25,8 @@ from dfkd_core import losses, methods
 from dfkd_core import run as run_module
 from dfkd_core.engine import InlineEngine
 from dfkd_core.errors import StoreError
-from dfkd_core.events import Event, Step
 from dfkd_core.evaluation import Evaluation
+from dfkd_core.events import Event, Step
 from dfkd_core.methods.ta_dfkd import TADFKD
 from dfkd_core.problem import Problem
 from dfkd_core.store import EventReader, EventWriter, Owner, RunFolder, RunStatus
@@ -75,7 +75,9 @@ def test_a_run_leaves_a_folder_that_tells_everything(whole: RunFolder) -> None:
     assert [row["state"] for row in rows(whole, "status")] == ["running", "done"]
     facts = read_json(whole.attempt_path(1) / "environment.json")
     assert facts["threads"] == 1 and facts["repeats_exactly"] and len(facts["fingerprint"]) == 64
-    assert {"spec.json", "student.safetensors", "attempts/1/events.jsonl"} <= set(read_json(whole.path / "manifest.json"))
+    assert {"spec.json", "student.safetensors", "attempts/1/events.jsonl"} <= set(
+        read_json(whole.path / "manifest.json")
+    )
 
 
 def test_the_final_accuracy_stands_beside_the_best_and_the_teachers(whole: RunFolder) -> None:
@@ -96,7 +98,9 @@ def test_the_stored_student_is_the_one_that_was_evaluated(whole: RunFolder) -> N
     teacher, card = load_teacher(TEACHER)
     student = build_classifier(STUDENT, card.image.spec())
     student.load_state_dict(load_file(whole.path / "student.safetensors"))
-    method = TADFKD(Problem(teacher, student, card.image.spec(), torch.device("cpu")), TADFKD.Config.build("demo", TINY))
+    method = TADFKD(
+        Problem(teacher, student, card.image.spec(), torch.device("cpu")), TADFKD.Config.build("demo", TINY)
+    )
     measured = Evaluation("digits", card.image.spec(), teacher, student, torch.device("cpu")).measure(method, 0)
     assert measured.accuracy == whole.status().result["final"]
 
@@ -395,7 +399,10 @@ def broken(step: int, error: BaseException) -> Callable[[Any], None]:
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (torch.OutOfMemoryError("CUDA out of memory"), "Out of memory on cpu after step 2: lower batch_size (16), width (4)"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory"),
+            "Out of memory on cpu after step 2: lower batch_size (16), width (4)",
+        ),
         (MemoryError(), "Out of memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "Out of memory"),
         (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero (the traceback is in worker.log)"),
@@ -419,9 +426,7 @@ def test_a_failure_ends_in_one_sentence(
 
 
 @pytest.mark.parametrize("sheet", [1, 100], ids=["samples due", "no samples due"])
-def test_a_nan_fails_with_step_term_and_last_values(
-    runs: Path, monkeypatch: pytest.MonkeyPatch, sheet: int
-) -> None:
+def test_a_nan_fails_with_step_term_and_last_values(runs: Path, monkeypatch: pytest.MonkeyPatch, sheet: int) -> None:
     folder = new_run(runs, {"l2_weight": 1.0}, samples_every=sheet)
     calls = iter(range(100))
     original = losses.image_norm
@@ -433,9 +438,15 @@ def test_a_nan_fails_with_step_term_and_last_values(
 
 
 def test_a_generator_that_explodes_fails_with_a_sentence(runs: Path) -> None:
-    folder = new_run(runs, {"student_lr": 10, "momentum": 0.999, "iterations": 400, "student_steps": 20}, samples_every=1)
+    folder = new_run(
+        runs, {"student_lr": 10, "momentum": 0.999, "iterations": 400, "student_steps": 20}, samples_every=1
+    )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TADFKD, "_anneal", lambda self: [group.update(lr=1e20) for group in self.student_optimizer.param_groups] and 1e20)
+        patch.setattr(
+            TADFKD,
+            "_anneal",
+            lambda self: [group.update(lr=1e20) for group in self.student_optimizer.param_groups] and 1e20,
+        )
         status = execute(folder)
     assert status.state == "failed" and " at step " in status.message and "last finite values" in status.message
 
@@ -553,17 +564,10 @@ def test_a_run_on_a_really_full_disk_is_finished_once_there_is_room(
 # --- evaluation and what a method may see ----------------------------------------------------------------------
 
 
-def test_without_evaluation_data_the_agreement_is_reported(runs: Path, tmp_path: Path) -> None:
-    """The teacher of MNIST's size exists only where it was trained, so one is made here, untrained."""
-    from dfkd_core.benchmarks import find_benchmark
-    from dfkd_core.networks import build_classifier
-    from dfkd_core.teachers import import_weights
-
-    torch.manual_seed(0)
-    weights = tmp_path / "weights.pt"
-    torch.save(build_classifier("lenet5", find_benchmark("mnist").image).state_dict(), weights)
-    import_weights(weights, "lenet5", "mnist", "mine", tmp_path / "teachers")
-    folders = [new_run(runs, {"iterations": 2}, benchmark="mnist", teacher="mine") for _ in range(2)]
+def test_without_evaluation_data_the_agreement_is_reported(runs: Path, mnist_sized_teacher: str) -> None:
+    folders = [
+        new_run(runs, {"iterations": 2}, benchmark="mnist", teacher=mnist_sized_teacher) for _ in range(2)
+    ]
     for folder in folders:
         status = execute(folder)
         assert status.state == "done", status.message
@@ -579,7 +583,13 @@ def reachable_tensors(thing: Any, seen: set[int] | None = None) -> list[torch.Te
         return []
     seen.add(id(thing))
     found = [thing] if isinstance(thing, torch.Tensor) else []
-    inside = list(thing.values()) if isinstance(thing, dict) else list(thing) if isinstance(thing, list | tuple | set) else []
+    inside = (
+        list(thing.values())
+        if isinstance(thing, dict)
+        else list(thing)
+        if isinstance(thing, list | tuple | set)
+        else []
+    )
     inside += list(vars(thing).values()) if hasattr(thing, "__dict__") else []
     return found + [tensor for part in inside for tensor in reachable_tensors(part, seen)]
 
@@ -591,7 +601,9 @@ def test_no_test_image_can_be_reached_from_what_a_method_is_given(
 
     given: list[Problem] = []
     original = TADFKD.__init__
-    monkeypatch.setattr(TADFKD, "__init__", lambda self, problem, config: (given.append(problem), original(self, problem, config))[0])
+    monkeypatch.setattr(
+        TADFKD, "__init__", lambda self, problem, config: (given.append(problem), original(self, problem, config))[0]
+    )
     methods_made: list[Any] = []
     phase = TADFKD._student_phase
     monkeypatch.setattr(TADFKD, "_student_phase", lambda self: (methods_made.append(self), phase(self))[1])

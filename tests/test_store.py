@@ -295,7 +295,12 @@ def test_tensors_whose_paths_read_alike_are_kept_apart(folder: RunFolder) -> Non
 
 def test_tensors_that_share_memory_or_lie_crosswise_are_stored(folder: RunFolder) -> None:
     shared = torch.randn(4, 4)
-    state = {"one": shared, "two": shared, "part": shared[1:, :2].T, "last": torch.ones(2, 3, 4, 4).to(memory_format=torch.channels_last)}
+    state = {
+        "one": shared,
+        "two": shared,
+        "part": shared[1:, :2].T,
+        "last": torch.ones(2, 3, 4, 4).to(memory_format=torch.channels_last),
+    }
     save_checkpoint(folder, 1, state)
     found = load_checkpoint(folder)
     assert found is not None
@@ -346,7 +351,9 @@ def test_any_flipped_bit_falls_back_to_the_one_before(folder: RunFolder, ending:
         flip_bit(newest, bit)
         found = load_checkpoint(folder)
         assert found is not None
-        harmless = found[0] == 2 and found[1]["rate"] == 0.125 and torch.equal(found[1]["weights"], torch.full((8,), 2.0))
+        harmless = (
+            found[0] == 2 and found[1]["rate"] == 0.125 and torch.equal(found[1]["weights"], torch.full((8,), 2.0))
+        )
         assert found[0] == 1 or harmless, f"bit {bit} changed the state unseen"
         assert ending == "json" or found[0] == 1
         flip_bit(newest, bit)

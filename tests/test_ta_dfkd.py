@@ -68,7 +68,9 @@ def test_each_term_trains_the_generator_and_nobody_else(weight: str, selection: 
     gradients = [parameter.grad for parameter in method.generator.parameters()]
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
     assert sum(gradient.norm().item() for gradient in gradients) > 1e-6
-    assert all(parameter.grad is None for network in (method.teacher, method.student) for parameter in network.parameters())
+    assert all(
+        parameter.grad is None for network in (method.teacher, method.student) for parameter in network.parameters()
+    )
     assert same(method.teacher, teacher) and same(method.student, student)
 
 
@@ -253,7 +255,9 @@ def test_the_student_learns_the_teachers_answers_on_the_very_images_it_sees(monk
         return (student - teacher).abs().mean()
 
     images = []
-    method.student.register_forward_pre_hook(lambda module, inputs: images.append(inputs[0]) if module.training else None)
+    method.student.register_forward_pre_hook(
+        lambda module, inputs: images.append(inputs[0]) if module.training else None
+    )
     monkeypatch.setattr(ta_dfkd.F, "l1_loss", l1_loss)
     method._student_phase()
     for seen, answered in zip(images, pairs, strict=True):

@@ -30,6 +30,7 @@ from dfkd_core import losses
 from dfkd_core.config import MethodConfig, knob
 from dfkd_core.events import Epoch, Event, Samples, Step
 from dfkd_core.networks.classifiers import Features
+from dfkd_core.optimizers import load_optimizer
 from dfkd_core.problem import Problem, Requirements
 from dfkd_core.terms import TermGuard
 
@@ -163,10 +164,7 @@ class Noise:
             "confidence": confidence.float(),
             "student_label": learned.student_logits[:count].argmax(dim=1).to(torch.int16),
         }
-        mean, std = (
-            learned.images.new_tensor(values).view(1, -1, 1, 1) for values in (self.image.mean, self.image.std)
-        )
-        pixels = (learned.images[:count] * std + mean).clamp(0, 1)  # gaussian noise leaves the range of pixels
+        pixels = self.image.to_pixels(learned.images[:count]).clamp(0, 1)  # gaussian noise leaves the range of pixels
         images = (pixels * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
         arrays = {name: column.cpu().numpy() for name, column in columns.items()}
         return Samples(self.step, images.cpu().numpy(), arrays)
@@ -186,14 +184,4 @@ class Noise:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
         self.student.load_state_dict(state["student"])
-        self.student_optimizer.load_state_dict(state["student_optimizer"])
-        _lay_out(self.student_optimizer)
-
-
-def _lay_out(optimizer: torch.optim.Optimizer) -> None:
-    """Give loaded moments the strides of their parameters. ``load_state_dict`` keeps those of the file, and a fused
-    step pairs elements by their place in memory, so a channels-last weight would take another one's momentum."""
-    for parameter, state in optimizer.state.items():
-        for name, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                state[name] = torch.empty_like(parameter).copy_(value)
+        load_optimizer(self.student_optimizer, state["student_optimizer"])

@@ -44,6 +44,7 @@ from dfkd_core.bn_statistics import collect_statistics
 from dfkd_core.config import MethodConfig, knob
 from dfkd_core.events import Epoch, Event, Samples, Step
 from dfkd_core.networks import ConvGenerator
+from dfkd_core.optimizers import load_optimizer
 from dfkd_core.problem import Problem, Requirements
 from dfkd_core.selection import Selection, select
 from dfkd_core.terms import TermGuard, gradient_shares
@@ -177,7 +178,7 @@ class TADFKD:
             self.student.parameters(), config.student_lr, config.momentum, weight_decay=config.weight_decay, fused=True
         )
         self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), config.generator_lr, fused=True)
-        self.step = 0
+        self.step = self.queries = 0
         self.total_steps = config.epochs * config.iterations
 
     def train(self) -> Iterator[Event]:
@@ -188,6 +189,7 @@ class TADFKD:
             rate = self._anneal()
             learned = self._student_phase()
             explored = self._generator_step()
+            self.queries += (learned.drawn + 1) * self.config.batch_size
             metrics = self._metrics(learned, explored, rate)  # first, since it stops the run at a NaN
             if self.recording.due(self.recording.samples_every, self.step):
                 yield self._samples(explored)
@@ -314,6 +316,7 @@ class TADFKD:
             "generator_loss": sum(values[name] for name in explored.terms),
             "kept": learned.kept / max(1, learned.drawn * self.config.batch_size),
             "draws": learned.drawn / self.config.student_steps,
+            "queries": float(self.queries),  # images that the teacher has judged so far
             "coverage": math.exp(-float(balance)) / len(self.image.classes),
             "diversity": float(losses.diversity(explored.features)),
             "learning_rate": rate,
@@ -350,6 +353,7 @@ class TADFKD:
     def state_dict(self) -> dict[str, Any]:
         return {
             "step": self.step,
+            "queries": self.queries,
             "student": self.student.state_dict(),
             "generator": self.generator.state_dict(),
             "student_optimizer": self.student_optimizer.state_dict(),
@@ -360,8 +364,9 @@ class TADFKD:
         self.step = state["step"]
         self.student.load_state_dict(state["student"])
         self.generator.load_state_dict(state["generator"])
-        self.student_optimizer.load_state_dict(state["student_optimizer"])
-        self.generator_optimizer.load_state_dict(state["generator_optimizer"])
+        self.queries = state["queries"]
+        load_optimizer(self.student_optimizer, state["student_optimizer"])
+        load_optimizer(self.generator_optimizer, state["generator_optimizer"])
 
 
 def judge(teacher_logits: Tensor) -> Tensor:

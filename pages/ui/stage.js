@@ -430,7 +430,8 @@ class Stage {
   }
 
   judged(frame) {
-    const mixture = frame.mixture, bins = 40, count = frame.loss.length;
+    const largest = Math.max(...frame.loss), bins = 40, count = frame.loss.length;
+    const mixture = frame.mixture || { low: 0, high: largest, usable: false };
     const span = mixture.high - mixture.low || 1;
     const scaled = frame.loss.map((loss) => Math.min(1, Math.max(0, (loss - mixture.low) / span)));
     const centres = Array.from({ length: bins }, (_, i) => (i + 0.5) / bins);
@@ -449,12 +450,12 @@ class Stage {
       }));
       mixture.region.forEach(([from, to]) => shapes.push({ type: "rect", x0: from, x1: to, y0: 0, y1: 1, yref: "paper", fillcolor: this.colour.clean, opacity: 0.13, line: { width: 0 }, layer: "below" }));
     }
-    const legend = [["clean", this.colour.clean, "box"], ["rejected", this.colour.rejected, "box"], ["low", this.colour.text], ["high", this.colour.text, "dot"]];
-    if (mixture.usable) legend.push(["accepted", this.colour.clean, "faint"]);
-    this.legend("judged", legend, mixture.usable ? "" : "all losses equal: all kept");
+    const legend = [["clean", this.colour.clean, "box"], ["rejected", this.colour.rejected, "box"], ];
+    if (mixture.usable) legend.push(["mixture", this.colour.text], ["accepted", this.colour.clean, "faint"]);
+    this.legend("judged", legend, mixture.usable ? "" : frame.mixture ? "all losses equal: all kept" : "no selection");
     const tallest = Math.max(1, ...centres.map((_, i) => traces[0].y[i] + traces[1].y[i]));
     const layout = this.layout({ barmode: "stack", shapes, hovermode: "closest",
-      xaxis: { range: [0, 1], title: { text: "judged loss, scaled: 1 is " + mixture.high.toPrecision(2) + " nats, τ " + mixture.threshold, standoff: 2, font: { size: 12 } } }, yaxis: { title: { text: "samples", standoff: 2, font: { size: 12 } }, range: [0, 1.15 * tallest] } });
+      xaxis: { range: [0, 1], title: { text: "judged loss, scaled: 1 is " + mixture.high.toPrecision(2) + " nats" + (mixture.usable ? ", τ " + mixture.threshold : ""), standoff: 2, font: { size: 12 } } }, yaxis: { title: { text: "samples", standoff: 2, font: { size: 12 } }, range: [0, 1.15 * tallest] } });
     layout.uirevision = this.run + frame.step;
     this.plot("judged", traces, layout, "Histogram of judged losses, " + frame.clean.filter(Boolean).length + " clean of " + count);
   }
