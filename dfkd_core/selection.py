@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 MAX_ITERATIONS = 10  # DivideMix's settings, and those of TA-DFKD's released code
@@ -77,8 +76,21 @@ class Selection:
 
 @torch.no_grad()
 def select(losses: Tensor, threshold: float) -> Selection:
-    """Split (B,) judged losses into clean and rejected; ``threshold`` is τ. Never waits for the host."""
+    """Split (B,) judged losses into clean and rejected; ``threshold`` is τ.
+
+    Fitted where the losses are. On an accelerator nothing waits for the host. On a CPU the arrays are so small that
+    calling torch costs more than computing, so the same steps are taken in numpy, on the same memory.
+    """
     losses = losses.detach().double()
+    decide = _select_on_host if _on_host(losses) else _select_on_device
+    return decide(losses, threshold)
+
+
+def _on_host(losses: Tensor) -> bool:
+    return losses.device.type == "cpu"
+
+
+def _select_on_device(losses: Tensor, threshold: float) -> Selection:
     finite = losses.isfinite()
     low = losses.where(finite, torch.inf).amin()
     high = losses.where(finite, -torch.inf).amax()
@@ -88,6 +100,34 @@ def select(losses: Tensor, threshold: float) -> Selection:
     mixture = fit(scaled, *two_means(scaled, finite), included=finite)
     posterior = mixture.posterior(scaled).where(usable, 1.0).where(finite, 0.0)
     return Selection(posterior > threshold, posterior, scaled, low, high, mixture, usable, threshold)
+
+
+def _select_on_host(losses: Tensor, threshold: float) -> Selection:
+    values = losses.numpy()
+    finite = np.isfinite(values)
+    chosen = values[finite]
+    low, high = (float(chosen.min()), float(chosen.max())) if len(chosen) else (0.0, 0.0)
+    usable = high > low
+    scaled, posterior = np.zeros_like(values), finite.astype(float)
+    components = np.array([[1.0, 0.0], [0.0, 0.0], [VARIANCE_FLOOR, VARIANCE_FLOOR]])
+    if usable:
+        scaled[finite] = chosen = (chosen - low) / (high - low)
+        components = _fit_on_host(chosen, *_two_means_on_host(chosen))
+        near, far = np.argsort(components[1])
+        first, second = (_quadratic(*components[:, index]) for index in (near, far))
+        difference = np.polyval([a - b for a, b in zip(first, second, strict=True)], chosen)
+        posterior[finite] = _sigmoid(difference)
+    verdict, scaled_values, components_fitted = (torch.from_numpy(part) for part in (posterior, scaled, components))
+    return Selection(
+        verdict > threshold,
+        verdict,
+        scaled_values,
+        torch.tensor(low, dtype=losses.dtype),
+        torch.tensor(high, dtype=losses.dtype),
+        Mixture(*components_fitted),
+        torch.tensor(usable),
+        threshold,
+    )
 
 
 def two_means(values: Tensor, included: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -118,21 +158,15 @@ def fit(values: Tensor, weights: Tensor, means: Tensor, variances: Tensor, inclu
 
     Same steps, stopping rule and regularisation as scikit-learn's ``GaussianMixture`` (at most 10 iterations,
     until the mean log-likelihood changes by less than 1e-2). Log-densities are quadratic in the value, so an
-    iteration is two small matrix products. On a CPU the six parameters are kept as Python floats, which takes a third
-    of the time; on a GPU they stay there, and a converged fit is frozen by a mask instead of asking the host.
+    iteration is two small matrix products. A converged fit is frozen by a mask instead of asking the host.
     """
     features = _features(values)
     kept = features if included is None else features * included[:, None]
-    start = torch.stack([weights, means, variances])
-    return _fit_on_host(features, kept, start) if values.device.type == "cpu" else _fit_there(features, kept, start)
-
-
-def _fit_there(features: Tensor, kept: Tensor, parameters: Tensor) -> Mixture:
-    """``features``, ``kept``: (N, 3), the latter zero for samples that do not count. ``parameters``: (3, 2)."""
+    parameters = torch.stack([weights, means, variances])
     count = kept[:, 2].sum().clamp(min=1)
     share = kept[:, 2] / count
-    previous = features.new_full((), -torch.inf)
-    done = features.new_zeros((), dtype=torch.bool)
+    previous = values.new_full((), -torch.inf)
+    done = values.new_zeros((), dtype=torch.bool)
     for _ in range(MAX_ITERATIONS):
         joint = features @ _coefficients(*parameters)
         likelihood = (joint.logsumexp(dim=1) * share).sum()
@@ -146,26 +180,39 @@ def _fit_there(features: Tensor, kept: Tensor, parameters: Tensor) -> Mixture:
     return Mixture(*parameters)
 
 
-def _fit_on_host(features: Tensor, kept: Tensor, start: Tensor) -> Mixture:
-    """The same as ``_fit_there``, component by component."""
-    rows, kept_rows = features.T.contiguous(), kept.T.contiguous()
-    totals = kept_rows.sum(dim=1).tolist()
-    count = max(totals[2], 1.0)
-    components = start.T.tolist()  # (weight, mean, variance) twice
+def _two_means_on_host(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``two_means`` of (N,) values that are not all equal."""
+    ordered, count = np.sort(values), len(values)
+    left = np.arange(1.0, count)
+    sums, squares = np.cumsum(ordered), np.cumsum(ordered * ordered)
+    gaps = sums[:-1] / left - (sums[-1] - sums[:-1]) / (count - left)
+    cut = int(np.argmax(left * (count - left) * gaps * gaps))
+    sizes = np.array([left[cut], count - left[cut]])
+    means = np.array([sums[cut], sums[-1] - sums[cut]]) / sizes
+    second = np.array([squares[cut], squares[-1] - squares[cut]]) / sizes
+    return sizes / count, means, np.maximum(second - means * means, 0.0) + VARIANCE_FLOOR
+
+
+def _fit_on_host(values: np.ndarray, weights: np.ndarray, means: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """``fit`` of (N,) values; (3, 2): weights, means, variances. The responsibilities of one component do for both."""
+    rows = np.stack([values * values, values, np.ones_like(values)])
+    totals, count = rows.sum(axis=1), len(values)
+    first, second = zip(weights, means, variances, strict=True)
     previous = -math.inf
     for _ in range(MAX_ITERATIONS):
-        first, second = (_quadratic(*component) for component in components)
-        difference = [a - b for a, b in zip(first, second, strict=True)]
-        joint = torch.tensor([second, difference], dtype=rows.dtype) @ rows
-        likelihoods = joint[0] + F.softplus(joint[1])  # log(exp first + exp second)
-        of_first = torch.cat([kept_rows @ joint[1].sigmoid(), (kept_rows[2] @ likelihoods)[None]]).tolist()
-        likelihood = of_first.pop() / count
-        of_second = [total - part for total, part in zip(totals, of_first, strict=True)]
-        components = [_component(moments, count) for moments in (of_first, of_second)]
+        one, other = _quadratic(*first), _quadratic(*second)
+        joint = np.array([other, [a - b for a, b in zip(one, other, strict=True)]]) @ rows
+        likelihood = float((joint[0] + np.logaddexp(0.0, joint[1])).sum()) / count
+        moments = rows @ _sigmoid(joint[1])
+        first, second = _component(moments, count), _component(totals - moments, count)
         if abs(likelihood - previous) < TOLERANCE:
             break
         previous = likelihood
-    return Mixture(*torch.tensor(components, dtype=rows.dtype).T.contiguous())
+    return np.array([first, second]).T.copy()
+
+
+def _sigmoid(values: np.ndarray) -> np.ndarray:
+    return 0.5 + 0.5 * np.tanh(0.5 * values)  # never overflows
 
 
 def _quadratic(weight: float, mean: float, variance: float) -> list[float]:
@@ -174,12 +221,12 @@ def _quadratic(weight: float, mean: float, variance: float) -> list[float]:
     return [-0.5 / variance, mean / variance, constant]
 
 
-def _component(moments: list[float], count: float) -> list[float]:
+def _component(moments: np.ndarray, count: int) -> tuple[float, float, float]:
     """Weight, mean and variance from the ``moments`` Σr·v², Σr·v and Σr."""
-    squares, values, size = moments
+    squares, values, size = moments.tolist()
     size = max(size, 0.0) + SMALLEST_SIZE
     mean = values / size
-    return [size / (count + 2 * SMALLEST_SIZE), mean, max(squares / size - mean * mean, 0.0) + VARIANCE_FLOOR]
+    return size / (count + 2 * SMALLEST_SIZE), mean, max(squares / size - mean * mean, 0.0) + VARIANCE_FLOOR
 
 
 def accepted_region(summary: dict[str, Any], threshold: float, points: int = 2001) -> list[tuple[float, float]]:
@@ -194,10 +241,6 @@ def accepted_region(summary: dict[str, Any], threshold: float, points: int = 200
     inside = 1.0 / (1.0 + np.exp(np.clip(joint[1] - joint[0], -700, 700))) > threshold
     edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
     return [(float(grid[start]), float(grid[end - 1])) for start, end in zip(edges[::2], edges[1::2], strict=True)]
-
-
-def _on_host(values: Tensor) -> bool:
-    return values.device.type == "cpu"
 
 
 def _features(values: Tensor) -> Tensor:

@@ -193,7 +193,10 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "one class too many": (lambda root: image_folder(root, ("cat", "dog", "emu")), "should have 2 subfolders"),
     "one class too few": (lambda root: image_folder(root, ("cat",)), "it has 1"),
     "no classes": (lambda root: root.mkdir(), "it has 0"),
-    "classes without images": (lambda root: [(root / name).mkdir(parents=True) for name in ("cat", "dog")], "hold images"),
+    "classes without images": (
+        lambda root: [(root / name).mkdir(parents=True) for name in ("cat", "dog")],
+        "hold images",
+    ),
 }
 
 

@@ -57,7 +57,12 @@ def test_train_ends_in_one_line_with_everything(capsys: Any, runs: Path) -> None
     (folder,) = runs_in(runs)
     result = folder.status().result
     assert status == 0 and out.count("\n") == 1
-    for part in (f"final {result['final']:.2%}", f"best {result['best']:.2%}", f"teacher {result['teacher']:.2%}", " s, "):
+    for part in (
+        f"final {result['final']:.2%}",
+        f"best {result['best']:.2%}",
+        f"teacher {result['teacher']:.2%}",
+        " s, ",
+    ):
         assert part in out
     assert out.startswith("done: ta-dfkd on digits") and out.rstrip().endswith(folder.id)
     assert "6/6" in err and "step/s" in err, "a progress bar with the time left"
@@ -100,9 +105,7 @@ def test_a_stopped_run_is_resumed_by_the_end_of_its_id(capsys: Any, runs: Path) 
     assert "nothing left to resume" in refused(capsys, "resume", folder.id)
 
 
-def test_a_failed_run_exits_with_1_and_its_sentence(
-    capsys: Any, runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_run_exits_with_1_and_its_sentence(capsys: Any, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self: TADFKD) -> None:
         raise MemoryError
 
@@ -128,7 +131,10 @@ def test_a_failed_run_exits_with_1_and_its_sentence(
         (["--teacher", "nothing.json"], "teacher = 'nothing.json'"),
         (["--student", "nobody"], "student = 'nobody': should be one of lenet5"),
         (["--benchmark", "imagenet"], "benchmark = 'imagenet': should be one of digits"),
-        (["--benchmark", "mnist", "--teacher", TEACHER], "teacher = 'digits-resnet20-plain': takes other images than MNIST"),
+        (
+            ["--benchmark", "mnist", "--teacher", TEACHER],
+            "teacher = 'digits-resnet20-plain': takes other images than MNIST",
+        ),
         (["--device", "cuda:7"], "device = 'cuda:7': is not here"),
         (["--seed", "-1"], "seed = '-1': should be greater than or equal to 0"),
         (["--checkpoint-seconds", "nan"], "checkpoint_seconds = 'nan': should be a finite number"),
@@ -137,16 +143,16 @@ def test_a_failed_run_exits_with_1_and_its_sentence(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_wrong_request_exits_with_2_and_one_line(
-    capsys: Any, runs: Path, arguments: list[str], says: str
-) -> None:
+def test_a_wrong_request_exits_with_2_and_one_line(capsys: Any, runs: Path, arguments: list[str], says: str) -> None:
     assert says in refused(capsys, *TRAIN, *arguments)
     assert not runs.exists(), "nothing was begun"
 
 
 def test_a_folder_that_cannot_be_written_is_named(capsys: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    assert f"runs = '{tmp_path / 'file'}': cannot be written to" in refused(capsys, *TRAIN, "--runs", str(tmp_path / "file"))
+    assert f"runs = '{tmp_path / 'file'}': cannot be written to" in refused(
+        capsys, *TRAIN, "--runs", str(tmp_path / "file")
+    )
 
 
 @pytest.mark.parametrize("command", [[], ["dance"], ["show"], ["benchmarks", "download", "nothing"], ["teacher"]])
@@ -171,11 +177,12 @@ def test_runs_lists_them_all_and_says_which_were_interrupted(capsys: Any, runs: 
     dead = new_run(runs)
     dead.set_status(RunStatus("running", step=3, total_steps=6, owner=Owner(2**22 - 1, 1.0)))
     broken = new_run(runs)
-    (broken.path / "spec.json").write_text("{}")
+    (broken.path / "spec.json").write_text('{"hat": 1}')
     status, out, err = call(capsys, "runs")
     lines = {line.split()[0]: line for line in out.splitlines()}
     assert status == 0 and lines.keys() == {done.id, dead.id}
     assert "done" in lines[done.id] and "2/2" in lines[done.id] and "accuracy" in lines[done.id]
+    assert f"{broken.id}  damaged" in err and "hat" in err
     assert "interrupted" in lines[dead.id] and "3/6" in lines[dead.id]
     status, out, _ = call(capsys, "runs", "--json")
     assert {run["id"]: run["state"] for run in map(json.loads, out.splitlines())} == {

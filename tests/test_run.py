@@ -565,9 +565,7 @@ def test_a_run_on_a_really_full_disk_is_finished_once_there_is_room(
 
 
 def test_without_evaluation_data_the_agreement_is_reported(runs: Path, mnist_sized_teacher: str) -> None:
-    folders = [
-        new_run(runs, {"iterations": 2}, benchmark="mnist", teacher=mnist_sized_teacher) for _ in range(2)
-    ]
+    folders = [new_run(runs, {"iterations": 2}, benchmark="mnist", teacher=mnist_sized_teacher) for _ in range(2)]
     for folder in folders:
         status = execute(folder)
         assert status.state == "done", status.message
