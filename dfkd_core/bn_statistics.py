@@ -30,6 +30,11 @@ class BatchStatistics:
         return torch.stack(self._distances).sum()
 
 
+def has_statistics(network: nn.Module) -> bool:
+    """Whether ``network`` has BatchNorm layers at all."""
+    return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
 @contextmanager
 def collect_statistics(network: nn.Module) -> Iterator[BatchStatistics]:
     """Collect within the block only, so that no other forward of ``network`` can be mistaken for this one."""

@@ -11,8 +11,8 @@ from conftest import ROOT
 
 FRONT = ("streamlit", "app", "pages", "plotly")
 METHODS_MAY = (
-    "augmentation", "bn_statistics", "config", "errors", "events", "images", "losses", "networks", "problem",
-    "selection", "terms",
+    "augmentation", "bn_statistics", "config", "errors", "events", "images", "losses", "networks", "optimizers",
+    "problem", "selection", "terms",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,11 @@ def test_a_killed_process_loses_no_row_and_resumes_bit_identically(runs: Path) -
     spec = tiny_spec({"iterations": 40}, checkpoint_seconds=0.1, samples_every=5, evaluate_every=7)
     folder, whole = (RunFolder.create(runs, spec.model_dump()) for _ in range(2))
     draw, reader, seen = random.Random(3), EventReader(folder), []
+
+    def read_until(count: int) -> bool:
+        seen.extend(reader.read())
+        return len(seen) >= count
+
     for more_rows in (0, 6, 9, 3, 8, 5):
         attempt = folder.begin_attempt()
         child = os.fork()
@@ -236,12 +242,11 @@ def test_a_killed_process_loses_no_row_and_resumes_bit_identically(runs: Path) -
                 run_module.run(folder, attempt)
             finally:
                 os._exit(0)
-        until = len(seen) + more_rows
-        eventually(lambda until=until: seen.extend(reader.read()) or len(seen) >= until)
+        eventually(partial(read_until, len(seen) + more_rows))
         time.sleep(draw.uniform(0, 0.1))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        seen += reader.read()
+        read_until(0)
         assert folder.status_seen().state == "interrupted"
     execute(folder)
     assert seen + reader.read() == rows(folder), "each row once, none lost, none changed"

@@ -32,53 +32,73 @@ def draw_batch(generator: np.random.Generator) -> np.ndarray:
     return values - values.min()
 
 
-def ours_and_sklearns(values: torch.Tensor) -> tuple[Mixture, GaussianMixture]:
-    weights, means, variances = two_means(values, torch.ones(len(values), dtype=torch.bool))
+@pytest.fixture(autouse=True, params=[True, False], ids=["on the host", "as on a device"])
+def on_host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Every test goes both ways: numpy for the CPU, and the torch of an accelerator, here on CPU tensors."""
+    monkeypatch.setattr(selection, "_on_host", lambda losses: request.param)
+    return request.param
+
+
+def start_of(values: torch.Tensor, on_host: bool) -> list[np.ndarray]:
+    """Weights, means and variances of the two-means start."""
+    if on_host:
+        return list(selection._two_means_on_host(values.numpy()))
+    return [part.numpy() for part in two_means(values, torch.ones(len(values), dtype=torch.bool))]
+
+
+def fitted(values: torch.Tensor, start: list[np.ndarray], on_host: bool) -> Mixture:
+    if on_host:
+        return Mixture(*torch.from_numpy(selection._fit_on_host(values.numpy(), *start)))
+    return fit(values, *map(torch.from_numpy, start))
+
+
+def ours_and_sklearns(values: torch.Tensor, on_host: bool) -> tuple[Mixture, GaussianMixture]:
+    weights, means, variances = start = start_of(values, on_host)
     theirs = GaussianMixture(
         n_components=2,
         max_iter=10,
         tol=1e-2,
         reg_covar=5e-4,
-        means_init=means.numpy()[:, None],
-        weights_init=weights.numpy(),
-        precisions_init=1 / variances.numpy()[:, None, None],
+        means_init=means[:, None],
+        weights_init=weights,
+        precisions_init=1 / variances[:, None, None],
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # ten iterations may not be enough to converge
         theirs.fit(values.numpy()[:, None])
-    return fit(values, weights, means, variances), theirs
+    return fitted(values, start, on_host), theirs
 
 
-def test_decisions_agree_with_scikit_learn_on_999_of_1000_samples() -> None:
+def test_decisions_agree_with_scikit_learn_on_999_of_1000_samples(on_host: bool) -> None:
     generator = np.random.default_rng(0)
     agreeing = total = 0
     for _ in range(200):
         losses = draw_batch(generator)
         values = torch.from_numpy(losses / losses.max())
-        ours, theirs = ours_and_sklearns(values)
+        ours, theirs = ours_and_sklearns(values, on_host)
         probability = theirs.predict_proba(values.numpy()[:, None])[:, theirs.means_.argmin()]
         agreeing += ((ours.posterior(values).numpy() > 0.5) == (probability > 0.5)).sum()
         total += len(values)
     assert agreeing / total >= 0.999
 
 
-def test_the_fitted_parameters_are_scikit_learns() -> None:
+def test_the_fitted_parameters_are_scikit_learns(on_host: bool) -> None:
     generator = np.random.default_rng(1)
     for _ in range(20):
         losses = draw_batch(generator)
-        ours, theirs = ours_and_sklearns(torch.from_numpy(losses / losses.max()))
+        ours, theirs = ours_and_sklearns(torch.from_numpy(losses / losses.max()), on_host)
         np.testing.assert_allclose(ours.means, theirs.means_[:, 0], rtol=1e-5, atol=1e-7)
         np.testing.assert_allclose(ours.weights, theirs.weights_, rtol=1e-5, atol=1e-7)
         np.testing.assert_allclose(ours.variances, theirs.covariances_[:, 0, 0], rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 57])
-def test_two_means_finds_the_best_cut_of_all(count: int) -> None:
+def test_two_means_finds_the_best_cut_of_all(count: int, on_host: bool) -> None:
     values = np.random.default_rng(count).random(count) ** 2
     ordered = np.sort(values)
     within = [cut.var() * len(cut) + rest.var() * len(rest) for cut, rest in _cuts(ordered)]
     low, high = _cuts(ordered)[int(np.argmin(within))]
-    weights, means, variances = two_means(torch.from_numpy(values), torch.ones(count, dtype=torch.bool))
+    weights, means, variances = start_of(torch.from_numpy(values), on_host)
     np.testing.assert_allclose(weights, [len(low) / count, len(high) / count])
     np.testing.assert_allclose(means, [low.mean(), high.mean()])
     np.testing.assert_allclose(variances, np.array([low.var(), high.var()]) + 5e-4, atol=1e-12)
@@ -163,16 +183,17 @@ def test_the_accepted_region_is_where_samples_are_clean() -> None:
             assert near_an_edge or clean == any(begin <= value <= end for begin, end in region)
 
 
-def test_the_branch_for_accelerators_gives_the_same_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_ways_decide_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(7)
-    batches = [torch.from_numpy(draw_batch(generator)) for _ in range(30)]
-    on_host = [select(batch, 0.5) for batch in batches]
-    monkeypatch.setattr(selection, "_on_host", lambda values: False)
-    for batch, expected in zip(batches, on_host, strict=True):
-        masked = select(batch, 0.5)
-        assert torch.equal(masked.clean, expected.clean)
-        torch.testing.assert_close(masked.posterior, expected.posterior, rtol=0, atol=1e-9)
-        torch.testing.assert_close(masked.mixture.means.sort().values, expected.mixture.means.sort().values)
+    batches = [torch.from_numpy(draw_batch(generator)) for _ in range(50)]
+    verdicts = {}
+    for on_host in (True, False):
+        monkeypatch.setattr(selection, "_on_host", lambda losses, on_host=on_host: on_host)
+        verdicts[on_host] = [select(batch, 0.5) for batch in batches]
+    for one, other in zip(verdicts[True], verdicts[False], strict=True):
+        torch.testing.assert_close(one.posterior, other.posterior, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(one.scaled, other.scaled)
+        assert (one.clean == other.clean).double().mean() >= 0.999
 
 
 def test_no_gradient_flows_through_the_selection() -> None:

@@ -40,7 +40,7 @@ from torch import Tensor
 
 from dfkd_core import losses
 from dfkd_core.augmentation import augment
-from dfkd_core.bn_statistics import collect_statistics
+from dfkd_core.bn_statistics import collect_statistics, has_statistics
 from dfkd_core.config import MethodConfig, knob
 from dfkd_core.events import Epoch, Event, Samples, Step
 from dfkd_core.networks import ConvGenerator
@@ -251,7 +251,7 @@ class TADFKD:
 
     def _generator_step(self) -> _Explored:
         """One step on L_G."""
-        c, name_on = self.config, self._is_on
+        c = self.config
         self.student.eval()
         pixels = self.generator(self._latents())
         images = self.image.normalise(augment(pixels, c.augmentation))
@@ -273,20 +273,22 @@ class TADFKD:
             "class_balance": c.class_balance_weight * losses.class_balance(seen.logits),
             "activation": c.activation_weight * losses.activation(seen.pooled),
         }
-        terms = {name: term for name, term in terms.items() if name_on(name)}
+        terms = {name: term for name, term in terms.items() if self._is_on(name)}
         loss = sum(terms.values(), torch.zeros((), device=self.device))  # L_G
         shares = {}
         if self.recording.due(self.recording.health_every, self.step):
             shares = gradient_shares(terms, list(self.generator.parameters()))
         self.generator_optimizer.zero_grad(set_to_none=True)
-        if terms:
+        if loss.requires_grad:
             loss.backward(inputs=list(self.generator.parameters()))
             self.generator_optimizer.step()
         return _Explored(pixels, judged, student_logits, seen.pooled, verdict, terms, shares)
 
     def _is_on(self, term: str) -> bool:
-        weight = {"bn_statistics": "bn_weight"}.get(term, f"{term}_weight")
-        return bool(getattr(self.config, weight) > 0)
+        """Whether the term has a weight; BNS also needs a teacher with BatchNorm layers (LeNet-5 has none)."""
+        if term == "bn_statistics":
+            return self.config.bn_weight > 0 and has_statistics(self.teacher)
+        return bool(getattr(self.config, f"{term}_weight") > 0)
 
     def _latents(self) -> Tensor:
         return torch.randn(self.config.batch_size, self.config.latent, device=self.device)

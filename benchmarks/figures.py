@@ -1,0 +1,111 @@
+"""The README's pictures and tables again: ``make figures``.
+
+Tables are filled in between ``<!-- NAME -->`` and ``<!-- /NAME -->`` from ``benchmarks/results/``, the teachers' cards
+and the recorded run; pictures are taken of the page by a headless browser. The measurements themselves are commands of
+their own (``benchmarks/README.md``), since they take hours.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+from benchmarks.common import RESULTS
+from benchmarks.page import CHROMIUM_FLAGS, serving
+from dfkd_core.store import RunFolder
+from dfkd_core.teachers import SHIPPED, available_teachers
+
+ROOT = Path(__file__).parent.parent
+PICTURES = ROOT / "assets" / "pictures"
+MEASURED = (
+    "digits",
+    "mnist",
+    "step_overhead",
+    "mixture",
+    "student_step",
+    "watchers",
+    "watchers-watchers",
+    "watchers-reruns",
+    "watchers-paint",
+    "watchers-latency",
+)
+
+
+def measured() -> str:
+    """All stored results as one table, each with its command."""
+    lines = ["| what | measured | target | command |", "|---|---|---|---|"]
+    for name in MEASURED:
+        path = RESULTS / f"{name}.json"
+        if not path.exists():
+            continue
+        result: dict[str, Any] = json.loads(path.read_text())
+        for row in result["rows"]:
+            verdict = {True: " ✓", False: " ✗", None: ""}[row["met"]]
+            lines.append(f"| {row['what']} | {row['measured']} | {row['target']}{verdict} | `{result['command']}` |")
+    return "\n".join(lines)
+
+
+def teachers() -> str:
+    """The shipped teachers."""
+    lines = ["| teacher | network | recipe | test accuracy |", "|---|---|---|---|"]
+    for name, card in available_teachers().items():
+        if (SHIPPED / f"{name}.json").exists() and card.recipe is not None and card.accuracy is not None:
+            lines.append(f"| `{name}` | {card.network} | {card.recipe.kind} | {card.accuracy:.2%} |")
+    return "\n".join(lines)
+
+
+def recorded() -> str:
+    """What the pictures show, with its specification."""
+    folder = RunFolder(ROOT / "assets" / "recorded-run")
+    spec, result = folder.spec(), folder.status().result
+    knobs = ", ".join(f"{name} {value}" for name, value in spec["config"].items())
+    return (
+        f"The pictures show the recorded run: {spec['method']}, {spec['teacher']} → {spec['student']}, preset "
+        f"{spec['preset']}, seed {spec['seed']}; final {result['final']:.2%}, best {result['best']:.2%}, teacher "
+        f"{result['teacher']:.2%}. Its knobs: {knobs}."
+    )
+
+
+def pictures() -> None:
+    """The page with the recorded run, in both themes."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    with tempfile.TemporaryDirectory() as runs, serving(Path(runs)) as port, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        for theme in ("light", "dark"):
+            page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme=theme)  # type: ignore[arg-type]
+            page.goto(f"http://127.0.0.1:{port}/?step=300")
+            page.wait_for_selector("[data-testid=stSidebar] [data-testid=stSelectbox]", timeout=60_000)
+            page.wait_for_selector(".dfkd-tile", timeout=60_000)
+            page.wait_for_selector(".dfkd-accuracy .main-svg", timeout=60_000)
+            page.wait_for_timeout(1500)
+            page.screenshot(path=PICTURES / f"distill-{theme}.png")
+        browser.close()
+
+
+def fill(text: str, name: str, content: str) -> str:
+    """``content`` between the marks of ``name``; a README without them is an error."""
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    if not pattern.search(text):
+        raise SystemExit(f"README.md has no <!-- {name} --> … <!-- /{name} -->")
+    return pattern.sub(lambda found: found[1] + content + "\n" + found[2], text)
+
+
+def main() -> None:
+    """Pictures first, then the tables."""
+    pictures()
+    readme = ROOT / "README.md"
+    text = readme.read_text()
+    for name, content in (("measured", measured()), ("teachers", teachers()), ("recorded", recorded())):
+        text = fill(text, name, content)
+    readme.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
