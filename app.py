@@ -46,6 +46,10 @@ def main() -> None:
             st.Page("pages/library.py", title="Library", icon=":material/menu_book:"),
         ]
     )
+    st.session_state["in_app"] = True
+    wanted = st.session_state.pop("wanted_page", None)
+    if wanted is not None:
+        st.switch_page(wanted, query_params=st.query_params.to_dict())
     page.run()
 
 

@@ -68,7 +68,7 @@ def main() -> None:
                     done = train(engine, spec)
                     say(f"seed {seed}, {method}, {teacher}: final {done.final:.2%}, {done.seconds:.0f} s")
                     runs.setdefault(f"{method}: {teacher} → {asked.student}", []).append(done)
-    report("mnist", asked.quick, rows_of(runs), {"runs": runs})
+                    report("mnist", asked.quick, rows_of(runs), {"runs": runs})  # so far: a run takes half an hour
 
 
 if __name__ == "__main__":

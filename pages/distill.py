@@ -9,7 +9,7 @@ import streamlit as st
 
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store import RunFolder, RunStatus, runs_folder, runs_in
-from pages.ui import boot, stage
+from pages.ui import boot, look, stage
 
 if TYPE_CHECKING:
     from pages.ui.form import Choice
@@ -142,4 +142,5 @@ def _tell(command: str, folder: RunFolder | None) -> None:
     st.rerun()
 
 
+look.through_app("pages/distill.py")
 main()

@@ -7,7 +7,7 @@ import inspect
 import pandas as pd
 import streamlit as st
 
-from pages.ui import boot
+from pages.ui import boot, look
 
 
 def main() -> None:
@@ -89,4 +89,5 @@ def _teachers() -> None:
     )
 
 
+look.through_app("pages/library.py")
 main()

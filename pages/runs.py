@@ -11,7 +11,7 @@ import streamlit as st
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import StoreError
 from dfkd_core.store import ACTIVE, RunFolder, runs_folder, runs_in
-from pages.ui import boot
+from pages.ui import boot, look
 
 MOST = 500
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#999999")
@@ -59,18 +59,18 @@ def _row(folder: RunFolder) -> dict[str, Any]:
     return {
         "run": folder.id,
         "state": state,
-        "step": f"{status.step} / {status.total_steps}",
-        "benchmark": spec.get("benchmark"),
+        "score": result.get("final"),
+        "best": result.get("best"),
+        "teacher accuracy": result.get("teacher"),
+        "measure": result.get("measure"),
+        "seconds": result.get("seconds"),
         "method": spec.get("method"),
         "preset": spec.get("preset"),
         "teacher": spec.get("teacher"),
         "student": spec.get("student"),
         "seed": spec.get("seed"),
-        "measure": result.get("measure"),
-        "score": result.get("final"),
-        "best": result.get("best"),
-        "teacher accuracy": result.get("teacher"),
-        "seconds": result.get("seconds"),
+        "benchmark": spec.get("benchmark"),
+        "step": f"{status.step} / {status.total_steps}",
     }
 
 
@@ -124,4 +124,5 @@ def _overlay(chosen: list[tuple[RunFolder, Timeline]]) -> None:
     st.plotly_chart(figure, key=f"overlay-{metric}")
 
 
+look.through_app("pages/runs.py")
 main()

@@ -12,14 +12,14 @@ from dfkd_core.problem import Method
 
 @cache
 def available() -> dict[str, type[Method]]:
-    """Every method by its name."""
+    """Every method by its name, TA-DFKD first, the others in alphabetical order."""
     found: dict[str, type[Method]] = {}
     for module in pkgutil.iter_modules(__path__):
         contents = vars(importlib.import_module(f"{__name__}.{module.name}"))
         for item in contents.values():
             if isinstance(item, type) and hasattr(item, "Config") and item.__module__.startswith(__name__):
                 found[item.name] = item  # type: ignore[attr-defined]
-    return dict(sorted(found.items()))
+    return dict(sorted(found.items(), key=lambda item: (item[0] != "ta-dfkd", item[0])))
 
 
 def find(name: str) -> type[Method]:

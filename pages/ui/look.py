@@ -18,6 +18,14 @@ section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; 
 """
 
 
+def through_app(page: str) -> None:
+    """Come in by ``app.py``. Until it has run once, Streamlit takes ``pages/`` for pages of their own, and a link to
+    one of them would show it without the lab around it."""
+    if "in_app" not in st.session_state:
+        st.session_state["wanted_page"] = page
+        st.switch_page("app.py", query_params=st.query_params.to_dict())
+
+
 def apply() -> None:
     """Less empty space above, so that a laptop shows the curve and the images without scrolling."""
     st.html(STYLE)
