@@ -225,3 +225,41 @@ def test_a_bad_request_is_one_sentence_on_the_page(page: Page, lab: Lab) -> None
     expect(message).to_be_visible()
     assert "Traceback" not in page.content()
     shoot(page, "refused")
+
+
+def test_a_second_run_on_the_same_device_waits_and_says_so(page: Page, lab: Lab) -> None:
+    first = start(page, lab, LONG)
+    button(page, "Start").click()
+    wait(page, "stage.state === 'queued'")
+    expect(page.locator(".dfkd-message")).to_contain_text(f"Waiting for {first.id} to end on cpu")
+    shoot(page, "waiting")
+    button(page, "Stop").click()
+    wait(page, "stage.state === 'stopped'")
+    assert first.status().state == "running"
+
+
+@pytest.mark.parametrize(("path", "seen"), [("runs", "No runs in"), ("library", "TA-DFKD")])
+def test_a_link_to_a_page_opens_the_whole_lab_even_as_the_first_visit(
+    page: Page, lab: Lab, path: str, seen: str
+) -> None:
+    page.goto(lab.url + path)
+    expect(page.get_by_role("link", name="Distill")).to_be_visible()
+    expect(page.get_by_text(seen).first).to_be_visible()
+    assert page.url.rstrip("/").endswith(path)
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (1920, 1080)])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_overflows_on_laptop_and_projector_in_both_themes(
+    browser: Browser, lab: Lab, size: tuple[int, int], theme: str
+) -> None:
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
+    page.goto(lab.url + "?step=300")
+    expect(button(page, "Start")).to_be_enabled()
+    page.wait_for_selector(".dfkd-tile")
+    page.wait_for_selector(".dfkd-accuracy .main-svg")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    cut_off = "[...document.querySelectorAll('.dfkd-panel h4')].filter(h => h.scrollWidth > h.clientWidth + 1).length"
+    assert page.evaluate(cut_off) == 0, "a panel's heading or legend is cut off"
+    shoot(page, f"recorded-{theme}-{size[0]}")
+    page.close()

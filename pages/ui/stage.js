@@ -223,27 +223,28 @@ class Stage {
   }
 
   head() {
-    const d = this.data, curve = d.curves[d.score], until = this.playing ? this.step : Infinity;
+    const d = this.data, curve = d.curves[d.score], until = this.view ?? Infinity;
     let value = null;
     if (curve) curve.x.forEach((x, i) => { if (x <= until) value = curve.y[i]; });
     const score = this.at("score");
     score.textContent = value == null ? "–" : percent(value);
     const small = document.createElement("small");
-    small.append(d.score === "accuracy" ? "student's accuracy" : "agreement with the teacher");
+    const what = d.score === "accuracy" ? "student's accuracy" : "agreement with the teacher";
+    small.append(value == null ? "nothing measured yet" : what + (this.view == null ? "" : " at step " + this.view));
     if (d.teacher != null) {
       const teacher = document.createElement("b");
       teacher.textContent = "teacher " + percent(d.teacher);
       small.append(", ", teacher);
     }
     score.append(small);
-    const what = this.at("what");
+    const corner = this.at("what");
     const pill = document.createElement("span");
     pill.className = "dfkd-state";
     pill.dataset.state = d.state;
     pill.textContent = d.badge;
     const line = document.createElement("div");
     line.textContent = d.title;
-    what.replaceChildren(pill, line);
+    corner.replaceChildren(pill, line);
     this.say(d.state, d.message);
   }
 
@@ -258,7 +259,7 @@ class Stage {
     const parts = ["step " + (this.view ?? d.step) + " / " + d.total];
     if (d.state === "running" && d.left != null && this.view == null) parts.push(duration(d.left) + " left");
     else if (this.view == null) parts.push(duration(d.elapsed));
-    this.at("where").textContent = parts.join(" · ");
+    this.at("where").textContent = d.total > 1 ? parts.join(" · ") : "not started";
     const follow = this.at("follow");
     follow.textContent = live ? "Follow live" : "To the end";
     follow.setAttribute("aria-pressed", String(this.view == null));
@@ -385,7 +386,7 @@ class Stage {
     text.textContent = this.data.steps.length ? "Loading the images of this step…" : "The first images appear after the first step.";
     box.replaceChildren(text);
     this.at("samples").querySelector("span").textContent = "";
-    for (const name of ["judged", "classes"]) this.plot(name, [], this.layout(), "Nothing recorded yet");
+    for (const name of ["judged", "classes"]) this.plot(name, [], this.layout({ xaxis: { visible: false }, yaxis: { visible: false } }), "Nothing recorded yet");
   }
 
   tiles(frame) {
