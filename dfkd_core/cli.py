@@ -22,7 +22,7 @@ from dfkd_core.networks import CLASSIFIERS
 from dfkd_core.run import read_spec, run
 from dfkd_core.spec import RunSpec, make_spec
 from dfkd_core.store import EventReader, RunFolder, RunStatus, runs_folder, runs_in
-from dfkd_core.teachers import available_teachers, find_card, import_weights, train_teacher
+from dfkd_core.teachers import available_teachers, find_card, import_weights, train_teacher, user_folder
 
 RUN_FLAGS = [name for name in RunSpec.model_fields if name not in ("config", "method")]
 
@@ -277,4 +277,4 @@ def _teacher_flags(parser: argparse.ArgumentParser) -> None:
     imported.add_argument("--benchmark", required=True, help=f"one of {', '.join(BENCHMARKS)}")
     imported.add_argument("--name", required=True, help="how to call the teacher")
     for action in (train, imported):
-        action.add_argument("--to", default="teachers", help="folder to write into (default: teachers)")
+        action.add_argument("--to", default=str(user_folder()), help="folder to write into (DFKD_TEACHERS)")

@@ -109,3 +109,16 @@ def test_the_other_pages_open_even_when_there_is_nothing_yet(app: AppTest, page:
     app.run()
     app.switch_page(page).run()
     assert not app.exception
+
+
+def test_a_public_address_without_a_login_is_refused(app: AppTest) -> None:
+    from streamlit import config
+
+    before = config.get_option("server.address")
+    config._set_option("server.address", "0.0.0.0", "test")
+    try:
+        app.run()
+    finally:
+        config._set_option("server.address", before, "test")
+    assert "Configure a login" in app.error[0].value
+    assert not app.button

@@ -18,7 +18,19 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import STUDENT, TEACHER, TINY, eventually, execute, metric_rows, new_run, rows, student_hash, tiny_spec
+from conftest import (
+    STUDENT,
+    TEACHER,
+    TINY,
+    eventually,
+    execute,
+    metric_rows,
+    new_run,
+    rows,
+    student_hash,
+    tiny_method,
+    tiny_spec,
+)
 from safetensors.torch import load_file
 from torch.utils.data import Dataset
 
@@ -175,15 +187,7 @@ def tiny_spec_of(method: str, knobs: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("stops", [(1,), (2,), (5,), (6,), (1, 3, 4)], ids=str)
-@pytest.mark.parametrize("knobs", [{}, {"augmentation": "crop+flip", "tv_weight": 1.0}], ids=["demo", "augmented"])
-def test_a_stopped_run_resumes_bit_identically(
-    tiny: RunFolder, runs: Path, whole: RunFolder, stops: tuple[int, ...], knobs: dict[str, Any]
-) -> None:
-    if knobs:
-        if len(stops) == 1:
-            pytest.skip("the demo run covers it")
-        tiny, whole = new_run(runs, knobs), new_run(runs, knobs)
-        execute(whole)
+def test_a_stopped_run_resumes_bit_identically(tiny: RunFolder, whole: RunFolder, stops: tuple[int, ...]) -> None:
     for step in stops:
         status = execute(tiny, commanding(tiny, step, "stop"))
         assert (status.state, status.step, status.owner) == ("stopped", step, None)
@@ -191,6 +195,15 @@ def test_a_stopped_run_resumes_bit_identically(
     execute(tiny)
     assert_bit_identical(tiny, whole)
     assert [row["step"] for row in rows(tiny, "applied")] == list(stops)
+
+
+def test_a_run_with_other_knobs_resumes_bit_identically_too(runs: Path) -> None:
+    knobs = {"augmentation": "crop+flip", "tv_weight": 1.0, "l2_weight": 1.0, "class_balance_weight": 1.0}
+    stopped, whole = (new_run(runs, knobs) for _ in range(2))
+    execute(stopped, commanding(stopped, 3, "stop"))
+    for folder in (stopped, whole):
+        execute(folder)
+    assert_bit_identical(stopped, whole)
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 5, 6])
@@ -577,6 +590,17 @@ def test_without_evaluation_data_the_agreement_is_reported(runs: Path, mnist_siz
         assert status.result["measure"] == "agreement" and status.result["teacher"] is None
         assert all(row["accuracy"] is None and 0 <= row["agreement"] <= 1 for row in rows(folder, "evaluated"))
     assert metric_rows(folders[0]) == metric_rows(folders[1])
+
+
+def test_evaluating_leaves_the_networks_as_they_were() -> None:
+    method = tiny_method()
+    evaluation = Evaluation("digits", method.image, method.teacher, method.student, method.device)
+    before = {name: tensor.clone() for name, tensor in method.student.state_dict().items()}
+    for training in (True, False):
+        method.student.train(training)
+        evaluation.measure(method, 0)
+        assert method.student.training is training and not method.teacher.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in method.student.state_dict().items())
 
 
 def reachable_tensors(thing: Any, seen: set[int] | None = None) -> list[torch.Tensor]:
