@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -70,10 +69,10 @@ def _chosen_run() -> RunFolder | None:
 def _live(choice: Choice | None) -> None:
     """Buttons and stage; reruns by itself while the run goes on."""
     folder = _chosen_run()
-    status = folder.status() if folder is not None else None
+    status = folder.status_seen() if folder is not None else None
     _buttons(choice, folder, status)
     if folder is not None and status is not None:
-        stage.show(folder, _as_seen(status), boot.timeline(str(folder.path)))
+        stage.show(folder, status, boot.timeline(str(folder.path)))
         was_live = st.session_state.get("watched") == folder.id
         st.session_state["watched"] = folder.id if status.is_live else None
         if was_live and not status.is_live:
@@ -85,15 +84,8 @@ def _live(choice: Choice | None) -> None:
         st.info("Choose on the left, then press Start.")
 
 
-def _as_seen(status: RunStatus) -> RunStatus:
-    if status.state in LIVE and not status.is_live:
-        message = "Its process ended without a word. Resume goes on from the last checkpoint."
-        return replace(status, state="interrupted", message=message)
-    return status
-
-
 def _buttons(choice: Choice | None, folder: RunFolder | None, status: RunStatus | None) -> None:
-    state = _as_seen(status).state if status is not None else ""
+    state = status.state if status is not None else ""
     ready = choice is not None
     paused = state == "paused"
     again = state in ("stopped", "interrupted", "failed")

@@ -10,7 +10,7 @@ import streamlit as st
 
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import StoreError
-from dfkd_core.store import ACTIVE, RunFolder, runs_folder, runs_in
+from dfkd_core.store import RunFolder, runs_folder, runs_in
 from pages.ui import boot, look
 
 MOST = 500
@@ -49,16 +49,15 @@ def main() -> None:
 
 
 def _row(folder: RunFolder) -> dict[str, Any]:
-    status = folder.status()
+    status = folder.status_seen()
     try:
         spec = folder.spec()
     except StoreError:
         spec = {}
-    state = "interrupted" if status.state in ACTIVE and not status.is_live else status.state
     result = status.result
     return {
         "run": folder.id,
-        "state": state,
+        "state": status.state,
         "score": result.get("final"),
         "best": result.get("best"),
         "teacher accuracy": result.get("teacher"),
