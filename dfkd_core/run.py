@@ -232,8 +232,10 @@ class _Running:
         if before != 0 and steps == 0:
             self._enter("paused")
             self._checkpoint()
-        elif before == 0 and steps != 0:
+        elif before == 0 and steps is None:
             self._enter("running")
+        elif before == 0:  # still paused for whoever watches: its buttons must not change places for one step
+            self._enter("paused", "Taking one step")
 
     # --- writing ---
 

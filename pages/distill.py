@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pages.ui.form import Choice
 
 LIVE = ("queued", "running", "paused")
+WIDTH = 116  # pixels, for both faces of the button that pauses and resumes
 
 
 def main() -> None:
@@ -88,16 +89,24 @@ def _buttons(choice: Choice | None, folder: RunFolder | None, status: RunStatus 
     state = status.state if status is not None else ""
     ready = choice is not None
     paused = state == "paused"
-    again = state in ("stopped", "interrupted", "failed")
+    begin = state in ("paused", "stopped", "interrupted", "failed")
+    label, command = ("Resume", "resume") if begin else ("Pause", "pause")
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         if st.button("Start", icon=":material/play_arrow:", type="primary", disabled=not ready, key="start"):
             assert choice is not None
             _start(choice)
-        if paused or again:
-            if st.button("Resume", icon=":material/resume:", disabled=not ready, key="resume"):
-                _tell("resume", folder)
-        elif st.button("Pause", icon=":material/pause:", disabled=not ready or state != "running", key="pause"):
-            _tell("pause", folder)
+        # One button with two faces: two that take turns would move the next ones under the pointer. What the
+        # face said when it was pressed counts, so the command is bound when it is drawn.
+        st.button(
+            label,
+            icon=f":material/{command}:",
+            disabled=not ready or not (begin or state == "running"),
+            key="pause_or_resume",
+            width=WIDTH,
+            on_click=lambda: st.session_state.update(pressed=command),
+        )
+        if pressed := st.session_state.pop("pressed", ""):
+            _tell(pressed, folder)
         if st.button("One step", icon=":material/skip_next:", disabled=not ready or not paused, key="step"):
             _tell("one_step", folder)
         if st.button("Stop", icon=":material/stop:", disabled=not ready or state not in LIVE, key="stop"):

@@ -56,6 +56,18 @@ def start_lab(runs: Path, port: int) -> Lab:
     raise TimeoutError("the server did not start")
 
 
+# Every place where a button was seen, frame by frame: as long as it stays put, there is one.
+WATCH_PLACE = """node => {
+  window.places = [];
+  const look = () => {
+    const place = Math.round(node.getBoundingClientRect().x);
+    if (!window.places.includes(place)) window.places.push(place);
+    requestAnimationFrame(look);
+  };
+  look();
+}"""
+
+
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
     with socket.socket() as probe:
@@ -148,7 +160,7 @@ def test_the_story_from_start_to_stop(page: Page, lab: Lab, browser: Browser) ->
     seen = int(page.locator(".dfkd-stage").get_attribute("data-version"))
     wait(page, f"Number(stage.version) > {seen}")
     assert page.locator(".dfkd-stage").get_attribute("data-step") == "1"
-    until(lambda: "step=1" in page.url)
+    page.wait_for_url(re.compile(r"[?&]step=1(&|$)"))
 
     # A zoom survives the next update.
     chart = page.locator(".dfkd-accuracy .dfkd-plot")
@@ -172,11 +184,12 @@ def test_the_story_from_start_to_stop(page: Page, lab: Lab, browser: Browser) ->
     other = browser.new_page()
     other.goto(lab.url)
     wait(other, "stage.state === 'running'")
-    assert run.id in other.url
+    other.wait_for_url(re.compile(run.id))
     other.close()
 
-    # Pause, one step, resume, stop.
+    # Pause, one step, resume, stop; meanwhile no button moves under the pointer.
     button(page, "Follow live").click()
+    button(page, "One step").evaluate(WATCH_PLACE)
     button(page, "Pause").click()
     wait(page, "stage.state === 'paused'")
     before = run.status().step
@@ -186,6 +199,7 @@ def test_the_story_from_start_to_stop(page: Page, lab: Lab, browser: Browser) ->
     expect(button(page, "Resume")).to_be_enabled()
     button(page, "Resume").click()
     wait(page, "stage.state === 'running'")
+    assert page.evaluate("window.places.length") == 1
     button(page, "Stop").click()
     wait(page, "stage.state === 'stopped'")
     assert run.status().state == "stopped"

@@ -45,10 +45,11 @@ def _asked(run_id: str) -> dict[str, Any]:
     asked = (state.get("ask") if state else None) or {}
     if asked.get("run") != run_id:
         return {"want": [], "view": _step_in_address()}
+    if _step_in_address() != asked["view"]:  # compared each time: a rerun may be cut short before it told the browser
+        _step_to_address(asked["view"])
     if st.session_state.get("stage:answered") == asked["nonce"]:
         return {"want": [], "view": asked["view"]}
     st.session_state["stage:answered"] = asked["nonce"]
-    _step_to_address(asked["view"])
     return asked
 
 
@@ -80,8 +81,7 @@ def _data(folder: RunFolder, status: RunStatus, timeline: Timeline, asked: dict[
     return {
         "run": folder.id,
         "version": version,
-        "base": st.get_option("server.baseUrlPath").rstrip("/")
-        and "/" + st.get_option("server.baseUrlPath").strip("/"),
+        "base": _base(),
         "state": status.state,
         "badge": BADGES.get(status.state, status.state),
         "message": status.message,
