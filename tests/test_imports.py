@@ -11,7 +11,7 @@ from conftest import ROOT
 
 FRONT = ("streamlit", "app", "pages", "plotly")
 METHODS_MAY = (
-    "augmentation", "bn_statistics", "config", "errors", "events", "images", "losses", "networks", "optimizers",
+    "augmentation", "bn_statistics", "config", "errors", "events", "images", "losses", "networks",
     "problem", "selection", "terms",
 )  # fmt: skip
 

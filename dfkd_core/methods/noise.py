@@ -30,7 +30,6 @@ from dfkd_core import losses
 from dfkd_core.config import MethodConfig, knob
 from dfkd_core.events import Epoch, Event, Samples, Step
 from dfkd_core.networks.classifiers import Features
-from dfkd_core.optimizers import load_optimizer
 from dfkd_core.problem import Problem, Requirements
 from dfkd_core.terms import TermGuard
 
@@ -184,4 +183,4 @@ class Noise:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
         self.student.load_state_dict(state["student"])
-        load_optimizer(self.student_optimizer, state["student_optimizer"])
+        self.student_optimizer.load_state_dict(state["student_optimizer"])

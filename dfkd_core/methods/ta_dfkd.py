@@ -44,7 +44,6 @@ from dfkd_core.bn_statistics import collect_statistics, has_statistics
 from dfkd_core.config import MethodConfig, knob
 from dfkd_core.events import Epoch, Event, Samples, Step
 from dfkd_core.networks import ConvGenerator
-from dfkd_core.optimizers import load_optimizer
 from dfkd_core.problem import Problem, Requirements
 from dfkd_core.selection import Selection, select
 from dfkd_core.terms import TermGuard, gradient_shares
@@ -371,8 +370,8 @@ class TADFKD:
         self.student.load_state_dict(state["student"])
         self.generator.load_state_dict(state["generator"])
         self.queries = state["queries"]
-        load_optimizer(self.student_optimizer, state["student_optimizer"])
-        load_optimizer(self.generator_optimizer, state["generator_optimizer"])
+        self.student_optimizer.load_state_dict(state["student_optimizer"])
+        self.generator_optimizer.load_state_dict(state["generator_optimizer"])
 
 
 def judge(teacher_logits: Tensor) -> Tensor:
