@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dfkd_core import methods
-from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.benchmarks import BENCHMARKS, find_benchmark
 from dfkd_core.errors import RequestError, explain
 from dfkd_core.networks import CLASSIFIERS
 from dfkd_core.problem import Recording
@@ -70,7 +70,9 @@ def make_spec(changes: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
     if student not in CLASSIFIERS:
         raise RequestError("student", student, f"should be one of {', '.join(CLASSIFIERS)}.")
     ours, theirs = benchmark.image, card.image.spec()
-    if (ours.channels, ours.size, len(ours.classes)) != (theirs.channels, theirs.size, len(theirs.classes)):
+    same_shape = (ours.channels, ours.size, len(ours.classes)) == (theirs.channels, theirs.size, len(theirs.classes))
+    foreign = card.benchmark in BENCHMARKS and asked.benchmark in BENCHMARKS and card.benchmark != asked.benchmark
+    if foreign or not same_shape:  # a folder may well hold the classes of a benchmark
         raise RequestError(
             "teacher", card.name, f"takes other images than {benchmark.title}; choose a teacher made for it."
         )

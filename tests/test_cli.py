@@ -135,6 +135,10 @@ def test_a_failed_run_exits_with_1_and_its_sentence(capsys: Any, runs: Path, mon
             ["--benchmark", "mnist", "--teacher", TEACHER],
             "teacher = 'digits-resnet20-plain': takes other images than MNIST",
         ),
+        (
+            ["--benchmark", "fashion-mnist", "--teacher", "mnist-lenet5-plain"],
+            "teacher = 'mnist-lenet5-plain': takes other images than Fashion-MNIST",
+        ),
         (["--device", "cuda:7"], "device = 'cuda:7': is not here"),
         (["--seed", "-1"], "seed = '-1': should be greater than or equal to 0"),
         (["--checkpoint-seconds", "nan"], "checkpoint_seconds = 'nan': should be a finite number"),
