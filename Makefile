@@ -7,7 +7,7 @@ PORT ?= 8501
 .PHONY: app install test test-slow lint figures clean
 
 app: install
-	@$(BIN)/python app.py --port $(PORT)
+	@$(BIN)/streamlit run app.py --server.port $(PORT)
 
 install: $(VENV)/.installed
 

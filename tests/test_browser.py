@@ -38,20 +38,32 @@ class Lab:
     port: int
     process: subprocess.Popen[bytes]
 
+    def kill(self) -> None:
+        """The server and the make that started it; the workers have sessions of their own."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        until(lambda: not listening(self.port))
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
 
 
+def listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def start_lab(runs: Path, port: int) -> Lab:
     environment = {**os.environ, "DFKD_RUNS": str(runs), "DFKD_DATA": str(runs / "data")}
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    installed = f"{sys.prefix}/.installed"  # taken as it is: these tests install nothing
+    command = ["make", "app", f"PORT={port}", f"VENV={sys.prefix}", f"--assume-old={installed}"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **quiet)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return Lab(runs, port, process)
+        if listening(port):
+            return Lab(runs, port, process)
         time.sleep(0.1)
     raise TimeoutError("the server did not start")
 
@@ -75,8 +87,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         port = probe.getsockname()[1]
     started = start_lab(tmp_path / "runs", port)
     yield started
-    started.process.kill()
-    started.process.wait()
+    started.kill()
     for folder in runs_in(started.runs):
         owner = folder.status().owner
         if owner is not None and owner.is_alive() and owner.pid != os.getpid():
@@ -219,8 +230,7 @@ def test_a_killed_worker_is_shown_and_resumed_to_the_end(page: Page, lab: Lab) -
 
 def test_the_run_survives_the_server_and_the_next_one_adopts_it(page: Page, lab: Lab) -> None:
     run = start(page, lab, LONG)
-    lab.process.kill()
-    lab.process.wait()
+    lab.kill()
     step = run.status().owner
     assert step is not None and psutil.pid_exists(step.pid)
     again = start_lab(lab.runs, lab.port)
