@@ -89,9 +89,10 @@ def interleave(arms: dict[str, Callable[[int], float]], rounds: int) -> dict[str
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean ± standard deviation of shares, in percent."""
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.fmean(values):.2%} ± {deviation:.2%}"
+    """Mean ± standard deviation of shares, in percent; one seed has no spread, and says so."""
+    if len(values) == 1:
+        return f"{values[0]:.2%} (1 seed)"
+    return f"{statistics.fmean(values):.2%} ± {statistics.stdev(values):.2%}"
 
 
 # --- training through the engine -------------------------------------------------------------------------------

@@ -234,9 +234,7 @@ class _Running:
             self._checkpoint()
         elif before is not None and steps is None:
             self._enter("running")
-        elif (
-            before == 0 and steps != 0
-        ):  # still paused for whoever watches: its buttons must not change places for one step
+        elif before == 0 and steps != 0:  # for whoever watches it stays paused: its buttons must not flicker
             self._enter("paused", "Taking one step")
 
     # --- writing ---

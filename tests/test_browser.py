@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from dfkd_core.store import RunFolder, runs_in
 
@@ -148,6 +149,8 @@ def shoot(page: Page, name: str) -> None:
 
 
 def test_a_visitor_sees_the_recorded_run_play_before_anything_is_trained(page: Page, lab: Lab) -> None:
+    frames: list[bytes] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(frame)))
     page.goto(lab.url)
     expect(page.locator(".dfkd-state")).to_have_text("recorded run")
     page.wait_for_selector(".dfkd-tile")
@@ -155,6 +158,10 @@ def test_a_visitor_sees_the_recorded_run_play_before_anything_is_trained(page: P
     wait(page, "Number(stage.step) > 150 && Number(stage.step) < 600")
     shoot(page, "recorded")
     assert not runs_in(lab.runs)
+    messages = [ForwardMsg.FromString(frame) for frame in frames if isinstance(frame, bytes)]
+    assert any(message.HasField("delta") for message in messages)
+    # A reference to a message that the browser has just forgotten would disconnect the page for good.
+    assert not any(message.HasField("ref_hash") for message in messages)
 
 
 def test_the_story_from_start_to_stop(page: Page, lab: Lab, browser: Browser) -> None:

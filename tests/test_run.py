@@ -330,6 +330,7 @@ def test_one_step_is_one_step(steered: RunFolder) -> None:
         eventually(lambda expected=expected: steered.status().step == expected and steered.status().state == "paused")
         assert rows(steered, "step")[-1]["step"] == expected
     assert applied(steered) == [(1, "pause"), (1, "step"), (2, "pause"), (2, "step"), (3, "pause")]
+    assert [row["state"] for row in rows(steered, "status")] == ["running"] + ["paused"] * 5, "no flicker for a step"
 
 
 @pytest.mark.parametrize(

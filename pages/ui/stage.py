@@ -45,8 +45,7 @@ def _asked(run_id: str) -> dict[str, Any]:
     asked = (state.get("ask") if state else None) or {}
     if asked.get("run") != run_id:
         return {"want": [], "view": _step_in_address()}
-    if _step_in_address() != asked["view"]:  # compared each time: a rerun may be cut short before it told the browser
-        _step_to_address(asked["view"])
+    _step_to_address(asked["view"])
     if st.session_state.get("stage:answered") == asked["nonce"]:
         return {"want": [], "view": asked["view"]}
     st.session_state["stage:answered"] = asked["nonce"]
@@ -59,9 +58,10 @@ def _step_in_address() -> int | None:
 
 
 def _step_to_address(step: int | None) -> None:
+    """In every rerun, answered or not: one may be cut short before it told the browser."""
     if step is None:
         st.query_params.pop("step", None)
-    else:
+    elif step != _step_in_address():
         st.query_params["step"] = str(step)
 
 
