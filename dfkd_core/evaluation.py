@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dfkd_core.benchmarks import LabelledImages, find_benchmark
-from dfkd_core.events import Evaluated
+from dfkd_core.events import Evaluated, Probes, Samples
 from dfkd_core.images import ImageSpec
+from dfkd_core.networks.classifiers import Classifier, Features
 from dfkd_core.problem import Method
+from dfkd_core.samples import describe
+from dfkd_core.selection import judge, select
 
 BATCH = 512
 AGREEMENT_SAMPLES = 512
+PROBE_SEED = 2_402_12406  # any number will do, as long as it never changes
 
 
 class Evaluation:
@@ -21,7 +26,7 @@ class Evaluation:
     Leaves the networks' modes as they were.
     """
 
-    def __init__(self, benchmark: str, image: ImageSpec, teacher: nn.Module, student: nn.Module, device: torch.device):
+    def __init__(self, benchmark: str, image: ImageSpec, teacher: Classifier, student: nn.Module, device: torch.device):
         self.image, self.teacher, self.student, self.device = image, teacher, student, device
         found = find_benchmark(benchmark, image)
         self.data: LabelledImages | None = found.load(train=False) if found.is_there() else None
@@ -45,6 +50,41 @@ class Evaluation:
         accuracy = _share(answers, self.data.labels)
         return Evaluated(method.step, _share(answers, self.teacher_answers), accuracy, self.teacher_accuracy)
 
+    def real(self, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]] | None:
+        """Up to ``count`` test images, as many of each class as there are, (N, H, W, C) uint8, with their true
+        ``label`` and, of the teacher, ``features`` and ``teacher_logits``; None without data."""
+        if self.data is None or count == 0:
+            return None
+        chosen = evenly_by_class(self.data.labels, count)
+        parts = [self._see(part) for part in self.data.images[chosen].split(BATCH)]
+        columns = {
+            "label": self.data.labels[chosen].to(torch.int16),
+            "features": torch.cat([seen.pooled for seen in parts]).half().cpu(),
+            "teacher_logits": torch.cat([seen.logits for seen in parts]).half().cpu(),
+        }
+        pixels = self.data.images[chosen].permute(0, 2, 3, 1).contiguous().numpy()
+        return pixels, {name: column.numpy() for name, column in columns.items()}
+
+    @torch.no_grad()
+    def probe(self, method: Method, count: int, features: bool) -> Samples:
+        """``count`` images of latents that are the same in every run, judged among themselves."""
+        images = method.synthesize(count, torch.Generator().manual_seed(PROBE_SEED))
+        seen = self.teacher.features(images)
+        training = self.student.training
+        self.student.eval()
+        student_logits = self.student(images)
+        self.student.train(training)
+        cut = getattr(method.config, "posterior_cut", None)
+        verdict = select(judge(seen.logits), cut) if cut is not None else None
+        pixels = self.image.to_pixels(images)
+        return describe(method.step, pixels, seen, student_logits, verdict, kind=Probes, features=features)
+
+    @torch.no_grad()
+    def _see(self, images: Tensor) -> Features:
+        """The teacher on uint8 ``images``."""
+        pixels = self.image.normalise(images.to(self.device).float() / 255)
+        return self.teacher.features(pixels.contiguous(memory_format=torch.channels_last))
+
     @torch.no_grad()
     def _answers(self, network: nn.Module, images: Tensor) -> Tensor:
         """Argmax of ``network`` on uint8 or normalised ``images``, (N,) on the CPU."""
@@ -58,6 +98,15 @@ class Evaluation:
             parts.append(network(part.contiguous(memory_format=torch.channels_last)).argmax(dim=1))
         network.train(training)
         return torch.cat(parts).cpu()
+
+
+def evenly_by_class(labels: Tensor, count: int) -> Tensor:
+    """Indices of up to ``count`` of (N,) ``labels``: the first of each class in turn, so that classes are even."""
+    rank = torch.zeros_like(labels)
+    for label in labels.unique():
+        members = labels == label
+        rank[members] = torch.arange(int(members.sum()))
+    return rank.argsort(stable=True)[:count].sort().values
 
 
 def _share(answers: Tensor, truth: Tensor) -> float:

@@ -1,7 +1,7 @@
 """What a run says while it goes on. Frozen, made of floats and uint8 images, never of live tensors.
 
-A method yields ``Step``, ``Phase``, ``Samples`` and ``Epoch``; ``run`` adds ``Evaluated``, ``Applied`` and
-``Status``. The first five repeat exactly when a run is replayed from a checkpoint (``REPLAYED``).
+A method yields ``Step``, ``Phase``, ``Samples`` and ``Epoch``; ``run`` adds ``Probes``, ``Evaluated``, ``Applied``
+and ``Status``. Those of ``REPLAYED`` repeat exactly when a run is replayed from a checkpoint.
 """
 
 from __future__ import annotations
@@ -32,14 +32,19 @@ class Phase:
 class Samples:
     """Generated images of one step as the teacher judged them.
 
-    ``images``: (N, H, W, C) uint8. ``columns``: name -> (N,) array (loss, posterior, clean, label, confidence).
-    ``mixture``: the two components fitted to the judged losses (see ``selection.Mixture.summary``), or None.
+    ``images``: (N, H, W, C) uint8. ``columns``: name -> array of N rows (see ``samples.describe``). ``mixture``: the
+    two components fitted to the judged losses (see ``selection.Selection.summary``), or None.
     """
 
     step: int
     images: np.ndarray
     columns: dict[str, np.ndarray]
     mixture: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Probes(Samples):
+    """Images of the same latents at every step they are recorded at, judged among themselves."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,8 @@ class Status:
     message: str = ""
 
 
-Event = Step | Phase | Samples | Epoch | Evaluated | Applied | Status
-REPLAYED = (Step, Phase, Samples, Epoch, Evaluated)
+Event = Step | Phase | Samples | Probes | Epoch | Evaluated | Applied | Status
+REPLAYED = (Step, Phase, Samples, Probes, Epoch, Evaluated)
 
 
 def to_row(event: Event) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class Recording:
     samples_every: int = 10
     samples: int = 128
     health_every: int = 25
+    features: bool = True
 
     def due(self, every: int, step: int) -> bool:
         """Whether something that happens every ``every`` steps is due at ``step``; the first step always is."""
@@ -56,6 +57,7 @@ class Method(Protocol):
     title: ClassVar[str]
     Config: ClassVar[type[MethodConfig]]
     requires: ClassVar[Requirements]
+    config: Any
     step: int
     total_steps: int
 
@@ -65,7 +67,7 @@ class Method(Protocol):
         """Yield events, ``Step`` last in every step, from ``self.step + 1`` to ``self.total_steps``."""
 
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
-        """``count`` fresh images, (N, C, H, W), normalised; leaves the training state untouched."""
+        """``count`` images, (N, C, H, W), normalised, determined by ``generator``; leaves the training untouched."""
 
     def state_dict(self) -> dict[str, Any]: ...
 

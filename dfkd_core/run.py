@@ -29,7 +29,7 @@ from dfkd_core.networks import build_classifier
 from dfkd_core.problem import Method, Problem
 from dfkd_core.provenance import environment
 from dfkd_core.spec import RunSpec
-from dfkd_core.store import EventWriter, Owner, RunFolder, RunStatus
+from dfkd_core.store import REAL, EventWriter, Owner, RunFolder, RunStatus, store_samples
 from dfkd_core.store.atomic import write_atomic, write_json
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
 from dfkd_core.teachers import load_teacher
@@ -158,8 +158,10 @@ class _Running:
         """Run until done, stopped or failed."""
         self._enter("running")
         self._write_environment()
+        self._keep_real()
         if not self.evaluated:
             self._evaluate()
+            self._probe()
         self.saved_at = time.monotonic()
         events = self.method.train()
         started = time.perf_counter()
@@ -170,6 +172,8 @@ class _Running:
                 return self._finish()
             if self._evaluation_due():
                 self._evaluate(time.perf_counter() - started)
+            if self.spec.probes_every and self.method.step % self.spec.probes_every == 0:
+                self._probe(time.perf_counter() - started)
             self._write(self.writer.flush)
             self.elapsed += time.perf_counter() - started
             if time.monotonic() - self.saved_at >= self.spec.checkpoint_seconds:
@@ -198,6 +202,18 @@ class _Running:
         result = self.evaluation.measure(self.method, self.spec.seed)
         self.evaluated.append(result.agreement if result.accuracy is None else result.accuracy)
         self._add(result, self.elapsed + since)
+
+    def _probe(self, since: float = 0.0) -> None:
+        if self.spec.probes_every:
+            self._add(self.evaluation.probe(self.method, self.spec.probes, self.spec.features), self.elapsed + since)
+
+    def _keep_real(self) -> None:
+        """Real images to compare with, once per run: what a watcher sees of the data, no method ever does."""
+        if not self.spec.features or (self.folder.path / f"{REAL}.npz").exists():
+            return
+        kept = self.evaluation.real(self.spec.real)
+        if kept is not None:
+            self._write(lambda: store_samples(self.folder, REAL, *kept))
 
     # --- commands ---
 

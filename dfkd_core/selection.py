@@ -74,6 +74,11 @@ class Selection:
         return {**fit, "region": accepted_region(fit, self.threshold) if fit["usable"] else [(0.0, 1.0)]}
 
 
+def judge(teacher_logits: Tensor) -> Tensor:
+    """ℓ_i = CE(T(x̂_i), argmax T(x̂_i)) = log Σ exp T − max T, (B, K) -> (B,)."""
+    return teacher_logits.logsumexp(dim=1) - teacher_logits.amax(dim=1)
+
+
 @torch.no_grad()
 def select(losses: Tensor, threshold: float) -> Selection:
     """Split (B,) judged losses into clean and rejected; ``threshold`` is τ.

@@ -33,14 +33,18 @@ class RunSpec(BaseModel):
     threads: int = Field(1, ge=1, le=256, description="torch threads on the CPU.")
     log_every: int = Field(1, ge=1, le=100_000, description="Steps between two rows of metrics.")
     samples_every: int = Field(10, ge=0, le=100_000, description="Steps between two sheets of samples; 0: none.")
-    samples: int = Field(128, ge=1, le=2048, description="Samples on a sheet.")
+    samples: int = Field(128, ge=1, le=8192, description="Samples on a sheet, at most a batch.")
+    features: bool = Field(True, description="Keep features and class distributions of samples, for Inspect.")
+    probes_every: int = Field(20, ge=0, le=100_000, description="Steps between two sheets of fixed latents; 0: none.")
+    probes: int = Field(64, ge=2, le=2048, description="Fixed latents, the same in every run.")
+    real: int = Field(500, ge=0, le=10_000, description="Real test images kept with the run to compare with.")
     health_every: int = Field(25, ge=0, le=100_000, description="Steps between two measurements of term health.")
     evaluate_every: int = Field(10, ge=1, le=100_000, description="Steps between two evaluations of the student.")
     checkpoint_seconds: float = Field(20.0, ge=0, le=86_400, description="Seconds between two checkpoints.")
 
     def recording(self) -> Recording:
         """The part that the method needs to know."""
-        return Recording(self.log_every, self.samples_every, self.samples, self.health_every)
+        return Recording(self.log_every, self.samples_every, self.samples, self.health_every, self.features)
 
     def fingerprint(self, teacher_sha256: str, data: str, code: str) -> str:
         """SHA-256 over the canonical specification, the teacher's weights, the data and the code's version."""

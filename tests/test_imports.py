@@ -12,7 +12,7 @@ from conftest import ROOT
 FRONT = ("streamlit", "app", "pages", "plotly")
 METHODS_MAY = (
     "augmentation", "bn_statistics", "config", "errors", "events", "images", "losses", "networks",
-    "problem", "selection", "terms",
+    "problem", "samples", "selection", "terms",
 )  # fmt: skip
 
 

@@ -17,8 +17,8 @@ from dfkd_core.augmentation import augment, random_crop, random_flip
 from dfkd_core.errors import NonFiniteError
 from dfkd_core.events import Epoch, Event, Samples, Step
 from dfkd_core.methods import ta_dfkd
-from dfkd_core.methods.ta_dfkd import TADFKD, judge
-from dfkd_core.selection import Selection
+from dfkd_core.methods.ta_dfkd import TADFKD
+from dfkd_core.selection import Selection, judge
 
 WEIGHTS = [name for name in TADFKD.Config.model_fields if name.endswith("_weight")]
 ALL_ON = dict.fromkeys(WEIGHTS, 1.0)

@@ -44,6 +44,7 @@ class Timeline:
         self.has_accuracy = False
         self.curves: dict[str, Curve] = {}
         self.frames: dict[int, dict[str, Any]] = {}
+        self.probes: dict[int, dict[str, Any]] = {}
         self.marks: list[dict[str, Any]] = []
         self._reader = EventReader(folder)
         self._lock = threading.Lock()
@@ -78,6 +79,9 @@ class Timeline:
 
     def _take_samples(self, row: dict[str, Any]) -> None:
         self.frames[row["step"]] = row
+
+    def _take_probes(self, row: dict[str, Any]) -> None:
+        self.probes[row["step"]] = row
 
     def _take_applied(self, row: dict[str, Any]) -> None:
         self.marks.append({"step": row["step"], "text": row["command"]})
@@ -122,7 +126,7 @@ class Timeline:
             "width": width,
             "height": height,
             "mixture": row["mixture"],
-            **{name: _short(values) for name, values in columns.items()},
+            **{name: _short(values) for name, values in columns.items() if values.ndim == 1},
         }
 
 

@@ -31,6 +31,7 @@ from dfkd_core.config import MethodConfig, knob
 from dfkd_core.events import Epoch, Event, Samples, Step
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.problem import Problem, Requirements
+from dfkd_core.samples import describe
 from dfkd_core.terms import TermGuard
 
 
@@ -154,19 +155,10 @@ class Noise:
     def _samples(self, learned: _Learned) -> Samples:
         """The first images of the last student step, as the teacher judged them; all of them were learned from."""
         count = min(self.recording.samples, self.config.batch_size)
-        judged = learned.seen.logits[:count]
-        confidence, label = judged.softmax(dim=1).max(dim=1)
-        columns = {
-            "loss": F.cross_entropy(judged, label, reduction="none").float(),
-            "clean": torch.ones_like(label, dtype=torch.bool),
-            "label": label.to(torch.int16),
-            "confidence": confidence.float(),
-            "student_label": learned.student_logits[:count].argmax(dim=1).to(torch.int16),
-        }
-        pixels = self.image.to_pixels(learned.images[:count]).clamp(0, 1)  # gaussian noise leaves the range of pixels
-        images = (pixels * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
-        arrays = {name: column.cpu().numpy() for name, column in columns.items()}
-        return Samples(self.step, images.cpu().numpy(), arrays)
+        pixels = self.image.to_pixels(learned.images[:count])  # gaussian noise leaves the range of pixels: clamped
+        seen = Features(learned.seen.logits[:count], learned.seen.pooled[:count], {})
+        student_logits = learned.student_logits[:count]
+        return describe(self.step, pixels, seen, student_logits, None, features=self.recording.features)
 
     @torch.no_grad()
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:

@@ -44,8 +44,10 @@ from dfkd_core.bn_statistics import collect_statistics, has_statistics
 from dfkd_core.config import MethodConfig, knob
 from dfkd_core.events import Epoch, Event, Samples, Step
 from dfkd_core.networks import ConvGenerator
+from dfkd_core.networks.classifiers import Features
 from dfkd_core.problem import Problem, Requirements
-from dfkd_core.selection import Selection, select
+from dfkd_core.samples import describe
+from dfkd_core.selection import Selection, judge, select
 from dfkd_core.terms import TermGuard, gradient_shares
 
 
@@ -152,12 +154,11 @@ class _Learned:
 
 @dataclass(frozen=True)
 class _Explored:
-    """What the generator step leaves behind. ``terms`` are weighted; ``judged`` are the un-augmented logits."""
+    """What the generator step leaves behind. ``terms`` are weighted; ``judged`` is the un-augmented view."""
 
     pixels: Tensor
-    judged: Tensor
+    judged: Features
     student_logits: Tensor
-    features: Tensor
     verdict: Selection
     terms: dict[str, Tensor]
     shares: dict[str, float]
@@ -261,8 +262,8 @@ class TADFKD:
         with collect_statistics(self.teacher) as statistics:
             seen = self.teacher.features(images)
         with torch.no_grad():
-            judged = seen.logits if c.augmentation == "none" else self.teacher(self.image.normalise(pixels))
-            verdict = select(judge(judged), c.posterior_cut)
+            judged = seen if c.augmentation == "none" else self.teacher.features(self.image.normalise(pixels))
+            verdict = select(judge(judged.logits), c.posterior_cut)
         student_logits = self.student(images)
         discrepancy = losses.DISCREPANCIES[c.adversarial]
         clean = verdict.clean if c.selection else None
@@ -285,7 +286,7 @@ class TADFKD:
         if loss.requires_grad:
             loss.backward(inputs=list(self.generator.parameters()))
             self.generator_optimizer.step()
-        return _Explored(pixels, judged, student_logits, seen.pooled, verdict, terms, shares)
+        return _Explored(pixels, judged, student_logits, verdict, terms, shares)
 
     def _is_on(self, term: str) -> bool:
         """Whether the term has a weight; BNS also needs a teacher with BatchNorm layers (LeNet-5 has none)."""
@@ -315,7 +316,7 @@ class TADFKD:
         values = self.guard.read(self.step, {"student_loss": learned.loss, **explored.terms})
         if not due:
             return {}
-        balance = losses.class_balance(explored.judged)
+        balance = losses.class_balance(explored.judged.logits)
         return {
             **values,
             "generator_loss": sum(values[name] for name in explored.terms),
@@ -323,28 +324,21 @@ class TADFKD:
             "draws": learned.drawn / self.config.student_steps,
             "queries": float(self.queries),  # images that the teacher has judged so far
             "coverage": math.exp(-float(balance)) / len(self.image.classes),
-            "diversity": float(losses.diversity(explored.features)),
+            "diversity": float(losses.diversity(explored.judged.pooled)),
             "learning_rate": rate,
             **explored.shares,
         }
 
     @torch.no_grad()
     def _samples(self, explored: _Explored) -> Samples:
-        """The first samples of the generator's batch, as the teacher judged them."""
+        """The first samples of the generator's batch, as teacher and student see them un-augmented."""
         count = min(self.recording.samples, self.config.batch_size)
-        judged, verdict = explored.judged[:count], explored.verdict
-        confidence, label = judged.softmax(dim=1).max(dim=1)
-        columns = {
-            "loss": judge(judged).float(),
-            "posterior": verdict.posterior[:count].float(),
-            "clean": verdict.clean[:count],
-            "label": label.to(torch.int16),
-            "confidence": confidence.float(),
-            "student_label": explored.student_logits[:count].argmax(dim=1).to(torch.int16),
-        }
-        images = (explored.pixels[:count].detach() * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
-        arrays = {name: column.cpu().numpy() for name, column in columns.items()}
-        return Samples(self.step, images.cpu().numpy(), arrays, verdict.summary())
+        judged = Features(explored.judged.logits[:count], explored.judged.pooled[:count], {})
+        student_logits = explored.student_logits[:count]
+        if self.config.augmentation != "none":
+            student_logits = self.student(self.image.normalise(explored.pixels[:count]))
+        pixels, verdict = explored.pixels[:count], explored.verdict
+        return describe(self.step, pixels, judged, student_logits, verdict, features=self.recording.features)
 
     @torch.no_grad()
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
@@ -372,8 +366,3 @@ class TADFKD:
         self.queries = state["queries"]
         self.student_optimizer.load_state_dict(state["student_optimizer"])
         self.generator_optimizer.load_state_dict(state["generator_optimizer"])
-
-
-def judge(teacher_logits: Tensor) -> Tensor:
-    """ℓ_i = CE(T(x̂_i), argmax T(x̂_i)) = log Σ exp T − max T, (B, K) -> (B,)."""
-    return teacher_logits.logsumexp(dim=1) - teacher_logits.amax(dim=1)

@@ -3,11 +3,12 @@
 Importing this package does not import torch (``store.checkpoints`` does), so that a page can show runs at once.
 """
 
-from dfkd_core.store.events_log import Cursor, EventReader, EventWriter, read_samples
+from dfkd_core.store.events_log import REAL, Cursor, EventReader, EventWriter, read_samples, store_samples
 from dfkd_core.store.folder import ACTIVE, STATES, Owner, RunFolder, RunStatus, runs_folder, runs_in
 
 __all__ = [
     "ACTIVE",
+    "REAL",
     "STATES",
     "Cursor",
     "EventReader",
@@ -18,4 +19,5 @@ __all__ = [
     "read_samples",
     "runs_folder",
     "runs_in",
+    "store_samples",
 ]

@@ -22,6 +22,7 @@ from dfkd_core.store.atomic import write_atomic
 from dfkd_core.store.folder import RunFolder
 
 SPRITE_COLUMNS = 16
+REAL = "real/real"  # the stem of the real images that a run keeps beside its samples
 _REPLAYED_TYPES = {event.__name__.lower() for event in REPLAYED}
 
 
@@ -87,7 +88,8 @@ class EventWriter:
         if not known:
             row = {"seq": self._seq + 1, "elapsed": round(elapsed, 3), **to_row(event)}
             if isinstance(event, Samples):
-                row["file"] = _store_samples(self.folder, event)
+                row["file"] = f"{row['type']}/{event.step:08d}"
+                store_samples(self.folder, row["file"], event.images, event.columns)
             self._pending.append(json.dumps(row, allow_nan=False).encode() + b"\n")
             self._seq += 1
         self.replayed += replayed  # last, so that a full disk above leaves the writer as it was
@@ -114,27 +116,26 @@ class EventWriter:
         self._file.close()
 
 
-def _store_samples(folder: RunFolder, samples: Samples) -> str:
-    """Images as one lossless PNG sheet, columns as NPZ. Returns the stem, relative to the run's folder."""
-    stem = f"samples/{samples.step:08d}"
-    count, height, width, channels = samples.images.shape
+def store_samples(folder: RunFolder, stem: str, images: np.ndarray, columns: dict[str, np.ndarray]) -> None:
+    """(N, H, W, C) uint8 as one lossless PNG sheet, columns as NPZ; ``stem`` is relative to the run's folder."""
+    count, height, width, channels = images.shape
     rows = -(-count // SPRITE_COLUMNS)
     sheet = np.zeros((rows * SPRITE_COLUMNS, height, width, channels), np.uint8)
-    sheet[:count] = samples.images
+    sheet[:count] = images
     sheet = sheet.reshape(rows, SPRITE_COLUMNS, height, width, channels).swapaxes(1, 2)
     sheet = sheet.reshape(rows * height, SPRITE_COLUMNS * width, channels)
+    (folder.path / stem).parent.mkdir(exist_ok=True)
     buffer = io.BytesIO()
     Image.fromarray(sheet[:, :, 0] if channels == 1 else sheet).save(buffer, "PNG", compress_level=1)
     write_atomic(folder.path / f"{stem}.png", buffer.getvalue(), durable=False)
     buffer = io.BytesIO()
-    columns: dict[str, Any] = dict(samples.columns)
-    np.savez(buffer, shape=np.array(samples.images.shape), **columns)
+    named: dict[str, Any] = dict(columns)
+    np.savez(buffer, shape=np.array(images.shape), **named)
     write_atomic(folder.path / f"{stem}.npz", buffer.getvalue(), durable=False)
-    return stem
 
 
 def read_samples(folder: RunFolder, stem: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Images (N, H, W, C) uint8 and columns of one ``samples`` row (its ``file``)."""
+    """Images (N, H, W, C) uint8 and columns of one ``samples`` row (its ``file``), or of ``REAL``."""
     with np.load(folder.path / f"{stem}.npz", allow_pickle=False) as stored:
         columns = {name: stored[name] for name in stored.files}
     count, height, width, channels = columns.pop("shape").tolist()

@@ -4,7 +4,9 @@ spec.json            what determines the run
 status.json          state, owner, progress, result (replaced whole)
 environment.json     versions, device, threads, code revision, fingerprints
 attempts/N/          events.jsonl (append-only), control.jsonl (commands), worker.log
-samples/             STEP.png (images, lossless), STEP.npz (columns)
+samples/             STEP.png (images, lossless), STEP.npz (columns): batches that the training used
+probes/              the same, of latents that stay the same
+real/                the same, of real images, for comparison only
 checkpoints/         step-STEP.safetensors + .json, the last two
 manifest.json        SHA-256 of each artefact, when the run has ended
 """
