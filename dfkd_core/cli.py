@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from dfkd_core import methods
+from dfkd_core.analysis.jobs import Job
 from dfkd_core.benchmarks import BENCHMARKS, data_folder, find_benchmark
 from dfkd_core.engine.base import begin_again, find_run
 from dfkd_core.errors import RequestError, StoreError
@@ -35,19 +36,27 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out one command; returns the exit status."""
+    """Carry out one command; returns the exit status. As a page's job it also writes down how it ended."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    job, problem = Job.current(), ""
     try:
         options = _parser(arguments).parse_args(arguments)
         status = options.carry_out(options)
         sys.stdout.flush()
         return status
     except (RequestError, StoreError) as error:
+        problem = str(error)
         print(f"dfkd_core: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader, `head` say, has seen enough
         return 0
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        if job is not None:
+            job.end(problem)
 
 
 # --- train and resume ------------------------------------------------------------------------------------------
