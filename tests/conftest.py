@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from browser import browser, lab, page  # noqa: F401 - fixtures of the tests that drive a browser
 
 from dfkd_core import methods
 from dfkd_core.benchmarks import find_benchmark

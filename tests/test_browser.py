@@ -4,70 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from browser import LONG, PATIENCE, SHORT, Lab, button, shoot, start, start_lab, until, wait
+from playwright.sync_api import Browser, Page, expect
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from dfkd_core.store import RunFolder, runs_in
+from dfkd_core.store import runs_in
 
 pytestmark = pytest.mark.browser
-ROOT = Path(__file__).parent.parent
-SHOTS = ROOT / "screenshots"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-LONG = "?k.epochs=300&k.iterations=10&k.batch_size=16&k.width=4&k.student_steps=1"  # goes on until it is stopped
-SHORT = LONG.replace("epochs=300", "epochs=20")  # 200 steps
-PATIENCE = 60_000
-expect.set_options(timeout=PATIENCE)
-
-
-@dataclass
-class Lab:
-    """A server with its own runs folder."""
-
-    runs: Path
-    port: int
-    process: subprocess.Popen[bytes]
-
-    def kill(self) -> None:
-        """The server and the make that started it; the workers have sessions of their own."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        until(lambda: not listening(self.port))
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/"
-
-
-def listening(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def start_lab(runs: Path, port: int) -> Lab:
-    environment = {**os.environ, "DFKD_RUNS": str(runs), "DFKD_DATA": str(runs / "data")}
-    installed = f"{sys.prefix}/.installed"  # taken as it is: these tests install nothing
-    command = ["make", "app", f"PORT={port}", f"VENV={sys.prefix}", f"--assume-old={installed}"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **quiet)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if listening(port):
-            return Lab(runs, port, process)
-        time.sleep(0.1)
-    raise TimeoutError("the server did not start")
-
 
 # Every place where a button was seen, frame by frame: as long as it stays put, there is one.
 WATCH_PLACE = """node => {
@@ -79,73 +26,6 @@ WATCH_PLACE = """node => {
   };
   look();
 }"""
-
-
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    started = start_lab(tmp_path / "runs", port)
-    yield started
-    started.kill()
-    for folder in runs_in(started.runs):
-        owner = folder.status().owner
-        if owner is not None and owner.is_alive() and owner.pid != os.getpid():
-            os.killpg(owner.pid, signal.SIGKILL)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    assert CHROMIUM, "these tests need chromium; .ci/run installs it"
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    opened = browser.new_page(viewport={"width": 1280, "height": 800})
-    opened.set_default_timeout(PATIENCE)
-    errors: list[str] = []
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    yield opened
-    opened.close()
-    assert not errors, errors
-
-
-def button(page: Page, name: str):
-    return page.get_by_role("button", name=re.compile(name + "$")).first
-
-
-def wait(page: Page, condition: str) -> None:
-    """Until JavaScript ``condition`` about ``stage``, the stage's data attributes, holds."""
-    page.wait_for_function(
-        "() => { const stage = document.querySelector('.dfkd-stage')?.dataset; return stage && (" + condition + "); }",
-        timeout=PATIENCE,
-    )
-
-
-def start(page: Page, lab: Lab, query: str) -> RunFolder:
-    page.goto(lab.url + query)
-    expect(button(page, "Start")).to_be_enabled(timeout=PATIENCE)
-    button(page, "Start").click()
-    wait(page, "stage.state === 'running' && stage.step !== ''")
-    return runs_in(lab.runs)[0]
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.1)
-
-
-def shoot(page: Page, name: str) -> None:
-    SHOTS.mkdir(exist_ok=True)
-    page.screenshot(path=SHOTS / f"{name}.png")
 
 
 def test_a_visitor_sees_the_recorded_run_play_before_anything_is_trained(page: Page, lab: Lab) -> None:
