@@ -32,7 +32,7 @@ from dfkd_core.spec import RunSpec
 from dfkd_core.store import REAL, EventWriter, Owner, RunFolder, RunStatus, store_samples
 from dfkd_core.store.atomic import write_atomic, write_json
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
-from dfkd_core.teachers import load_teacher
+from dfkd_core.teachers import TeacherCard, load_teacher
 
 Progress = Callable[[Event], None]
 POLL_SECONDS = 0.05
@@ -111,6 +111,22 @@ def _terminated_softly() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+def assemble(spec: RunSpec) -> tuple[TeacherCard, Problem, Method]:
+    """The teacher's card, the networks and the method of ``spec``, as they are before the first step.
+
+    Seeds torch's global generators. Raises ``RequestError`` where the teacher cannot be loaded.
+    """
+    device = torch.device(spec.device)
+    network, card = load_teacher(spec.teacher)
+    teacher = network.to(device).to(memory_format=torch.channels_last)
+    image = card.image.spec()
+    _seed(spec.seed, 0)
+    student = build_classifier(spec.student, image).to(device).to(memory_format=torch.channels_last)
+    problem = Problem(teacher, student, image, device, None, spec.recording())
+    method_class = methods.find(spec.method)
+    return card, problem, method_class(problem, method_class.Config.model_validate(spec.config))
+
+
 class _Running:
     """One attempt at one run, from set-up to its last row."""
 
@@ -125,16 +141,9 @@ class _Running:
         self.spec, self.folder, self.attempt = spec, folder, attempt
         self.progress, self.asked_to_stop = progress or (lambda event: None), asked_to_stop
         self.device = torch.device(spec.device)
-        network, self.card = load_teacher(spec.teacher)
-        teacher = network.to(self.device).to(memory_format=torch.channels_last)
-        image = self.card.image.spec()
-        _seed(spec.seed, 0)
-        student = build_classifier(spec.student, image)
-        self.student = student.to(self.device).to(memory_format=torch.channels_last)
-        problem = Problem(teacher, self.student, image, self.device, None, spec.recording())
-        method_class = methods.find(spec.method)
-        self.method: Method = method_class(problem, method_class.Config.model_validate(spec.config))
-        self.evaluation = Evaluation(spec.benchmark, image, teacher, self.student, self.device)
+        self.card, problem, self.method = assemble(spec)
+        self.student = problem.student
+        self.evaluation = Evaluation(spec.benchmark, problem.image, problem.teacher, self.student, self.device)
         self.evaluated: list[float] = []
         self.elapsed, self.replay_from = 0.0, 0
         self._restore()
