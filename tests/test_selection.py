@@ -11,7 +11,8 @@ import torch
 from sklearn.mixture import GaussianMixture
 
 from dfkd_core import selection
-from dfkd_core.selection import Mixture, accepted_region, fit, select, two_means
+from dfkd_core.region import accepted_region
+from dfkd_core.selection import Mixture, fit, select, two_means
 
 NAN, INF = math.nan, math.inf
 
