@@ -44,7 +44,7 @@ def run(folder: RunFolder, attempt: int, progress: Progress | None = None) -> Ru
     Whatever goes wrong inside the training ends in a ``failed`` status with one sentence, not in an exception.
     """
     spec = read_spec(folder)
-    with _borrowed(spec), _terminated_softly() as asked_to_stop:
+    with borrowed(spec), _terminated_softly() as asked_to_stop:
         try:
             before = folder.status()
             folder.set_status(replace(before, state="running", message="", attempt=attempt, owner=Owner.current()))
@@ -68,7 +68,7 @@ def read_spec(folder: RunFolder) -> RunSpec:
 
 
 @contextmanager
-def _borrowed(spec: RunSpec) -> Iterator[None]:
+def borrowed(spec: RunSpec) -> Iterator[None]:
     """torch's thread count and generators are the caller's, too, when a run is not alone in its process."""
     threads = torch.get_num_threads()
     devices = [torch.device(spec.device)] if spec.device.startswith("cuda") else []
