@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -109,8 +110,16 @@ class Recorded:
 
     def features(self, kind: str, step: int) -> np.ndarray | None:
         """A sheet's ``features`` alone, without reading its images: (N, D) float32, None without."""
-        columns = self._short(kind, step, ("features",))
+        columns = self.columns(kind, step, ("features",))
         return _finite(columns["features"]) if "features" in columns else None
+
+    def columns(self, kind: str, step: int, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """Some columns of a sheet, without reading its images; those it lacks, or that are damaged, are left out."""
+        try:
+            with np.load(self.folder.path / f"{self._rows(kind)[step]['file']}.npz", allow_pickle=False) as stored:
+                return {name: stored[name] for name in names if name in stored.files}
+        except Exception:  # as in _read
+            return {}
 
     @property
     def real(self) -> Sheet | None:
@@ -160,18 +169,10 @@ class Recorded:
     def _film_columns(self, step: int) -> dict[str, np.ndarray]:
         """A film strip needs every sheet of the probes, so what it shows of them is kept."""
         with self._lock:
-            columns = self._film.get(step) or self._short("probes", step, FILM)
+            columns = self._film.get(step) or self.columns("probes", step, FILM)
             if columns:
                 _remember(self._film, step, columns, MAX_FILM)
             return columns
-
-    def _short(self, kind: str, step: int, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """Some columns of a sheet; those it does not have, or that cannot be read, are left out."""
-        try:
-            with np.load(self.folder.path / f"{self._rows(kind)[step]['file']}.npz", allow_pickle=False) as stored:
-                return {name: stored[name] for name in names if name in stored.files}
-        except Exception:  # as above
-            return {}
 
 
 def _finite(features: np.ndarray) -> np.ndarray:
