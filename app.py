@@ -44,6 +44,7 @@ def main() -> None:
             st.Page("pages/distill.py", title="Distill", icon=":material/science:", default=True),
             st.Page("pages/runs.py", title="Runs", icon=":material/list:"),
             st.Page("pages/library.py", title="Library", icon=":material/menu_book:"),
+            st.Page("pages/glossary.py", title="Glossary", icon=":material/dictionary:"),
         ]
     )
     st.session_state["in_app"] = True
