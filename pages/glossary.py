@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 
 import streamlit as st
@@ -15,13 +16,14 @@ STYLE = """
 .terms article { display: grid; grid-template-columns: 14rem minmax(0, 1fr); gap: 0 1.5rem; max-width: 1120px;
   padding: .75rem .8rem; border-top: 1px solid color-mix(in srgb, currentColor 15%, transparent);
   scroll-margin-top: 3rem; }
-.terms article.first, .terms article:target { border: 2px solid var(--terms-frame); border-radius: 10px; }
-.terms { --terms-frame: #3b8fc4; }
+.terms { --terms-accent: light-dark(#0072b2, #56b4e9); }
+.terms article.first, .terms article:target { border: 2px solid var(--terms-accent); border-radius: 10px; }
 .terms article.left-out:not(:target) { display: none; }
 .terms h3 { font-size: 1rem; font-weight: 650; padding: 0; margin: 0; }
 .terms h3 a { color: inherit; text-decoration: none; }
 .terms h3 a:hover, .terms h3 a:focus-visible { text-decoration: underline; }
 .terms p { margin: 0; }
+.terms .about a { color: var(--terms-accent); }
 .terms .symbol { font-family: "STIX Two Math", "Cambria Math", Georgia, serif; overflow-wrap: anywhere; }
 .terms .about { font-size: .875rem; margin-top: .25rem; color: color-mix(in srgb, currentColor 72%, transparent); }
 @media (max-width: 760px) { .terms article { grid-template-columns: minmax(0, 1fr); } }
@@ -33,10 +35,10 @@ def main() -> None:
     """One script run of the page."""
     st.subheader("Glossary")
     asked = st.query_params.get("term", "")
-    first = glossary.find(asked)
-    if asked and first is None:
-        st.warning(f"There is no term “{asked}” here. Search for it, or look through the list.")
     query = st.text_input("Search", placeholder="A word, then Enter: loss, teacher, τ …", width=420)
+    first = None if query else glossary.find(asked)
+    if asked and not query and first is None:
+        st.warning(f"There is no term “{asked}” here. Search for it, or look through the list.")
     found = glossary.matching(query)
     if query:
         st.caption(_count(len(found)))
@@ -63,13 +65,17 @@ def _entry(term: Term, kind: str = "") -> str:
     if term.related:
         links = (f'<a href="#{glossary.slug(name)}">{escape(name)}</a>' for name in term.related)
         facts.append(f"See also: {', '.join(links)}")
-    symbol = f'<p class="symbol">{escape(term.symbol)}</p>' if term.symbol else ""
-    address = f"{glossary.path(term.name)}"
+    symbol = f'<p class="symbol">{_lowered(escape(term.symbol))}</p>' if term.symbol else ""
     return (
         f'<article id="{glossary.slug(term.name)}" class="{kind}">'
-        f'<h3><a href="{address}" title="Link to this term">{escape(term.name)}</a></h3>'
+        f'<h3><a href="{glossary.path(term.name)}" title="Link to this term">{escape(term.name)}</a></h3>'
         f'<div><p>{escape(term.meaning)}</p>{symbol}<p class="about">{" · ".join(facts)}</p></div></article>'
     )
+
+
+def _lowered(symbol: str) -> str:
+    """``λ_BN`` with its index lowered."""
+    return re.sub(r"_(\w+)", r"<sub>\1</sub>", symbol)
 
 
 look.through_app("pages/glossary.py")
