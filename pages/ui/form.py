@@ -18,7 +18,7 @@ from dfkd_core.errors import RequestError
 from dfkd_core.networks import CLASSIFIERS
 from dfkd_core.spec import USUAL_STUDENT, usual_teacher
 from dfkd_core.teachers import TeacherCard, available_teachers
-from pages.ui import download
+from pages.ui import download, glossary
 
 FOLDER = "folder"
 NETWORK_TITLES = {
@@ -72,8 +72,9 @@ def show() -> Choice:
 # --- the parts -------------------------------------------------------------------------------------------------
 
 
-def _select(label: str, key: str, options: list[str], usual: str, title: Any = str, help: str | None = None) -> str:
+def _select(label: str, key: str, options: list[str], usual: str, title: Any = str) -> str:
     """A select box whose state survives a page change and starts from the address bar."""
+    help = glossary.help_of(key)
     key = f"form:{key}"
     if st.session_state.get(key) not in options:
         st.session_state[key] = usual if usual in options else options[0]
@@ -127,7 +128,8 @@ def _preset(config: type[MethodConfig]) -> str:
     key = "form:preset"
     if st.session_state.get(key) not in presets:
         st.session_state[key] = presets[0]
-    help = "Where the knobs start from: demo for a CPU minute, cpu for half an hour, paper as published."
+    where = "Where the knobs start from: demo for a CPU minute, cpu for half an hour, paper as published."
+    help = glossary.help_of("preset", where)
     return st.segmented_control("Preset", presets, key=key, help=help, required=True) or presets[0]
 
 
@@ -154,7 +156,7 @@ def _widget(name: str, field: FieldInfo, about: dict[str, Any], key: str, start:
     label += f", {about['unit']}" if about["unit"] else ""
     low, high = _bounds(field)
     limits = "" if low is None and high is None else f" From {low:g} to {high:g}."
-    help = f"{field.description}{limits} Preset: {start}."
+    help = glossary.help_of(name, f"{field.description}{limits} Preset: {start}.")
     if get_origin(field.annotation) is not None:
         return st.selectbox(label, get_args(field.annotation), key=key, help=help)
     if field.annotation is bool:
@@ -181,10 +183,11 @@ def _machine() -> dict[str, Any]:
     devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     device = _select("Device", "device", devices, devices[-1])
     st.session_state.setdefault("form:seed", 0)
-    seed = st.number_input("Seed", 0, 2**31 - 1, key="form:seed", help="Of everything random in the run.")
+    help = glossary.help_of("seed", "Of everything random in the run.")
+    seed = st.number_input("Seed", 0, 2**31 - 1, key="form:seed", help=help)
     st.session_state.setdefault("form:threads", 1)
     cores = os.cpu_count() or 1
-    help = "torch threads on the CPU. On busy cores one thread can be ten times faster than two."
+    help = glossary.help_of("threads")
     threads = st.number_input("Threads", 1, cores, key="form:threads", help=help)
     folder = st.text_input("Data folder", str(data_folder()), help="Where data sets lie (DFKD_DATA).")
     os.environ["DFKD_DATA"] = folder
@@ -233,7 +236,7 @@ def _parsed(field: FieldInfo, text: str | None, otherwise: Any) -> Any:
 
 
 def _to_address(fields: dict[str, Any], changes: dict[str, Any]) -> None:
-    kept = {name: value for name, value in st.query_params.to_dict().items() if name in ("run", "step")}
+    kept = {name: value for name, value in st.query_params.to_dict().items() if name in ("run", "step", "tour")}
     wanted = {**kept, **{name: str(fields[name]) for name in _IN_ADDRESS}}
     wanted |= {f"k.{name}": str(value) for name, value in changes.items()}
     if wanted != st.query_params.to_dict():
