@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from dfkd_core import methods
 from dfkd_core.analysis.jobs import Job
+from dfkd_core.analysis.measure import SAMPLES, measure
 from dfkd_core.benchmarks import BENCHMARKS, data_folder, find_benchmark
 from dfkd_core.engine.base import begin_again, find_run
 from dfkd_core.errors import RequestError, StoreError
@@ -172,6 +173,20 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
+def _measure(options: argparse.Namespace) -> int:
+    folder = find_run(options.runs, options.id)
+    cache = options.runs / "analysis-cache"
+    figures = measure(folder, cache, options.samples, options.extractor, options.force)
+    print(json.dumps(figures) if options.json else _measured_lines(figures))
+    return 0
+
+
+def _measured_lines(figures: dict[str, Any]) -> str:
+    names = ("density", "coverage", "precision", "recall", "class_balance", "diversity", "real_diversity")
+    rest = ", ".join(f"{name.replace('_', ' ')} {figures[name]:.3f}" for name in names if figures[name] is not None)
+    return f"{figures['fid']:.3f}: {figures['label']}, step {figures['step']}\n{rest}"
+
+
 def _list_methods(options: argparse.Namespace) -> int:
     for name, method in methods.available().items():
         presets = ", ".join(method.Config.presets) or "none"
@@ -244,6 +259,13 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     show = command("show", "Show one run.", _show, run_id=True)
     runs_and_json(show)
     show.add_argument("--events", action="store_true", help="with all rows of its log")
+    measured = command("measure", "Measure what a run's generator makes.", _measure, run_id=True)
+    runs_and_json(measured)
+    measured.add_argument("--samples", type=int, default=SAMPLES, metavar="N", help="images to synthesise")
+    measured.add_argument(
+        "--extractor", default="", metavar="NAME", help="inception, or teacher:NAME; default: another kind of network"
+    )
+    measured.add_argument("--force", action="store_true", help="even if the same was measured before")
     command("methods", "List the methods.", _list_methods)
     listed = command("benchmarks", "List the benchmarks, or download one.", _list_benchmarks)
     listed.add_argument("action", nargs="?", choices=["list", "download"], default="list")

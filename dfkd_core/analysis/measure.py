@@ -1,0 +1,150 @@
+"""Measuring a run: what its generator makes, beside real images, and how its student ended.
+
+``python -m dfkd_core measure RUN`` writes RUN/analysis/measured.json and RUN/analysis/generated.{png,npz}.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dfkd_core.analysis import quality
+from dfkd_core.analysis.jobs import report
+from dfkd_core.analysis.timeline import Timeline
+from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.problem import Method, Problem
+from dfkd_core.run import assemble, borrowed, read_spec
+from dfkd_core.samples import to_bytes
+from dfkd_core.spec import RunSpec
+from dfkd_core.store import RunFolder, store_samples
+from dfkd_core.store.atomic import read_json, write_json
+from dfkd_core.store.checkpoints import load_checkpoint
+from dfkd_core.teachers import TeacherCard
+
+SEED = 1_912_11006  # of the latents; the same for every run, so that runs are compared on the same ones
+SAMPLES, MOST_SAMPLES = 2000, 50_000
+SHOWN = 24  # images of a class that are kept
+LATE = 0.9  # of the steps: the share kept is averaged over the rest
+MEASURED, GENERATED = "analysis/measured.json", "analysis/generated"
+
+
+def measure(
+    folder: RunFolder, cache: Path, samples: int = SAMPLES, extractor: str = "", force: bool = False
+) -> dict[str, Any]:
+    """Figures of the run's newest checkpoint; those on disk, unless they are of something else or ``force``.
+
+    ``samples`` images are synthesised from a fixed seed and compared with up to as many test images in the features
+    of ``extractor`` (see ``quality.find_extractor``); ``cache`` is the folder for what is known of the real ones.
+    Raises ``StoreError`` without a checkpoint, ``RequestError`` for a bad extractor, number or missing data.
+    """
+    if not quality.LEAST <= samples <= MOST_SAMPLES:
+        raise RequestError("samples", samples, f"should be from {quality.LEAST} to {MOST_SAMPLES}.")
+    spec = _here(read_spec(folder))
+    with borrowed(spec):
+        started = time.monotonic()
+        report(0.05, "Loading the networks")
+        card, problem, method = assemble(spec)
+        step = _restore(method, folder)
+        judge = quality.find_extractor(extractor, card)
+        data = find_benchmark(spec.benchmark, problem.image).load(train=False)
+        report(0.2, f"Real images in {judge.title} features")
+        real = quality.reference(data, judge, samples, cache)
+        asked = {"step": step, "samples": samples, "extractor": judge.name, "reference": real.identity}
+        known = read_json(folder.path / MEASURED)
+        if not force and isinstance(known, dict) and {name: known.get(name) for name in asked} == asked:
+            return known
+        report(0.4, f"Synthesising {samples:,} images")
+        images, labels, confidence = _generate(method, problem, samples)
+        report(0.6, f"Comparing with {len(real.features):,} real images")
+        figures = {
+            "run": folder.id,
+            **asked,
+            "seed": SEED,
+            "label": judge.describe(len(real.features), samples),
+            "real": len(real.features),
+            **_figures(judge, real, images, labels, card),
+            **_course(folder, step),
+            "seconds": round(time.monotonic() - started, 2),
+        }
+    _keep(folder, images, labels, confidence)
+    write_json(folder.path / MEASURED, figures, durable=False)  # last: it vouches for the images
+    return figures
+
+
+def _here(spec: RunSpec) -> RunSpec:
+    """A run of a GPU can be measured where there is none."""
+    there = spec.device == "cpu" or int(spec.device.removeprefix("cuda:")) < torch.cuda.device_count()
+    return spec if there else spec.model_copy(update={"device": "cpu"})
+
+
+def _restore(method: Method, folder: RunFolder) -> int:
+    found = load_checkpoint(folder)
+    if found is None:
+        raise StoreError(f"run {folder.id} has no checkpoint yet; let it train first")
+    step, state = found
+    method.load_state_dict(state["method"])
+    return step
+
+
+@torch.no_grad()
+def _generate(method: Method, problem: Problem, samples: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(N, C, H, W) uint8 images on the CPU with the teacher's label and confidence, each (N,)."""
+    generator, parts = torch.Generator().manual_seed(SEED), []
+    for done in range(0, samples, quality.BATCH):
+        synthetic = method.synthesize(min(quality.BATCH, samples - done), generator)
+        pixels = problem.image.to_pixels(synthetic)
+        images = to_bytes(pixels).permute(0, 3, 1, 2)
+        # The teacher is asked about the bytes, as about real images, not about what lay between them.
+        logits = problem.teacher(problem.image.normalise(images.float() / 255))
+        confidence, label = logits.softmax(dim=1).max(dim=1)
+        parts.append((images.cpu(), label.cpu(), confidence.cpu()))
+    images, labels, confidences = (torch.cat(part) for part in zip(*parts, strict=True))
+    return images.contiguous(), labels, confidences
+
+
+def _figures(
+    judge: quality.Extractor, real: quality.Reference, images: Tensor, labels: Tensor, card: TeacherCard
+) -> dict[str, Any]:
+    """Everything about the images. ``labels`` are the teacher's; real images have their true ones."""
+    features = judge.features(images)
+    counts = torch.bincount(labels, minlength=len(card.image.classes))
+    return {
+        "fid": quality.frechet_distance(real, features),
+        **quality.neighbourhoods(real.features, features[: len(real.features)]),
+        "class_balance": quality.class_balance(counts),
+        "diversity": quality.within_class_diversity(features, labels),
+        "real_diversity": quality.within_class_diversity(real.features, real.labels),
+        "counts": counts.tolist(),
+    }
+
+
+def _course(folder: RunFolder, step: int) -> dict[str, Any]:
+    """From the log up to ``step``: final and best score, the teacher's, the share kept (None without selection)."""
+    timeline = Timeline(folder)
+    timeline.update()
+
+    def values(name: str, after: float = -1.0) -> list[float]:
+        curve = timeline.curves.get(name)
+        points = zip(curve.steps, curve.values, strict=True) if curve else ()
+        return [value for at, value in points if after < at <= step]
+
+    scores, kept = values(timeline.score), values("kept", LATE * step)
+    return {
+        "measure": timeline.score,
+        "final": scores[-1] if scores else None,
+        "best": max(scores, default=None),
+        "teacher": timeline.teacher,
+        "kept": sum(kept) / len(kept) if kept else None,
+    }
+
+
+def _keep(folder: RunFolder, images: Tensor, labels: Tensor, confidence: Tensor) -> None:
+    """The first images of each class, as they came: nobody picked them."""
+    chosen = torch.cat([(labels == label).nonzero()[:SHOWN, 0] for label in labels.unique()])
+    columns = {"label": labels[chosen].to(torch.int16).numpy(), "confidence": confidence[chosen].numpy()}
+    store_samples(folder, GENERATED, images[chosen].permute(0, 2, 3, 1).numpy(), columns)
