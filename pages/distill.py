@@ -8,7 +8,7 @@ import streamlit as st
 
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store import RunFolder, RunStatus, runs_folder, runs_in
-from pages.ui import boot, look, stage
+from pages.ui import boot, look, stage, tour
 
 if TYPE_CHECKING:
     from pages.ui.form import Choice
@@ -73,6 +73,7 @@ def _live(choice: Choice | None) -> None:
     status = folder.status_seen() if folder is not None else None
     _buttons(choice, folder, status)
     if folder is not None and status is not None:
+        tour.card(folder)
         stage.show(folder, status, boot.timeline(str(folder.path)))
         was_live = st.session_state.get("watched") == folder.id
         st.session_state["watched"] = folder.id if status.is_live else None
@@ -80,6 +81,7 @@ def _live(choice: Choice | None) -> None:
             st.rerun()  # ends the polling
     elif (boot.RECORDED / "spec.json").is_file():
         recorded = RunFolder(boot.RECORDED)
+        tour.card(recorded)
         stage.show(recorded, recorded.status(), boot.timeline(str(recorded.path)), recorded=True)
     else:
         st.info("Choose on the left, then press Start.")
@@ -113,6 +115,7 @@ def _buttons(choice: Choice | None, folder: RunFolder | None, status: RunStatus 
             _tell("stop", folder)
         if folder is None:
             st.caption("This is a recorded run. **Start** trains your own on this machine.")
+        tour.button()
     if "problem" in st.session_state:
         st.error(st.session_state["problem"])
 

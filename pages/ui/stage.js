@@ -65,7 +65,7 @@ class Stage {
     const slider = this.at("slide").querySelector("input");
     slider.addEventListener("input", () => this.goTo(this.nearestFrame(Number(slider.value))));
     slider.addEventListener("keydown", (event) => this.key(event));
-    this.at("follow").addEventListener("click", () => { this.stopPlaying(); this.view = null; this.tell(); this.draw(); });
+    this.at("follow").addEventListener("click", () => this.followLive());
     this.at("play").addEventListener("click", () => (this.timer ? this.stopPlaying(true) : this.play()));
   }
 
@@ -88,6 +88,7 @@ class Stage {
       this.autoplay = false;
       this.play(0);
     }
+    this.spotlight();
     this.draw();
     if (!this.plotly) loadPlotly(data.base).then((plotly) => { this.plotly = plotly; this.draw(); }, (error) => this.say("failed", error.message));
   }
@@ -138,6 +139,26 @@ class Stage {
     this.draw();
   }
 
+  followLive() {
+    this.stopPlaying();
+    this.view = null;
+    this.tell();
+    this.draw();
+  }
+
+  // The guided tour frames one panel. It moves the scrubber once a stop, then the visitor is free to.
+  spotlight() {
+    const { stop = null, panel, step } = this.data.spot || {};
+    if (stop === this.stop) return;
+    this.stop = stop;
+    this.root.querySelector(".spot")?.classList.remove("spot");
+    if (stop == null) return;
+    this.at(panel).classList.add("spot");
+    this.at(panel).scrollIntoView({ behavior: "smooth", block: "nearest" });
+    if (step == null) this.followLive();
+    else this.goTo(step);
+  }
+
   play(from = null) {
     const steps = this.data.steps;
     if (steps.length < 2) return;
@@ -170,6 +191,7 @@ class Stage {
   draw() {
     if (!this.data) return;
     this.colours();
+    this.headings();
     const step = this.step, frame = this.frames.get(step);
     if (step != null && !frame) this.ask([step]);
     this.head();
@@ -300,6 +322,22 @@ class Stage {
     this.plotly.react(node, traces, layout, { displaylogo: false, responsive: true, displayModeBar: false });
   }
 
+  // Headings and legends lead to the glossary, which knows them by the names that stand here.
+  term(name) {
+    const link = document.createElement("a");
+    link.href = this.data.base + "/glossary?term=" + encodeURIComponent(name.toLowerCase().replaceAll(" ", "-"));
+    link.target = "_blank";
+    link.rel = "noopener";
+    link.textContent = name;
+    return link;
+  }
+
+  headings() {
+    this.root.querySelectorAll("h4").forEach((heading) => {
+      if (heading.firstChild.nodeType === Node.TEXT_NODE) heading.firstChild.replaceWith(this.term(heading.firstChild.textContent));
+    });
+  }
+
   // Legends stand in the headings: plotly's own would take a third of a small panel.
   legend(name, entries, note = "") {
     const box = this.at(name).querySelector("h4 span"), key = JSON.stringify([entries, note]);
@@ -309,7 +347,7 @@ class Stage {
       const entry = document.createElement("i"), swatch = document.createElement("s");
       swatch.className = style || "line";
       swatch.style.color = colour;
-      entry.append(swatch, label);
+      entry.append(swatch, this.term(label));
       return entry;
     }), note);
   }

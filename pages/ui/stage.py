@@ -12,6 +12,7 @@ from dfkd_core.analysis.alarms import alarms
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.store import RunFolder, RunStatus
 from dfkd_core.store.atomic import read_json
+from pages.ui import tour
 
 HERE = Path(__file__).parent
 MAX_FRAMES = 16  # sent at once
@@ -24,7 +25,7 @@ def show(folder: RunFolder, status: RunStatus, timeline: Timeline, recorded: boo
     asked = _asked(folder.id)
     data = _data(folder, status, timeline, asked)
     if recorded:
-        data |= {"autoplay": True, "badge": "recorded run", "state": "done", "message": ""}
+        data |= {"autoplay": data["spot"] is None, "badge": "recorded run", "state": "done", "message": ""}
     _component()(key="stage", data=data, on_ask_change=lambda: None)
 
 
@@ -102,6 +103,7 @@ def _data(folder: RunFolder, status: RunStatus, timeline: Timeline, asked: dict[
         "alarms": [asdict(alarm) for alarm in alarms(timeline, total, len(classes))] if live or steps else [],
         "view": asked["view"],
         "autoplay": False,
+        "spot": tour.spot(steps),
     }
 
 

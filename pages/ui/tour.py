@@ -1,0 +1,152 @@
+"""The guided tour of the Distill page: five stops for a first lesson.
+
+Each stop has a card above the stage, frames one of its panels and shows the run at one step. It works on any run, the
+recorded one included, and only looks: nothing is started, stopped or changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from dfkd_core.store import RunFolder
+from pages.ui.glossary import link
+
+# The card stays in sight while the page is scrolled to the panel that it speaks of.
+STYLE = """
+<style>
+.st-key-tour-card { position: sticky; top: 1.7rem; z-index: 90; background: var(--tour-card); padding: .6rem 1rem;
+  --tour-card: light-dark(#eaf3fa, #16293a); border-color: light-dark(#0072b2, #56b4e9); }
+.st-key-tour-card p { margin-bottom: 0; }
+</style>
+"""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """``panel``: the name of a panel in ``stage.js``. ``at``: the share of the run to show, 0 its first recorded
+    step; None follows the newest. ``selects``: whether it speaks of the selection, which some runs do without."""
+
+    title: str
+    text: str
+    panel: str
+    at: float | None = None
+    selects: bool = False
+
+
+def stops() -> tuple[Stop, ...]:
+    """The five stops, linked to the glossary of this server."""
+    return (
+        Stop(
+            "Teacher and student",
+            f"The {link('teacher')} is a large, well-trained network, frozen: the dashed line. The {link('student')} "
+            "is small, starts from nothing and learns from the teacher's answers alone, without one image of the "
+            f"teacher's training data. The big number is its {link('accuracy')} on test images, which only measure. "
+            "How close does the blue curve come to the dashed line?",
+            "accuracy",
+        ),
+        Stop(
+            "The generator's images",
+            f"Without data, the images have to be made. The {link('generator')} turns random numbers, its "
+            f"{link('latent', 'latents')}, into {link('synthetic image', 'synthetic images')}. This is how they start: "
+            f"shapeless noise. Below each is the teacher's {link('label')} and its {link('confidence')}: what does it "
+            "say about noise, and how sure is it? Then drag the track to the right.",
+            "samples",
+            at=0.0,
+        ),
+        Stop(
+            "The teacher judges",
+            f"How sure is the teacher of each image? Its {link('judged loss')} is low, on the left, where it is sure. "
+            f"Two bell curves, the {link('mixture')}, are fitted to the histogram of one batch. An image is accepted "
+            f"where the {link('posterior')} of the solid curve is above the {link('threshold')} τ: the shaded "
+            f"{link('accepted region', 'region')}. Where does it end?",
+            "judged",
+            at=0.1,
+            selects=True,
+        ),
+        Stop(
+            "Clean and rejected",
+            f"The student learns from the {link('clean')} images only (green, solid frames), never from the "
+            f"{link('rejected')} ones (orange, dashed). The generator is not told which class to make: the teacher is "
+            f"a {link('lenient expert')}, which picks instead of commanding. Compare the labels in both groups: which "
+            "would you have kept?",
+            "samples",
+            at=0.5,
+            selects=True,
+        ),
+        Stop(
+            "The curve climbs",
+            "Press **▶** on the track to watch the curve grow, or **Start** to train a student on this machine. Then "
+            f"change one thing under *More knobs* and start again: switch {link('selection')} off, or give the "
+            f"{link('class prior')} a weight. Or choose another teacher of the same accuracy. *Runs* lays the curves "
+            "over each other. What changed, and would it with another seed?",
+            "accuracy",
+        ),
+    )
+
+
+def button() -> None:
+    """The way in: at the right end of the row that it is drawn into."""
+    st.space("stretch")
+    st.button("Tour", icon=":material/tour:", key="tour", on_click=_go, args=(1,), help="Five stops, a first lesson.")
+
+
+def card(shown: RunFolder) -> None:
+    """The stop's card, for the run that is shown, and the stop's number in the address."""
+    number = _number()
+    _to_address(number)
+    if number is None:
+        return
+    stop, count = stops()[number - 1], len(stops())
+    st.html(STYLE)
+    with st.container(border=True, key="tour-card", gap="xsmall"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(f"**{stop.title}** :gray[· Stop {number} of {count}]")
+            st.space("stretch")
+            st.button("Back", key="tour-back", disabled=number == 1, on_click=_go, args=(number - 1,))
+            following = number + 1 if number < count else None
+            label = "Next" if following else "Finish"
+            st.button(label, key="tour-next", type="primary", on_click=_go, args=(following,))
+            st.button("Leave", key="tour-leave", type="tertiary", on_click=_go, args=(None,))
+        st.markdown(stop.text)
+        if stop.selects and not shown.spec()["config"].get("selection", False):
+            st.caption("The run shown learns without selection: nothing is rejected here.")
+
+
+def spot(steps: list[int]) -> dict[str, Any] | None:
+    """What the stage shows at this stop: the panel, and the nearest of the recorded ``steps`` (ascending)."""
+    number = _number()
+    if number is None:
+        return None
+    stop = stops()[number - 1]
+    step = None
+    if stop.at is not None and steps:
+        wanted = stop.at * steps[-1]
+        step = min(steps, key=lambda recorded: abs(recorded - wanted))
+    return {"stop": number, "panel": stop.panel, "step": step}
+
+
+# --- where the visitor is --------------------------------------------------------------------------------------
+
+
+def _go(number: int | None) -> None:
+    st.session_state["tour:stop"] = number
+
+
+def _number() -> int | None:
+    """The stop, from 1; None outside the tour. The address is read once a session: after that it only follows."""
+    if "tour:stop" not in st.session_state:
+        text = st.query_params.get("tour", "")
+        known = [str(number) for number in range(1, len(stops()) + 1)]
+        st.session_state["tour:stop"] = int(text) if text in known else None
+    number: int | None = st.session_state["tour:stop"]
+    return number
+
+
+def _to_address(number: int | None) -> None:
+    if number is None:
+        st.query_params.pop("tour", None)
+    elif st.query_params.get("tour") != str(number):
+        st.query_params["tour"] = str(number)
