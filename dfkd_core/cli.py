@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from dfkd_core import methods
-from dfkd_core.analysis.jobs import Job
+from dfkd_core.analysis.jobs import Job, report
+from dfkd_core.analysis.layout import EMBEDDINGS, fit_embedding
 from dfkd_core.analysis.measure import SAMPLES, measure
 from dfkd_core.benchmarks import BENCHMARKS, data_folder, find_benchmark
 from dfkd_core.engine.base import begin_again, find_run
@@ -187,6 +188,22 @@ def _measured_lines(figures: dict[str, Any]) -> str:
     return f"{figures['fid']:.3f}: {figures['label']}, step {figures['step']}\n{rest}"
 
 
+def _layout(options: argparse.Namespace) -> int:
+    folder = find_run(options.runs, options.id)
+    with tqdm(total=100, bar_format="{l_bar}{bar}| {elapsed}", dynamic_ncols=True, file=sys.stderr) as bar:
+
+        def show(share: float, message: str) -> None:
+            report(share, message)
+            bar.n = round(100 * share)
+            bar.set_description(message)
+
+        layout = fit_embedding(folder, options.kind, show)
+        bar.set_description("Done")
+        bar.update(100 - bar.n)
+    print(f"{options.kind} of run {folder.id}: fitted to the samples up to step {layout.fitted_to}")
+    return 0
+
+
 def _list_methods(options: argparse.Namespace) -> int:
     for name, method in methods.available().items():
         presets = ", ".join(method.Config.presets) or "none"
@@ -266,6 +283,9 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
         "--extractor", default="", metavar="NAME", help="inception, or teacher:NAME; default: another kind of network"
     )
     measured.add_argument("--force", action="store_true", help="even if the same was measured before")
+    layout = command("layout", "Lay out a run's samples in the plane, for Inspect.", _layout, run_id=True)
+    runs_and_json(layout, json_too=False)
+    layout.add_argument("--kind", choices=EMBEDDINGS, default=EMBEDDINGS[0], help="of layout (default: umap)")
     command("methods", "List the methods.", _list_methods)
     listed = command("benchmarks", "List the benchmarks, or download one.", _list_benchmarks)
     listed.add_argument("action", nargs="?", choices=["list", "download"], default="list")

@@ -1,15 +1,18 @@
 """Two-dimensional layouts of the teacher's penultimate features: one for the whole run, so that scrubbing shows samples
 move, never the layout jump. No torch.
 
-``pca`` is there at once and keeps its axes while a run goes on.
+``pca`` is there at once and keeps its axes while a run goes on. ``umap`` and ``tsne`` are fitted by a background job
+(``fit_embedding``). Neither can project: they place landmarks, and every sample, recorded before or after the fit, lies
+at the mean of its five nearest landmarks in feature space, weighted by inverse distance; a landmark where it was put.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +20,21 @@ from typing import Any
 
 import numpy as np
 
+from dfkd_core.analysis.boundary import nearest
+from dfkd_core.analysis.jobs import report
 from dfkd_core.analysis.recorded import Recorded
+from dfkd_core.analysis.timeline import Timeline
+from dfkd_core.errors import RequestError
+from dfkd_core.store import RunFolder
 from dfkd_core.store.atomic import write_atomic
 
-KINDS = ("pca", "umap", "tsne")
-PCA_SAMPLES, PCA_REAL = 4000, 2000  # points that the axes are fitted to
+EMBEDDINGS = ("umap", "tsne")
+KINDS = ("pca", *EMBEDDINGS)
+PCA_SAMPLES = 4000
+LANDMARKS, MOST_REAL = 6000, 2000  # real images among the landmarks, or among what the axes are fitted to
+FEWEST = 10  # landmarks
+NEIGHBOURS = 5  # landmarks that place a sample
+TSNE_ITERATIONS = 1000
 MARGIN = 0.05  # around what was fitted, of its width and height
 _fitting = threading.Lock()
 
@@ -71,30 +84,141 @@ def _fit_pca(recorded: Recorded) -> Layout | None:
     generated, last = _sampled(recorded, PCA_SAMPLES)
     if not len(generated):
         return None
-    points = np.concatenate([generated, *_real(recorded, PCA_REAL)])
+    points = np.concatenate([generated, *_real(recorded)])
     mean = points.mean(axis=0)
     centred = points - mean
     axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))[1][:, :-3:-1].T
     axes *= np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]  # an axis has no sign of its own
-    bounds = _bounds(centred @ axes.T)
+    arrays = {"fitted_to": np.array(last), "mean": mean, "axes": axes, "bounds": np.array(_bounds(centred @ axes.T))}
     with suppress(OSError):  # the recorded run that the lab comes with may lie where nobody can write
-        _write(recorded, "pca", mean=mean, axes=axes, bounds=bounds, fitted_to=last)
-    return _pca_layout(recorded, mean, axes, bounds, last)
+        _write(recorded, "pca", **arrays)
+    return _projection(recorded, **arrays)
 
 
 def _read_pca(recorded: Recorded) -> Layout | None:
     try:
-        stored = _read(recorded, "pca")
-        mean, axes, bounds = stored["mean"], stored["axes"], stored["bounds"]
-        whole = axes.shape == (2, len(mean)) and bounds.shape == (4,) and np.isfinite(axes).all()
-        return _pca_layout(recorded, mean, axes, bounds, int(stored["fitted_to"])) if whole else None
+        return _projection(recorded, **_read(recorded, "pca"))
     except Exception:  # a damaged file can fail in any way of zipfile, zlib or numpy
         return None
 
 
-def _pca_layout(recorded: Recorded, mean: np.ndarray, axes: np.ndarray, bounds: np.ndarray, last: int) -> Layout:
+def _projection(
+    recorded: Recorded, fitted_to: np.ndarray, mean: np.ndarray, axes: np.ndarray, bounds: np.ndarray
+) -> Layout:
+    """The layout along two ``axes`` (2, D) through ``mean`` (D,)."""
+    if axes.shape != (2, *mean.shape) or not np.isfinite(axes).all() or not np.isfinite(mean).all():
+        raise ValueError("this is no projection")
     left, right, bottom, top = bounds.tolist()
-    return Layout("pca", last, (left, right, bottom, top), recorded, lambda features: (features - mean) @ axes.T)
+    return Layout("pca", int(fitted_to), (left, right, bottom, top), recorded, lambda points: (points - mean) @ axes.T)
+
+
+# --- UMAP and t-SNE --------------------------------------------------------------------------------------------
+
+
+def load_layout(recorded: Recorded, kind: str) -> Layout | None:
+    """The layout ``umap`` or ``tsne`` as the last job left it; None if there is none or its file is damaged."""
+    _check_kind(kind)
+    try:
+        written = _path(recorded, kind).stat().st_mtime_ns
+        if recorded.kept.get(kind, (0, None))[0] != written:
+            recorded.kept[kind] = written, _embedding(recorded, kind, **_read(recorded, kind))
+        return recorded.kept[kind][1]
+    except Exception:  # as in _read_pca
+        return None
+
+
+def fit_embedding(folder: RunFolder, kind: str, show: Callable[[float, str], None] = report) -> Layout:
+    """Fit ``umap`` or ``tsne`` to a run and keep it in its folder; ``show`` is told the share done and a message.
+
+    Landmarks are the real images (up to 2,000) and all samples and probes recorded so far; together at most 6,000, then
+    even over all steps. The same landmarks give the same layout. Raises ``RequestError`` if the kind is unknown, if
+    there is too little to lay out, or if the folder cannot be written to.
+    """
+    _check_kind(kind)
+    show(0.0, "Reading what is recorded")
+    recorded = Recorded(Timeline(folder))
+    recorded.timeline.update()
+    real = _real(recorded)
+    generated, last = _sampled(recorded, LANDMARKS - sum(map(len, real)))
+    landmarks = np.concatenate([generated, *real]) if len(generated) else generated
+    if len(landmarks) < FEWEST:
+        expected = f"keeps {len(landmarks)} samples with features; a layout needs {FEWEST}."
+        raise RequestError("run", folder.id, expected)
+    if not np.ptp(landmarks, axis=0).any():
+        raise RequestError("run", folder.id, "its samples are all alike to the teacher; there is nothing to lay out.")
+    arrays = {"fitted_to": np.array(last), "landmarks": landmarks, "at": _EMBED[kind](landmarks, show)}
+    layout = _embedding(recorded, kind, **arrays)
+    try:
+        _write(recorded, kind, **{**arrays, "landmarks": landmarks.astype(np.float16)})  # as they were recorded
+    except OSError as error:
+        raise RequestError("run", folder.id, f"its folder cannot be written to ({error.strerror}).") from None
+    return layout
+
+
+def _embedding(recorded: Recorded, kind: str, fitted_to: np.ndarray, landmarks: np.ndarray, at: np.ndarray) -> Layout:
+    """The layout of (M, D) ``landmarks`` that lie ``at`` (M, 2)."""
+    if at.shape != (len(landmarks), 2) or not np.isfinite(at).all() or not np.isfinite(landmarks).all():
+        raise ValueError("this is no layout")
+
+    def place(features: np.ndarray) -> np.ndarray:
+        near, distances = nearest(features, landmarks, NEIGHBOURS)
+        weights = 1 / np.maximum(distances, 1e-9)
+        return np.einsum("nk,nkx->nx", weights / weights.sum(axis=1, keepdims=True), at[near])
+
+    return Layout(kind, int(fitted_to), _bounds(at), recorded, place)
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in EMBEDDINGS:
+        raise RequestError("kind", kind, f"should be one of {', '.join(EMBEDDINGS)}.")
+
+
+class _Progress(io.TextIOBase):
+    """Hears what UMAP's bar and t-SNE print, and shows the share done, from ``start`` to 1."""
+
+    def __init__(self, show: Callable[[float, str], None], message: str, start: float) -> None:
+        self.show, self.message, self.start = show, message, start
+        self.percent = -1
+
+    def write(self, text: str) -> int:
+        if found := re.search(r"(\d+)%|Iteration (\d+)", text):
+            percent = int(found[1]) if found[1] else 100 * int(found[2]) // TSNE_ITERATIONS
+            if percent > self.percent:
+                self.percent = percent
+                self.show(self.start + (1 - self.start) * percent / 100, self.message)
+        return len(text)
+
+
+def _umap(landmarks: np.ndarray, show: Callable[[float, str], None]) -> np.ndarray:
+    show(0.01, "Importing UMAP (its first import compiles for half a minute)")
+    import umap
+
+    show(0.015, "UMAP: looking for nearest neighbours")  # compiles too; below 2 % no time left is guessed
+    heard = _Progress(show, "UMAP: laying out", 0.65)
+    model = umap.UMAP(
+        n_neighbors=min(15, len(landmarks) - 1),
+        random_state=0,
+        n_jobs=1,  # more would not be the same twice
+        verbose=True,  # without, there is no progress to hear
+        tqdm_kwds={"file": heard},
+    )
+    with redirect_stdout(heard):
+        return model.fit_transform(landmarks).astype(np.float32)
+
+
+def _tsne(landmarks: np.ndarray, show: Callable[[float, str], None]) -> np.ndarray:
+    show(0.01, "Importing t-SNE")
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    show(0.015, "t-SNE: looking for nearest neighbours")
+    perplexity = min(30.0, (len(landmarks) - 1) / 3)
+    model = TSNE(perplexity=perplexity, max_iter=TSNE_ITERATIONS, init="pca", random_state=0, verbose=2)
+    with redirect_stdout(_Progress(show, "t-SNE: laying out", 0.1)), threadpool_limits(1):  # as with UMAP
+        return model.fit_transform(landmarks).astype(np.float32)
+
+
+_EMBED = {"umap": _umap, "tsne": _tsne}
 
 
 # --- points and files ------------------------------------------------------------------------------------------
@@ -115,10 +239,10 @@ def _sampled(recorded: Recorded, most: int) -> tuple[np.ndarray, int]:
     return np.concatenate(parts[1:] or parts), max((step for _, step in steps), default=0)
 
 
-def _real(recorded: Recorded, most: int) -> list[np.ndarray]:
-    """Features of up to ``most`` real images, as a list of one array, or of none."""
+def _real(recorded: Recorded) -> list[np.ndarray]:
+    """Features of up to ``MOST_REAL`` real images, as a list of one array, or of none."""
     features = recorded.features("real", 0)
-    return [] if features is None else [features[_evenly(len(features), most)]]
+    return [] if features is None else [features[_evenly(len(features), MOST_REAL)]]
 
 
 def _evenly(count: int, most: int) -> np.ndarray:
@@ -126,10 +250,12 @@ def _evenly(count: int, most: int) -> np.ndarray:
     return np.linspace(0, count - 1, min(count, most)).round().astype(int)
 
 
-def _bounds(positions: np.ndarray) -> np.ndarray:
-    low, high = positions.min(axis=0), positions.max(axis=0)
+def _bounds(positions: np.ndarray) -> tuple[float, float, float, float]:
+    """(left, right, bottom, top) of (N, 2) ``positions``, with a margin."""
+    low, high = positions.min(axis=0).astype(float), positions.max(axis=0).astype(float)
     margin = MARGIN * np.maximum(high - low, 1e-6)
-    return np.stack([low - margin, high + margin], axis=1).ravel()
+    (left, bottom), (right, top) = (low - margin).tolist(), (high + margin).tolist()
+    return left, right, bottom, top
 
 
 def _path(recorded: Recorded, kind: str) -> Path:
