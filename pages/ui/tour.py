@@ -17,9 +17,9 @@ from pages.ui.glossary import link
 # The card stays in sight while the page is scrolled to the panel that it speaks of.
 STYLE = """
 <style>
-.st-key-tour-card { position: sticky; top: 1.7rem; z-index: 90; background: var(--tour-card); padding: .6rem 1rem;
-  --tour-card: light-dark(#eaf3fa, #16293a); border-color: light-dark(#0072b2, #56b4e9); }
-.st-key-tour-card p { margin-bottom: 0; }
+div:has(> .st-key-tour-card) { position: sticky; top: 1.7rem; z-index: 90; }
+.st-key-tour-card { background: light-dark(#eaf3fa, #16293a); border-color: light-dark(#0072b2, #56b4e9);
+  padding: .6rem 1rem; }
 </style>
 """
 
@@ -59,9 +59,9 @@ def stops() -> tuple[Stop, ...]:
         Stop(
             "The teacher judges",
             f"How sure is the teacher of each image? Its {link('judged loss')} is low, on the left, where it is sure. "
-            f"Two bell curves, the {link('mixture')}, are fitted to the histogram of one batch. An image is accepted "
-            f"where the {link('posterior')} of the solid curve is above the {link('threshold')} τ: the shaded "
-            f"{link('accepted region', 'region')}. Where does it end?",
+            f"Two bell curves, the {link('mixture')}, are fitted to the losses of a batch. An image is accepted where "
+            f"the {link('posterior')} of the solid curve is above the {link('threshold')} τ: in the shaded "
+            f"{link('accepted region', 'region')}. Drag the track: does the region move as the training goes on?",
             "judged",
             at=0.1,
             selects=True,
