@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,14 +17,16 @@ def knob(
     symbol: str = "",
     unit: str = "",
     memory: bool = False,
+    live: bool = False,
     **bounds: Any,
 ) -> Any:
     """A field of a method's ``Config``.
 
     ``symbol`` is the paper's letter, ``group`` the heading it appears under, and ``memory`` marks the knobs
-    to lower when memory runs out. ``bounds`` are pydantic's ``ge``, ``gt``, ``le``, ``lt``.
+    to lower when memory runs out, ``live`` those that may change while a run goes on. ``bounds`` are pydantic's
+    ``ge``, ``gt``, ``le``, ``lt``.
     """
-    extra: dict[str, Any] = {"group": group, "symbol": symbol, "unit": unit, "memory": memory}
+    extra: dict[str, Any] = {"group": group, "symbol": symbol, "unit": unit, "memory": memory, "live": live}
     return Field(default, description=help, json_schema_extra=extra, **bounds)
 
 
@@ -47,6 +49,22 @@ class MethodConfig(BaseModel):
         except ValidationError as error:
             raise explain(error) from None
 
+    def change(self, changes: dict[str, Any]) -> Self:
+        """The configuration with other values of ``live`` knobs. Raises ``RequestError`` for anything else."""
+        for name, value in changes.items():
+            if name not in type(self).live_knobs():
+                able = ", ".join(type(self).live_knobs())
+                raise RequestError(name, value, f"cannot change while a run goes on; these can: {able}.")
+        try:
+            return type(self).model_validate({**self.model_dump(), **changes})
+        except ValidationError as error:
+            raise explain(error) from None
+
+    @classmethod
+    def live_knobs(cls) -> list[str]:
+        """The knobs that may change while a run goes on."""
+        return [name for name in cls.model_fields if cls.about(name)["live"]]
+
     @classmethod
     def memory_knobs(cls) -> list[str]:
         """The knobs to lower when memory runs out."""
@@ -54,7 +72,7 @@ class MethodConfig(BaseModel):
 
     @classmethod
     def about(cls, name: str) -> dict[str, Any]:
-        """``group``, ``symbol``, ``unit`` and ``memory`` of the knob ``name``."""
+        """``group``, ``symbol``, ``unit``, ``memory`` and ``live`` of the knob ``name``."""
         extra = cls.model_fields[name].json_schema_extra
         assert isinstance(extra, dict)
         return dict(extra)

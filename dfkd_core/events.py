@@ -1,6 +1,6 @@
 """What a run says while it goes on. Frozen, made of floats and uint8 images, never of live tensors.
 
-A method yields ``Step``, ``Phase``, ``Samples`` and ``Epoch``; ``run`` adds ``Probes``, ``Evaluated``, ``Applied``
+A method yields ``Step``, ``Phases``, ``Samples`` and ``Epoch``; ``run`` adds ``Probes``, ``Evaluated``, ``Applied``
 and ``Status``. Those of ``REPLAYED`` repeat exactly when a run is replayed from a checkpoint.
 """
 
@@ -22,10 +22,23 @@ class Step:
 
 @dataclass(frozen=True)
 class Phase:
-    """A named stage of the method begins."""
+    """What one phase of a step made, to be looked at in slow motion; ``name`` is one of the method's ``phases``.
+
+    ``values``: numbers by name. ``images``: (n, H, W, C) uint8, or None. ``arrays``: small arrays by name.
+    """
+
+    name: str
+    values: dict[str, float] = field(default_factory=dict)
+    images: np.ndarray | None = None
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Phases:
+    """One whole step in slow motion."""
 
     step: int
-    name: str
+    phases: tuple[Phase, ...]
 
 
 @dataclass(frozen=True)
@@ -68,11 +81,12 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Applied:
-    """A command that took effect after ``step``."""
+    """A command that took effect after ``step``; ``knobs`` are the new values where it changed some."""
 
     step: int
     command: str
     detail: str = ""
+    knobs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,13 +98,15 @@ class Status:
     message: str = ""
 
 
-Event = Step | Phase | Samples | Probes | Epoch | Evaluated | Applied | Status
-REPLAYED = (Step, Phase, Samples, Probes, Epoch, Evaluated)
+Event = Step | Phases | Samples | Probes | Epoch | Evaluated | Applied | Status
+REPLAYED = (Step, Samples, Probes, Epoch, Evaluated)
 
 
 def to_row(event: Event) -> dict[str, Any]:
-    """The event as JSON-ready fields, its type under ``type``. The arrays of ``Samples`` are left to the store."""
+    """The event as JSON-ready fields, its type under ``type``. Arrays are left to the store."""
     name = type(event).__name__.lower()
     if isinstance(event, Samples):
         return {"type": name, "step": event.step, "count": len(event.images), "mixture": event.mixture}
+    if isinstance(event, Phases):
+        return {"type": name, "step": event.step, "values": {phase.name: phase.values for phase in event.phases}}
     return {"type": name, **asdict(event)}

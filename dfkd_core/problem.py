@@ -25,6 +25,7 @@ class Recording:
     samples: int = 128
     health_every: int = 25
     features: bool = True
+    phases_every: int = 50
 
     def due(self, every: int, step: int) -> bool:
         """Whether something that happens every ``every`` steps is due at ``step``; the first step always is."""
@@ -50,6 +51,15 @@ class Requirements:
     collected: bool = False
 
 
+@dataclass(frozen=True)
+class PhaseInfo:
+    """One phase of a method's step, for slow motion: what it is called and, in a sentence or two, what happens."""
+
+    name: str
+    title: str
+    caption: str
+
+
 class Method(Protocol):
     """A distillation algorithm. Subclasses nothing; ``methods.available()`` finds it by its attributes."""
 
@@ -57,7 +67,9 @@ class Method(Protocol):
     title: ClassVar[str]
     Config: ClassVar[type[MethodConfig]]
     requires: ClassVar[Requirements]
+    phases: ClassVar[tuple[PhaseInfo, ...]]
     config: Any
+    slow: bool  # somebody watches the next step in slow motion: yield its ``Phases``
     step: int
     total_steps: int
 
@@ -68,6 +80,9 @@ class Method(Protocol):
 
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` images, (N, C, H, W), normalised, determined by ``generator``; leaves the training untouched."""
+
+    def reconfigure(self, config: Any) -> None:
+        """Go on with another ``config``, which differs in live knobs only."""
 
     def state_dict(self) -> dict[str, Any]: ...
 

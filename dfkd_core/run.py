@@ -29,7 +29,7 @@ from dfkd_core.networks import build_classifier
 from dfkd_core.problem import Method, Problem
 from dfkd_core.provenance import environment
 from dfkd_core.spec import RunSpec
-from dfkd_core.store import REAL, EventWriter, Owner, RunFolder, RunStatus, store_samples
+from dfkd_core.store import REAL, EventReader, EventWriter, Owner, RunFolder, RunStatus, store_samples
 from dfkd_core.store.atomic import write_atomic, write_json
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
 from dfkd_core.teachers import TeacherCard, load_teacher
@@ -147,6 +147,8 @@ class _Running:
         self.evaluated: list[float] = []
         self.elapsed, self.replay_from = 0.0, 0
         self._restore()
+        self.changes = _live_changes(folder)
+        self._repeat_changes()
         self.writer = EventWriter(folder, attempt, self.replay_from)
         self.commands = folder.commands(attempt)
         self.status = RunStatus("running", "", self.method.step, self.method.total_steps, attempt, Owner.current())
@@ -160,6 +162,11 @@ class _Running:
         self.method.load_state_dict(state["method"])
         self.elapsed, self.replay_from = state["elapsed"], state["replayed"]
         self.evaluated = state["evaluated"]
+
+    def _repeat_changes(self) -> None:
+        """What was changed live in earlier attempts takes effect after the same steps again."""
+        while self.changes and self.changes[0][0] <= self.method.step:
+            self.method.reconfigure(self.method.config.change(self.changes.pop(0)[1]))
 
     # --- the loop ---
 
@@ -176,6 +183,7 @@ class _Running:
         started = time.perf_counter()
         while True:
             _seed(self.spec.seed, self.method.step + 1)
+            self.method.slow = self.allowed is not None  # single steps are taken to be looked at
             step = self._one_step(events, started)
             if step is None:
                 return self._finish()
@@ -228,16 +236,20 @@ class _Running:
 
     def _obey(self) -> str:
         """Carry out what came in since the last step. Returns ``stop`` or ``go``; waits while paused."""
+        self._repeat_changes()
         if self.allowed == 1:
             self._allow(0, "pause")
         elif self.allowed:
             self.allowed -= 1
         while True:
-            for command in next(self.commands):
-                if command == "stop":
+            for given in next(self.commands):
+                command = given.name
+                if command == "set":
+                    self._change(given.knobs)
+                elif command == "stop":
                     self._add(Applied(self.method.step, "stop"), self.elapsed)
                     return "stop"
-                if command == "pause" or (command == "step" and self.allowed is None):
+                elif command == "pause" or (command == "step" and self.allowed is None):
                     self._allow(0, "pause")
                 elif command == "step":
                     self._allow((self.allowed or 0) + 1, command)
@@ -248,6 +260,18 @@ class _Running:
             if self.allowed != 0:
                 return "go"
             time.sleep(POLL_SECONDS)
+
+    def _change(self, knobs: dict[str, Any]) -> None:
+        """Other values of live knobs, from the next step on; written down, so that a resumed run changes them too."""
+        step, before = self.method.step, self.method.config
+        try:
+            self.method.reconfigure(before.change(knobs))
+        except RequestError as error:
+            self._add(Applied(step, "refused", str(error)), self.elapsed)
+        else:
+            detail = ", ".join(f"{name} {getattr(before, name)} → {value}" for name, value in knobs.items())
+            self._add(Applied(step, "set", detail, knobs), self.elapsed)
+        self._write(self.writer.flush)
 
     def _allow(self, steps: int | None, command: str) -> None:
         """Run freely (None), or for so many steps until the next pause. ``command`` is recorded if it is news."""
@@ -280,7 +304,7 @@ class _Running:
         with suppress(OSError):  # not even the status may fit
             self.folder.set_status(replace(self.status, state="paused", message=message))
         while True:
-            commands = next(self.commands)
+            commands = [command.name for command in next(self.commands)]
             if "stop" in commands or self.asked_to_stop():
                 raise StoreError("stopped while the disk was full")
             if "resume" in commands:
@@ -338,6 +362,12 @@ class _Running:
         facts["fingerprint"] = self.spec.fingerprint(self.card.sha256, self.evaluation.fingerprint(), facts["code"])
         path = self.folder.attempt_path(self.attempt) / "environment.json"
         self._write(lambda: write_json(path, facts, durable=False))
+
+
+def _live_changes(folder: RunFolder) -> list[tuple[int, dict[str, Any]]]:
+    """Step and new values of every change made while the run went on, in order."""
+    rows = EventReader(folder).read()
+    return [(row["step"], row["knobs"]) for row in rows if row["type"] == "applied" and row["command"] == "set"]
 
 
 def _seed(seed: int, step: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,10 +10,25 @@ from dfkd_core.events import Samples
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.selection import Selection, judge
 
+SHOWN = 12  # thumbnails of one phase in slow motion
+
 
 def to_bytes(pixels: Tensor) -> Tensor:
     """(N, C, H, W) pixels -> (N, H, W, C) uint8; what lies outside [0, 1] is clamped."""
     return (pixels.detach().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def thumbnails(pixels: Tensor) -> np.ndarray:
+    """The first few of (N, C, H, W) pixels, (n, H, W, C) uint8."""
+    return to_bytes(pixels[:SHOWN]).cpu().numpy()
+
+
+@torch.no_grad()
+def answers(name: str, logits: Tensor) -> dict[str, np.ndarray]:
+    """Of the first few of (N, K) ``logits``: ``NAME_label`` and ``NAME_probabilities`` (n, K)."""
+    probabilities = logits[:SHOWN].softmax(dim=1)
+    arrays = {f"{name}_label": probabilities.argmax(dim=1).to(torch.int16), f"{name}_probabilities": probabilities}
+    return {key: array.cpu().numpy() for key, array in arrays.items()}
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -39,12 +40,14 @@ class RunSpec(BaseModel):
     probes: int = Field(64, ge=2, le=2048, description="Fixed latents, the same in every run.")
     real: int = Field(500, ge=0, le=10_000, description="Real test images kept with the run to compare with.")
     health_every: int = Field(25, ge=0, le=100_000, description="Steps between two measurements of term health.")
+    phases_every: int = Field(50, ge=0, le=100_000, description="Steps between two recordings in slow motion; 0: none.")
     evaluate_every: int = Field(10, ge=1, le=100_000, description="Steps between two evaluations of the student.")
     checkpoint_seconds: float = Field(20.0, ge=0, le=86_400, description="Seconds between two checkpoints.")
 
     def recording(self) -> Recording:
         """The part that the method needs to know."""
-        return Recording(self.log_every, self.samples_every, self.samples, self.health_every, self.features)
+        names = [field.name for field in fields(Recording)]
+        return Recording(**{name: getattr(self, name) for name in names})
 
     def fingerprint(self, teacher_sha256: str, data: str, code: str) -> str:
         """SHA-256 over the canonical specification, the teacher's weights, the data and the code's version."""

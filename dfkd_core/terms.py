@@ -27,8 +27,8 @@ class TermGuard:
         return named
 
 
-def gradient_shares(terms: dict[str, Tensor], parameters: list[nn.Parameter]) -> dict[str, float]:
-    """Each term's share of the sum of gradient norms at ``parameters``, as ``share/NAME``; 0 means dead.
+def gradient_norms(terms: dict[str, Tensor], parameters: list[nn.Parameter]) -> dict[str, float]:
+    """The 2-norm of each term's gradient at ``parameters``, all together; 0 means dead.
 
     Costs a backward pass a term and leaves ``.grad`` and the graph alone.
     """
@@ -40,5 +40,10 @@ def gradient_shares(terms: dict[str, Tensor], parameters: list[nn.Parameter]) ->
         gradients = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
         present = [gradient.norm() for gradient in gradients if gradient is not None]
         norms[name] = torch.stack(present).norm().item() if present else 0.0
+    return norms
+
+
+def shares(norms: dict[str, float]) -> dict[str, float]:
+    """Each norm as a share of their sum, as ``share/NAME``."""
     total = sum(norms.values())
     return {f"share/{name}": norm / total if total > 0 else 0.0 for name, norm in norms.items()}

@@ -91,7 +91,7 @@ def test_every_knob_says_what_it_is(name: str) -> None:
     config = methods.find(name).Config
     for knob, field in config.model_fields.items():
         assert field.description and field.description.endswith("."), knob
-        assert config.about(knob).keys() == {"group", "symbol", "unit", "memory"}, knob
+        assert config.about(knob).keys() == {"group", "symbol", "unit", "memory", "live"}, knob
         assert config.about(knob)["group"], knob
     assert set(config.memory_knobs()) <= set(config.model_fields) and config.memory_knobs()
 

@@ -400,6 +400,75 @@ def test_commands_of_an_earlier_attempt_are_over(tiny: RunFolder) -> None:
     assert execute(tiny).state == "done"
 
 
+# --- knobs changed while it goes on ----------------------------------------------------------------------------
+
+
+def changing(folder: RunFolder, changes: dict[int, dict[str, Any]], stop: int = 0) -> Callable[[Event], None]:
+    """A progress callback that changes knobs when given steps close, and stops the run after ``stop``."""
+
+    def act(event: Event) -> None:
+        if isinstance(event, Step) and event.step in changes:
+            folder.command("set", **changes[event.step])
+        if isinstance(event, Step) and event.step == stop:
+            folder.command("stop")
+
+    return act
+
+
+CHANGES = {2: {"student_lr": 0.01, "adversarial_weight": 0.5}, 4: {"generator_lr": 0.1, "posterior_cut": 0.9}}
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run whose knobs were changed while it went on, never stopped."""
+    folder = new_run(tmp_path_factory.mktemp("changed"))
+    assert execute(folder, changing(folder, CHANGES)).state == "done"
+    return folder
+
+
+def test_a_live_change_takes_effect_at_the_next_step_and_is_written_down(changed: RunFolder, whole: RunFolder) -> None:
+    made = rows(changed, "applied")
+    assert [(row["step"], row["command"], row["knobs"]) for row in made] == [
+        (2, "set", CHANGES[2]),
+        (4, "set", CHANGES[4]),
+    ]
+    assert made[0]["detail"] == "student_lr 0.1 → 0.01, adversarial_weight 1.0 → 0.5"
+    ours, theirs = ([row["values"] for row in rows(folder, "step")] for folder in (changed, whole))
+    assert ours[:2] == theirs[:2] and ours[2]["learning_rate"] == pytest.approx(theirs[2]["learning_rate"] / 10)
+    assert all(ours[step] != theirs[step] for step in range(2, 6))
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["from the checkpoint", "from the beginning"])
+@pytest.mark.parametrize("stop", [3, 5])
+def test_a_resumed_run_changes_its_knobs_at_the_same_steps(
+    tiny: RunFolder, changed: RunFolder, stop: int, lost: bool
+) -> None:
+    execute(tiny, changing(tiny, {step: knobs for step, knobs in CHANGES.items() if step <= stop}, stop))
+    if lost:
+        for path in (tiny.path / "checkpoints").iterdir():
+            path.unlink()
+    execute(tiny, changing(tiny, {step: knobs for step, knobs in CHANGES.items() if step > stop}))
+    assert_bit_identical(tiny, changed)
+    assert [row["step"] for row in rows(tiny, "applied") if row["command"] == "set"] == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("knobs", "says"),
+    [
+        ({"student_lr": -1.0}, "student_lr = -1.0: should be greater than 0"),
+        ({"batch_size": 32}, "batch_size = 32: cannot change while a run goes on; these can: adversarial_weight"),
+        ({"nonsense": 1}, "nonsense = 1: cannot change while a run goes on"),
+    ],
+)
+def test_a_wrong_live_change_is_refused_in_a_sentence_and_changes_nothing(
+    tiny: RunFolder, whole: RunFolder, knobs: dict[str, Any], says: str
+) -> None:
+    execute(tiny, changing(tiny, {2: knobs}))
+    (refused,) = rows(tiny, "applied")
+    assert refused["command"] == "refused" and refused["detail"].startswith(says)
+    assert_bit_identical(tiny, whole)
+
+
 # --- failing ---------------------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,17 @@ from conftest import eventually, rows
 
 from dfkd_core.errors import StoreError
 from dfkd_core.events import Applied, Evaluated, Samples, Status, Step
-from dfkd_core.store import Cursor, EventReader, EventWriter, Owner, RunFolder, RunStatus, read_samples, runs_in
+from dfkd_core.store import (
+    Command,
+    Cursor,
+    EventReader,
+    EventWriter,
+    Owner,
+    RunFolder,
+    RunStatus,
+    read_samples,
+    runs_in,
+)
 from dfkd_core.store.atomic import read_json, write_atomic, write_json
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
 
@@ -509,9 +519,9 @@ def test_commands_come_once_and_in_order(folder: RunFolder) -> None:
     assert next(commands) == []
     for name in ("pause", "step", "step"):
         folder.command(name)
-    assert next(commands) == ["pause", "step", "step"] and next(commands) == []
-    folder.command("resume")
-    assert next(commands) == ["resume"]
+    assert next(commands) == [Command("pause"), Command("step"), Command("step")] and next(commands) == []
+    folder.command("set", student_lr=0.05)
+    assert next(commands) == [Command("set", {"student_lr": 0.05})]
 
 
 def test_a_torn_command_spoils_no_other(folder: RunFolder) -> None:
@@ -520,7 +530,7 @@ def test_a_torn_command_spoils_no_other(folder: RunFolder) -> None:
         file.write(b'{"command": "sto')
     assert next(commands) == []
     folder.command("resume")
-    assert next(commands) == ["resume"]
+    assert next(commands) == [Command("resume")]
 
 
 def test_a_command_goes_to_the_newest_attempt_and_needs_one(folder: RunFolder) -> None:
@@ -528,7 +538,7 @@ def test_a_command_goes_to_the_newest_attempt_and_needs_one(folder: RunFolder) -
         folder.command("stop")
     first, second = (folder.commands(folder.begin_attempt()) for _ in range(2))
     folder.command("stop")
-    assert (next(first), next(second)) == ([], ["stop"])
+    assert (next(first), next(second)) == ([], [Command("stop")])
 
 
 def test_runs_are_listed_newest_first_and_other_folders_are_not_runs(runs: Path) -> None:

@@ -28,10 +28,10 @@ from torch import Tensor
 
 from dfkd_core import losses
 from dfkd_core.config import MethodConfig, knob
-from dfkd_core.events import Epoch, Event, Samples, Step
+from dfkd_core.events import Epoch, Event, Phase, Phases, Samples, Step
 from dfkd_core.networks.classifiers import Features
-from dfkd_core.problem import Problem, Requirements
-from dfkd_core.samples import describe
+from dfkd_core.problem import PhaseInfo, Problem, Requirements
+from dfkd_core.samples import SHOWN, answers, describe, thumbnails
 from dfkd_core.terms import TermGuard
 
 
@@ -50,7 +50,7 @@ class NoiseConfig(MethodConfig):
         1024, "Images per batch.", group="Schedule", symbol="B", unit="images", memory=True, ge=4, le=16384
     )
     student_lr: float = knob(
-        0.01, "Learning rate of the student (SGD, cosine).", group="Optimisation", symbol="η_S", gt=0, le=10
+        0.01, "Learning rate of the student (SGD, cosine).", group="Optimisation", live=True, symbol="η_S", gt=0, le=10
     )
     momentum: float = knob(0.9, "Momentum of the student's SGD.", group="Optimisation", ge=0, lt=1)
     weight_decay: float = knob(5e-4, "Weight decay of the student's SGD.", group="Optimisation", ge=0, le=1)
@@ -78,6 +78,15 @@ class Noise:
     title: ClassVar[str] = "Noise images"
     Config: ClassVar[type[MethodConfig]] = NoiseConfig
     requires: ClassVar[Requirements] = Requirements()
+    phases: ClassVar[tuple[PhaseInfo, ...]] = (
+        PhaseInfo("draw", "Draw noise", "Images of pure noise: nothing here was learned."),
+        PhaseInfo(
+            "answer", "The teacher answers", "The teacher says what it sees in the noise; every answer is taken."
+        ),
+        PhaseInfo(
+            "student", "The student learns", "Its logits move towards the teacher's on the same noise: mean |S − T|."
+        ),
+    )
 
     def __init__(self, problem: Problem, config: NoiseConfig) -> None:
         self.config, self.image, self.device = config, problem.image, problem.device
@@ -87,6 +96,7 @@ class Noise:
             self.student.parameters(), config.student_lr, config.momentum, weight_decay=config.weight_decay, fused=True
         )
         self.step = 0
+        self.slow = False
         self.total_steps = config.epochs * config.iterations
 
     def train(self) -> Iterator[Event]:
@@ -97,6 +107,8 @@ class Noise:
             learned = self._student_phase()
             if self.recording.due(self.recording.samples_every, self.step):
                 yield self._samples(learned)
+            if self.slow or self.recording.due(self.recording.phases_every, self.step):
+                yield self._in_slow_motion(learned, rate)
             if self.step % self.config.iterations == 0:
                 yield Epoch(self.step, self.step // self.config.iterations, rate)
             yield Step(self.step, self._metrics(learned, rate))
@@ -161,9 +173,32 @@ class Noise:
         return describe(self.step, pixels, seen, student_logits, None, features=self.recording.features)
 
     @torch.no_grad()
+    def _in_slow_motion(self, learned: _Learned, rate: float) -> Phases:
+        """The last student step of this step, phase by phase."""
+        images = thumbnails(self.image.to_pixels(learned.images[:SHOWN]))
+        gradients = [parameter.grad.norm() for parameter in self.student.parameters() if parameter.grad is not None]
+        values = {
+            "student_loss": float(learned.loss),
+            "gradient": float(torch.stack(gradients).norm()),
+            "learning_rate": rate,
+            "student_steps": float(self.config.student_steps),
+        }
+        teacher, student = answers("teacher", learned.seen.logits), answers("student", learned.student_logits)
+        phases = (
+            Phase("draw", {}, images),
+            Phase("answer", {}, images, teacher),
+            Phase("student", values, images, teacher | student),
+        )
+        return Phases(self.step, phases)
+
+    @torch.no_grad()
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` normalised noise images from ``generator`` (a CPU one); the training state stays as it is."""
         return self._draw(count, generator)
+
+    def reconfigure(self, config: NoiseConfig) -> None:
+        """The learning rate from the next step on."""
+        self.config = config
 
     def state_dict(self) -> dict[str, Any]:
         return {

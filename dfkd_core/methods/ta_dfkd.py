@@ -34,6 +34,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -42,13 +43,13 @@ from dfkd_core import losses
 from dfkd_core.augmentation import augment
 from dfkd_core.bn_statistics import collect_statistics, has_statistics
 from dfkd_core.config import MethodConfig, knob
-from dfkd_core.events import Epoch, Event, Samples, Step
+from dfkd_core.events import Epoch, Event, Phase, Phases, Samples, Step
 from dfkd_core.networks import ConvGenerator
 from dfkd_core.networks.classifiers import Features
-from dfkd_core.problem import Problem, Requirements
-from dfkd_core.samples import describe
+from dfkd_core.problem import PhaseInfo, Problem, Requirements
+from dfkd_core.samples import SHOWN, answers, describe, thumbnails
 from dfkd_core.selection import Selection, judge, select
-from dfkd_core.terms import TermGuard, gradient_shares
+from dfkd_core.terms import TermGuard, gradient_norms, shares
 
 
 class TADFKDConfig(MethodConfig):
@@ -58,30 +59,54 @@ class TADFKDConfig(MethodConfig):
         "js-released", "How the disagreement between student and teacher is measured.", group="Generator", symbol="D"
     )
     adversarial_weight: float = knob(
-        1.0, "Weight of the adversarial term; 0 switches it off.", group="Generator", symbol="λ_adv", ge=0, le=100
+        1.0,
+        "Weight of the adversarial term; 0 switches it off.",
+        group="Generator",
+        live=True,
+        symbol="λ_adv",
+        ge=0,
+        le=100,
     )
     bn_weight: float = knob(
-        10.0, "Weight of the BatchNorm statistics term.", group="Generator", symbol="λ_BN", ge=0, le=1000
+        10.0, "Weight of the BatchNorm statistics term.", group="Generator", live=True, symbol="λ_BN", ge=0, le=1000
     )
     l2_weight: float = knob(
-        6e-3, "Weight of the image norm, for a batch of 1024.", group="Generator", symbol="λ_L2", ge=0, le=100
+        6e-3,
+        "Weight of the image norm, for a batch of 1024.",
+        group="Generator",
+        live=True,
+        symbol="λ_L2",
+        ge=0,
+        le=100,
     )
     tv_weight: float = knob(
-        1.5e-5, "Weight of the total variation, for a batch of 1024.", group="Generator", symbol="λ_TV", ge=0, le=100
+        1.5e-5,
+        "Weight of the total variation, for a batch of 1024.",
+        group="Generator",
+        live=True,
+        symbol="λ_TV",
+        ge=0,
+        le=100,
     )
     class_prior_weight: float = knob(
-        0.0, "Intensity of the class prior that TA-DFKD does without.", group="Class prior", symbol="λ", ge=0, le=10
+        0.0,
+        "Intensity of the class prior that TA-DFKD does without.",
+        group="Class prior",
+        live=True,
+        symbol="λ",
+        ge=0,
+        le=10,
     )
     class_balance_weight: float = knob(
-        0.0, "Weight of the class balance (DAFL).", group="Class prior", symbol="λ_BAL", ge=0, le=100
+        0.0, "Weight of the class balance (DAFL).", group="Class prior", live=True, symbol="λ_BAL", ge=0, le=100
     )
     activation_weight: float = knob(
-        0.0, "Weight of the activation term (DAFL).", group="Class prior", symbol="λ_a", ge=0, le=100
+        0.0, "Weight of the activation term (DAFL).", group="Class prior", live=True, symbol="λ_a", ge=0, le=100
     )
-    selection: bool = knob(True, "Learn only from samples that the teacher vouches for.", group="Selection")
+    selection: bool = knob(True, "Learn only from samples that the teacher vouches for.", group="Selection", live=True)
     posterior_cut: float = knob(
-        0.5, "A sample is clean above this posterior of the low-loss component.", group="Selection", symbol="τ",
-        ge=0, lt=1,
+        0.5, "A sample is clean above this posterior of the low-loss component.", group="Selection", live=True,
+        symbol="τ", ge=0, lt=1,
     )  # fmt: skip
     max_draws: int = knob(
         10, "Batches generated at most for one student step.", group="Selection", unit="batches", ge=1, le=100
@@ -95,12 +120,12 @@ class TADFKDConfig(MethodConfig):
         1024, "Images per batch.", group="Schedule", symbol="B", unit="images", memory=True, ge=4, le=16384
     )
     student_lr: float = knob(
-        0.01, "Learning rate of the student (SGD, cosine).", group="Optimisation", symbol="η_S", gt=0, le=10
+        0.01, "Learning rate of the student (SGD, cosine).", group="Optimisation", live=True, symbol="η_S", gt=0, le=10
     )
     momentum: float = knob(0.9, "Momentum of the student's SGD.", group="Optimisation", ge=0, lt=1)
     weight_decay: float = knob(5e-4, "Weight decay of the student's SGD.", group="Optimisation", ge=0, le=1)
     generator_lr: float = knob(
-        1e-3, "Learning rate of the generator (Adam).", group="Optimisation", symbol="η_G", gt=0, le=10
+        1e-3, "Learning rate of the generator (Adam).", group="Optimisation", live=True, symbol="η_G", gt=0, le=10
     )
     latent: int = knob(1000, "Length of a latent vector.", group="Networks", symbol="z", ge=1, le=10_000)
     width: int = knob(
@@ -144,12 +169,24 @@ class TADFKDConfig(MethodConfig):
 
 
 @dataclass(frozen=True)
+class _Drawn:
+    """One batch that the generator drew for the student, as the teacher judged it."""
+
+    latents: Tensor
+    pixels: Tensor
+    logits: Tensor
+    verdict: Selection | None
+
+
+@dataclass(frozen=True)
 class _Learned:
-    """What the student steps of one step leave behind."""
+    """What the student steps of one step leave behind; the last of them learned from ``images``."""
 
     loss: Tensor
     drawn: int
     kept: int
+    images: Tensor
+    teacher_logits: Tensor
 
 
 @dataclass(frozen=True)
@@ -161,7 +198,7 @@ class _Explored:
     student_logits: Tensor
     verdict: Selection
     terms: dict[str, Tensor]
-    shares: dict[str, float]
+    norms: dict[str, float]
 
 
 class TADFKD:
@@ -171,6 +208,33 @@ class TADFKD:
     title: ClassVar[str] = "TA-DFKD"
     Config: ClassVar[type[MethodConfig]] = TADFKDConfig
     requires: ClassVar[Requirements] = Requirements()
+    phases: ClassVar[tuple[PhaseInfo, ...]] = (
+        PhaseInfo("latents", "Draw latents", "Random vectors z ~ N(0, I): all that the generator starts from."),
+        PhaseInfo("generate", "Generate", "The generator turns each latent into an image, x̂ = G(z)."),
+        PhaseInfo(
+            "judge",
+            "The teacher judges",
+            "The teacher names a class for each image. Its loss against its own answer, "
+            "ℓ = CE(T(x̂), argmax T(x̂)), is low where it is sure.",
+        ),
+        PhaseInfo(
+            "split",
+            "The mixture splits",
+            "Two Gaussians are fitted to the losses of the batch. A sample is clean when the one of lower mean "
+            "explains it with a posterior above τ.",
+        ),
+        PhaseInfo(
+            "student",
+            "The student learns",
+            "On clean samples only, the student's logits move towards the teacher's: L_S = mean |S(x̂) − T(x̂)|.",
+        ),
+        PhaseInfo(
+            "generator",
+            "The generator learns",
+            "A new batch: the generator looks for images on which student and teacher disagree (adversarial), with the "
+            "statistics of the data that the teacher remembers in its BatchNorm layers.",
+        ),
+    )
 
     def __init__(self, problem: Problem, config: TADFKDConfig) -> None:
         self.config, self.image, self.device = config, problem.image, problem.device
@@ -183,6 +247,7 @@ class TADFKD:
         )
         self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), config.generator_lr, fused=True)
         self.step = self.queries = 0
+        self.slow = False
         self.total_steps = config.epochs * config.iterations
 
     def train(self) -> Iterator[Event]:
@@ -195,6 +260,8 @@ class TADFKD:
             explored = self._generator_step()
             self.queries += (learned.drawn + 1) * self.config.batch_size
             metrics = self._metrics(learned, explored, rate)  # first, since it stops the run at a NaN
+            if self._is_watched():
+                yield self._in_slow_motion(learned, explored, rate)
             if self.recording.due(self.recording.samples_every, self.step):
                 yield self._samples(explored)
             if self.step % self.config.iterations == 0:
@@ -209,6 +276,7 @@ class TADFKD:
         pool: list[tuple[Tensor, Tensor]] = []
         drawn = kept = 0
         loss = torch.zeros((), device=self.device)
+        learned_from = teacher_says = torch.empty(0, device=self.device)
         for _ in range(self.config.student_steps):
             pool, draws, clean = self._draw_clean(pool)
             drawn, kept = drawn + draws, kept + clean
@@ -219,7 +287,8 @@ class TADFKD:
             self.student_optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.student_optimizer.step()
-        return _Learned(loss.detach(), drawn, kept)
+            learned_from, teacher_says = images, teacher_logits
+        return _Learned(loss.detach(), drawn, kept, learned_from, teacher_says)
 
     @torch.no_grad()
     def _draw_clean(self, pool: list[tuple[Tensor, Tensor]]) -> tuple[list[tuple[Tensor, Tensor]], int, int]:
@@ -228,14 +297,16 @@ class TADFKD:
         have, draws, clean = sum(len(images) for images, _ in pool), 0, 0
         while have < c.batch_size and draws < c.max_draws:
             draws += 1
-            pixels = self.generator(self._latents())
+            latents = self._latents()
+            pixels = self.generator(latents)
             images = self.image.normalise(pixels)
             teacher_logits = self.teacher(images)  # judged on the un-augmented view
+            verdict = select(judge(teacher_logits), c.posterior_cut) if c.selection else None
+            self.drawn = _Drawn(latents, pixels, teacher_logits, verdict)
             if c.augmentation != "none":
                 images = self.image.normalise(augment(pixels, c.augmentation))
-            if c.selection:
-                chosen = select(judge(teacher_logits), c.posterior_cut).clean
-                images, teacher_logits = images[chosen], teacher_logits[chosen]
+            if verdict is not None:
+                images, teacher_logits = images[verdict.clean], teacher_logits[verdict.clean]
             pool = [*pool, (images, teacher_logits)]
             have, clean = have + len(images), clean + len(images)
         return pool, draws, clean
@@ -279,14 +350,14 @@ class TADFKD:
         }
         terms = {name: term for name, term in terms.items() if self._is_on(name)}
         loss = sum(terms.values(), torch.zeros((), device=self.device))  # L_G
-        shares = {}
-        if self.recording.due(self.recording.health_every, self.step):
-            shares = gradient_shares(terms, list(self.generator.parameters()))
+        norms = {}
+        if self._is_watched() or self.recording.due(self.recording.health_every, self.step):
+            norms = gradient_norms(terms, list(self.generator.parameters()))
         self.generator_optimizer.zero_grad(set_to_none=True)
         if loss.requires_grad:
             loss.backward(inputs=list(self.generator.parameters()))
             self.generator_optimizer.step()
-        return _Explored(pixels, judged, student_logits, verdict, terms, shares)
+        return _Explored(pixels, judged, student_logits, verdict, terms, norms)
 
     def _is_on(self, term: str) -> bool:
         """Whether the term has a weight; BNS also needs a teacher with BatchNorm layers (LeNet-5 has none)."""
@@ -310,7 +381,8 @@ class TADFKD:
     @torch.no_grad()
     def _metrics(self, learned: _Learned, explored: _Explored, rate: float) -> dict[str, float]:
         """Floats where they are due. On a CPU reading them is free, so every step is checked for NaN there."""
-        due = self.recording.due(self.recording.log_every, self.step) or bool(explored.shares)
+        healthy = self.recording.due(self.recording.health_every, self.step)
+        due = healthy or self.recording.due(self.recording.log_every, self.step)
         if not due and self.device.type != "cpu":
             return {}
         values = self.guard.read(self.step, {"student_loss": learned.loss, **explored.terms})
@@ -326,7 +398,7 @@ class TADFKD:
             "coverage": math.exp(-float(balance)) / len(self.image.classes),
             "diversity": float(losses.diversity(explored.judged.pooled)),
             "learning_rate": rate,
-            **explored.shares,
+            **(shares(explored.norms) if healthy else {}),
         }
 
     @torch.no_grad()
@@ -340,6 +412,58 @@ class TADFKD:
         pixels, verdict = explored.pixels[:count], explored.verdict
         return describe(self.step, pixels, judged, student_logits, verdict, features=self.recording.features)
 
+    def _is_watched(self) -> bool:
+        return self.slow or self.recording.due(self.recording.phases_every, self.step)
+
+    def _in_slow_motion(self, learned: _Learned, explored: _Explored, rate: float) -> Phases:
+        """This step's tensors, phase by phase: the last batch drawn for the student, then the generator's."""
+        drawn = self.drawn
+        images, loss = thumbnails(drawn.pixels), judge(drawn.logits).float().cpu().numpy()
+        latents = drawn.latents[:SHOWN].cpu().numpy()
+        return Phases(
+            self.step,
+            (
+                Phase("latents", {"length": float(self.config.latent)}, None, {"latents": latents}),
+                Phase("generate", {}, images),
+                Phase("judge", {}, images, {**answers("teacher", drawn.logits), "loss": loss[:SHOWN]}),
+                self._phase_split(images, loss, drawn.verdict),
+                self._phase_student(learned, rate),
+                self._phase_generator(explored),
+            ),
+        )
+
+    def _phase_split(self, images: np.ndarray, loss: np.ndarray, verdict: Selection | None) -> Phase:
+        if verdict is None:
+            everything = np.ones(len(loss), dtype=bool)
+            return Phase("split", {"kept": 1.0, "batch": float(len(loss))}, images, {"loss": loss, "clean": everything})
+        fit, clean = verdict.summary(), verdict.clean.cpu().numpy()
+        values = {"kept": float(clean.mean()), "batch": float(len(loss))}
+        values |= {name: float(fit[name]) for name in ("low", "high", "threshold")}
+        fitted = {name: np.array(fit[name]) for name in ("weights", "means", "deviations", "region") if fit["usable"]}
+        return Phase("split", values, images, {"loss": loss, "clean": clean, **fitted})
+
+    @torch.no_grad()
+    def _phase_student(self, learned: _Learned, rate: float) -> Phase:
+        gradients = [parameter.grad.norm() for parameter in self.student.parameters() if parameter.grad is not None]
+        values = {
+            "student_loss": float(learned.loss),
+            "gradient": float(torch.stack(gradients).norm()) if gradients else 0.0,
+            "learning_rate": rate,
+            "student_steps": float(self.config.student_steps),
+        }
+        images = learned.images[:SHOWN]
+        if not len(images):  # nothing was clean
+            return Phase("student", values)
+        both = answers("teacher", learned.teacher_logits) | answers("student", self.student(images))
+        return Phase("student", values, thumbnails(self.image.to_pixels(images)), both)
+
+    @torch.no_grad()
+    def _phase_generator(self, explored: _Explored) -> Phase:
+        values = {name: term.item() for name, term in explored.terms.items()}
+        values |= {f"gradient/{name}": norm for name, norm in explored.norms.items()}
+        clean = explored.verdict.clean[:SHOWN].cpu().numpy()
+        return Phase("generator", values, thumbnails(explored.pixels), {"clean": clean})
+
     @torch.no_grad()
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` normalised images from latents of ``generator`` (a CPU one); the training state stays as it is."""
@@ -348,6 +472,12 @@ class TADFKD:
         pixels = self.generator(latents)
         self.generator.train()
         return self.image.normalise(pixels)
+
+    def reconfigure(self, config: TADFKDConfig) -> None:
+        """Weights, threshold and learning rates from the next step on."""
+        self.config = config
+        for group in self.generator_optimizer.param_groups:
+            group["lr"] = config.generator_lr
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dfkd_core.events import REPLAYED, Event, Samples, to_row
+from dfkd_core.events import REPLAYED, Event, Phase, Phases, Samples, to_row
 from dfkd_core.store.atomic import write_atomic
 from dfkd_core.store.folder import RunFolder
 
@@ -77,6 +77,7 @@ class EventWriter:
         self._seq = len(earlier)
         self.replayed = replay_from
         self._known = sum(row["type"] in _REPLAYED_TYPES for row in earlier)
+        self._slow = {row["step"] for row in earlier if row["type"] == "phases"}
         self._pending: list[bytes] = []
         self._file = open(folder.attempt_path(attempt) / "events.jsonl", "ab", buffering=0)  # noqa: SIM115 - held open
         self._good = self._file.tell()
@@ -84,12 +85,16 @@ class EventWriter:
     def add(self, event: Event, elapsed: float) -> bool:
         """Queue a row; ``elapsed`` are seconds of training. False if the log has it already."""
         replayed = isinstance(event, REPLAYED)
-        known = replayed and self.replayed < self._known
+        known = self.replayed < self._known if replayed else isinstance(event, Phases) and event.step in self._slow
         if not known:
             row = {"seq": self._seq + 1, "elapsed": round(elapsed, 3), **to_row(event)}
             if isinstance(event, Samples):
                 row["file"] = f"{row['type']}/{event.step:08d}"
                 store_samples(self.folder, row["file"], event.images, event.columns)
+            if isinstance(event, Phases):
+                row["file"] = f"phases/{event.step:08d}.npz"
+                _store_phases(self.folder, row["file"], event)
+                self._slow.add(event.step)
             self._pending.append(json.dumps(row, allow_nan=False).encode() + b"\n")
             self._seq += 1
         self.replayed += replayed  # last, so that a full disk above leaves the writer as it was
@@ -132,6 +137,27 @@ def store_samples(folder: RunFolder, stem: str, images: np.ndarray, columns: dic
     named: dict[str, Any] = dict(columns)
     np.savez(buffer, shape=np.array(images.shape), **named)
     write_atomic(folder.path / f"{stem}.npz", buffer.getvalue(), durable=False)
+
+
+def _store_phases(folder: RunFolder, file: str, event: Phases) -> None:
+    arrays: dict[str, Any] = {}
+    for phase in event.phases:
+        given = {"images": phase.images} if phase.images is not None else {}
+        arrays |= {f"{phase.name}/{name}": array for name, array in {**given, **phase.arrays}.items()}
+    (folder.path / file).parent.mkdir(exist_ok=True)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_atomic(folder.path / file, buffer.getvalue(), durable=False)
+
+
+def read_phases(folder: RunFolder, row: dict[str, Any]) -> tuple[Phase, ...]:
+    """The phases of one ``phases`` row, in order."""
+    with np.load(folder.path / row["file"], allow_pickle=False) as stored:
+        found: dict[str, dict[str, np.ndarray]] = {name: {} for name in row["values"]}
+        for key in stored.files:
+            name, _, array = key.partition("/")
+            found[name][array] = stored[key]
+    return tuple(Phase(name, row["values"][name], arrays.pop("images", None), arrays) for name, arrays in found.items())
 
 
 def read_samples(folder: RunFolder, stem: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -7,6 +7,7 @@ attempts/N/          events.jsonl (append-only), control.jsonl (commands), worke
 samples/             STEP.png (images, lossless), STEP.npz (columns): batches that the training used
 probes/              the same, of latents that stay the same
 real/                the same, of real images, for comparison only
+phases/              STEP.npz: one step in slow motion
 checkpoints/         step-STEP.safetensors + .json, the last two
 manifest.json        SHA-256 of each artefact, when the run has ended
 """
@@ -77,6 +78,14 @@ class RunStatus:
     def is_live(self) -> bool:
         """Active, and its owner still runs."""
         return self.state in ACTIVE and self.owner is not None and self.owner.is_alive()
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a watcher wants of a run; ``knobs`` are new values, for ``set``."""
+
+    name: str
+    knobs: dict[str, Any] = field(default_factory=dict)
 
 
 class RunFolder:
@@ -153,16 +162,16 @@ class RunFolder:
             raise StoreError(f"run {self.id}: someone else is starting it at this moment") from None
         return attempt
 
-    def command(self, name: str) -> None:
-        """Give the latest attempt a command: pause, resume, step or stop."""
+    def command(self, name: str, **knobs: Any) -> None:
+        """Give the latest attempt a command: pause, resume, step, stop, or set with new values of ``knobs``."""
         attempts = self.attempts()
         if not attempts:
             raise StoreError(f"run {self.id}: it has not been started yet")
-        line = json.dumps({"command": name, "time": time.time()})
+        line = json.dumps({"command": name, "knobs": knobs, "time": time.time()})
         with open(self.attempt_path(attempts[-1]) / "control.jsonl", "ab", buffering=0) as file:
             file.write(f"\n{line}\n".encode())  # the first newline ends a line that a full disk tore
 
-    def commands(self, attempt: int) -> Iterator[list[str]]:
+    def commands(self, attempt: int) -> Iterator[list[Command]]:
         """An endless iterator: each ``next`` gives the commands that came since the last."""
         path, offset = self.attempt_path(attempt) / "control.jsonl", 0
         while True:
@@ -173,7 +182,8 @@ class RunFolder:
                     fresh = file.read()
                 fresh = fresh[: fresh.rfind(b"\n") + 1]
                 offset += len(fresh)
-            yield [line["command"] for line in map(_parsed, fresh.splitlines()) if isinstance(line, dict)]
+            lines = [line for line in map(_parsed, fresh.splitlines()) if isinstance(line, dict)]
+            yield [Command(line["command"], line.get("knobs", {})) for line in lines if "command" in line]
 
     def write_manifest(self) -> None:
         """SHA-256 of every file of the folder except status, control files and the manifest itself."""
