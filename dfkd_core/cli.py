@@ -16,15 +16,16 @@ from tqdm import tqdm
 from dfkd_core import methods
 from dfkd_core.analysis.jobs import Job, report
 from dfkd_core.analysis.layout import EMBEDDINGS, fit_embedding
-from dfkd_core.analysis.measure import SAMPLES, measure
+from dfkd_core.analysis.measure import CACHE, SAMPLES, measure
 from dfkd_core.benchmarks import BENCHMARKS, data_folder, find_benchmark
 from dfkd_core.engine.base import begin_again, find_run
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.events import Evaluated, Event, Step
 from dfkd_core.networks import CLASSIFIERS
 from dfkd_core.run import read_spec, run
-from dfkd_core.spec import RunSpec, make_spec
+from dfkd_core.spec import RunSpec, check_change, make_spec
 from dfkd_core.store import EventReader, RunFolder, RunStatus, runs_folder, runs_in
+from dfkd_core.study import command as study_command
 from dfkd_core.teachers import available_teachers, find_card, import_weights, train_teacher, user_folder
 
 RUN_FLAGS = [name for name in RunSpec.model_fields if name not in ("config", "method")]
@@ -65,16 +66,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    given = vars(options)
-    fields = {name: given[name] for name in RUN_FLAGS if given.get(name) is not None}
-    knobs = methods.find(options.method).Config.model_fields
-    changes = {name: given[f"knob_{name}"] for name in knobs if given.get(f"knob_{name}") is not None}
-    spec = make_spec(changes, method=options.method, **fields)
+    changes, fields = _asked(options)
+    spec = make_spec(changes, **fields)
     try:
         folder = RunFolder.create(options.runs, spec.model_dump())
     except OSError as error:
         raise RequestError("runs", str(options.runs), f"cannot be written to ({error.strerror}).") from None
     return _follow(folder, folder.begin_attempt(), options.json)
+
+
+def _asked(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The knobs and the fields of a run that were given, as ``make_spec`` takes them."""
+    given = vars(options)
+    fields = {name: given[name] for name in RUN_FLAGS if given.get(name) is not None}
+    knobs = methods.find(options.method).Config.model_fields
+    changes = {name: given[f"knob_{name}"] for name in knobs if given.get(f"knob_{name}") is not None}
+    return changes, {"method": options.method, **fields}
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -136,6 +143,22 @@ def _steer(options: argparse.Namespace) -> int:
     return 0
 
 
+def _set(options: argparse.Namespace) -> int:
+    folder = find_run(options.runs, options.id)
+    changes = {}
+    for text in options.changes:
+        name, given, value = text.partition("=")
+        if not given:
+            raise RequestError("change", text, "should read KNOB=VALUE, student_lr=0.05 for example.")
+        changes[name.replace("-", "_")] = value
+    knobs = check_change(read_spec(folder), changes)
+    status = folder.status_seen()
+    if not status.is_live:
+        raise StoreError(f"run {folder.id} is {status.state}; only a live run can be changed")
+    folder.command("set", **knobs)
+    return 0
+
+
 # --- looking ---------------------------------------------------------------------------------------------------
 
 
@@ -176,8 +199,7 @@ def _show(options: argparse.Namespace) -> int:
 
 def _measure(options: argparse.Namespace) -> int:
     folder = find_run(options.runs, options.id)
-    cache = options.runs / "analysis-cache"
-    figures = measure(folder, cache, options.samples, options.extractor, options.force)
+    figures = measure(folder, options.runs / CACHE, options.samples, options.extractor, options.force)
     print(json.dumps(figures) if options.json else _measured_lines(figures))
     return 0
 
@@ -272,6 +294,9 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     runs_and_json(resumed)
     for name, verb in (("pause", "Pause"), ("step", "Do one step of"), ("stop", "Stop")):
         runs_and_json(command(name, f"{verb} a live run.", _steer, run_id=True), json_too=False)
+    changed = command("set", "Change knobs of a live run from its next step on.", _set, run_id=True)
+    changed.add_argument("changes", nargs="+", metavar="KNOB=VALUE", help="learning rates, term weights, the threshold")
+    runs_and_json(changed, json_too=False)
     runs_and_json(command("runs", "List the runs.", _list_runs))
     show = command("show", "Show one run.", _show, run_id=True)
     runs_and_json(show)
@@ -286,6 +311,9 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     layout = command("layout", "Lay out a run's samples in the plane, for Inspect.", _layout, run_id=True)
     runs_and_json(layout, json_too=False)
     layout.add_argument("--kind", choices=EMBEDDINGS, default=EMBEDDINGS[0], help="of layout (default: umap)")
+    study = command("study", "Carry out a study of many runs, continue, list or show one.", None)
+    wanted = _wanted_method(arguments)
+    study_command.add_actions(study, runs_and_json, lambda added, less: _training_flags(added, wanted, less), _asked)
     command("methods", "List the methods.", _list_methods)
     listed = command("benchmarks", "List the benchmarks, or download one.", _list_benchmarks)
     listed.add_argument("action", nargs="?", choices=["list", "download"], default="list")
@@ -299,13 +327,15 @@ def _wanted_method(arguments: list[str]) -> str:
     """The method decides which knobs there are, so it is looked for before the real parsing."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--method", default="ta-dfkd")
-    return early.parse_known_args(arguments)[0].method if "train" in arguments[:1] else "ta-dfkd"
+    return early.parse_known_args(arguments)[0].method if arguments[:1] in (["train"], ["study"]) else "ta-dfkd"
 
 
-def _training_flags(parser: argparse.ArgumentParser, method: str) -> None:
+def _training_flags(parser: argparse.ArgumentParser, method: str, without: str = "") -> None:
     parser.add_argument("--method", default="ta-dfkd", help=f"one of {', '.join(methods.available())}")
     hints = {"student": f": {', '.join(CLASSIFIERS)}"}
     for name in RUN_FLAGS:
+        if name == without:
+            continue
         described = (RunSpec.model_fields[name].description or "") + hints.get(name, "")
         parser.add_argument("--" + name.replace("_", "-"), dest=name, metavar="X", help=described.replace("%", "%%"))
     knobs = parser.add_argument_group(f"knobs of {method}")

@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -359,6 +359,7 @@ class _Running:
 
     def _write_environment(self) -> None:
         facts = {**environment(self.device), "classes": list(self.card.image.classes)}
+        facts["phases"] = [asdict(phase) for phase in self.method.phases]
         facts["fingerprint"] = self.spec.fingerprint(self.card.sha256, self.evaluation.fingerprint(), facts["code"])
         path = self.folder.attempt_path(self.attempt) / "environment.json"
         self._write(lambda: write_json(path, facts, durable=False))

@@ -90,6 +90,12 @@ def make_spec(changes: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
     return asked.model_copy(update=resolved)
 
 
+def check_change(spec: RunSpec, changes: dict[str, Any]) -> dict[str, Any]:
+    """``changes`` of live knobs, as numbers even where they came as text. Raises ``RequestError``."""
+    config = methods.find(spec.method).Config.model_validate(spec.config).change(changes)
+    return {name: getattr(config, name) for name in changes}
+
+
 def usual_teacher(benchmark: str) -> str:
     """The benchmark's first teacher. Raises ``RequestError`` if it has none yet."""
     names = [USUAL_TEACHER.get(benchmark), *available_teachers(benchmark)]

@@ -37,7 +37,7 @@ def test_a_timeline_collects_curves_marks_and_the_teachers_line(folder: RunFolde
     timeline = write(folder, Step(1, {"kept": 0.5}), Evaluated(1, 0.8, 0.7, 0.99), Applied(1, "pause"))
     assert timeline.curves["kept"].values == [0.5]
     assert (timeline.score, timeline.teacher, timeline.latest("accuracy")) == ("accuracy", 0.99, 0.7)
-    assert timeline.marks == [{"step": 1, "text": "pause"}]
+    assert timeline.marks == [{"step": 1, "command": "pause", "text": "pause"}]
     assert timeline.update() == 3, "reading again must not read rows twice"
 
 

@@ -89,7 +89,8 @@ def test_help_shows_every_flag_and_every_knob_of_the_method(capsys: Any, method:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "resume", "pause", "step", "stop", "runs", "show", "methods", "benchmarks", "teachers", "teacher"]
+    "command",
+    ["", "resume", "pause", "step", "stop", "set", "runs", "show", "methods", "benchmarks", "teachers", "teacher"],
 )
 def test_every_command_has_help(capsys: Any, command: str) -> None:
     status, out, _ = call(capsys, *command.split(), "--help")
@@ -226,6 +227,10 @@ def test_a_run_in_another_terminal_is_paused_stepped_and_stopped(
     assert call(capsys, "pause", folder.id)[0] == 0
     eventually(lambda: folder.status().state == "paused")
     step = folder.status().step
+    assert call(capsys, "set", folder.id, "student-lr=0.02")[0] == 0
+    assert "should read KNOB=VALUE" in refused(capsys, "set", folder.id, "student_lr")
+    assert "student_lr = '-1': should be greater than 0" in refused(capsys, "set", folder.id, "student_lr=-1")
+    eventually(lambda: rows(folder, "applied")[-1]["knobs"] == {"student_lr": 0.02})
     assert call(capsys, "step", folder.id)[0] == 0
     eventually(lambda: folder.status().step == step + 1)
     assert call(capsys, "resume", folder.id) == (0, f"run {folder.id}: told to go on\n", "")

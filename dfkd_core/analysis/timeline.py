@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import io
 import threading
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from dfkd_core.store import EventReader, RunFolder, read_samples
+from dfkd_core.events import Phase
+from dfkd_core.store import EventReader, RunFolder, read_phases, read_samples
 
 MAX_POINTS = 800  # of one curve on the page
 
@@ -45,6 +48,7 @@ class Timeline:
         self.curves: dict[str, Curve] = {}
         self.frames: dict[int, dict[str, Any]] = {}
         self.probes: dict[int, dict[str, Any]] = {}
+        self.slow: dict[int, dict[str, Any]] = {}
         self.marks: list[dict[str, Any]] = []
         self._reader = EventReader(folder)
         self._lock = threading.Lock()
@@ -84,7 +88,11 @@ class Timeline:
         self.probes[row["step"]] = row
 
     def _take_applied(self, row: dict[str, Any]) -> None:
-        self.marks.append({"step": row["step"], "text": row["command"]})
+        text = row["detail"] if row["command"] in ("set", "refused") else row["command"]
+        self.marks.append({"step": row["step"], "command": row["command"], "text": text})
+
+    def _take_phases(self, row: dict[str, Any]) -> None:
+        self.slow[row["step"]] = row
 
     # --- what is shown ---
 
@@ -128,6 +136,29 @@ class Timeline:
             "mixture": row["mixture"],
             **{name: _short(values) for name, values in columns.items() if values.ndim == 1},
         }
+
+    def slow_motion(self, step: int) -> dict[str, Any] | None:
+        """The phases of one step for the page: numbers, small arrays as lists, images as one PNG strip in base64."""
+        row = self.slow.get(step)
+        if row is None:
+            return None
+        try:
+            phases = read_phases(self.folder, row)
+        except (OSError, ValueError, KeyError):
+            return None
+        return {"step": step, "phases": [_shown(phase) for phase in phases]}
+
+
+def _shown(phase: Phase) -> dict[str, Any]:
+    arrays = {name: _short(array) for name, array in phase.arrays.items()}
+    shown = {"name": phase.name, "values": phase.values, "arrays": arrays, "strip": None}
+    if phase.images is None or not len(phase.images):
+        return shown
+    count, height, width, channels = phase.images.shape
+    strip = phase.images.swapaxes(0, 1).reshape(height, count * width, channels)
+    buffer = io.BytesIO()
+    Image.fromarray(strip[:, :, 0] if channels == 1 else strip).save(buffer, "PNG")
+    return {**shown, "strip": base64.b64encode(buffer.getvalue()).decode(), "count": count, "width": width}
 
 
 def _short(values: np.ndarray) -> list[Any]:

@@ -46,6 +46,9 @@ class Engine(Protocol):
 
     def one_step(self, run_id: str) -> None: ...
 
+    def change(self, run_id: str, knobs: dict[str, Any]) -> None:
+        """Other values of live knobs (``spec.check_change`` has seen them), from the next step on."""
+
     def stop(self, run_id: str) -> None: ...
 
     def poll(self) -> dict[str, RunStatus]: ...

@@ -34,6 +34,9 @@ class InlineEngine:
     def one_step(self, run_id: str) -> None:
         find_run(self.runs, run_id).command("step")
 
+    def change(self, run_id: str, knobs: dict[str, Any]) -> None:
+        find_run(self.runs, run_id).command("set", **knobs)
+
     def stop(self, run_id: str) -> None:
         find_run(self.runs, run_id).command("stop")
 

@@ -75,6 +75,9 @@ class LocalEngine:
     def one_step(self, run_id: str) -> None:
         find_run(self.runs, run_id).command("step")
 
+    def change(self, run_id: str, knobs: dict[str, Any]) -> None:
+        find_run(self.runs, run_id).command("set", **knobs)
+
     def stop(self, run_id: str) -> None:
         """Ask the run to stop at the end of its step; after ``grace`` seconds its processes are killed."""
         folder = find_run(self.runs, run_id)
