@@ -146,7 +146,7 @@ class Recorded:
         frames = []
         for step in self.steps("probes"):
             columns = self._film_columns(step)
-            if index < len(columns.get("loss", ())):
+            if columns and all(index < len(values) for values in columns.values()):
                 frames.append({"step": step, **{name: _value(columns, name, index) for name in FILM}})
         return frames
 
