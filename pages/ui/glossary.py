@@ -62,8 +62,10 @@ def path(name: str) -> str:
 
 
 def link(name: str, label: str = "") -> str:
-    """Markdown that leads from ``label`` (else ``name``) to the term; plain text where there is none."""
-    return f"[{label or name}]({path(name)})" if find(name) else label or name
+    """Markdown that leads from ``label`` (else ``name``) to the term. Raises ``KeyError`` where there is none."""
+    if find(name) is None:
+        raise KeyError(name)
+    return f"[{label or name}]({path(name)})"
 
 
 def help_of(name: str, text: str = "") -> str:
@@ -71,7 +73,7 @@ def help_of(name: str, text: str = "") -> str:
     term = find(name)
     if term is None:
         return text
-    return f"{text or term.meaning} {link(name, f'Glossary: {term.name}')}"
+    return f"{text or term.meaning} {link(term.name, f'Glossary: {term.name}')}"
 
 
 def _names(term: Term) -> tuple[str, ...]:
@@ -412,6 +414,14 @@ TERMS: tuple[Term, ...] = (
         related=("adversarial term", "BN statistics", "image norm", "total variation", "class prior"),
     ),
     Term(
+        "gradient",
+        "How a loss changes with each parameter of a network. Training moves the parameters against it; its norm tells "
+        "how hard the loss pulls.",
+        seen="Distill, term health and slow motion",
+        related=("term health", "learning rate", "optimiser"),
+        also=("gradient norm",),
+    ),
+    Term(
         "image norm",
         "Euclidean norm of the normalised images of a batch. As a term it keeps pixels from extreme values. The weight "
         "holds for 1,024 images and is scaled to other batch sizes.",
@@ -581,6 +591,14 @@ TERMS: tuple[Term, ...] = (
         also=("features", "teacher features"),
     ),
     Term(
+        "phase",
+        "One part of a step, such as generating, judging, splitting, learning. Slow motion shows a step phase by "
+        "phase.",
+        seen="Distill, slow motion",
+        related=("slow motion", "step"),
+        also=("phases",),
+    ),
+    Term(
         "posterior",
         "Probability that a sample belongs to the mixture's component of the lower mean, given its judged loss. Above "
         "the threshold the sample is clean.",
@@ -684,7 +702,7 @@ TERMS: tuple[Term, ...] = (
         "The training slowed down so that the parts of a step can be watched one after another, with the real images "
         "and numbers of the run.",
         seen="Distill",
-        related=("step", "student steps", "generator"),
+        related=("phase", "step", "student steps", "gradient"),
     ),
     Term(
         "step",

@@ -35,6 +35,13 @@ class Stop:
     at: float | None = None
     selects: bool = False
 
+    def step(self, recorded: list[int]) -> int | None:
+        """The nearest of the ``recorded`` steps (ascending); None to follow the newest."""
+        if self.at is None or not recorded:
+            return None
+        wanted = self.at * recorded[-1]
+        return min(recorded, key=lambda step: abs(step - wanted))
+
 
 def stops() -> tuple[Stop, ...]:
     """The five stops, linked to the glossary of this server."""
@@ -116,16 +123,12 @@ def card(shown: RunFolder) -> None:
 
 
 def spot(steps: list[int]) -> dict[str, Any] | None:
-    """What the stage shows at this stop: the panel, and the nearest of the recorded ``steps`` (ascending)."""
+    """What the stage shows at this stop, out of the recorded ``steps``; None outside the tour."""
     number = _number()
     if number is None:
         return None
     stop = stops()[number - 1]
-    step = None
-    if stop.at is not None and steps:
-        wanted = stop.at * steps[-1]
-        step = min(steps, key=lambda recorded: abs(recorded - wanted))
-    return {"stop": number, "panel": stop.panel, "step": step}
+    return {"stop": number, "panel": stop.panel, "step": stop.step(steps)}
 
 
 # --- where the visitor is --------------------------------------------------------------------------------------

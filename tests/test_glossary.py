@@ -1,0 +1,187 @@
+"""The glossary: no word of the pages is missing, no link leads nowhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from browser import Lab, shoot
+from conftest import ROOT, STUDENT, TEACHER, TINY, execute
+from playwright.sync_api import Page, expect
+from streamlit import config
+
+from dfkd_core import methods
+from dfkd_core.analysis.timeline import Timeline
+from dfkd_core.spec import make_spec
+from dfkd_core.store import RunFolder
+from pages.ui import glossary
+
+STAGE = (ROOT / "pages" / "ui" / "stage.js").read_text()
+
+
+def missing(names: list[str]) -> list[str]:
+    assert names
+    return [name for name in names if glossary.find(name) is None]
+
+
+@pytest.mark.parametrize("method", list(methods.available()))
+def test_every_knob_and_every_group_of_knobs_has_a_term(method: str) -> None:
+    knobs = methods.find(method).Config
+    assert not missing([*knobs.model_fields, *(knobs.about(name)["group"] for name in knobs.model_fields)])
+
+
+@pytest.mark.parametrize("method", list(methods.available()))
+def test_every_metric_of_a_run_has_a_term(method: str, runs: Path) -> None:
+    known = methods.find(method).Config.model_fields
+    knobs = {name: value for name, value in TINY.items() if name in known}
+    knobs |= {name: 0.1 for name in known if name.endswith("_weight")}  # no loss term is off
+    spec = make_spec(knobs, method=method, teacher=TEACHER, student=STUDENT, health_every=3)
+    timeline = Timeline(RunFolder.create(runs, spec.model_dump()))
+    execute(timeline.folder)
+    timeline.update()
+    assert len(timeline.curves) > 4 and "agreement" in timeline.curves
+    assert not missing(list(timeline.curves))
+
+
+def test_every_heading_and_every_loss_term_of_the_stage_has_a_term() -> None:
+    headings = re.findall(r"<h4>([^<]+)<", STAGE)
+    titles = re.search(r"const TITLES = \{(.+?)\};", STAGE, re.DOTALL)
+    assert titles is not None
+    names = re.findall(r"(\w+): \"([^\"]+)\"", titles[1])
+    assert len(headings) >= 7 and len(names) >= 8
+    assert not missing([*headings, *(word for pair in names for word in pair)])
+
+
+def test_no_related_term_dangles_and_no_two_terms_share_a_name() -> None:
+    names = {term.name for term in glossary.TERMS}
+    assert not [(term.name, name) for term in glossary.TERMS for name in term.related if name not in names]
+    assert not [term.name for term in glossary.TERMS if term.name in term.related]
+    slugs = [glossary.slug(name) for term in glossary.TERMS for name in (term.name, *term.also)]
+    assert all(slugs) and len(slugs) == len(set(slugs))
+
+
+def test_terms_stand_in_alphabetical_order_and_are_whole_sentences() -> None:
+    slugs = [glossary.slug(term.name) for term in glossary.TERMS]
+    assert slugs == sorted(slugs)
+    for term in glossary.TERMS:
+        assert 1 <= len(re.findall(r"[.?](?= [A-Z0-9]|$)", term.meaning)) <= 4, term.name
+        assert term.meaning.endswith(".") and term.seen, term.name
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("posterior", "posterior"),
+        ("posterior_cut", "threshold"),
+        ("τ", "threshold"),
+        ("Judged losses", "judged loss"),
+        ("share/tv", "term health"),
+        ("BNS", "BN statistics"),
+    ],
+)
+def test_a_term_is_found_by_its_name_and_by_those_of_knobs_metrics_and_panels(asked: str, name: str) -> None:
+    found = glossary.find(asked)
+    assert found is not None and found.name == name
+
+
+@pytest.mark.parametrize("asked", ["", "/", "nonsense", "<script>"])
+def test_what_is_no_term_is_not_found(asked: str) -> None:
+    assert glossary.find(asked) is None
+
+
+def test_a_search_wants_every_word_and_puts_names_first() -> None:
+    assert glossary.matching("") == list(glossary.TERMS)
+    found = [term.name for term in glossary.matching("CLEAN")]
+    assert found[0] == "clean" and "rejected" not in found[:1] and "student loss" in found
+    assert [term.name for term in glossary.matching("mean discovery")] == []
+    assert glossary.matching("clean kept") and len(glossary.matching("clean kept")) < len(found)
+
+
+def test_links_respect_the_base_path_of_the_server() -> None:
+    before = config.get_option("server.baseUrlPath")
+    config._set_option("server.baseUrlPath", "/lab/", "test")
+    try:
+        assert glossary.link("posterior_cut", "τ") == "[τ](/lab/glossary?term=posterior-cut)"
+    finally:
+        config._set_option("server.baseUrlPath", before, "test")
+    assert glossary.path("latent") == "/glossary?term=latent"
+    with pytest.raises(KeyError):
+        glossary.link("nonsense")
+
+
+def test_a_help_text_ends_in_its_term_where_there_is_one() -> None:
+    text = glossary.help_of("posterior_cut", "Above this a sample is clean.")
+    assert text == "Above this a sample is clean. [Glossary: threshold](/glossary?term=threshold)"
+    assert glossary.help_of("nonsense", "As it was.") == "As it was."
+    assert glossary.help_of("teacher").startswith("The large network")
+
+
+# --- in the browser --------------------------------------------------------------------------------------------
+
+
+def term_of(link: str) -> str:
+    return parse_qs(urlsplit(link).query)["term"][0]
+
+
+@pytest.mark.browser
+def test_a_link_to_a_term_opens_with_that_term_first(page: Page, lab: Lab) -> None:
+    page.goto(lab.url + "glossary?term=posterior")
+    entries = page.locator(".terms article")
+    expect(entries.first.locator("h3")).to_have_text("posterior")
+    expect(entries).to_have_count(len(glossary.TERMS))
+    expect(page.locator(".terms article.first")).to_have_count(1)
+    shoot(page, "glossary")
+
+    # A related term lies on the same page.
+    entries.first.get_by_role("link", name="mixture", exact=True).click()
+    expect(page.locator("#mixture")).to_be_in_viewport()
+    assert page.url.endswith("term=posterior#mixture")
+
+
+@pytest.mark.browser
+def test_a_search_leaves_out_what_a_link_can_still_bring_up(page: Page, lab: Lab) -> None:
+    page.goto(lab.url + "glossary?term=nonsense")
+    expect(page.get_by_text("There is no term “nonsense” here")).to_be_visible()
+    search = page.get_by_role("textbox", name="Search")
+    search.fill("posterior_cut")
+    search.press("Enter")
+    expect(page.get_by_text(f"1 of {len(glossary.TERMS)} terms")).to_be_visible()
+    shown = page.locator(".terms article:visible")
+    expect(shown).to_have_count(1)
+    expect(shown.locator("h3")).to_have_text("threshold")
+    shown.get_by_role("link", name="kept", exact=True).click()
+    expect(page.locator("#kept")).to_be_visible()
+    search.fill("qqqq")
+    search.press("Enter")
+    expect(page.get_by_text("No term holds these words.")).to_be_visible()
+
+
+@pytest.mark.browser
+def test_headings_and_legends_of_the_stage_lead_to_their_terms(page: Page, lab: Lab) -> None:
+    page.goto(lab.url + "?step=300")
+    page.wait_for_selector(".dfkd-judged h4 a >> text=accepted")
+    page.wait_for_selector(".dfkd-shares h4 a >> text=adversarial")
+    links = page.locator(".dfkd-stage h4 a")
+    found = links.evaluate_all("all => all.map(a => [a.getAttribute('href'), a.target, a.rel])")
+    assert len(found) >= 7 + 12
+    assert {(target, rel) for _, target, rel in found} == {("_blank", "noopener")}
+    assert all(address.startswith("/glossary?term=") for address, _, _ in found)
+    assert not missing([term_of(address) for address, _, _ in found])
+    headings = page.locator(".dfkd-stage h4")
+    assert headings.count() == headings.locator("> a:first-child").count()
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="Judged losses").click()
+    expect(opened.value.locator(".terms article.first h3")).to_have_text("judged loss")
+
+
+@pytest.mark.browser
+def test_the_help_of_a_knob_leads_to_its_term(page: Page, lab: Lab) -> None:
+    page.goto(lab.url)
+    page.get_by_text("More knobs").click()
+    knob = page.get_by_test_id("stNumberInput").filter(has_text="posterior cut")
+    knob.get_by_test_id("stTooltipHoverTarget").hover()
+    link = page.get_by_role("link", name="Glossary: threshold")
+    expect(link).to_have_attribute("href", re.compile(r"/glossary\?term=threshold$"))
+    expect(link).to_have_attribute("target", "_blank")

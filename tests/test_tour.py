@@ -1,0 +1,142 @@
+"""The guided tour of the Distill page."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from browser import LONG, Lab, button, shoot, start, until, wait
+from conftest import ROOT
+from playwright.sync_api import Page, expect
+
+from dfkd_core.store import runs_in
+from pages.ui import glossary, tour
+
+STAGE = (ROOT / "pages" / "ui" / "stage.js").read_text()
+RECORDED = [1, *range(15, 601, 15)]  # the steps of the recorded run
+COUNT = 5
+
+
+def test_every_stop_frames_a_panel_that_there_is_and_links_terms_that_there_are() -> None:
+    assert len(tour.stops()) == COUNT
+    for stop in tour.stops():
+        assert f"dfkd-panel dfkd-{stop.panel}" in STAGE, stop.panel
+        terms = re.findall(r"/glossary\?term=([^)]+)\)", stop.text)
+        assert terms and all(glossary.find(term) for term in terms)
+
+
+@pytest.mark.parametrize(
+    ("at", "recorded", "step"),
+    [
+        (0.0, RECORDED, 1),
+        (0.5, RECORDED, 300),
+        (0.1, [1, 40, 80], 1),
+        (0.5, [10, 50, 80, 100], 50),
+        (0.5, [], None),
+        (None, RECORDED, None),
+    ],
+)
+def test_a_stop_shows_the_nearest_recorded_step(at: float | None, recorded: list[int], step: int | None) -> None:
+    assert tour.Stop("", "", "accuracy", at).step(recorded) == step
+
+
+# --- in the browser --------------------------------------------------------------------------------------------
+
+
+def at_stop(page: Page, number: int) -> None:
+    """The card, the address and the framed panel agree on the stop."""
+    stop = tour.stops()[number - 1]
+    expect(page.locator(".st-key-tour-card")).to_contain_text(f"{stop.title} · Stop {number} of {COUNT}")
+    page.wait_for_url(re.compile(rf"[?&]tour={number}(&|$)"))
+    expect(page.locator(".dfkd-panel.spot")).to_have_count(1)
+    expect(page.locator(f".dfkd-{stop.panel}.spot")).to_be_in_viewport(ratio=0.95)
+    expect(page.locator(".st-key-tour-card")).to_be_in_viewport(ratio=0.95)
+
+
+def not_touring(page: Page) -> None:
+    expect(page.locator(".st-key-tour-card")).to_have_count(0)
+    expect(page.locator(".dfkd-panel.spot")).to_have_count(0)
+    page.wait_for_url(re.compile(r"^((?!tour=).)*$"))
+
+
+@pytest.mark.browser
+def test_five_stops_on_the_recorded_run_by_keyboard_alone(page: Page, lab: Lab) -> None:
+    page.goto(lab.url)
+    expect(button(page, "Tour")).to_be_visible()
+    row = page.locator(".st-key-tour").bounding_box()
+    stage = page.locator(".dfkd-stage").bounding_box()
+    assert row is not None and stage is not None
+    assert abs(row["x"] + row["width"] - stage["x"] - stage["width"]) < 4, "the way in is at the right end"
+    button(page, "Tour").press("Enter")
+    for number, step in enumerate(["600", "1", "60", "300", "600"], start=1):
+        at_stop(page, number)
+        wait(page, f"stage.step === '{step}'")
+        shoot(page, f"tour-{number}")
+        if number < COUNT:
+            button(page, "Next").press("Enter")
+    expect(button(page, "Next")).to_have_count(0)
+    button(page, "Back").press("Enter")
+    at_stop(page, 4)
+    button(page, "Next").press("Enter")
+    button(page, "Finish").press("Enter")
+    not_touring(page)
+    assert not runs_in(lab.runs), "the tour starts nothing"
+
+
+@pytest.mark.browser
+def test_a_link_opens_a_stop_and_the_scrubber_is_free_there(page: Page, lab: Lab) -> None:
+    page.goto(lab.url + "?tour=2")
+    at_stop(page, 2)
+    wait(page, "stage.step === '1'")
+    expect(button(page, "Start")).to_be_enabled()  # the form is there: the page ran again, and the stop with it
+    page.get_by_label("Training step shown").focus()
+    page.keyboard.press("ArrowRight")
+    wait(page, "stage.step === '15'")
+    page.wait_for_url(re.compile(r"[?&]step=15(&|$)"))
+    at_stop(page, 2)
+    assert page.locator(".dfkd-stage").get_attribute("data-step") == "15"
+    page.reload()
+    at_stop(page, 2)
+    button(page, "Leave").click()
+    not_touring(page)
+    page.goto(lab.url + "?tour=6")
+    page.wait_for_selector(".dfkd-tile")
+    not_touring(page)
+
+
+@pytest.mark.browser
+def test_a_live_run_goes_on_through_the_tour(page: Page, lab: Lab) -> None:
+    run = start(page, lab, LONG)
+    wait(page, "Number(stage.step) >= 10")
+    button(page, "Tour").click()
+    at_stop(page, 1)
+    button(page, "Next").click()
+    at_stop(page, 2)
+    wait(page, "stage.step === '1'")
+    seen = int(page.locator(".dfkd-stage").get_attribute("data-version") or 0)
+    wait(page, f"Number(stage.version) > {seen + 5}")
+    at_stop(page, 2)
+    wait(page, "stage.step === '1'")
+    for number in (3, 4, 5):
+        button(page, "Next").click()
+        at_stop(page, number)
+    wait(page, "Number(stage.step) > 10")  # the last stop follows the run
+    button(page, "Pause").click()
+    wait(page, "stage.state === 'paused'")
+    button(page, "Finish").click()
+    not_touring(page)
+    button(page, "Stop").click()
+    until(lambda: run.status().state == "stopped")
+
+
+@pytest.mark.browser
+def test_a_run_without_selection_is_not_said_to_select(page: Page, lab: Lab) -> None:
+    start(page, lab, LONG + "&k.selection=False&tour=2")
+    at_stop(page, 2)
+    note = page.get_by_text("The run shown learns without selection")
+    expect(note).to_have_count(0)
+    button(page, "Next").click()
+    at_stop(page, 3)
+    expect(note).to_be_visible()
+    button(page, "Stop").click()
+    wait(page, "stage.state === 'stopped'")
