@@ -15,7 +15,7 @@ from dfkd_core.store import RunFolder
 from dfkd_core.store.atomic import read_json, write_json
 
 TARGET = Path(__file__).parent.parent / "assets" / "recorded-run"
-KEPT = ("spec.json", "status.json", "attempts/1/events.jsonl", "attempts/1/environment.json", "samples")
+KEPT = ("spec.json", "status.json", "attempts/1/events.jsonl", "attempts/1/environment.json", "samples", "probes", "real", "phases")
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store import RunFolder, RunStatus, runs_folder, runs_in
-from pages.ui import boot, look, stage, tour
+from pages.ui import boot, live, look, stage, tour
 
 if TYPE_CHECKING:
     from pages.ui.form import Choice
@@ -31,8 +31,8 @@ def main() -> None:
 
         choice = form.show()
     folder = _chosen_run()
-    live = folder is not None and folder.status().is_live
-    watching = boot.poll_seconds(_session()) if live else None
+    goes_on = folder is not None and folder.status().is_live
+    watching = boot.poll_seconds(_session()) if goes_on else None
     st.fragment(_live, run_every=watching)(choice)
 
 
@@ -74,7 +74,7 @@ def _live(choice: Choice | None) -> None:
     _buttons(choice, folder, status)
     if folder is not None and status is not None:
         tour.card(folder)
-        stage.show(folder, status, boot.timeline(str(folder.path)))
+        stage.show(folder, status, boot.timeline(str(folder.path)), lambda command: _steer(command, folder))
         was_live = st.session_state.get("watched") == folder.id
         st.session_state["watched"] = folder.id if status.is_live else None
         if was_live and not status.is_live:
@@ -113,6 +113,8 @@ def _buttons(choice: Choice | None, folder: RunFolder | None, status: RunStatus 
             _tell("one_step", folder)
         if st.button("Stop", icon=":material/stop:", disabled=not ready or state not in LIVE, key="stop"):
             _tell("stop", folder)
+        timeline = boot.timeline(str(folder.path)) if folder is not None else None
+        live.button(folder, timeline, ready and state in ("running", "paused"))
         if folder is None:
             st.caption("This is a recorded run. **Start** trains your own on this machine.")
         tour.button()
@@ -133,6 +135,15 @@ def _start(choice: Choice) -> None:
     except (RequestError, StoreError, OSError) as error:
         st.session_state["problem"] = str(error)
     st.rerun()
+
+
+def _steer(command: str, folder: RunFolder) -> None:
+    """What the stage wants of the run: ``slow`` is one more step to look at, paused before and after."""
+    engine = boot.start().engine
+    if command == "slow" and engine is not None and folder.status_seen().is_live:
+        if folder.status().state != "paused":
+            engine.pause(folder.id)
+        engine.one_step(folder.id)
 
 
 def _tell(command: str, folder: RunFolder | None) -> None:

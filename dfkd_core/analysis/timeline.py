@@ -49,6 +49,7 @@ class Timeline:
         self.frames: dict[int, dict[str, Any]] = {}
         self.probes: dict[int, dict[str, Any]] = {}
         self.slow: dict[int, dict[str, Any]] = {}
+        self.changed: dict[str, Any] = {}  # knobs that were changed while the run went on, as they are now
         self.marks: list[dict[str, Any]] = []
         self._reader = EventReader(folder)
         self._lock = threading.Lock()
@@ -88,6 +89,7 @@ class Timeline:
         self.probes[row["step"]] = row
 
     def _take_applied(self, row: dict[str, Any]) -> None:
+        self.changed |= row["knobs"]
         text = row["detail"] if row["command"] in ("set", "refused") else row["command"]
         self.marks.append({"step": row["step"], "command": row["command"], "text": text})
 

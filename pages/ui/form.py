@@ -152,22 +152,35 @@ def _knobs(method: str, preset: str, config: type[MethodConfig]) -> dict[str, An
 
 
 def _widget(name: str, field: FieldInfo, about: dict[str, Any], key: str, start: Any) -> Any:
-    label = name.replace("_", " ") + (f" ({about['symbol']})" if about["symbol"] else "")
-    label += f", {about['unit']}" if about["unit"] else ""
-    low, high = _bounds(field)
-    limits = "" if low is None and high is None else f" From {low:g} to {high:g}."
-    help = glossary.help_of(name, f"{field.description}{limits} Preset: {start}.")
+    label, help = described(name, field, about, start)
+    low, high = bounds(field)
     if get_origin(field.annotation) is not None:
         return st.selectbox(label, get_args(field.annotation), key=key, help=help)
     if field.annotation is bool:
         return st.toggle(label, key=key, help=help)
     if field.annotation is int:
         return st.number_input(label, int(low or 0), int(high or 2**31), key=key, step=1, help=help)
-    step = 10.0 ** math.floor(math.log10(start)) if start else 0.1
-    return st.number_input(label, float(low or 0), float(high or 1e9), key=key, step=step, format="%g", help=help)
+    return st.number_input(
+        label, float(low or 0), float(high or 1e9), key=key, step=increment(start), format="%g", help=help
+    )
 
 
-def _bounds(field: FieldInfo) -> tuple[float | None, float | None]:
+def increment(start: float) -> float:
+    """What one press of + adds to a knob that begins at ``start``."""
+    return 10.0 ** math.floor(math.log10(start)) if start else 0.1
+
+
+def described(name: str, field: FieldInfo, about: dict[str, Any], start: Any) -> tuple[str, str]:
+    """Label and help of one knob; ``start`` is the preset's value."""
+    label = name.replace("_", " ") + (f" ({about['symbol']})" if about["symbol"] else "")
+    label += f", {about['unit']}" if about["unit"] else ""
+    low, high = bounds(field)
+    limits = "" if low is None and high is None else f" From {low:g} to {high:g}."
+    return label, glossary.help_of(name, f"{field.description}{limits} Preset: {start}.")
+
+
+def bounds(field: FieldInfo) -> tuple[float | None, float | None]:
+    """The least and the largest value that a knob takes; None where there is no such bound."""
     low = high = None
     for bound in field.metadata:
         if isinstance(bound, annotated_types.Ge | annotated_types.Gt):
@@ -228,7 +241,7 @@ def _parsed(field: FieldInfo, text: str | None, otherwise: Any) -> Any:
             return text == "True"
         if field.annotation in (int, float):
             value = field.annotation(text)
-            low, high = _bounds(field)
+            low, high = bounds(field)
             return value if (low is None or value >= low) and (high is None or value <= high) else otherwise
     except ValueError:
         return otherwise
@@ -236,7 +249,7 @@ def _parsed(field: FieldInfo, text: str | None, otherwise: Any) -> Any:
 
 
 def _to_address(fields: dict[str, Any], changes: dict[str, Any]) -> None:
-    kept = {name: value for name, value in st.query_params.to_dict().items() if name in ("run", "step", "tour")}
+    kept = {name: value for name, value in st.query_params.to_dict().items() if name in ("run", "step", "slow", "tour")}
     wanted = {**kept, **{name: str(fields[name]) for name in _IN_ADDRESS}}
     wanted |= {f"k.{name}": str(value) for name, value in changes.items()}
     if wanted != st.query_params.to_dict():

@@ -40,7 +40,9 @@ const SKELETON = `
       <input type="range" min="0" step="1" aria-label="Training step shown"></div>
     <div class="dfkd-where"></div>
     <button class="dfkd-follow" title="Always show the newest step">Follow live</button>
+    <button class="dfkd-slowly" title="One step, phase by phase, with its tensors">Slow motion</button>
   </div>
+  <section class="dfkd-slow" hidden aria-label="Slow motion"></section>
   <div class="dfkd-alarms" role="alert"></div>
   <div class="dfkd-grid">
     <section class="dfkd-panel dfkd-accuracy"><h4>Student against teacher<span></span></h4><div class="dfkd-plot" role="img"></div></section>
@@ -65,6 +67,8 @@ class Stage {
     const slider = this.at("slide").querySelector("input");
     slider.addEventListener("input", () => this.goTo(this.nearestFrame(Number(slider.value))));
     slider.addEventListener("keydown", (event) => this.key(event));
+    this.slow = new SlowMotion(this, this.at("slow"));
+    this.at("slowly").addEventListener("click", () => (this.slow.on ? this.slow.leave() : this.slow.enter()));
     this.at("follow").addEventListener("click", () => this.followLive());
     this.at("play").addEventListener("click", () => (this.timer ? this.stopPlaying(true) : this.play()));
   }
@@ -78,12 +82,15 @@ class Stage {
       this.run = data.run;
       this.frames.clear();
       this.asked.clear();
+      this.slow.reset();
       this.view = data.view ?? null;
       this.shown = null;
       this.autoplay = data.autoplay && data.view == null;
     }
     for (const [step, frame] of Object.entries(data.frames)) this.frames.set(Number(step), frame);
     this.data = data;
+    this.slow.update();
+    if (this.slow.on) this.autoplay = false;
     if (this.autoplay && data.steps.length > 1) {
       this.autoplay = false;
       this.play(0);
@@ -106,9 +113,18 @@ class Stage {
     this.wanted = [...new Set([...(this.wanted || []), ...want])];
     this.telling = setTimeout(() => {
       this.nonce += 1;
-      this.setStateValue("ask", { run: this.run, nonce: this.nonce + "/" + Date.now(), want: this.wanted.slice(0, 16), view: this.playing ? null : this.view });
+      this.setStateValue("ask", {
+        run: this.run, nonce: this.nonce + "/" + Date.now(), want: this.wanted.slice(0, 16), view: this.playing ? null : this.view,
+        slow: this.slow.on && this.slow.step != null ? [this.slow.step, this.slow.phase] : null, command: this.commanded || "",
+      });
       this.wanted = [];
+      this.commanded = "";
     }, want.length && !this.timer ? 30 : 150);
+  }
+
+  command(name) {
+    this.commanded = name;
+    this.tell();
   }
 
   // --- moving through the run ---
@@ -196,6 +212,7 @@ class Stage {
     if (step != null && !frame) this.ask([step]);
     this.head();
     this.track();
+    this.slow.draw();
     this.alarms();
     const version = [this.run, this.data.version, this.theme, this.playing, this.playing ? step : "", !this.plotly].join("|");
     if (this.drawnCurves !== version + "|" + this.view) {
@@ -285,6 +302,9 @@ class Stage {
     const follow = this.at("follow");
     follow.textContent = live ? "Follow live" : "To the end";
     follow.setAttribute("aria-pressed", String(this.view == null));
+    const slowly = this.at("slowly");
+    slowly.setAttribute("aria-pressed", String(this.slow.on));
+    slowly.disabled = !this.data.phases.length || !(this.data.slow_steps.length || live);
     this.at("play").textContent = this.timer ? "❚❚" : "▶";
     this.at("play").setAttribute("aria-label", this.timer ? "Stop playing" : "Play the run");
   }
@@ -363,9 +383,20 @@ class Stage {
   }
 
   marks() {
-    const shapes = this.data.marks.map((mark) => ({ type: "line", x0: mark.step, x1: mark.step, y0: 0, y1: 1, yref: "paper", line: { color: this.colour.line, width: 1, dash: "dot" } }));
+    const shapes = this.data.marks.map((mark) => ({
+      type: "line", x0: mark.step, x1: mark.step, y0: 0, y1: 1, yref: "paper",
+      line: mark.command === "set" ? { color: this.colour.teacher, width: 1.5, dash: "dash" } : { color: this.colour.line, width: 1, dash: "dot" },
+    }));
     if (this.view != null && !this.playing) shapes.push({ type: "line", x0: this.view, x1: this.view, y0: 0, y1: 1, yref: "paper", line: { color: this.colour.text, width: 1.5 } });
     return shapes;
+  }
+
+  // What was changed while the run went on, written beside its mark; later ones lower, so that none covers another.
+  changes() {
+    return this.data.marks.filter((mark) => mark.command === "set").map((mark, index) => ({
+      text: mark.text.replace(", ", "<br>"), x: mark.step, y: 0.02 + 0.09 * (index % 5), xref: "x", yref: "paper", yanchor: "bottom",
+      xanchor: mark.step > 0.6 * this.data.total ? "right" : "left", showarrow: false, font: { color: this.colour.teacher, size: 11 }, align: "left",
+    }));
   }
 
   accuracy() {
@@ -381,7 +412,7 @@ class Stage {
     if (d.teacher != null) traces.push({ x: [0, d.total], y: [d.teacher, d.teacher], name: "teacher", mode: "lines", line: { color: this.colour.teacher, width: 2, dash: "dash" }, hovertemplate: "%{y:.1%}" });
     traces.push({ ...main, name: "student", mode: "lines+markers", line: { color: this.colour.student, width: 3 }, marker: { size: 5 }, hovertemplate: "%{y:.1%}" });
     const last = main.y.length ? percent(main.y[main.y.length - 1]) : "nothing yet";
-    this.plot("accuracy", traces, this.layout({ shapes: this.marks(), xaxis: this.steps(), yaxis: { range: [0, 1.02], tickformat: ".0%" } }), "Student's accuracy over training steps, now " + last);
+    this.plot("accuracy", traces, this.layout({ shapes: this.marks(), annotations: this.changes(), xaxis: this.steps(), yaxis: { range: [0, 1.02], tickformat: ".0%" } }), "Student's accuracy over training steps, now " + last);
   }
 
   course() {

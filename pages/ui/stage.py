@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,20 @@ TERMS = ("student_loss", "adversarial", "bn_statistics", "l2", "tv", "class_prio
 BADGES = {"running": "running", "queued": "waiting", "interrupted": "interrupted"}
 
 
-def show(folder: RunFolder, status: RunStatus, timeline: Timeline, recorded: bool = False) -> None:
-    """Draw the run, or bring what is drawn up to date. Call it at the same place in every rerun."""
+def show(
+    folder: RunFolder,
+    status: RunStatus,
+    timeline: Timeline,
+    steer: Callable[[str], None] | None = None,
+    recorded: bool = False,
+) -> None:
+    """Draw the run, or bring what is drawn up to date. Call it at the same place in every rerun.
+
+    ``steer`` carries out what slow motion wants of the run.
+    """
     asked = _asked(folder.id)
+    if steer is not None and asked["command"]:
+        steer(asked["command"])
     data = _data(folder, status, timeline, asked)
     if recorded:
         data |= {"autoplay": data["spot"] is None, "badge": "recorded run", "state": "done", "message": ""}
@@ -35,7 +47,7 @@ def _component() -> Any:
         "dfkd_stage",
         html='<div class="dfkd-host"></div>',
         css=(HERE / "stage.css").read_text(),
-        js=(HERE / "stage.js").read_text(),
+        js="\n".join((HERE / name).read_text() for name in ("slow.js", "stage.js")),
         isolate_styles=False,  # plotly puts its style sheet into the document, not into a shadow root
     )
 
@@ -45,12 +57,26 @@ def _asked(run_id: str) -> dict[str, Any]:
     state = st.session_state.get("stage")
     asked = (state.get("ask") if state else None) or {}
     if asked.get("run") != run_id:
-        return {"want": [], "view": _step_in_address()}
+        return {"want": [], "view": _step_in_address(), "slow": _slow_in_address(), "command": ""}
     _step_to_address(asked["view"])
+    _slow_to_address(asked["slow"])
     if st.session_state.get("stage:answered") == asked["nonce"]:
-        return {"want": [], "view": asked["view"]}
+        return {**asked, "want": [], "command": ""}
     st.session_state["stage:answered"] = asked["nonce"]
-    return asked
+    return dict(asked)
+
+
+def _slow_in_address() -> list[int] | None:
+    """Step and phase of slow motion."""
+    step, _, phase = st.query_params.get("slow", "").partition(".")
+    return [int(step), int(phase)] if step.isdigit() and phase.isdigit() else None
+
+
+def _slow_to_address(slow: list[int] | None) -> None:
+    if slow is None:
+        st.query_params.pop("slow", None)
+    elif slow != _slow_in_address():
+        st.query_params["slow"] = f"{slow[0]}.{slow[1]}"
 
 
 def _step_in_address() -> int | None:
@@ -69,7 +95,8 @@ def _step_to_address(step: int | None) -> None:
 def _data(folder: RunFolder, status: RunStatus, timeline: Timeline, asked: dict[str, Any]) -> dict[str, Any]:
     version = timeline.update()
     spec = folder.spec()
-    classes = _classes(folder, status.attempt)
+    facts = _facts(folder, status.attempt)
+    classes = list(facts.get("classes", [str(index) for index in range(10)]))
     wanted = [int(step) for step in asked["want"][:MAX_FRAMES]]
     steps = sorted(timeline.frames)
     if asked["view"] is None and steps:
@@ -104,6 +131,9 @@ def _data(folder: RunFolder, status: RunStatus, timeline: Timeline, asked: dict[
         "view": asked["view"],
         "autoplay": False,
         "spot": tour.spot(steps),
+        "phases": facts.get("phases", []),
+        "slow": asked["slow"],
+        **_slow_motion(timeline, asked["slow"]),
     }
 
 
@@ -112,6 +142,14 @@ def _base() -> str:
     return f"/{path}" if path else ""
 
 
-def _classes(folder: RunFolder, attempt: int) -> list[str]:
-    facts = read_json(folder.attempt_path(attempt) / "environment.json") or {}
-    return list(facts.get("classes", [str(index) for index in range(10)]))
+def _facts(folder: RunFolder, attempt: int) -> dict[str, Any]:
+    """What the run wrote down about itself: class names, the phases of its method."""
+    return read_json(folder.attempt_path(attempt) / "environment.json") or {}
+
+
+def _slow_motion(timeline: Timeline, slow: list[int] | None) -> dict[str, Any]:
+    """The steps recorded in slow motion; of the one looked at, and of the newest, the tensors."""
+    steps = sorted(timeline.slow)
+    wanted = {slow[0], *steps[-1:]} if slow is not None else set()
+    frames = {str(step): frame for step in wanted if (frame := timeline.slow_motion(step)) is not None}
+    return {"slow_steps": steps, "slow_frames": frames}
