@@ -121,7 +121,7 @@ def test_another_threshold_keeps_others(recording: Recording) -> None:
         "kept": 3, "total": 4, "per_class": [1, 0, 2], "covered": 2, "confidence": pytest.approx(1.75 / 3),
     }  # fmt: skip
     nothing = what_if(sheet, 1.0)
-    assert (nothing["kept"], nothing["confidence"], nothing["covered"]) == (0, None, 0)
+    assert (nothing["kept"], nothing["confidence"], nothing["per_class"]) == (0, None, [0, 0, 0])
     with pytest.raises(RequestError, match="between 0 and 1"):
         what_if(sheet, float("nan"))
 
@@ -147,6 +147,7 @@ def test_flagged_are_the_rejected_of_which_the_teacher_is_surer_than_of_any_clea
     sheet = recording.recorded.sheet("samples", 1)
     assert sheet is not None
     assert flagged(sheet, np.array([0, 1, 0, 0, 0], bool)).tolist() == [True, False, False, False, False]
+    assert flagged(sheet, np.array([0, 1, 0, 1, 0], bool)).tolist() == [True, False, False, False, False]
     assert not flagged(sheet, np.array([1, 0, 1, 0, 0], bool)).any()
     assert not flagged(sheet, np.zeros(5, bool)).any()
 
