@@ -37,11 +37,12 @@ class SlowMotion {
   // --- moving ---
 
   enter() {
+    this.stage.stopPlaying();
     this.on = true;
     this.phase = 0;
     this.step = null;
     if (this.live) this.another();
-    else this.goTo(this.nearest(this.stage.step ?? 0), 0);
+    else this.goTo(this.nearest(this.stage.view ?? 0), 0); // from the beginning, unless a step was chosen
     this.stage.draw();
   }
 
@@ -125,6 +126,8 @@ class SlowMotion {
     const total = this.info.length;
     this.at("where").textContent = this.step == null ? "Slow motion" : "Step " + this.step + " · phase " + (this.phase + 1) + " of " + total;
     this.at("note").textContent = this.note(waiting);
+    this.at("next").disabled = !this.live && this.phase === total - 1 && this.step === this.data.slow_steps.at(-1);
+    this.at("back").disabled = this.phase === 0 && this.step === this.data.slow_steps[0];
     this.at("play").textContent = this.timer ? "❚❚ Pause" : "▶ Play";
     this.at("caption").textContent = this.frame ? this.info[this.phase].caption : "";
     this.root.dataset.step = this.step ?? "";

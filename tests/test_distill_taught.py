@@ -1,0 +1,77 @@
+"""Slow motion and knobs that change while a run goes on, in a real browser."""
+
+from __future__ import annotations
+
+import re
+
+from browser import LONG, Lab, button, expect, shoot, start, until, wait
+from conftest import rows
+from playwright.sync_api import Page
+
+from dfkd_core.methods.ta_dfkd import TADFKD
+from dfkd_core.store import read_phases
+
+NAMES = [phase.name for phase in TADFKD.phases]
+
+
+def shown(page: Page, phase: str, step: int | None = None) -> None:
+    """Wait until slow motion stands at ``phase`` (of ``step``)."""
+    at = "" if step is None else f" && stage.step === '{step}'"
+    wait(page, f"stage.phase === '{phase}'{at}", ".dfkd-slow")
+
+
+def test_slow_motion_goes_phase_by_phase_through_the_recorded_run(page: Page, lab: Lab) -> None:
+    page.goto(lab.url)
+    wait(page, "Number(stage.step) > 0 && Number(stage.step) < 500")  # it plays
+    page.get_by_role("button", name="Slow motion").click()
+    for index, name in enumerate(NAMES):
+        shown(page, name)
+        assert page.locator(".dfkd-box.now h5").inner_text().startswith(str(index + 1))
+        assert page.locator(".dfkd-slow-caption").inner_text() == TADFKD.phases[index].caption
+        shoot(page, f"slow-motion-{index + 1}")
+        page.locator(".dfkd-slow-next").click()
+    shown(page, "latents")  # of the next recorded step
+    page.locator(".dfkd-slow-back").click()
+    shown(page, "generator")
+    page.wait_for_url(re.compile(r"slow=\d+\.5"))
+    page.reload()  # the view is a link
+    shown(page, "generator")
+    page.locator(".dfkd-slow-close").click()
+    expect(page.locator(".dfkd-slow")).to_be_hidden()
+
+
+def test_slow_motion_of_a_live_run_shows_its_next_step_with_its_own_numbers(page: Page, lab: Lab) -> None:
+    run = start(page, lab, LONG)
+    page.get_by_role("button", name="Slow motion").click()
+    shown(page, "latents")
+    until(lambda: run.status().state == "paused")
+    step = int(page.locator(".dfkd-slow").get_attribute("data-step"))
+    assert step == run.status().step
+    for name in NAMES[1:]:
+        page.locator(".dfkd-slow-next").click()
+        shown(page, name, step)
+    row = next(row for row in rows(run, "phases") if row["step"] == step)
+    split = read_phases(run, row)[3]
+    kept = f"{round(split.values['kept'] * 16)} of 16"
+    expect(page.locator(".dfkd-box[data-phase=split] dd").first).to_have_text(kept)
+    assert page.locator(".dfkd-box[data-phase=split] figure.clean").count() == int(split.arrays["clean"][:12].sum())
+    page.locator(".dfkd-slow-next").click()  # past the last phase: one more step of the run
+    shown(page, "latents", step + 1)
+    assert run.status().step == step + 1
+
+
+def test_a_knob_is_changed_while_the_run_goes_on_and_marked(page: Page, lab: Lab) -> None:
+    run = start(page, lab, LONG)
+    button(page, "Change knobs").click()
+    field = page.get_by_label("posterior cut (τ)").last
+    field.fill("0.9")
+    field.press("Tab")
+    button(page, "Apply").click()
+    until(lambda: bool(rows(run, "applied")))
+    (row,) = rows(run, "applied")
+    assert (row["command"], row["knobs"]) == ("set", {"posterior_cut": 0.9})
+    page.keyboard.press("Escape")
+    mark = page.locator(".dfkd-accuracy .annotation-text")
+    expect(mark).to_have_text("posterior_cut 0.5 → 0.9")
+    assert run.status().state == "running"
+    shoot(page, "live-change")
