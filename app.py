@@ -42,6 +42,7 @@ def main() -> None:
     page = st.navigation(
         [
             st.Page("pages/distill.py", title="Distill", icon=":material/science:", default=True),
+            st.Page("pages/inspect.py", title="Inspect", icon=":material/search:"),
             st.Page("pages/runs.py", title="Runs", icon=":material/list:"),
             st.Page("pages/library.py", title="Library", icon=":material/menu_book:"),
             st.Page("pages/glossary.py", title="Glossary", icon=":material/dictionary:"),

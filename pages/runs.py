@@ -77,6 +77,8 @@ def _actions(chosen: list[RunFolder]) -> None:
     with st.container(horizontal=True):
         if len(chosen) == 1 and st.button("Open in Distill", type="primary", icon=":material/open_in_full:"):
             st.switch_page("pages/distill.py", query_params={"run": chosen[0].id})
+        if len(chosen) == 1 and st.button("Open in Inspect", icon=":material/search:"):
+            st.switch_page("pages/inspect.py", query_params={"run": chosen[0].id})
         st.download_button(
             "Metrics as CSV",
             _metrics(chosen).to_csv(index=False),

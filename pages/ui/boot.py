@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import plotly
 import streamlit as st
 
+from dfkd_core.analysis.recorded import Recorded
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.store import RunFolder, runs_folder
 
@@ -59,6 +60,12 @@ def start() -> Boot:
 def timeline(path: str) -> Timeline:
     """One timeline a run, shared by all sessions that watch it."""
     return Timeline(RunFolder(Path(path)))
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def recorded(path: str) -> Recorded:
+    """The recorded sheets of one run, shared by all sessions that look at them."""
+    return Recorded(timeline(path))
 
 
 @st.cache_resource(show_spinner=False)

@@ -1,0 +1,152 @@
+"""Inspect: why a sample was kept or rejected, step by step, in three views that share one cut and one selection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from dfkd_core.analysis import export
+from dfkd_core.store import RunFolder, runs_folder, runs_in
+from pages.ui import boot, look, microscope
+
+MOST = 200  # runs in the list
+PAGE = "pages/inspect.py"
+
+
+def main() -> None:
+    """One script run of the page."""
+    folder = _chosen_run()
+    with st.sidebar:
+        folder = _list_of_runs(folder)
+    if folder is None:
+        st.info("Nothing to look at yet: there is no run. Go to Distill and press Start.")
+        return
+    _live(folder)
+
+
+# --- which run -------------------------------------------------------------------------------------------------
+
+
+def _chosen_run() -> RunFolder | None:
+    """The run in the address bar; else the newest that has samples; else the recorded one."""
+    asked = st.query_params.get("run", "")
+    if asked:
+        folder = _known(asked)
+        if folder is not None:
+            return folder
+        st.warning(f"There is no run {asked} in {runs_folder()}; here is another one.")
+        del st.query_params["run"]
+    newest = next((folder for folder in runs_in(runs_folder())[:MOST] if _has_samples(folder)), None)
+    folder = newest or _known(boot.RECORDED.name)
+    if folder is not None:
+        st.query_params["run"] = folder.id
+    return folder
+
+
+def _known(name: str) -> RunFolder | None:
+    parent = boot.RECORDED.parent if name == boot.RECORDED.name else runs_folder()
+    folder = RunFolder(parent / name)
+    return folder if "/" not in name and (folder.path / "spec.json").is_file() else None
+
+
+def _has_samples(folder: RunFolder) -> bool:
+    return any((folder.path / "samples").glob("*.npz"))
+
+
+def _list_of_runs(shown: RunFolder | None) -> RunFolder | None:
+    """The list in the sidebar. What it says and what the address bar says is always the same."""
+    names = [folder.id for folder in runs_in(runs_folder())[:MOST]]
+    if shown is not None and shown.id not in names and not _is_recorded(shown):
+        names.append(shown.id)
+    if _known(boot.RECORDED.name) is not None:
+        names.append(boot.RECORDED.name)
+    if shown is None or not names:
+        return shown
+    st.session_state["inspect:run"] = shown.id
+    picked = st.selectbox("Run", names, key="inspect:run", format_func=_title, on_change=_switch)
+    st.caption(f"`{picked}`")
+    return _known(picked)
+
+
+def _switch() -> None:
+    """Another run, looked at in the same way from its newest step on."""
+    st.query_params["run"] = st.session_state["inspect:run"]
+    for name in ("step", "tau"):
+        st.query_params.pop(name, None)
+
+
+@st.cache_data(show_spinner=False, max_entries=1000)
+def _title(name: str) -> str:
+    folder = _known(name)
+    spec = folder.spec() if folder is not None else {}
+    words = f"{spec.get('method')}, {spec.get('teacher')} → {spec.get('student')}, seed {spec.get('seed')}"
+    if name == boot.RECORDED.name:
+        return f"recorded run: {words}"
+    return f"{name[4:6]}-{name[6:8]} {name[9:11]}:{name[11:13]} · {words}"
+
+
+def _is_recorded(folder: RunFolder) -> bool:
+    return folder.path == boot.RECORDED
+
+
+# --- the page --------------------------------------------------------------------------------------------------
+
+
+@st.fragment
+def _live(folder: RunFolder) -> None:
+    """Buttons and microscope. The browser asks for a rerun when it lacks something, or to see what is new."""
+    if not (folder.path / "spec.json").is_file():
+        st.error(f"The run {folder.id} is no longer there. Choose another one on the left.")
+        return
+    status = folder.status_seen()
+    _buttons(folder)
+    microscope.show(folder, status, recorded=_is_recorded(folder))
+
+
+def _buttons(folder: RunFolder) -> None:
+    chosen = microscope.chosen(folder.id)
+    recorded = microscope.lens(str(folder.path)).recorded
+    sheet = recorded.sheet(chosen[0], chosen[1]) if chosen is not None else None
+    indices = list(range(len(sheet))) if sheet is not None else []
+    if chosen is not None and sheet is not None:
+        indices = [index for index in chosen[2] if index < len(sheet)] or indices
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        if st.button("Open in Distill", icon=":material/science:", key="to_distill"):
+            run = {} if _is_recorded(folder) else {"run": folder.id}
+            step = {"step": str(chosen[1])} if chosen is not None else {}
+            st.switch_page("pages/distill.py", query_params={**run, **step})
+        for label, icon, name, mime, make in _exports(folder, sheet, indices):
+            st.download_button(
+                label, make, name, mime, key=f"export:{label}", icon=icon, disabled=sheet is None, on_click="ignore"
+            )
+        if sheet is not None:
+            what = f"all {len(sheet)}" if len(indices) == len(sheet) else f"{len(indices)} selected"
+            st.caption(f"Exports: {what} of step {sheet.step}")
+
+
+def _exports(folder: RunFolder, sheet: Any, indices: list[int]) -> list[tuple[str, str, str, str, Callable[[], bytes]]]:
+    """Label, icon, file name, type and maker of each file; made when a button is pressed."""
+    looked = microscope.lens(str(folder.path))
+    stem = f"{folder.id}-{sheet.kind}-{sheet.step}" if sheet is not None else folder.id
+
+    def table() -> bytes:
+        kind = st.query_params.get("layout", "pca")
+        return export.table_csv(looked.recorded, sheet, indices, looked.layout(kind), looked.tags)
+
+    def images() -> bytes:
+        return export.sheet_png(sheet, indices)
+
+    def arrays() -> bytes:
+        return export.arrays_npz(sheet, indices)
+
+    return [
+        ("Images", ":material/image:", f"{stem}.png", "image/png", images),
+        ("Table", ":material/table:", f"{stem}.csv", "text/csv", table),
+        ("Arrays", ":material/data_array:", f"{stem}.npz", "application/octet-stream", arrays),
+    ]
+
+
+look.through_app(PAGE)
+main()

@@ -1,0 +1,406 @@
+"""The microscope: one component in the browser in which the histogram, the projection and the images of a recorded step
+share one cut and one selection.
+
+The browser asks for what it lacks by key, ``frame samples 300`` or ``detail probes 40 7``, and is answered with as many
+items as a short rerun allows; it asks again for the rest. Orders (fit a layout, tag samples) come with an id and are
+carried out once. While something goes on, the browser also asks at intervals: one question at a time, so that no rerun
+begins right behind another (then Streamlit can drop what the first one drew). Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from dfkd_core.analysis import layout as layouts
+from dfkd_core.analysis.audit import Audit
+from dfkd_core.analysis.jobs import Job
+from dfkd_core.analysis.recorded import Recorded, detail
+from dfkd_core.analysis.tags import Tags
+from dfkd_core.errors import RequestError
+from dfkd_core.store import REAL, RunFolder, RunStatus
+from dfkd_core.store.events_log import SPRITE_COLUMNS
+from pages.ui import boot
+
+HERE = Path(__file__).parent
+SCRIPTS = (
+    "samples", "histogram", "classes", "scatter", "projection", "grid", "drawer", "tags", "audit", "skeleton",
+    "microscope",
+)  # fmt: skip
+SOURCES = ("samples", "probes")
+BADGES = {"queued": "waiting"}
+ANSWER_SECONDS, ANSWER_BYTES = 0.25, 4_000_000  # of one answer, after its first item
+AUDIT_SECONDS = 0.2
+KEPT_ORDERS = 50
+WORDS = {  # of the address bar: what is allowed, the usual first
+    "source": SOURCES,
+    "colour": ("verdict", "class", "loss", "posterior", "tag"),
+    "layout": layouts.KINDS,
+    "sort": ("loss", "confidence", "class", "posterior", "latent"),
+    "mark": ("verdict", "boundary"),
+}
+FIGURE_4 = {"class_prior_weight": 1.0, "adversarial_weight": 0.0}
+
+
+class Lens:
+    """What all pages of this server share about one run."""
+
+    def __init__(self, recorded: Recorded) -> None:
+        self.recorded, self.folder = recorded, recorded.folder
+        self.audit, self.tags = Audit(recorded), Tags(recorded.folder)
+        self.audited = False
+
+    def layout(self, kind: str) -> layouts.Layout | None:
+        """The layout; principal components are fitted when first asked for, the others by their job."""
+        return layouts.pca(self.recorded) if kind == "pca" else layouts.load_layout(self.recorded, kind)
+
+    def version(self, kind: str) -> str | None:
+        """Changes with the layout; None while there is none, and for principal components nobody has asked for."""
+        found = self.recorded.kept.get("pca") if kind == "pca" else self.layout(kind)
+        return None if found is None else f"{found.fitted_to}/{id(found)}"
+
+    def job(self, kind: str) -> Job:
+        """The background job that fits a layout."""
+        return Job(self.folder.path / "analysis", f"layout-{kind}")
+
+    def is_busy(self) -> bool:
+        """Whether something of it will be new without anybody asking."""
+        return not self.audited or any(self.job(kind).state().state == "running" for kind in layouts.KINDS[1:])
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def lens(path: str) -> Lens:
+    """One lens a run, shared by all sessions."""
+    return Lens(boot.recorded(path))
+
+
+def show(folder: RunFolder, status: RunStatus, recorded: bool = False) -> None:
+    """Draw the run, or bring what is drawn up to date. Call it at the same place in every rerun."""
+    looked = lens(str(folder.path))
+    asked = _asked(folder.id)
+    _carry_out(looked, asked.get("orders", []))
+    data = _data(looked, status, asked)
+    if recorded:
+        data |= {"badge": "recorded run", "state": "done", "message": ""}
+    _component()(key="microscope", data=data, on_ask_change=lambda: None)
+    looked.audited = looked.audit.update(AUDIT_SECONDS)
+
+
+def chosen(run_id: str) -> tuple[str, int, list[int]] | None:
+    """Source and step that the browser shows, and the samples selected there; None before it has said so."""
+    state = st.session_state.get("microscope")
+    asked = (state.get("ask") if state else None) or {}
+    if asked.get("run") != run_id or not asked.get("chosen"):
+        return None
+    return asked["chosen"]["source"], asked["chosen"]["step"], asked["chosen"]["indices"]
+
+
+@st.cache_resource(show_spinner=False)
+def _component() -> Any:
+    scripts = [HERE / "common.js", *(HERE / "microscope" / f"{name}.js" for name in SCRIPTS)]
+    return st.components.v2.component(
+        "dfkd_microscope",
+        html='<div class="dfkd-host"></div>',
+        css=(HERE / "microscope" / "microscope.css").read_text(),
+        js="\n".join(path.read_text() for path in scripts),
+        isolate_styles=False,  # plotly puts its style sheet into the document, not into a shadow root
+    )
+
+
+# --- what the browser asked for --------------------------------------------------------------------------------
+
+
+def _asked(run_id: str) -> dict[str, Any]:
+    """What the browser has asked for since the last rerun; its view goes into the address bar."""
+    state = st.session_state.get("microscope")
+    asked = (state.get("ask") if state else None) or {}
+    if asked.get("run") != run_id:
+        return {"view": _view_in_address(), "nonce": ""}
+    _view_to_address(asked["view"])
+    if st.session_state.get("microscope:answered") == asked["nonce"]:
+        return {"view": asked["view"], "nonce": asked["nonce"]}
+    return asked
+
+
+def _view_in_address() -> dict[str, Any]:
+    given = st.query_params
+    view: dict[str, Any] = {name: given[name] for name, known in WORDS.items() if given.get(name) in known}
+    step, tau = given.get("step", ""), given.get("tau", "")
+    try:
+        cut = float(tau)
+    except ValueError:
+        cut = -1.0
+    return {**view, "step": int(step) if step.isdecimal() else None, "tau": cut if 0 <= cut < 1 else None}
+
+
+def _view_to_address(view: dict[str, Any]) -> None:
+    """Only what differs from the usual view, so that links stay short."""
+    wanted = {name: view[name] for name, known in WORDS.items() if view[name] != known[0]}
+    wanted |= {name: f"{view[name]:g}" for name in ("step", "tau") if view[name] is not None}
+    others = {name: value for name, value in st.query_params.items() if name not in (*WORDS, "step", "tau")}
+    if {**others, **wanted} != st.query_params.to_dict():
+        st.query_params.from_dict({**others, **wanted})
+
+
+def _carry_out(looked: Lens, orders: list[dict[str, Any]]) -> None:
+    """Each order once: the browser repeats them until it sees their ids among those done."""
+    done = st.session_state.setdefault("microscope:done", [])
+    for order in orders:
+        if order["id"] in done:
+            continue
+        done.append(order["id"])
+        del done[:-KEPT_ORDERS]
+        try:
+            _ORDERS[order["name"]](looked, order)
+            st.session_state.pop("microscope:problem", None)
+        except RequestError as error:
+            st.session_state["microscope:problem"] = str(error)
+
+
+def _fit(looked: Lens, order: dict[str, Any]) -> None:
+    kind = order["layout"]
+    if kind == "pca":
+        layouts.pca(looked.recorded, refit=True)
+        return
+    folder = looked.folder.path
+    looked.job(kind).start(["layout", folder.name, "--kind", kind, "--runs", str(folder.parent.resolve())])
+
+
+_ORDERS: dict[str, Callable[[Lens, dict[str, Any]], Any]] = {
+    "fit": _fit,
+    "halt": lambda looked, order: looked.job(order["layout"]).stop(),
+    "tag": lambda looked, order: looked.tags.add(order["source"], order["step"], order["indices"], order["tag"]),
+    "untag": lambda looked, order: looked.tags.remove(order["source"], order["step"], order["indices"], order["tag"]),
+    "undo": lambda looked, order: looked.tags.undo(),
+}
+
+# --- what it is told -------------------------------------------------------------------------------------------
+
+
+def _data(looked: Lens, status: RunStatus, asked: dict[str, Any]) -> dict[str, Any]:
+    recorded, timeline = looked.recorded, looked.recorded.timeline
+    version = timeline.update()
+    spec = looked.folder.spec()
+    steps = {source: recorded.steps(source) for source in SOURCES}
+    items = _items(looked, asked.get("want", []))
+    st.session_state["microscope:answered"] = asked["nonce"]
+    return {
+        "run": looked.folder.id,
+        "version": version,
+        "base": _base(),
+        "state": status.state,
+        "live": status.state in ("running", "paused"),
+        "poll": boot.poll_seconds(_session()) if status.is_live or looked.is_busy() else None,
+        "badge": BADGES.get(status.state, status.state),
+        "message": status.message,
+        "problem": st.session_state.get("microscope:problem", ""),
+        "title": f"{spec['method']} · {spec['teacher']} → {spec['student']} · seed {spec['seed']}",
+        "total": status.total_steps or max(timeline.step, 1),
+        "newest": max([step for found in steps.values() for step in found], default=0),
+        "selection": spec["config"].get("selection", False),
+        "classes": _classes(recorded, steps),
+        "steps": steps,
+        "real": (looked.folder.path / f"{REAL}.npz").is_file(),
+        "layouts": {kind: _layout_state(looked, kind) for kind in layouts.KINDS},
+        "audit": {"version": len(looked.audit.rows), "done": len(looked.audit.rows), "total": len(steps["samples"])},
+        "tags": _tags_state(looked.tags),
+        "figure4": _figure_4(spec),
+        "view": asked["view"],
+        "items": items,
+        "answered": asked["nonce"],
+        "done": st.session_state.get("microscope:done", []),
+    }
+
+
+def _session() -> str:
+    from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+    context = get_script_run_ctx()
+    return context.session_id if context else "none"
+
+
+def _base() -> str:
+    path = st.get_option("server.baseUrlPath").strip("/")
+    return f"/{path}" if path else ""
+
+
+def _classes(recorded: Recorded, steps: dict[str, list[int]]) -> list[str]:
+    if names := recorded.classes:
+        return names
+    first = next(((source, found[0]) for source, found in steps.items() if found), None)
+    sheet = recorded.sheet(*first) if first else None
+    return [str(label) for label in range(sheet.classes if sheet else 0)]
+
+
+def _layout_state(looked: Lens, kind: str) -> dict[str, Any]:
+    state = looked.job(kind).state()
+    job = {"state": state.state, "share": state.share, "message": state.message, "left": state.seconds_left()}
+    version = looked.version(kind)
+    return {"version": version, "there": kind == "pca" or version is not None, "job": job}
+
+
+def _tags_state(tags: Tags) -> dict[str, Any]:
+    counts = tags.counts()
+    stamp = _stamp(tags.path)
+    return {"version": stamp, "counts": counts, "problem": tags.problem, "undo": stamp > 0}
+
+
+def _figure_4(spec: dict[str, Any]) -> dict[str, Any]:
+    """Whether the run is one as TA-DFKD's Fig. 4 shows it, class prior on and adversarial term off; a link to that."""
+    config = spec["config"]
+    alike = config.get("class_prior_weight", 0) > 0 and config.get("adversarial_weight") == 0
+    fields = {name: spec[name] for name in ("benchmark", "teacher", "student", "seed")} | {"method": "ta-dfkd"}
+    if spec["method"] == "ta-dfkd":
+        fields |= {"preset": spec["preset"]} | {f"k.{name}": value for name, value in config.items()}
+    fields |= {f"k.{name}": value for name, value in FIGURE_4.items()}
+    return {"is": alike, "href": f"{_base()}/?{urlencode(fields)}"}
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+# --- items -----------------------------------------------------------------------------------------------------
+
+
+def _items(looked: Lens, want: list[str]) -> dict[str, Any]:
+    """Answers by key, at least one, until they take long or grow big. None stands for what does not exist."""
+    found: dict[str, Any] = {}
+    deadline, size = time.monotonic() + ANSWER_SECONDS, 0
+    for key in want:
+        name, *about = key.split()
+        try:
+            found[key] = _ITEMS[name](looked, *about)
+        except (RequestError, OSError, ValueError, KeyError):  # gone, or not a question that this page asks
+            found[key] = None
+        size += len(found[key].get("sheet", "")) if isinstance(found[key], dict) else 0
+        if time.monotonic() > deadline or size > ANSWER_BYTES:
+            break
+    return found
+
+
+def _frame(looked: Lens, source: str, step: str) -> dict[str, Any] | None:
+    sheet = looked.recorded.sheet(source, int(step))
+    if sheet is None:
+        return None
+    return _sheet_item(looked, _stem(looked, source, int(step)), sheet.images.shape, sheet.columns, sheet.mixture)
+
+
+def _stem(looked: Lens, source: str, step: int) -> str:
+    """Where a sheet's files lie, below the run's folder and without their endings."""
+    rows = {"samples": looked.recorded.timeline.frames, "probes": looked.recorded.timeline.probes}[source]
+    return str(rows[step]["file"])
+
+
+def _real(looked: Lens) -> dict[str, Any] | None:
+    sheet = looked.recorded.real
+    if sheet is None:
+        return None
+    unjudged = {"loss": np.zeros(len(sheet), np.float32)}
+    return _sheet_item(looked, REAL, sheet.images.shape, {**unjudged, **sheet.columns}, None)
+
+
+def _sheet_item(
+    looked: Lens, stem: str, shape: tuple[int, ...], columns: dict[str, np.ndarray], mixture: dict[str, Any] | None
+) -> dict[str, Any]:
+    count, height, width, _ = shape
+    short = {name: _packed(values) for name, values in columns.items() if values.ndim == 1}
+    png = (looked.folder.path / f"{stem}.png").read_bytes()
+    return {
+        "count": count,
+        "width": width,
+        "height": height,
+        "mixture": mixture,
+        "columns": short,
+        "sheet": base64.b64encode(png).decode(),
+    }
+
+
+def _packed(values: np.ndarray) -> dict[str, str]:
+    """Numbers as the browser's typed arrays take them."""
+    kind = {"f": "float32", "i": "int16", "b": "uint8", "u": "uint8"}[values.dtype.kind]
+    return {"type": kind, "data": base64.b64encode(values.astype(f"<{np.dtype(kind).str[1:]}").tobytes()).decode()}
+
+
+def _layout(looked: Lens, kind: str) -> dict[str, Any] | None:
+    found = looked.layout(kind)
+    if found is None:
+        return None
+    real = None if found.real is None else _packed(found.real.ravel())
+    return {"version": looked.version(kind), "bounds": found.bounds, "fitted": found.fitted_to, "real": real}
+
+
+def _places(looked: Lens, kind: str, source: str, step: str) -> dict[str, Any]:
+    found = looked.layout(kind)
+    positions = found.positions(source, int(step)) if found is not None else None
+    return {"version": looked.version(kind), "xy": None if positions is None else _packed(positions.ravel())}
+
+
+def _inside(looked: Lens, source: str, step: str) -> dict[str, str] | None:
+    sheet = looked.recorded.sheet(source, int(step))
+    found = None if sheet is None else looked.recorded.inside(sheet)
+    return None if found is None else _packed(found)
+
+
+def _detail(looked: Lens, source: str, step: str, index: str) -> dict[str, Any]:
+    return detail(looked.recorded, source, int(step), int(index))
+
+
+def _film(looked: Lens, index: str) -> dict[str, Any]:
+    """The same latent at all recorded steps: the short facts, and its images side by side as one PNG."""
+    facts = looked.recorded.film(int(index))
+    pictures = [_cut_out(looked, _stem(looked, "probes", fact["step"]), int(index)) for fact in facts]
+    strip = Image.fromarray(np.concatenate(pictures, axis=1)) if pictures else Image.new("L", (1, 1))
+    buffer = io.BytesIO()
+    strip.save(buffer, "PNG")
+    height, width = pictures[0].shape[:2] if pictures else (1, 1)
+    return {"steps": facts, "width": width, "height": height, "strip": base64.b64encode(buffer.getvalue()).decode()}
+
+
+def _cut_out(looked: Lens, stem: str, index: int) -> np.ndarray:
+    """One image of a sheet, without the columns that lie beside it: (H, W) or (H, W, C) uint8."""
+    with Image.open(looked.folder.path / f"{stem}.png") as sheet:
+        side = sheet.width // SPRITE_COLUMNS
+        left, top = index % SPRITE_COLUMNS * side, index // SPRITE_COLUMNS * side
+        return np.asarray(sheet.crop((left, top, left + side, top + side)))
+
+
+def _tags(looked: Lens, _: str, source: str, step: str) -> dict[str, list[str]]:
+    return {str(index): tags for index, tags in looked.tags.of(source, int(step)).items()}
+
+
+def _audit(looked: Lens, _: str) -> dict[str, Any]:
+    rows = [row for _, row in sorted(looked.audit.rows.items())]
+    names = ("precision", "recall", "disagreement_clean", "disagreement_rejected", "auroc_inside")
+    columns = {name: [row[name] for row in rows] for name in names}
+    columns["inside_rejected"] = [_share(row["rejected_inside"], row["rejected"]) for row in rows]
+    return {"run": looked.folder.id, "version": len(rows), "steps": [row["step"] for row in rows], "columns": columns}
+
+
+def _share(part: int | None, whole: int) -> float | None:
+    return None if part is None or not whole else part / whole
+
+
+_ITEMS: dict[str, Callable[..., Any]] = {
+    "frame": _frame,
+    "real": _real,
+    "layout": _layout,
+    "places": _places,
+    "inside": _inside,
+    "detail": _detail,
+    "film": _film,
+    "tags": _tags,
+    "audit": _audit,
+}

@@ -1,0 +1,304 @@
+// The teacher's features in the plane: real and synthetic. Wheel zooms, a drag selects by lasso or rectangle, or pans.
+
+const RADIUS = 4, LEVELS = 24, STRETCH = 1.7;
+
+class Scatter {
+  constructor(panel, scope) {
+    this.scope = scope;
+    this.canvas = panel.querySelector("canvas.scope-base");
+    this.over = panel.querySelector("canvas.scope-over"); // hover and lasso, so that the points need not be drawn again
+    this.tip = panel.querySelector(".scope-thumb");
+    this.tool = "lasso";
+    this.home();
+    const listen = (name, handler) => this.over.addEventListener(name, handler);
+    listen("pointerdown", (event) => this.press(event));
+    listen("pointermove", (event) => this.move(event));
+    listen("pointerup", (event) => this.release(event));
+    listen("pointerleave", () => this.leave());
+    listen("dblclick", () => { this.home(); scope.refresh(); });
+    listen("keydown", (event) => this.key(event));
+    this.over.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+  }
+
+  home() { this.zoom = 1; this.shift = [0, 0]; }
+
+  // --- coordinates ---
+
+  // Where the layout's bounds lie on the canvas: as large as fits, then zoomed and shifted. One axis is stretched
+  // against the other by at most STRETCH, so that distances stay comparable.
+  frameOf([left, right, bottom, top]) {
+    const width = this.canvas.clientWidth, height = this.canvas.clientHeight;
+    const [across, down] = [width / (right - left), height / (top - bottom)], least = STRETCH * Math.min(across, down);
+    const [unitX, unitY] = [across, down].map((unit) => Math.min(unit, least) * this.zoom);
+    const x = width / 2 + this.shift[0] - (unitX * (left + right)) / 2;
+    const y = height / 2 + this.shift[1] + (unitY * (bottom + top)) / 2;
+    return { unitX, unitY, x, y };
+  }
+
+  project(positions, { unitX, unitY, x, y }) {
+    const points = new Float32Array(positions.length);
+    for (let i = 0; i < positions.length; i += 2) {
+      points[i] = x + unitX * positions[i];
+      points[i + 1] = y - unitY * positions[i + 1];
+    }
+    return points;
+  }
+
+  nearest(x, y, points, within = 9) {
+    let best = null, least = within * within;
+    for (let i = 0; points && i < points.length; i += 2) {
+      const distance = (points[i] - x) ** 2 + (points[i + 1] - y) ** 2;
+      if (distance < least) [best, least] = [i / 2, distance];
+    }
+    return best;
+  }
+
+  // --- hands ---
+
+  press(event) {
+    if (event.button > 1 || !this.points) return;
+    this.over.focus({ preventScroll: true });
+    this.over.setPointerCapture(event.pointerId);
+    const tool = event.button === 1 || event.altKey ? "pan" : this.tool;
+    const start = [event.offsetX, event.offsetY];
+    this.drag = { tool, start, path: [start], how: howTo(event), before: this.scope.selection.indices(), shift: [...this.shift] };
+    this.hide();
+  }
+
+  move(event) {
+    const here = [event.offsetX, event.offsetY], drag = this.drag;
+    if (!drag) return this.hover(...here);
+    drag.moved = drag.moved || Math.hypot(here[0] - drag.start[0], here[1] - drag.start[1]) > 3;
+    if (!drag.moved) return;
+    if (drag.tool === "pan") {
+      this.shift = drag.shift.map((value, axis) => value + here[axis] - drag.start[axis]);
+      return this.scope.refresh();
+    }
+    if (drag.tool === "lasso") drag.path.push(here);
+    else drag.path = [drag.start, [here[0], drag.start[1]], here, [drag.start[0], here[1]]];
+    this.choose(drag);
+  }
+
+  choose({ path, how, before }) {
+    const members = enclosed(this.points, path);
+    if (how === "replace") return this.scope.selection.take(members);
+    this.scope.selection.take(before);
+    this.scope.selection.take(members, how);
+  }
+
+  release(event) {
+    const drag = this.drag;
+    this.drag = null;
+    this.overlay();
+    if (!drag || drag.moved || event.button === 1) return;
+    const index = this.nearest(event.offsetX, event.offsetY, this.points);
+    if (index == null) return drag.how === "replace" && this.scope.selection.clear();
+    this.scope.selection.take([index], drag.how);
+    if (drag.how === "replace") this.scope.open(index, "left");
+  }
+
+  wheel(event) {
+    if (!this.points) return;
+    event.preventDefault();
+    this.zoomBy(Math.exp(-event.deltaY * 0.0015), event.offsetX, event.offsetY);
+  }
+
+  zoomBy(factor, x = this.canvas.clientWidth / 2, y = this.canvas.clientHeight / 2) {
+    const zoom = clamp(this.zoom * factor, 0.5, 60), ratio = zoom / this.zoom;
+    const middle = [this.canvas.clientWidth / 2, this.canvas.clientHeight / 2];
+    // What lies under the pointer stays there.
+    this.shift = this.shift.map((value, axis) => [x, y][axis] - middle[axis] - ratio * ([x, y][axis] - middle[axis] - value));
+    this.zoom = zoom;
+    this.hide();
+    this.scope.refresh();
+  }
+
+  key(event) {
+    const pans = { ArrowLeft: [40, 0], ArrowRight: [-40, 0], ArrowUp: [0, 40], ArrowDown: [0, -40] };
+    if (event.key in pans) this.shift = this.shift.map((value, axis) => value + pans[event.key][axis]);
+    else if (event.key === "+" || event.key === "=") return this.zoomBy(1.25);
+    else if (event.key === "-") return this.zoomBy(0.8);
+    else if (event.key === "0") this.home();
+    else return;
+    event.preventDefault();
+    this.scope.refresh();
+  }
+
+  hover(x, y) {
+    const index = this.nearest(x, y, this.points);
+    const real = index == null ? this.nearest(x, y, this.realPoints, 6) : null;
+    this.scope.hover(index);
+    this.overReal = real;
+    this.overlay();
+    if (index == null && real == null) return this.hide();
+    this.show(index ?? real, real != null, x, y);
+  }
+
+  leave() {
+    this.hide();
+    if (!this.drag) this.scope.hover(null);
+  }
+
+  hide() { this.tip.hidden = true; }
+
+  show(index, isReal, x, y) {
+    const { frame, real } = this.scope, canvas = this.tip.querySelector("canvas");
+    const context = canvas.getContext("2d");
+    Object.assign(canvas, { width: 72, height: 72 });
+    context.imageSmoothingEnabled = false;
+    (isReal ? real : frame).paint(context, index, 0, 0, 72);
+    this.tip.querySelector("span").textContent = isReal ? this.scope.realWords(index) : this.scope.words(index);
+    this.tip.hidden = false;
+    const across = x + this.tip.offsetWidth + 24 > this.canvas.clientWidth ? x - this.tip.offsetWidth - 12 : x + 14;
+    const down = clamp(y - 36, 0, Math.max(0, this.canvas.clientHeight - this.tip.offsetHeight));
+    this.tip.style.transform = `translate(${Math.max(0, across)}px, ${down}px)`;
+  }
+
+  // --- drawing ---
+
+  draw() {
+    const { scope } = this, { frame, theme } = scope, { context } = sharp(this.canvas);
+    const layout = scope.layout, places = frame && scope.places(frame);
+    this.points = this.realPoints = null;
+    if (!layout?.bounds || !places) return this.overlay();
+    const place = this.frameOf(layout.bounds), realPlaces = scope.realPlaces();
+    this.points = this.project(places, place);
+    if (realPlaces) {
+      this.realPoints = this.project(realPlaces, place);
+      this.realDots(context, theme);
+    }
+    this.samples(context, frame, theme);
+    this.overlay();
+  }
+
+  // Small and pale; in the colour of their class when that is what colours say.
+  realDots(context, theme) {
+    const { real, colour, selection } = this.scope, points = this.realPoints, groups = new Map();
+    for (let index = 0; index < points.length / 2; index += 1) {
+      const hue = colour === "class" && real ? classColour(theme, real.label[index]) : theme.real;
+      if (!groups.has(hue)) groups.set(hue, []);
+      groups.get(hue).push(index);
+    }
+    context.globalAlpha = selection.size ? 0.2 : 0.45;
+    for (const [hue, members] of groups) {
+      context.fillStyle = hue;
+      context.beginPath();
+      for (const index of members) {
+        context.moveTo(points[2 * index] + 2.2, points[2 * index + 1]);
+        context.arc(points[2 * index], points[2 * index + 1], 2.2, 0, 7);
+      }
+      context.fill();
+    }
+    context.globalAlpha = 1;
+  }
+
+  // One path for all points of a colour and shape; rejected ones first, selected ones last.
+  samples(context, frame, theme) {
+    const { verdict, selection } = this.scope, colour = this.colours(frame), groups = new Map();
+    const inside = this.scope.mark === "boundary" ? this.scope.inside(frame) : null;
+    for (let index = 0; index < frame.count; index += 1) {
+      const shape = inside ? (inside[index] ? "star" : "cross") : verdict.clean[index] ? "disc" : "ring";
+      const faded = selection.size > 0 && !selection.has(index);
+      const front = (faded ? 0 : 2) + (verdict.clean[index] ? 1 : 0), key = [front, shape, colour(index)].join("|");
+      if (!groups.has(key)) groups.set(key, { front, shape, colour: colour(index), faded, members: [] });
+      groups.get(key).members.push(index);
+    }
+    for (const group of [...groups.values()].sort((a, b) => a.front - b.front)) this.group(context, group, theme);
+    context.globalAlpha = 1;
+  }
+
+  group(context, { shape, colour, faded, members }, theme) {
+    const filled = shape === "disc" || shape === "star";
+    context.globalAlpha = faded ? 0.22 : 0.9;
+    context.beginPath();
+    for (const index of members) SHAPES[shape](context, this.points[2 * index], this.points[2 * index + 1]);
+    if (filled) {
+      context.fillStyle = colour;
+      context.fill();
+      context.strokeStyle = faded ? "transparent" : theme.panel;
+      context.lineWidth = 0.8;
+    } else {
+      context.strokeStyle = colour;
+      context.lineWidth = 1.7;
+    }
+    context.stroke();
+    context.lineWidth = 1;
+  }
+
+  colours(frame) {
+    const { theme, verdict, tags } = this.scope;
+    const level = (share) => rampColour(theme, Math.round(share * LEVELS) / LEVELS);
+    return {
+      verdict: (index) => (verdict.clean[index] ? theme.clean : theme.rejected),
+      class: (index) => classColour(theme, frame.label[index]),
+      loss: (index) => level(Math.sqrt(frame.scaled[index])),
+      posterior: (index) => level(frame.posterior ? frame.posterior[index] : 1),
+      tag: (index) => tags.colourOf(frame, index) || theme.muted,
+    }[this.scope.colour];
+  }
+
+  overlay() {
+    const { theme } = this.scope, { context } = sharp(this.over);
+    if (!this.points || !theme) return;
+    const ring = (points, index, radius) => {
+      context.strokeStyle = theme.text;
+      context.lineWidth = 2;
+      context.beginPath();
+      context.arc(points[2 * index], points[2 * index + 1], radius, 0, 7);
+      context.stroke();
+    };
+    for (const index of new Set([this.scope.hovered, this.scope.opened])) if (index != null) ring(this.points, index, 8);
+    if (this.overReal != null && this.realPoints) ring(this.realPoints, this.overReal, 6);
+    if (this.drag?.moved && this.drag.tool !== "pan") this.outline(context, theme, this.drag.path);
+  }
+
+  outline(context, theme, path) {
+    context.beginPath();
+    path.forEach(([x, y]) => context.lineTo(x, y));
+    context.closePath();
+    context.globalAlpha = 0.12;
+    context.fillStyle = theme.student;
+    context.fill();
+    context.globalAlpha = 1;
+    context.strokeStyle = theme.student;
+    context.lineWidth = 1.5;
+    context.stroke();
+  }
+}
+
+const SHAPES = {
+  disc: (context, x, y) => { context.moveTo(x + RADIUS, y); context.arc(x, y, RADIUS, 0, 7); },
+  ring: (context, x, y) => { context.moveTo(x + RADIUS - 0.6, y); context.arc(x, y, RADIUS - 0.6, 0, 7); },
+  cross: (context, x, y) => {
+    const arm = RADIUS - 0.5;
+    context.moveTo(x - arm, y - arm);
+    context.lineTo(x + arm, y + arm);
+    context.moveTo(x - arm, y + arm);
+    context.lineTo(x + arm, y - arm);
+  },
+  star: (context, x, y) => {
+    STAR.forEach(([dx, dy], corner) => (corner ? context.lineTo(x + dx, y + dy) : context.moveTo(x + dx, y + dy)));
+    context.closePath();
+  },
+};
+const STAR = Array.from({ length: 10 }, (_, corner) => {
+  const radius = (corner % 2 ? 0.45 : 1) * (RADIUS + 2), angle = (corner * Math.PI) / 5 - Math.PI / 2;
+  return [radius * Math.cos(angle), radius * Math.sin(angle)];
+});
+
+// Indices of the points, x0 y0 x1 y1 …, within a closed path, by the even-odd rule.
+function enclosed(points, path) {
+  const found = [], xs = path.map(([x]) => x), ys = path.map(([, y]) => y);
+  const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+  for (let i = 0; i < points.length; i += 2) {
+    const x = points[i], y = points[i + 1];
+    if (x < left || x > right || y < top || y > bottom) continue;
+    let inside = false;
+    for (let a = 0, b = path.length - 1; a < path.length; b = a, a += 1) {
+      const crosses = ys[a] > y !== ys[b] > y;
+      if (crosses && x < ((xs[b] - xs[a]) * (y - ys[a])) / (ys[b] - ys[a]) + xs[a]) inside = !inside;
+    }
+    if (inside) found.push(i / 2);
+  }
+  return found;
+}
