@@ -108,6 +108,7 @@ class SlowMotion {
     if (!this.on && this.asked !== this.stage.run && this.data.slow) { // a link that leads here
       this.on = true;
       [this.step, this.phase] = this.data.slow;
+      if (!this.live) this.stage.view ??= this.stage.nearestFrame(this.step);
     }
     this.asked = this.stage.run;
   }
