@@ -10,9 +10,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from dfkd_core.analysis.threads import one_thread
+
 BLOCK = 4_000_000  # distances held at once, 32 MB
 
 
+@one_thread
 def nearest(queries: np.ndarray, points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The ``count`` nearest of ``points`` (M, D) for each of ``queries`` (Q, D), nearest first.
 
@@ -46,6 +49,7 @@ class Boundary:
             if len(members) > 1:
                 self._classes[label] = members, nearest(members, members, k + 1)[1][:, -1]
 
+    @one_thread
     def inside(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """(N,) bool: whether each of ``features`` (N, D) lies inside the boundary of the class of its label."""
         result = np.zeros(len(features), bool)

@@ -23,6 +23,7 @@ import numpy as np
 from dfkd_core.analysis.boundary import nearest
 from dfkd_core.analysis.jobs import report
 from dfkd_core.analysis.recorded import Recorded
+from dfkd_core.analysis.threads import one_thread
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import RequestError
 from dfkd_core.store import RunFolder
@@ -58,6 +59,7 @@ class Layout:
         """(R, 2) float32 positions of the real images; None without them."""
         return self.positions("real")
 
+    @one_thread
     def positions(self, kind: str, step: int = 0) -> np.ndarray | None:
         """(N, 2) float32 positions of a recorded sheet, also of one recorded after the fit; None without features."""
         sheet = self.recorded.sheet(kind, step)
@@ -80,6 +82,7 @@ def pca(recorded: Recorded, refit: bool = False) -> Layout | None:
         return recorded.kept["pca"]
 
 
+@one_thread
 def _fit_pca(recorded: Recorded) -> Layout | None:
     generated, last = _sampled(recorded, PCA_SAMPLES)
     if not len(generated):
