@@ -116,7 +116,7 @@ def _buttons(choice: Choice | None, folder: RunFolder | None, status: RunStatus 
         timeline = boot.timeline(str(folder.path)) if folder is not None else None
         live.button(folder, timeline, ready and state in ("running", "paused"))
         if folder is None:
-            st.caption("This is a recorded run. **Start** trains your own on this machine.")
+            st.caption("**Start** trains your own on this machine.")
         tour.button()
     if "problem" in st.session_state:
         st.error(st.session_state["problem"])

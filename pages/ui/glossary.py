@@ -234,7 +234,7 @@ TERMS: tuple[Term, ...] = (
         seen="Distill, synthetic images (green, solid frame); Inspect",
         source=TA_DFKD,
         related=("rejected", "posterior", "threshold", "kept"),
-        also=("clean sample",),
+        also=("clean sample", "what the student learns from"),
     ),
     Term(
         "collapse",
@@ -486,11 +486,12 @@ TERMS: tuple[Term, ...] = (
     ),
     Term(
         "live knob",
-        "A knob that is changed while the run goes on. The change takes effect between two steps and is marked on the "
-        "curves and in the log, so that a resumed run applies it as well.",
+        "A knob that can change while the run goes on: term weights, learning rates, the threshold. A change counts "
+        "from the next step on and is marked on the curves and kept in the log, so that a resumed run applies it as "
+        "well.",
         seen="Distill",
         related=("run", "preset", "step"),
-        also=("live knobs",),
+        also=("live knobs", "change knobs"),
     ),
     Term(
         "logit",
@@ -699,8 +700,8 @@ TERMS: tuple[Term, ...] = (
     ),
     Term(
         "slow motion",
-        "The training slowed down so that the parts of a step can be watched one after another, with the real images "
-        "and numbers of the run.",
+        "One step of the method, phase by phase, on a diagram that shows the step's own images and numbers. A live run "
+        "does one more step for it and stays paused.",
         seen="Distill",
         related=("phase", "step", "student steps", "gradient"),
     ),
@@ -754,7 +755,7 @@ TERMS: tuple[Term, ...] = (
         symbol="x̂ = G(z)",
         seen="Distill, synthetic images; Inspect",
         related=("generator", "clean", "rejected", "label"),
-        also=("synthetic images", "synthetic", "sample", "samples"),
+        also=("synthetic images", "synthetic", "sample", "samples", "images"),
     ),
     Term(
         "t-SNE",
