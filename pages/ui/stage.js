@@ -162,15 +162,18 @@ class Stage {
     this.draw();
   }
 
-  // The guided tour frames one panel. It moves the scrubber once a stop, then the visitor is free to.
+  // The guided tour frames one panel. It moves the scrubber once a stop, then the visitor is free to; who comes in
+  // by an address that names a step stays there.
   spotlight() {
     const { stop = null, panel, step } = this.data.spot || {};
     if (stop === this.stop) return;
+    const here = this.stop === undefined && this.data.view != null;
     this.stop = stop;
     this.root.querySelector(".spot")?.classList.remove("spot");
     if (stop == null) return;
     this.at(panel).classList.add("spot");
     this.at(panel).scrollIntoView({ behavior: "smooth", block: "nearest" });
+    if (here) return;
     if (step == null) this.followLive();
     else this.goTo(step);
   }
