@@ -5,32 +5,8 @@ const TITLES = {
   student_loss: "student loss", adversarial: "adversarial", bn_statistics: "BN statistics", l2: "image norm",
   tv: "total variation", class_prior: "class prior", class_balance: "class balance", activation: "activation",
 };
-const PALETTE = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#999999"];
 const PLAY_SECONDS = 20, ASK_AHEAD = 12, ASK_AGAIN_MS = 2500;
 const title = (name) => TITLES[name] || name.replaceAll("_", " ");
-const percent = (value, digits = 1) => (100 * value).toFixed(digits) + " %";
-
-function duration(seconds) {
-  if (seconds == null) return "";
-  const s = Math.round(seconds);
-  if (s < 60) return s + " s";
-  if (s < 3600) return Math.floor(s / 60) + " min " + (s % 60) + " s";
-  return Math.floor(s / 3600) + " h " + Math.floor((s % 3600) / 60) + " min";
-}
-
-function loadPlotly(base) {
-  if (!window.dfkdPlotly) {
-    window.dfkdPlotly = new Promise((resolve, reject) => {
-      const script = document.createElement("script");
-      script.src = base + "/app/static/plotly.min.js";
-      script.onload = () => resolve(window.Plotly || window.moduleName);
-      script.onerror = () => reject(new Error("plotly.min.js could not be read"));
-      document.head.appendChild(script);
-    });
-  }
-  return window.dfkdPlotly;
-}
-
 const SKELETON = `
   <div class="dfkd-head"><div class="dfkd-score"></div><div class="dfkd-what"></div></div>
   <div class="dfkd-message" role="status" hidden></div>
@@ -244,17 +220,9 @@ class Stage {
   }
 
   colours() {
-    const style = getComputedStyle(this.root);
-    const background = style.getPropertyValue("--st-background-color").trim();
-    const probe = background.match(/[0-9a-f]{2}/gi);
-    const dark = probe && probe.slice(0, 3).reduce((sum, part) => sum + parseInt(part, 16), 0) < 380;
-    this.root.classList.toggle("dark", Boolean(dark));
-    this.theme = background;
-    const read = (name) => style.getPropertyValue(name).trim();
-    this.colour = Object.fromEntries(["clean", "rejected", "student", "teacher"].map((name) => [name, read("--" + name)]));
-    this.colour.text = read("--st-text-color");
-    this.colour.line = dark ? "rgba(255,255,255,.13)" : "rgba(0,0,0,.10)";
-    this.palette = dark ? ["#56b4e9", "#ff8a4c", "#2fc79a", "#e79ac6", "#f0c04a", "#8fb8ff", "#b79be0", "#aaaaaa"] : PALETTE;
+    this.colour = themeOf(this.root);
+    this.theme = this.colour.background;
+    this.palette = this.colour.palette;
   }
 
   say(state, message) {

@@ -47,7 +47,7 @@ def _component() -> Any:
         "dfkd_stage",
         html='<div class="dfkd-host"></div>',
         css=(HERE / "stage.css").read_text(),
-        js="\n".join((HERE / name).read_text() for name in ("slow.js", "stage.js")),
+        js="\n".join((HERE / name).read_text() for name in ("common.js", "slow.js", "stage.js")),
         isolate_styles=False,  # plotly puts its style sheet into the document, not into a shadow root
     )
 
