@@ -53,16 +53,17 @@ def test_a_method_sees_neither_other_methods_nor_what_runs_it(name: str) -> None
 
 
 FORBIDDEN = {
-    "dfkd_core.store": ("run", "engine", "methods", "benchmarks", "evaluation", "analysis", "spec", "cli"),
+    "dfkd_core.store": ("run", "engine", "methods", "benchmarks", "evaluation", "analysis", "study", "spec", "cli"),
     "dfkd_core.benchmarks": ("run", "engine", "methods", "store", "analysis", "spec", "teachers", "cli"),
     "dfkd_core.networks": ("run", "engine", "methods", "store", "analysis", "spec", "benchmarks", "teachers", "cli"),
     "dfkd_core.problem": ("run", "engine", "methods", "store", "analysis", "spec", "benchmarks", "teachers", "cli"),
     "dfkd_core.losses": ("run", "engine", "methods", "store", "analysis", "benchmarks", "problem", "networks"),
     "dfkd_core.selection": ("run", "engine", "methods", "store", "analysis", "benchmarks", "problem", "networks"),
     "dfkd_core.training": ("run", "engine", "methods", "store", "analysis", "spec", "cli"),
-    "dfkd_core.run": ("engine", "analysis", "cli", "worker"),
-    "dfkd_core.engine": ("analysis", "cli", "methods", "benchmarks"),
-    "dfkd_core.analysis": ("engine", "cli", "worker"),
+    "dfkd_core.run": ("engine", "analysis", "study", "cli", "worker"),
+    "dfkd_core.engine": ("analysis", "study", "cli", "methods", "benchmarks"),
+    "dfkd_core.analysis": ("engine", "study", "cli", "worker"),
+    "dfkd_core.study": ("cli", "worker"),
 }
 
 
@@ -76,7 +77,7 @@ def test_no_arrow_points_upwards(place: str) -> None:
 
 def test_only_those_who_evaluate_look_at_data() -> None:
     """A method cannot peek at test data even by accident."""
-    may = ("benchmarks", "evaluation", "spec", "teachers", "training", "cli", "analysis")
+    may = ("benchmarks", "evaluation", "spec", "teachers", "training", "cli", "analysis", "study")
     allowed = tuple(f"dfkd_core.{part}" for part in may)
     peeking = [
         name for name, path in modules().items()

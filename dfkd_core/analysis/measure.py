@@ -30,6 +30,7 @@ SEED = 1_912_11006  # of the latents; the same for every run, so that runs are c
 SAMPLES, MOST_SAMPLES = 2000, 50_000
 SHOWN = 24  # images of a class that are kept
 LATE = 0.9  # of the steps: the share kept is averaged over the rest
+CACHE = "analysis-cache"  # below the runs: what is known of real images
 MEASURED, GENERATED = "analysis/measured.json", "analysis/generated"
 
 
@@ -73,6 +74,14 @@ def measure(
         }
     _keep(folder, images, labels, confidence)
     write_json(folder.path / MEASURED, figures, durable=False)  # last: it vouches for the images
+    return figures
+
+
+def read_figures(folder: RunFolder) -> dict[str, Any]:
+    """What was measured of the run last. Raises ``StoreError`` if nothing readable is there."""
+    figures = read_json(folder.path / MEASURED)
+    if not isinstance(figures, dict):
+        raise StoreError(f"run {folder.id} was not measured yet")
     return figures
 
 

@@ -1,0 +1,161 @@
+"""``python -m dfkd_core study``: begin, continue, list and show studies."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from dfkd_core.analysis.measure import SAMPLES
+from dfkd_core.engine import InlineEngine
+from dfkd_core.study import kinds
+from dfkd_core.study.conductor import Conductor
+from dfkd_core.study.folder import Cell, Progress, Record, Study, find_study, studies_in
+
+INTENSITIES = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+SEEDS = [0, 1, 2]
+
+
+Asked = Callable[[argparse.Namespace], tuple[dict[str, Any], dict[str, Any]]]
+
+
+def add_actions(
+    parser: argparse.ArgumentParser,
+    runs_and_json: Callable[[argparse.ArgumentParser], None],
+    training_flags: Callable[[argparse.ArgumentParser, str], None],
+    asked: Asked,
+) -> None:
+    """The actions and their flags. ``training_flags`` adds those of ``train`` except one, ``asked`` reads them."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=type(parser))
+
+    def action(name: str, help: str, carry_out: Any) -> argparse.ArgumentParser:
+        # Without abbreviations: --seed would be --seeds.
+        added = actions.add_parser(name, help=help, description=help, allow_abbrev=False)
+        added.set_defaults(carry_out=carry_out)
+        runs_and_json(added)
+        return added
+
+    prior = action(kinds.PRIOR, "FID against the intensity of the class prior (Fig. 2 of TA-DFKD).", _begin_prior)
+    prior.add_argument("--intensities", type=_numbers(float), default=INTENSITIES, metavar="λ,λ,…", help="0 to 10")
+    prior.add_argument("--seeds", type=_numbers(int), default=SEEDS, metavar="N,N,…", help="default 0,1,2")
+    prior.add_argument("--measured", type=int, default=SAMPLES, metavar="N", help="images to synthesise and measure")
+    prior.add_argument("--extractor", default="", metavar="NAME", help="as in measure")
+    training_flags(prior, "seed")
+    prior.set_defaults(asked=asked)
+    fig1a = action(kinds.FIG1A, "Two teachers × families of methods (Fig. 1a of TA-DFKD).", _begin_fig1a)
+    fig1a.add_argument("--teachers", type=lambda text: text.split(","), required=True, metavar="NAME,NAME")
+    training_flags(fig1a, "teacher")
+    fig1a.set_defaults(asked=asked)
+    continued = action("continue", "Go on with a study; what failed is tried again.", _continue)
+    continued.add_argument("id", help="a study's id, or the unique beginning or end of one")
+    action("list", "List the studies.", _list)
+    shown = action("show", "Show one study.", _show)
+    shown.add_argument("id", help="a study's id, or the unique beginning or end of one")
+
+
+def _numbers(kind: type) -> Callable[[str], list[Any]]:
+    def numbers(text: str) -> list[Any]:
+        try:
+            return [kind(part) for part in text.split(",")]
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} should be numbers with commas between") from None
+
+    return numbers
+
+
+# --- carrying out ----------------------------------------------------------------------------------------------
+
+
+def _begin_prior(options: argparse.Namespace) -> int:
+    changes, fields = options.asked(options)
+    measuring = {"samples": options.measured, "extractor": options.extractor}
+    study = kinds.prior(options.runs, options.intensities, options.seeds, changes, **measuring, **fields)
+    return _conduct(study, options)
+
+
+def _begin_fig1a(options: argparse.Namespace) -> int:
+    changes, fields = options.asked(options)
+    return _conduct(kinds.fig1a(options.runs, options.teachers, changes, **fields), options)
+
+
+def _continue(options: argparse.Namespace) -> int:
+    return _conduct(find_study(options.runs, options.id), options)
+
+
+def _conduct(study: Study, options: argparse.Namespace) -> int:
+    """In this process, with a line for each run that has ended. Exit status 1 if one of them failed."""
+    ended = study.progress()
+    with tqdm(
+        total=ended.total, initial=ended.done, unit="run", disable=options.json, dynamic_ncols=True, file=sys.stderr
+    ) as bar:
+
+        def after(cell: Cell, record: Record) -> None:
+            bar.write(_line(cell, record), file=sys.stderr)
+            bar.update()
+
+        engine = InlineEngine(Path(options.runs))
+        with suppress(KeyboardInterrupt):  # while it measured; a run hears it by itself and keeps a checkpoint
+            Conductor(study, engine, after=None if options.json else after).conduct()
+    progress = study.progress()
+    if options.json:
+        print(json.dumps(_summary(study, progress)))
+    else:
+        print(f"{progress.state}: {progress.done} / {progress.total} runs, {progress.failed} failed, study {study.id}")
+    return 1 if progress.failed else 0
+
+
+def _line(cell: Cell, record: Record) -> str:
+    labels = ", ".join(f"{name} {value}" for name, value in cell.labels.items())
+    if record.problem:
+        return f"{labels}: failed. {record.problem}"
+    fid = f", FID {record.figures['fid']:.3f}" if "fid" in record.figures else ""
+    return f"{labels}: {record.figures['measure']} final {record.figures['final']:.2%}{fid}"
+
+
+# --- looking ---------------------------------------------------------------------------------------------------
+
+
+def _list(options: argparse.Namespace) -> int:
+    for study in studies_in(options.runs):
+        progress = study.progress()
+        if options.json:
+            print(json.dumps(_summary(study, progress)))
+        else:
+            print(f"{study.id}  {study.kind:<6} {progress.state:<8} {progress.done}/{progress.total}  {study.title}")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    study = find_study(options.runs, options.id)
+    progress = study.progress()
+    if options.json:
+        print(json.dumps(_summary(study, progress)))
+        return 0
+    print(
+        f"{study.kind}, {study.title}: {progress.state}, {progress.done} / {progress.total}  {progress.message}".strip()
+    )
+    for state in progress.cells:
+        over = state.state in ("done", "failed")
+        print(_line(state.cell, state.record) if over else f"{state.cell.key}: {state.state}")
+    if study.kind == kinds.PRIOR:
+        print(kinds.reading(kinds.points(progress.cells)))
+    return 0
+
+
+def _summary(study: Study, progress: Progress) -> dict[str, Any]:
+    summary: dict[str, Any] = {"id": study.id, "kind": study.kind, "title": study.title, "settings": study.settings}
+    summary |= {name: value for name, value in asdict(progress).items() if name != "cells"}
+    summary["cells"] = [
+        {"key": state.cell.key, "labels": state.cell.labels, "state": state.state, **asdict(state.record)}
+        for state in progress.cells
+    ]
+    if study.kind == kinds.PRIOR:
+        summary["reading"] = kinds.reading(kinds.points(progress.cells))
+    return summary

@@ -1,0 +1,58 @@
+"""How long runs will take, by what similar ones took on this machine. Does not import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from dfkd_core.errors import StoreError
+from dfkd_core.store import RunFolder
+
+LEAST_STEPS = 20  # of a run that others are judged by
+MOST_RUNS = 200  # looked at
+MEASURING_SECONDS = 8.0  # of a run: mostly the start of its process
+SAME_FIELDS = ("benchmark", "method", "student", "device", "threads", "teacher")
+SAME_KNOBS = ("student_steps", "batch_size", "width", "latent", "augmentation", "selection")
+ENOUGH = SAME_FIELDS[:-1] + SAME_KNOBS[:3]  # for a rough idea
+
+
+def estimated_seconds(
+    specs: Iterable[dict[str, Any]], runs: Iterable[RunFolder], measured: bool = False
+) -> float | None:
+    """Of all ``specs`` (``RunSpec`` as plain data) one after the other; None if no run is alike.
+
+    ``runs``: folders to judge by, newest first. For each specification the pace is that of the run that has most in
+    common with it, and at least ``ENOUGH``.
+    """
+    known = [entry for entry in map(_pace, list(runs)[:MOST_RUNS]) if entry is not None]
+    total = 0.0
+    for spec in specs:
+        facts = _facts(spec)
+        alike = [
+            (sum(facts[name] == seen[name] for name in facts), pace) for seen, pace in known if _enough(facts, seen)
+        ]
+        if not alike:
+            return None
+        pace = max(alike, key=lambda entry: entry[0])[1]
+        total += pace * spec["config"]["epochs"] * spec["config"]["iterations"] + MEASURING_SECONDS * measured
+    return total
+
+
+def _pace(folder: RunFolder) -> tuple[dict[str, Any], float] | None:
+    """What the run is, and its seconds a step; None if it tells nothing."""
+    status = folder.status()
+    if status.step < LEAST_STEPS or "seconds" not in status.result:
+        return None
+    try:
+        return _facts(folder.spec()), status.result["seconds"] / status.step
+    except (StoreError, AttributeError):
+        return None
+
+
+def _facts(spec: dict[str, Any]) -> dict[str, Any]:
+    config = spec.get("config", {})
+    return {name: spec.get(name) for name in SAME_FIELDS} | {name: config.get(name) for name in SAME_KNOBS}
+
+
+def _enough(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return all(one[name] == other[name] for name in ENOUGH)

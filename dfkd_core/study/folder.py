@@ -1,0 +1,241 @@
+"""One study's folder, RUNS/studies/ID: what is asked, and how far it is.
+
+study.json           kind, title, settings, cells (key, labels, specification of the run): written once
+cells/KEY.json       a cell's run, and its figures when they are there
+conductor.json       who carries it out, and how that ended
+stop                 is there when it shall stop
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.store import Owner, RunFolder
+from dfkd_core.store.atomic import read_json, write_json
+
+FOLDER = "studies"  # below the runs
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study. ``labels`` say what sets it apart; ``spec`` is a ``RunSpec`` as plain data."""
+
+    key: str
+    labels: dict[str, Any]
+    spec: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What there is of a cell: the ``run``'s id, its ``figures`` when it is done, or the ``problem`` it ended with."""
+
+    run: str = ""
+    figures: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class CellState:
+    """A cell as a watcher should see it.
+
+    ``state``: ``waiting``, ``done``, ``failed``, ``measuring``, or that of its run; ``share`` of its steps done.
+    """
+
+    cell: Cell
+    record: Record
+    state: str
+    share: float = 0.0
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """``state``: ``running``, ``stopping``, ``stopped`` or ``done``; ``share`` of all work, 0 to 1; ``message`` is
+    for people; ``seconds_left`` at the pace so far, None before there is one."""
+
+    state: str
+    done: int
+    failed: int
+    total: int
+    share: float
+    message: str
+    seconds_left: float | None
+    cells: list[CellState]
+
+
+class Study:
+    """The study in the folder ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self.id = self.path.name
+        self.runs = self.path.parent.parent
+
+    @classmethod
+    def create(cls, runs: Path, kind: str, title: str, settings: dict[str, Any], cells: list[Cell]) -> Study:
+        """A new study below ``runs``; nothing is started. Raises ``RequestError`` if it cannot be written."""
+        study = cls(Path(runs) / FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}")
+        stored = {"kind": kind, "title": title, "settings": settings, "cells": [asdict(cell) for cell in cells]}
+        try:
+            (study.path / "cells").mkdir(parents=True)
+            write_json(study.path / "study.json", stored)
+        except OSError as error:
+            raise RequestError("runs", str(runs), f"cannot be written to ({error.strerror}).") from None
+        return study
+
+    # --- what is asked ---
+
+    @cached_property
+    def _stored(self) -> dict[str, Any]:
+        stored = read_json(self.path / "study.json")
+        try:
+            return {**stored, "cells": [Cell(**cell) for cell in stored["cells"]]}
+        except (TypeError, KeyError):
+            raise StoreError(f"study {self.id}: no readable study.json in its folder") from None
+
+    @property
+    def kind(self) -> str:
+        return str(self._stored["kind"])
+
+    @property
+    def title(self) -> str:
+        return str(self._stored["title"])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(self._stored["settings"])
+
+    @property
+    def cells(self) -> list[Cell]:
+        """In the order in which they are carried out. Raises ``StoreError`` like all of these if it is damaged."""
+        return list(self._stored["cells"])
+
+    # --- how far it is ---
+
+    def record(self, cell: Cell) -> Record:
+        """What is known of ``cell``; an empty record where nothing readable is."""
+        try:
+            return Record(**(read_json(self.path / "cells" / f"{cell.key}.json") or {}))
+        except TypeError:
+            return Record()
+
+    def keep(self, cell: Cell, record: Record) -> None:
+        write_json(self.path / "cells" / f"{cell.key}.json", asdict(record))
+
+    def run(self, record: Record) -> RunFolder:
+        """The folder of a cell's run."""
+        return RunFolder(self.runs / record.run)
+
+    def progress(self, step_of: Callable[[RunFolder], int] | None = None) -> Progress:
+        """As a watcher should see it: a study whose conductor died has stopped.
+
+        ``step_of`` knows better than a run's status, which is written at checkpoints, how far a live run is.
+        """
+        conducted = self.is_conducted()
+        cells = [self._cell_state(cell, conducted, step_of) for cell in self.cells]
+        done, failed = (sum(cell.state == state for cell in cells) for state in ("done", "failed"))
+        shares = [1.0 if cell.state in ("done", "failed", "measuring") else cell.share for cell in cells]
+        if conducted:
+            state = "stopping" if self._stop.exists() else "running"
+        else:
+            state = "done" if done + failed == len(cells) else "stopped"
+        message = "" if conducted or state == "done" else self._ended()
+        left = _seconds_left(cells, shares) if state == "running" else None
+        share = sum(shares) / max(1, len(shares))
+        return Progress(state, done, failed, len(cells), share, message, left, cells)
+
+    def _cell_state(self, cell: Cell, conducted: bool, step_of: Callable[[RunFolder], int] | None) -> CellState:
+        record = self.record(cell)
+        if record.figures:
+            return CellState(cell, record, "done", 1.0)
+        if record.problem:
+            return CellState(cell, record, "failed", message=record.problem)
+        if not record.run or not self.run(record).path.is_dir():
+            return CellState(cell, record, "waiting")
+        folder = self.run(record)
+        status = folder.status_seen()
+        step = step_of(folder) if step_of is not None and status.is_live else status.step
+        share = step / status.total_steps if status.total_steps else 0.0
+        if status.state == "done":
+            return CellState(cell, record, "measuring" if conducted else "stopped", 1.0, "trained, not yet measured")
+        if status.state in ("failed", "interrupted") and conducted:
+            return CellState(cell, record, "waiting", share)  # about to be taken up, or to be written down
+        return CellState(cell, record, status.state, share, status.message)
+
+    # --- who carries it out ---
+
+    @property
+    def _stop(self) -> Path:
+        return self.path / "stop"
+
+    def is_conducted(self) -> bool:
+        """Whether a conductor that still lives carries it out."""
+        stored = read_json(self.path / "conductor.json")
+        try:
+            return stored["owner"] is not None and Owner(**stored["owner"]).is_alive()
+        except (TypeError, KeyError):
+            return False
+
+    def claim(self) -> None:
+        """Say that this process carries it out. Raises ``StoreError`` if another conductor does."""
+        if self.is_conducted():
+            raise StoreError(f"study {self.id} is being carried out already")
+        self._stop.unlink(missing_ok=True)
+        write_json(self.path / "conductor.json", {"owner": asdict(Owner.current()), "message": ""}, durable=False)
+
+    def release(self, message: str = "") -> None:
+        """Say that nobody carries it out any more, and why if it is not done."""
+        write_json(self.path / "conductor.json", {"owner": None, "message": message}, durable=False)
+
+    def _ended(self) -> str:
+        stored = read_json(self.path / "conductor.json")
+        return str(stored.get("message", "")) if isinstance(stored, dict) else ""
+
+    def ask_to_stop(self) -> None:
+        """Its conductor, in whatever process, stops at the end of the step; the run keeps a checkpoint."""
+        self._stop.touch()
+        for cell in self.cells:
+            record = self.record(cell)
+            if record.run and not record.figures and self.run(record).status().is_live:
+                self.run(record).command("stop")
+
+    def shall_stop(self) -> bool:
+        return self._stop.exists()
+
+
+def _seconds_left(cells: list[CellState], shares: list[float]) -> float | None:
+    """At the mean pace of the cells that are done."""
+    took = [cell.record.figures["seconds"] for cell in cells if cell.state == "done"]
+    return (len(shares) - sum(shares)) * sum(took) / len(took) if took else None
+
+
+def studies_in(runs: Path, kind: str = "") -> list[Study]:
+    """The readable studies below ``runs``, newest first; only those of ``kind`` if one is given."""
+    folder = Path(runs) / FOLDER
+    found = []
+    for path in folder.iterdir() if folder.is_dir() else ():
+        study = Study(path)
+        try:
+            if kind in ("", study.kind):
+                found.append(study)
+        except StoreError:
+            continue
+    return sorted(found, key=lambda study: study.id, reverse=True)
+
+
+def find_study(runs: Path, study_id: str) -> Study:
+    """The study ``study_id``; a unique beginning or end of the id will do. Raises ``RequestError``."""
+    studies = studies_in(runs)
+    exact = [study for study in studies if study.id == study_id]
+    fitting = exact or [s for s in studies if study_id and (s.id.startswith(study_id) or s.id.endswith(study_id))]
+    if len(fitting) != 1:
+        problem = "fits several studies" if fitting else "is not the id of a study"
+        raise RequestError("study", study_id, f"{problem} in {runs}; `python -m dfkd_core study list` lists them.")
+    return fitting[0]
