@@ -97,7 +97,7 @@ def _conduct(study: Study, options: argparse.Namespace) -> int:
     ) as bar:
 
         def after(cell: Cell, record: Record) -> None:
-            bar.write(_line(cell, record), file=sys.stderr)
+            bar.write(describe(cell, record), file=sys.stderr)
             bar.update()
 
         engine = InlineEngine(Path(options.runs))
@@ -111,7 +111,8 @@ def _conduct(study: Study, options: argparse.Namespace) -> int:
     return 1 if progress.failed else 0
 
 
-def _line(cell: Cell, record: Record) -> str:
+def describe(cell: Cell, record: Record) -> str:
+    """How a cell ended, in one line."""
     labels = ", ".join(f"{name} {value}" for name, value in cell.labels.items())
     if record.problem:
         return f"{labels}: failed. {record.problem}"
@@ -143,7 +144,7 @@ def _show(options: argparse.Namespace) -> int:
     )
     for state in progress.cells:
         over = state.state in ("done", "failed")
-        print(_line(state.cell, state.record) if over else f"{state.cell.key}: {state.state}")
+        print(describe(state.cell, state.record) if over else f"{state.cell.key}: {state.state}")
     if study.kind == kinds.PRIOR:
         print(kinds.reading(kinds.points(progress.cells)))
     return 0

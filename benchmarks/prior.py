@@ -1,0 +1,108 @@
+"""FID against the intensity of the class prior, as in Fig. 2 of TA-DFKD, with what may explain it beside it.
+
+Six intensities × three seeds on digits with the demo preset; four × one on MNIST (``DFKD_DATA`` says where it is).
+The runs stay in ``--runs`` as a study: the page Class prior shows it, and ``--study`` goes on with one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.common import Row, options, report, say
+from dfkd_core.engine import InlineEngine
+from dfkd_core.study import Cell, Conductor, Record, Study, find_study, kinds
+from dfkd_core.study.command import describe
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "digits": {"preset": "demo", "intensities": [0.0, 0.2, 0.4, 0.6, 0.8, 1.0], "seeds": [0, 1, 2], "changes": {}},
+    "mnist": {
+        "preset": "cpu",
+        "intensities": [0.0, 0.33, 0.67, 1.0],
+        "seeds": [0],
+        "changes": {"epochs": 8},
+        "evaluate_every": 50,
+    },
+}
+QUICK = {"intensities": [0.0, 0.5, 1.0], "seeds": [0], "changes": {"epochs": 1, "iterations": 2}, "samples": 200}
+
+
+def begin(runs: Path, benchmark: str, changes: dict[str, Any]) -> Study:
+    """A new study with the benchmark's settings and ``changes`` to them."""
+    settings = {**SETTINGS[benchmark], **changes}
+    settings["changes"] = {**SETTINGS[benchmark]["changes"], **changes.get("changes", {})}
+    return kinds.prior(runs, benchmark=benchmark, **settings)
+
+
+def carry_out(study: Study) -> None:
+    """To its end, with a line for each run."""
+
+    def after(cell: Cell, record: Record) -> None:
+        say(describe(cell, record))
+
+    Conductor(study, InlineEngine(study.runs), after=after).conduct()
+    progress = study.progress()
+    if progress.done == 0 or progress.state != "done":
+        raise SystemExit(
+            f"study {study.id}: {progress.state} at {progress.done} / {progress.total}. {progress.message}"
+        )
+
+
+def rows_of(study: Study, points: list[dict[str, Any]]) -> list[Row]:
+    """One line for the trend, one for each intensity: mean and range over the seeds."""
+    name, table = study.settings["benchmark"], pd.DataFrame(points)
+    correlation = table["intensity"].rank().corr(table["fid"].rank())
+    trend = float(correlation) if pd.notna(correlation) else None
+    rows = [Row(f"{name}: class prior's intensity against FID", kinds.reading(points), value=trend)]
+    for intensity, seeds in table.groupby("intensity"):
+        fid, accuracy = _spread(seeds["fid"], "{:.3g}"), _spread(seeds["final"], "{:.2%}")
+        balance, diversity = _spread(seeds["class_balance"], "{:.2f}"), _spread(seeds["diversity"], "{:.3g}")
+        measured = f"FID {fid}, student {accuracy}, class balance {balance}, within-class diversity {diversity}"
+        rows.append(Row(f"{name}: λ = {intensity:g}", measured, value=float(seeds["fid"].mean())))
+    return rows
+
+
+def _spread(values: pd.Series, form: str) -> str:
+    """Mean, and least and greatest of more than one seed."""
+    mean, low, high = (form.format(value) for value in (values.mean(), values.min(), values.max()))
+    return mean if len(values) == 1 else f"{mean} [{low}, {high}]"
+
+
+def main() -> None:
+    def add(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--benchmark", choices=list(SETTINGS), default="digits")
+        parser.add_argument("--teacher", default="", help="default: the benchmark's usual one")
+        parser.add_argument("--epochs", type=int, help="default: the preset's; 8 on MNIST")
+        parser.add_argument("--runs", type=Path, help="keep the runs there (default: a temporary folder)")
+        parser.add_argument("--study", help="go on with this study of --runs")
+
+    asked = options("prior", __doc__, add)
+    with ExitStack() as stack:
+        runs = asked.runs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        changes: dict[str, Any] = {"teacher": asked.teacher, **(QUICK if asked.quick else {})}
+        if asked.epochs is not None:
+            changes["changes"] = {**changes.get("changes", {}), "epochs": asked.epochs}
+        study = find_study(runs, asked.study) if asked.study else begin(runs, asked.benchmark, changes)
+        say(f"study {study.id}: {study.title}")
+        carry_out(study)
+        cells = study.progress().cells
+        points = kinds.points(cells)
+        failed = {state.cell.key: state.message for state in cells if state.state == "failed"}
+        label = next(state.record.figures["label"] for state in cells if state.state == "done")
+        details = {"settings": study.settings, "config": study.cells[0].spec["config"], "label": label}
+        report(
+            "prior",
+            asked.quick,
+            rows_of(study, points),
+            {**details, "points": points, "failed": failed},
+            asked.benchmark,
+        )
+
+
+if __name__ == "__main__":
+    main()
