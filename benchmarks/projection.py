@@ -12,11 +12,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common import Interval, Row, bootstrap, options, report, say
+from benchmarks.common import Row, bootstrap, options, report, say
 from dfkd_core.analysis.layout import EMBEDDINGS, pca
 from dfkd_core.analysis.recorded import Recorded
 from dfkd_core.analysis.timeline import Timeline
@@ -54,14 +55,29 @@ def opened(folder: RunFolder) -> Recorded:
     return recorded
 
 
-def median_ms(action: Callable[[], object], repeats: int) -> tuple[Interval, list[float]]:
-    """The median time of ``action`` in milliseconds, and each."""
-    times = []
+@dataclass(frozen=True)
+class Timed:
+    """Each repeat's wall and CPU time in milliseconds."""
+
+    wall: list[float]
+    cpu: list[float]
+
+    def row(self, what: str, target: float) -> Row:
+        """The median wall time against ``target``; a busy machine adds to it, so the CPU time stands beside it."""
+        wall, cpu = bootstrap(self.wall), bootstrap(self.cpu)
+        measured = f"{wall} ms, of it {cpu.median:.3g} ms CPU time"
+        return Row(what, measured, f"≤ {target:.0f} ms", wall.median <= target, wall.median)
+
+
+def timed(action: Callable[[], object], repeats: int) -> Timed:
+    """Do ``action`` that often."""
+    found = Timed([], [])
     for _ in range(repeats):
-        started = time.perf_counter()
+        wall, cpu = time.perf_counter(), time.process_time()
         action()
-        times.append(1000 * (time.perf_counter() - started))
-    return bootstrap(times), times
+        found.wall.append(1000 * (time.perf_counter() - wall))
+        found.cpu.append(1000 * (time.process_time() - cpu))
+    return found
 
 
 def job_seconds(folder: RunFolder, kind: str) -> float:
@@ -81,28 +97,17 @@ def main() -> None:
     size = f"{samples + real:,} × {dimension}"
     with tempfile.TemporaryDirectory() as runs:
         folder = made_up_run(Path(runs), samples, real, dimension)
-        fit, fits = median_ms(lambda: pca(opened(folder), refit=True), repeats)
-        say(f"PCA {fit} ms")
+        fit = timed(lambda: pca(opened(folder), refit=True), repeats)
         layout = pca(opened(folder))
         assert layout is not None
         steps = iter(range(1, samples // SHEET + 1))
-        step, step_times = median_ms(lambda: layout.positions("samples", next(steps)), min(repeats, samples // SHEET))
+        step = timed(lambda: layout.positions("samples", next(steps)), min(repeats, samples // SHEET))
         rows = [
-            Row(
-                f"PCA of {size}, from the files to the axes",
-                f"{fit} ms",
-                "≤ 500 ms",
-                fit.median <= PCA_TARGET,
-                fit.median,
-            ),
-            Row(
-                f"… positions of a step of {SHEET}, read and placed",
-                f"{step} ms",
-                "≤ 300 ms",
-                step.median <= STEP_TARGET,
-            ),
+            fit.row(f"PCA of {size}, from the files to the axes", PCA_TARGET),
+            step.row(f"… positions of a step of {SHEET}, read and placed", STEP_TARGET),
         ]
-        details: dict[str, object] = {"pca_ms": fits, "step_ms": step_times}
+        say(rows[0].markdown())
+        details: dict[str, object] = {"pca_ms": fit, "step_ms": step}
         for kind in EMBEDDINGS:
             seconds = job_seconds(folder, kind)
             say(f"{kind} {seconds:.1f} s")
