@@ -148,7 +148,7 @@ class Stage {
     this.root.querySelector(".spot")?.classList.remove("spot");
     if (stop == null) return;
     this.at(panel).classList.add("spot");
-    this.at(panel).scrollIntoView({ behavior: "smooth", block: "nearest" });
+    this.at(panel).scrollIntoView({ behavior: "smooth", block: "end" }); // the buttons above it stay in sight if they can
     if (here) return;
     if (step == null) this.followLive();
     else this.goTo(step);
