@@ -563,6 +563,8 @@ def test_the_manifest_covers_what_the_run_made(folder: RunFolder) -> None:
     save_checkpoint(folder, 1, {"step": 1})
     folder.set_status(RunStatus("done"))
     (folder.path / "checkpoints" / ".half.part").write_bytes(b"")
+    (folder.path / "analysis").mkdir()
+    (folder.path / "analysis" / "tags.json").write_text("{}")  # what looking at it left behind
     folder.write_manifest()
     assert set(read_json(folder.path / "manifest.json")) == {
         "spec.json",

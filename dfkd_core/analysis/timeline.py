@@ -7,6 +7,7 @@ import io
 import threading
 from dataclasses import dataclass, field
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from PIL import Image
@@ -127,7 +128,7 @@ class Timeline:
         try:
             images, columns = read_samples(self.folder, row["file"])
             sheet = (self.folder.path / f"{row['file']}.png").read_bytes()
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, BadZipFile):
             return None
         _, height, width, _ = images.shape
         return {
@@ -146,7 +147,7 @@ class Timeline:
             return None
         try:
             phases = read_phases(self.folder, row)
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, BadZipFile):
             return None
         return {"step": step, "phases": [_shown(phase) for phase in phases]}
 

@@ -186,9 +186,12 @@ class RunFolder:
             yield [Command(line["command"], line.get("knobs", {})) for line in lines if "command" in line]
 
     def write_manifest(self) -> None:
-        """SHA-256 of every file of the folder except status, control files and the manifest itself."""
+        """SHA-256 of every file of the folder except status, control files, what looking at it leaves behind in
+        ``analysis/``, and the manifest itself."""
         skipped = {"manifest.json", "status.json", "control.jsonl", "worker.log"}
-        files = sorted(path for path in self.path.rglob("[!.]*") if path.is_file() and path.name not in skipped)
+        looks = self.path / "analysis"
+        found = (path for path in self.path.rglob("[!.]*") if path.is_file() and looks not in path.parents)
+        files = sorted(path for path in found if path.name not in skipped)
         hashes = {str(path.relative_to(self.path)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
         write_json(self.path / "manifest.json", hashes, durable=False)
 
