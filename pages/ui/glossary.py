@@ -106,7 +106,7 @@ TERMS: tuple[Term, ...] = (
         "The large number on Distill is the student's accuracy at the step shown.",
         seen="Distill, student against teacher; Runs",
         related=("agreement", "final and best", "teacher"),
-        also=("student against teacher", "test accuracy", "score"),
+        also=("student against teacher", "test accuracy", "student accuracy", "score"),
     ),
     Term(
         "activation term",
@@ -214,7 +214,7 @@ TERMS: tuple[Term, ...] = (
         seen="Distill, losses by term; the form; Class prior",
         source=f"{DAFL}, eq. 3; {TA_DFKD}",
         related=("judged loss", "lenient expert", "within-class diversity", "class balance"),
-        also=("one-hot", "OH", "class_prior_weight"),
+        also=("one-hot", "OH", "class_prior_weight", "intensity"),
     ),
     Term(
         "classes covered",
@@ -358,6 +358,15 @@ TERMS: tuple[Term, ...] = (
         also=("EM",),
     ),
     Term(
+        "extractor",
+        "The network whose features a measure compares. Here it is Inception-v3 where its weights can be had, else "
+        "another teacher of the same benchmark, never the one under test. Axes name it, since its figures hold for it "
+        "alone.",
+        seen="Class prior",
+        related=("FID", "density and coverage", "penultimate features"),
+        also=("feature extractor",),
+    ),
+    Term(
         "FID",
         "Fréchet inception distance: the distance between two Gaussians, one fitted to features of real images and one "
         "to features of generated images. Lower is more alike. It depends on the network that gives the features and "
@@ -365,7 +374,7 @@ TERMS: tuple[Term, ...] = (
         symbol="‖μ_r − μ_g‖² + tr(Σ_r + Σ_g − 2 (Σ_r Σ_g)^½)",
         seen="Class prior",
         source="Heusel et al., NeurIPS 2017",
-        related=("density and coverage", "precision and recall", "original data"),
+        related=("extractor", "density and coverage", "precision and recall", "original data"),
         also=("Fréchet inception distance", "Fréchet distance"),
     ),
     Term(
