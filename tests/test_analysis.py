@@ -68,6 +68,13 @@ def test_a_frame_whose_file_is_gone_is_none_not_an_error(folder: RunFolder) -> N
     assert timeline.frame(1) is None and timeline.frame(2) is None
 
 
+def test_a_torn_sheet_is_none_not_an_error(folder: RunFolder) -> None:
+    timeline = write(folder, Samples(1, np.zeros((1, 4, 4, 1), np.uint8), {"loss": np.zeros(1)}))
+    path = folder.path / "samples" / "00000001.npz"
+    path.write_bytes(path.read_bytes()[:60])
+    assert timeline.frame(1) is None
+
+
 HEALTHY = {"kept": 0.8, "coverage": 0.9, "diversity": 0.5, "share/adversarial": 0.4, "share/bn_statistics": 0.6}
 
 
