@@ -359,9 +359,8 @@ TERMS: tuple[Term, ...] = (
     ),
     Term(
         "extractor",
-        "The network whose features a measure compares. Here it is Inception-v3 where its weights can be had, else "
-        "another teacher of the same benchmark, never the one under test. Axes name it, since its figures hold for it "
-        "alone.",
+        "The network whose features a measure compares: another teacher of the same benchmark, never the one under "
+        "test, or Inception-v3 where its weights can be had. Axes name it, since its figures hold for it alone.",
         seen="Class prior",
         related=("FID", "density and coverage", "penultimate features"),
         also=("feature extractor",),
