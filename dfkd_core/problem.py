@@ -53,11 +53,13 @@ class Requirements:
 
 @dataclass(frozen=True)
 class PhaseInfo:
-    """One phase of a method's step, for slow motion: what it is called and, in a sentence or two, what happens."""
+    """One phase of a method's step, for slow motion: what it is called, in a sentence or two what happens, and the
+    ``terms`` that somebody new may want to look up."""
 
     name: str
     title: str
     caption: str
+    terms: tuple[str, ...] = ()
 
 
 class Method(Protocol):

@@ -27,7 +27,7 @@ def test_slow_motion_goes_phase_by_phase_through_the_recorded_run(page: Page, la
     for index, name in enumerate(NAMES):
         shown(page, name)
         assert page.locator(".dfkd-box.now h5").inner_text().startswith(str(index + 1))
-        assert page.locator(".dfkd-slow-caption").inner_text() == TADFKD.phases[index].caption
+        assert page.locator(".dfkd-slow-caption").inner_text().startswith(TADFKD.phases[index].caption)
         shoot(page, f"slow-motion-{index + 1}")
         page.locator(".dfkd-slow-next").click()
     shown(page, "latents")  # of the next recorded step

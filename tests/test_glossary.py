@@ -54,6 +54,12 @@ def test_every_heading_and_every_loss_term_of_the_stage_has_a_term() -> None:
     assert not missing([*headings, *(word for pair in names for word in pair)])
 
 
+@pytest.mark.parametrize("method", list(methods.available()))
+def test_every_phase_of_slow_motion_leads_to_terms(method: str) -> None:
+    phases = methods.find(method).phases
+    assert all(phase.terms for phase in phases) and not missing([name for phase in phases for name in phase.terms])
+
+
 def test_no_related_term_dangles_and_no_two_terms_share_a_name() -> None:
     names = {term.name for term in glossary.TERMS}
     assert not [(term.name, name) for term in glossary.TERMS for name in term.related if name not in names]

@@ -209,30 +209,41 @@ class TADFKD:
     Config: ClassVar[type[MethodConfig]] = TADFKDConfig
     requires: ClassVar[Requirements] = Requirements()
     phases: ClassVar[tuple[PhaseInfo, ...]] = (
-        PhaseInfo("latents", "Draw latents", "Random vectors z ~ N(0, I): all that the generator starts from."),
-        PhaseInfo("generate", "Generate", "The generator turns each latent into an image, x̂ = G(z)."),
+        PhaseInfo(
+            "latents", "Draw latents", "Random vectors z ~ N(0, I): all that the generator starts from.", ("latent",)
+        ),
+        PhaseInfo(
+            "generate",
+            "Generate",
+            "The generator turns each latent into an image, x̂ = G(z).",
+            ("generator", "synthetic image"),
+        ),
         PhaseInfo(
             "judge",
             "The teacher judges",
             "The teacher names a class for each image. Its loss against its own answer, "
             "ℓ = CE(T(x̂), argmax T(x̂)), is low where it is sure.",
+            ("teacher", "judged loss", "cross-entropy", "confidence"),
         ),
         PhaseInfo(
             "split",
             "The mixture splits",
             "Two Gaussians are fitted to the losses of the batch. A sample is clean when the one of lower mean "
             "explains it with a posterior above τ.",
+            ("mixture", "posterior", "threshold", "clean", "rejected"),
         ),
         PhaseInfo(
             "student",
             "The student learns",
             "On clean samples only, the student's logits move towards the teacher's: L_S = mean |S(x̂) − T(x̂)|.",
+            ("student", "student loss", "logit", "gradient", "learning rate"),
         ),
         PhaseInfo(
             "generator",
             "The generator learns",
             "A new batch: the generator looks for images on which student and teacher disagree (adversarial), with the "
             "statistics of the data that the teacher remembers in its BatchNorm layers.",
+            ("generator loss", "adversarial term", "BN statistics", "term health"),
         ),
     )
 

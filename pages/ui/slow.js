@@ -130,7 +130,7 @@ class SlowMotion {
     this.at("next").disabled = !this.live && this.phase === total - 1 && this.step === this.data.slow_steps.at(-1);
     this.at("back").disabled = this.phase === 0 && this.step === this.data.slow_steps[0];
     this.at("play").textContent = this.timer ? "❚❚ Pause" : "▶ Play";
-    this.at("caption").textContent = this.frame ? this.info[this.phase].caption : "";
+    this.caption(this.frame ? this.info[this.phase] : null);
     this.root.dataset.step = this.step ?? "";
     this.root.dataset.phase = this.frame ? this.info[this.phase].name : "";
     const key = [this.stage.run, this.step, Boolean(this.frame), this.stage.theme].join("|");
@@ -144,6 +144,15 @@ class SlowMotion {
       if (index === this.phase) box.setAttribute("aria-current", "step");
       else box.removeAttribute("aria-current");
     });
+  }
+
+  caption(info) {
+    const key = info?.name ?? "";
+    if (this.captioned === key) return;
+    this.captioned = key;
+    const words = document.createElement("small");
+    (info?.terms || []).forEach((name) => words.append(this.stage.term(name), " "));
+    this.at("caption").replaceChildren(info?.caption ?? "", words);
   }
 
   note(waiting) {

@@ -289,7 +289,7 @@ class Stage {
       box.className = "dfkd-alarm";
       box.dataset.kind = alarm.kind;
       box.append(alarm.text + " Knobs that bear on it:");
-      alarm.knobs.forEach((knob) => { const code = document.createElement("code"); code.textContent = knob; box.append(code); });
+      alarm.knobs.forEach((knob) => { const code = document.createElement("code"); code.append(this.term(knob)); box.append(code); });
       return box;
     }));
   }
@@ -316,7 +316,7 @@ class Stage {
   // Headings and legends lead to the glossary, which knows them by the names that stand here.
   term(name) {
     const link = document.createElement("a");
-    link.href = this.data.base + "/glossary?term=" + encodeURIComponent(name.toLowerCase().replaceAll(" ", "-"));
+    link.href = this.data.base + "/glossary?term=" + encodeURIComponent(name.toLowerCase().replace(/[ _]/g, "-"));
     link.target = "_blank";
     link.rel = "noopener";
     link.textContent = name;
@@ -438,7 +438,7 @@ class Stage {
         const members = frame.clean.map((value, index) => [value, index]).filter(([value]) => value === flag).map(([, index]) => index);
         const heading = document.createElement("h5");
         heading.className = name;
-        heading.textContent = name + " " + members.length + " / " + frame.clean.length + (this.data.selection ? "" : " (not applied)");
+        heading.append(this.term(name), " " + members.length + " / " + frame.clean.length + (this.data.selection ? "" : " (not applied)"));
         const box = document.createElement("div");
         box.className = "dfkd-sheet " + name;
         box.tabIndex = 0;
