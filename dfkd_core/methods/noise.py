@@ -79,12 +79,18 @@ class Noise:
     Config: ClassVar[type[MethodConfig]] = NoiseConfig
     requires: ClassVar[Requirements] = Requirements()
     phases: ClassVar[tuple[PhaseInfo, ...]] = (
-        PhaseInfo("draw", "Draw noise", "Images of pure noise: nothing here was learned."),
+        PhaseInfo("draw", "Draw noise", "Images of pure noise: nothing here was learned.", ("noise images",)),
         PhaseInfo(
-            "answer", "The teacher answers", "The teacher says what it sees in the noise; every answer is taken."
+            "answer",
+            "The teacher answers",
+            "The teacher says what it sees in the noise; every answer is taken.",
+            ("teacher", "query"),
         ),
         PhaseInfo(
-            "student", "The student learns", "Its logits move towards the teacher's on the same noise: mean |S − T|."
+            "student",
+            "The student learns",
+            "Its logits move towards the teacher's on the same noise: mean |S − T|.",
+            ("student", "student loss", "logit", "gradient"),
         ),
     )
 
