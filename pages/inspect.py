@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import streamlit as st
 
-from dfkd_core.analysis import export
 from dfkd_core.store import RunFolder, runs_folder, runs_in
 from pages.ui import boot, look, microscope
 
@@ -79,12 +75,11 @@ def _switch() -> None:
 
 @st.cache_data(show_spinner=False, max_entries=1000)
 def _title(name: str) -> str:
+    """Never the same for two runs: a list box tells its options apart by what it shows."""
     folder = _known(name)
     spec = folder.spec() if folder is not None else {}
     words = f"{spec.get('method')}, {spec.get('teacher')} → {spec.get('student')}, seed {spec.get('seed')}"
-    if name == boot.RECORDED.name:
-        return f"recorded run: {words}"
-    return f"{name[4:6]}-{name[6:8]} {name[9:11]}:{name[11:13]} · {words}"
+    return f"recorded run · {words}" if name == boot.RECORDED.name else f"{name[4:]} · {words}"
 
 
 def _is_recorded(folder: RunFolder) -> bool:
@@ -96,56 +91,11 @@ def _is_recorded(folder: RunFolder) -> bool:
 
 @st.fragment
 def _live(folder: RunFolder) -> None:
-    """Buttons and microscope. The browser asks for a rerun when it lacks something, or to see what is new."""
+    """The microscope. The browser asks for a rerun when it lacks something, or to see what is new."""
     if not (folder.path / "spec.json").is_file():
         st.error(f"The run {folder.id} is no longer there. Choose another one on the left.")
         return
-    status = folder.status_seen()
-    _buttons(folder)
-    microscope.show(folder, status, recorded=_is_recorded(folder))
-
-
-def _buttons(folder: RunFolder) -> None:
-    chosen = microscope.chosen(folder.id)
-    recorded = microscope.lens(str(folder.path)).recorded
-    sheet = recorded.sheet(chosen[0], chosen[1]) if chosen is not None else None
-    indices = list(range(len(sheet))) if sheet is not None else []
-    if chosen is not None and sheet is not None:
-        indices = [index for index in chosen[2] if index < len(sheet)] or indices
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        if st.button("Open in Distill", icon=":material/science:", key="to_distill"):
-            run = {} if _is_recorded(folder) else {"run": folder.id}
-            step = {"step": str(chosen[1])} if chosen is not None else {}
-            st.switch_page("pages/distill.py", query_params={**run, **step})
-        for label, icon, name, mime, make in _exports(folder, sheet, indices):
-            st.download_button(
-                label, make, name, mime, key=f"export:{label}", icon=icon, disabled=sheet is None, on_click="ignore"
-            )
-        if sheet is not None:
-            what = f"all {len(sheet)}" if len(indices) == len(sheet) else f"{len(indices)} selected"
-            st.caption(f"Exports: {what} of step {sheet.step}")
-
-
-def _exports(folder: RunFolder, sheet: Any, indices: list[int]) -> list[tuple[str, str, str, str, Callable[[], bytes]]]:
-    """Label, icon, file name, type and maker of each file; made when a button is pressed."""
-    looked = microscope.lens(str(folder.path))
-    stem = f"{folder.id}-{sheet.kind}-{sheet.step}" if sheet is not None else folder.id
-
-    def table() -> bytes:
-        kind = st.query_params.get("layout", "pca")
-        return export.table_csv(looked.recorded, sheet, indices, looked.layout(kind), looked.tags)
-
-    def images() -> bytes:
-        return export.sheet_png(sheet, indices)
-
-    def arrays() -> bytes:
-        return export.arrays_npz(sheet, indices)
-
-    return [
-        ("Images", ":material/image:", f"{stem}.png", "image/png", images),
-        ("Table", ":material/table:", f"{stem}.csv", "text/csv", table),
-        ("Arrays", ":material/data_array:", f"{stem}.npz", "application/octet-stream", arrays),
-    ]
+    microscope.show(folder, folder.status_seen(), recorded=_is_recorded(folder))
 
 
 look.through_app(PAGE)

@@ -1,4 +1,4 @@
-"""A lab and a browser for the tests that need both. The fixtures ``lab``, ``browser`` and ``page`` come by conftest."""
+"""A lab and a browser for the tests that need both. The fixtures come by conftest."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,18 +70,33 @@ def start_lab(runs: Path, port: int) -> Lab:
     raise TimeoutError("the server did not start")
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
+@contextmanager
+def running_lab(runs: Path) -> Iterator[Lab]:
+    """A lab on a free port; at the end nothing that it started is left."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    started = start_lab(tmp_path / "runs", port)
+    started = start_lab(runs, port)
     yield started
     started.kill()
     for folder in runs_in(started.runs):
         owner = folder.status().owner
         if owner is not None and owner.is_alive() and owner.pid != os.getpid():
             os.killpg(owner.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """A lab of the test's own, without runs."""
+    with running_lab(tmp_path / "runs") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """One lab for all tests of a file that care for a run of their own only."""
+    with running_lab(tmp_path_factory.mktemp("shared") / "runs") as started:
+        yield started
 
 
 # --- the browser ----------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from browser import browser, lab, page  # noqa: F401 - fixtures of the tests that drive a browser
+from browser import browser, lab, page, shared_lab  # noqa: F401 - fixtures of the tests that drive a browser
 
 from dfkd_core import methods
 from dfkd_core.benchmarks import find_benchmark
@@ -50,7 +50,16 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tiny_spec(knobs: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
     """A checked specification of a run that takes a fraction of a second."""
-    given = {"teacher": TEACHER, "student": STUDENT, "samples_every": 3, "evaluate_every": 2, "health_every": 3}
+    given = {
+        "teacher": TEACHER,
+        "student": STUDENT,
+        "samples_every": 3,
+        "evaluate_every": 2,
+        "health_every": 3,
+        "probes_every": 2,
+        "probes": 8,
+        "phases_every": 4,
+    }
     return make_spec({**TINY, **(knobs or {})}, **{**given, **fields})
 
 

@@ -62,9 +62,15 @@ function themeOf(root) {
     ["clean", "rejected", "student", "teacher", "real"].map((name) => [name, read("--" + name)]),
   );
   return {
-    ...named, mode, background, text: read("--st-text-color"), panel: read("--st-secondary-background-color"),
-    line: dark ? "rgba(255,255,255,.15)" : "rgba(0,0,0,.12)", muted: dark ? "#9aa4b0" : "#667080",
-    palette: PALETTES[mode], font: read("--st-font") || "sans-serif",
+    ...named,
+    mode,
+    background,
+    text: read("--st-text-color"),
+    panel: read("--st-secondary-background-color"),
+    line: dark ? "rgba(255,255,255,.15)" : "rgba(0,0,0,.12)",
+    muted: dark ? "#9aa4b0" : "#667080",
+    palette: PALETTES[mode],
+    font: read("--st-font") || "sans-serif",
   };
 }
 
@@ -77,7 +83,10 @@ function classColour(theme, index) {
 const parsedColours = new Map();
 function channels(colour) {
   if (!parsedColours.has(colour)) {
-    parsedColours.set(colour, [1, 3, 5].map((start) => parseInt(colour.slice(start, start + 2), 16)));
+    parsedColours.set(
+      colour,
+      [1, 3, 5].map((start) => parseInt(colour.slice(start, start + 2), 16)),
+    );
   }
   return parsedColours.get(colour);
 }
@@ -86,14 +95,17 @@ function channels(colour) {
 function rampColour(theme, share) {
   const ramp = RAMPS[theme.mode];
   const place = clamp(Number.isFinite(share) ? share : 1, 0, 1) * (ramp.length - 1);
-  const from = Math.min(ramp.length - 2, Math.floor(place)), part = place - from;
+  const from = Math.min(ramp.length - 2, Math.floor(place));
+  const part = place - from;
   const [low, high] = [channels(ramp[from]), channels(ramp[from + 1])];
   return `rgb(${low.map((value, k) => Math.round(value + part * (high[k] - value))).join(" ")})`;
 }
 
 // A canvas as large as its box, sharp on every screen, empty: its context in CSS pixels.
 function sharp(canvas) {
-  const width = canvas.clientWidth, height = canvas.clientHeight, ratio = window.devicePixelRatio || 1;
+  const width = canvas.clientWidth;
+  const height = canvas.clientHeight;
+  const ratio = window.devicePixelRatio || 1;
   const [across, down] = [Math.round(width * ratio), Math.round(height * ratio)];
   if (canvas.width !== across || canvas.height !== down) Object.assign(canvas, { width: across, height: down });
   const context = canvas.getContext("2d");
@@ -104,16 +116,26 @@ function sharp(canvas) {
 
 // Round numbers from 0 to at least `most`, about `count` of them.
 function ticks(most, count = 4) {
-  const raw = Math.max(most, 1e-9) / count, power = 10 ** Math.floor(Math.log10(raw));
+  const raw = Math.max(most, 1e-9) / count;
+  const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((value) => value >= raw);
   const found = [];
   for (let value = 0; value <= most + 1e-9; value += step) found.push(Number(value.toPrecision(6)));
   return found;
 }
 
+const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+
+// Hands the user a file.
+function download(name, base64) {
+  const address = URL.createObjectURL(new Blob([bytesOf(base64)]));
+  element("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}
+
 // A column of numbers as Python packs it.
 function typedArray({ type, data }) {
-  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  const bytes = bytesOf(data);
   return new { float32: Float32Array, int16: Int16Array, uint8: Uint8Array }[type](bytes.buffer);
 }
 

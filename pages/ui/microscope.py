@@ -21,6 +21,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
+from dfkd_core.analysis import export
 from dfkd_core.analysis import layout as layouts
 from dfkd_core.analysis.audit import Audit
 from dfkd_core.analysis.jobs import Job
@@ -33,8 +34,8 @@ from pages.ui import boot
 
 HERE = Path(__file__).parent
 SCRIPTS = (
-    "samples", "histogram", "classes", "scatter", "projection", "grid", "drawer", "tags", "audit", "skeleton",
-    "microscope",
+    "samples", "questions", "histogram", "classes", "scatter", "projection", "grid", "drawer", "tags", "audit",
+    "skeleton", "microscope",
 )  # fmt: skip
 SOURCES = ("samples", "probes")
 BADGES = {"queued": "waiting"}
@@ -95,15 +96,6 @@ def show(folder: RunFolder, status: RunStatus, recorded: bool = False) -> None:
     looked.audited = looked.audit.update(AUDIT_SECONDS)
 
 
-def chosen(run_id: str) -> tuple[str, int, list[int]] | None:
-    """Source and step that the browser shows, and the samples selected there; None before it has said so."""
-    state = st.session_state.get("microscope")
-    asked = (state.get("ask") if state else None) or {}
-    if asked.get("run") != run_id or not asked.get("chosen"):
-        return None
-    return asked["chosen"]["source"], asked["chosen"]["step"], asked["chosen"]["indices"]
-
-
 @st.cache_resource(show_spinner=False)
 def _component() -> Any:
     scripts = [HERE / "common.js", *(HERE / "microscope" / f"{name}.js" for name in SCRIPTS)]
@@ -124,7 +116,7 @@ def _asked(run_id: str) -> dict[str, Any]:
     state = st.session_state.get("microscope")
     asked = (state.get("ask") if state else None) or {}
     if asked.get("run") != run_id:
-        return {"view": _view_in_address(), "nonce": ""}
+        return {"view": _view_in_address(), "nonce": "", "first": True}
     _view_to_address(asked["view"])
     if st.session_state.get("microscope:answered") == asked["nonce"]:
         return {"view": asked["view"], "nonce": asked["nonce"]}
@@ -175,12 +167,19 @@ def _fit(looked: Lens, order: dict[str, Any]) -> None:
     looked.job(kind).start(["layout", folder.name, "--kind", kind, "--runs", str(folder.parent.resolve())])
 
 
+def _open_in_distill(looked: Lens, order: dict[str, Any]) -> None:
+    run = {} if looked.folder.path == boot.RECORDED else {"run": looked.folder.id}
+    step = {} if order["step"] is None else {"step": str(order["step"])}
+    st.switch_page("pages/distill.py", query_params={**run, **step})
+
+
 _ORDERS: dict[str, Callable[[Lens, dict[str, Any]], Any]] = {
     "fit": _fit,
     "halt": lambda looked, order: looked.job(order["layout"]).stop(),
     "tag": lambda looked, order: looked.tags.add(order["source"], order["step"], order["indices"], order["tag"]),
     "untag": lambda looked, order: looked.tags.remove(order["source"], order["step"], order["indices"], order["tag"]),
     "undo": lambda looked, order: looked.tags.undo(),
+    "distill": lambda looked, order: _open_in_distill(looked, order),
 }
 
 # --- what it is told -------------------------------------------------------------------------------------------
@@ -191,7 +190,8 @@ def _data(looked: Lens, status: RunStatus, asked: dict[str, Any]) -> dict[str, A
     version = timeline.update()
     spec = looked.folder.spec()
     steps = {source: recorded.steps(source) for source in SOURCES}
-    items = _items(looked, asked.get("want", []))
+    want = _first(recorded, asked["view"]) if asked.get("first") else asked.get("want", [])
+    items = _items(looked, want)
     st.session_state["microscope:answered"] = asked["nonce"]
     return {
         "run": looked.folder.id,
@@ -211,7 +211,7 @@ def _data(looked: Lens, status: RunStatus, asked: dict[str, Any]) -> dict[str, A
         "steps": steps,
         "real": (looked.folder.path / f"{REAL}.npz").is_file(),
         "layouts": {kind: _layout_state(looked, kind) for kind in layouts.KINDS},
-        "audit": {"version": len(looked.audit.rows), "done": len(looked.audit.rows), "total": len(steps["samples"])},
+        "audit": {"done": looked.audited, "count": len(looked.audit.rows), "total": len(steps["samples"])},
         "tags": _tags_state(looked.tags),
         "figure4": _figure_4(spec),
         "view": asked["view"],
@@ -291,6 +291,16 @@ def _items(looked: Lens, want: list[str]) -> dict[str, Any]:
     return found
 
 
+def _first(recorded: Recorded, view: dict[str, Any]) -> list[str]:
+    """What the browser is going to ask for first: the images of the step in the address bar, or of the newest one."""
+    source = view.get("source", SOURCES[0])
+    steps = recorded.steps(source)
+    if not steps:
+        return []
+    step = steps[-1] if view["step"] is None else min(steps, key=lambda step: abs(step - view["step"]))
+    return [f"frame {source} {step}"]
+
+
 def _frame(looked: Lens, source: str, step: str) -> dict[str, Any] | None:
     sheet = looked.recorded.sheet(source, int(step))
     if sheet is None:
@@ -358,8 +368,9 @@ def _detail(looked: Lens, source: str, step: str, index: str) -> dict[str, Any]:
     return detail(looked.recorded, source, int(step), int(index))
 
 
-def _film(looked: Lens, index: str) -> dict[str, Any]:
-    """The same latent at all recorded steps: the short facts, and its images side by side as one PNG."""
+def _film(looked: Lens, index: str, _: str) -> dict[str, Any]:
+    """The same latent at all recorded steps: the short facts, and its images side by side as one PNG. (The key ends in
+    the number of steps, so that a live run's film is asked for again.)"""
     facts = looked.recorded.film(int(index))
     pictures = [_cut_out(looked, _stem(looked, "probes", fact["step"]), int(index)) for fact in facts]
     strip = Image.fromarray(np.concatenate(pictures, axis=1)) if pictures else Image.new("L", (1, 1))
@@ -381,9 +392,25 @@ def _tags(looked: Lens, _: str, source: str, step: str) -> dict[str, list[str]]:
     return {str(index): tags for index, tags in looked.tags.of(source, int(step)).items()}
 
 
+def _export(looked: Lens, form: str, kind: str, source: str, step: str, chosen: str) -> dict[str, str] | None:
+    """A file of the samples ``chosen``: their indices with commas between, or ``all``; positions are of layout
+    ``kind``. It goes through the component, since files that a download button makes when it is pressed are thrown away
+    by the next rerun, and here one may come at any moment."""
+    sheet = looked.recorded.sheet(source, int(step))
+    if sheet is None:
+        return None
+    indices = list(range(len(sheet))) if chosen == "all" else [int(index) for index in chosen.split(",")]
+    made = {
+        "png": lambda: export.sheet_png(sheet, indices),
+        "csv": lambda: export.table_csv(looked.recorded, sheet, indices, looked.layout(kind), looked.tags),
+        "npz": lambda: export.arrays_npz(sheet, indices),
+    }[form]()
+    return {"name": f"{looked.folder.id}-{source}-{step}.{form}", "data": base64.b64encode(made).decode()}
+
+
 def _audit(looked: Lens, _: str) -> dict[str, Any]:
     rows = [row for _, row in sorted(looked.audit.rows.items())]
-    names = ("precision", "recall", "disagreement_clean", "disagreement_rejected", "auroc_inside")
+    names = ("precision", "recall", "disagreement_clean", "disagreement_rejected")
     columns = {name: [row[name] for row in rows] for name in names}
     columns["inside_rejected"] = [_share(row["rejected_inside"], row["rejected"]) for row in rows]
     return {"run": looked.folder.id, "version": len(rows), "steps": [row["step"] for row in rows], "columns": columns}
@@ -403,4 +430,5 @@ _ITEMS: dict[str, Callable[..., Any]] = {
     "film": _film,
     "tags": _tags,
     "audit": _audit,
+    "export": _export,
 }

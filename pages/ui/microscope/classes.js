@@ -8,20 +8,27 @@ class ClassBars {
     this.tip = panel.querySelector(".scope-tip");
     this.canvas.addEventListener("click", (event) => this.click(event));
     this.canvas.addEventListener("pointermove", (event) => this.hint(event));
-    this.canvas.addEventListener("pointerleave", () => { this.tip.hidden = true; });
+    this.canvas.addEventListener("pointerleave", () => {
+      this.tip.hidden = true;
+    });
   }
 
-  get box() { return { left: 32, right: this.canvas.clientWidth - 6, top: 8, bottom: this.canvas.clientHeight - 34 }; }
+  get box() {
+    return { left: 32, right: this.canvas.clientWidth - 6, top: 8, bottom: this.canvas.clientHeight - 34 };
+  }
 
   classAt(event) {
-    const { left, right } = this.box, count = this.scope.data.classes.length;
+    const { left, right } = this.box;
+    const count = this.scope.data.classes.length;
     const index = Math.floor(((event.offsetX - left) / (right - left)) * count);
     return index >= 0 && index < count ? index : null;
   }
 
   members(label) {
     const found = [];
-    this.scope.frame.label.forEach((value, index) => { if (value === label) found.push(index); });
+    this.scope.frame.label.forEach((value, index) => {
+      if (value === label) found.push(index);
+    });
     return found;
   }
 
@@ -34,7 +41,8 @@ class ClassBars {
     const label = this.scope.frame ? this.classAt(event) : null;
     this.tip.hidden = label == null;
     if (label == null) return;
-    const { verdict, data } = this.scope, members = this.members(label);
+    const { verdict, data } = this.scope;
+    const members = this.members(label);
     const clean = members.filter((index) => verdict.clean[index]).length;
     this.tip.textContent = `${data.classes[label]}: ${clean} clean, ${members.length - clean} rejected`;
     const side = clamp(event.offsetX + 12, 0, this.canvas.clientWidth - this.tip.offsetWidth - 4);
@@ -46,14 +54,17 @@ class ClassBars {
     const { context, height } = sharp(this.canvas);
     this.head(frame, verdict, data);
     if (!frame) return;
-    const names = data.classes, bars = this.count(names.length);
+    const names = data.classes;
+    const bars = this.count(names.length);
     const tallest = Math.max(1, ...bars.map((bar) => bar.clean + bar.rejected));
-    const { left, right, top, bottom } = this.box, each = (right - left) / names.length;
+    const { left, right, top, bottom } = this.box;
+    const each = (right - left) / names.length;
     const y = (count) => bottom - (count / (1.1 * tallest)) * (bottom - top);
     context.font = `12px ${theme.font}`;
     this.axes(context, theme, { left, right, y, tallest });
     bars.forEach((bar, label) => {
-      const x = left + label * each, gap = each > 6 ? Math.min(4, each * 0.12) : 0.3;
+      const x = left + label * each;
+      const gap = each > 6 ? Math.min(4, each * 0.12) : 0.3;
       this.bar(context, bar, theme, selection.size > 0, { x: x + gap, width: each - 2 * gap, y });
       if (verdict.hypothetical) this.mark(context, theme, x + gap, each - 2 * gap, y(bar.run));
     });
@@ -61,19 +72,31 @@ class ClassBars {
   }
 
   head(frame, verdict, data) {
-    const learned = verdict?.hypothetical ? "The student would have learned from" : "The student learns from";
-    this.note.previousElementSibling.textContent = frame?.source === "probes" ? "Kept, if it were learned from" : learned;
+    const learned = verdict?.hypothetical ? "Would have learned from" : "The student learns from";
+    this.note.previousElementSibling.textContent = frame?.source === "probes" ? "Kept by class" : learned;
     const sure = verdict?.confidence == null ? "" : ` · ${whole(verdict.confidence)} sure`;
-    this.note.textContent = frame ? `${verdict.kept} samples · ${verdict.covered} / ${data.classes.length} classes${sure}` : "";
+    this.note.textContent = frame
+      ? `${verdict.kept} samples · ${verdict.covered} / ${data.classes.length} classes${sure}`
+      : "";
     this.note.title = "Kept samples, classes that have any, and the teacher's mean confidence in those kept";
-    this.canvas.setAttribute("aria-label", "Clean and rejected samples by the teacher's class. " + this.note.textContent);
+    this.canvas.setAttribute(
+      "aria-label",
+      "Clean and rejected samples by the teacher's class. " + this.note.textContent,
+    );
   }
 
   count(classes) {
     const { frame, verdict, selection } = this.scope;
-    const bars = Array.from({ length: classes }, () => ({ clean: 0, rejected: 0, chosenClean: 0, chosenRejected: 0, run: 0 }));
+    const bars = Array.from({ length: classes }, () => ({
+      clean: 0,
+      rejected: 0,
+      chosenClean: 0,
+      chosenRejected: 0,
+      run: 0,
+    }));
     frame.label.forEach((label, index) => {
-      const bar = bars[label], clean = verdict.clean[index];
+      const bar = bars[label];
+      const clean = verdict.clean[index];
       if (!bar) return;
       bar[clean ? "clean" : "rejected"] += 1;
       if (selection.has(index)) bar[clean ? "chosenClean" : "chosenRejected"] += 1;

@@ -9,21 +9,36 @@ class Drawer {
   }
 
   draw() {
-    const { scope, node } = this, { frame, opened } = scope;
+    const { scope, node } = this;
+    const { frame, opened } = scope;
     const shown = frame && opened != null;
     node.hidden = !shown;
-    if (!shown) { this.drawn = null; return; }
+    if (!shown) {
+      this.drawn = null;
+      return;
+    }
     node.dataset.side = scope.openedFrom;
     const detail = scope.need(["detail", frame.source, frame.step, opened].join(" "));
-    const film = frame.source === "probes" ? scope.need("film " + opened) : null;
-    const parts = [scope.run, frame.source, frame.step, opened, !detail, !film, film?.steps?.length, scope.verdicts, scope.theme.background];
+    const film = frame.source === "probes" ? scope.need(`film ${opened} ${scope.data.steps.probes.length}`) : null;
+    const parts = [
+      scope.run,
+      frame.source,
+      frame.step,
+      opened,
+      !detail,
+      !film,
+      film?.ready,
+      scope.verdicts,
+      scope.theme.background,
+    ];
     const key = [...parts, Boolean(scope.real?.ready), scope.tags.version].join("|");
     if (key === this.drawn) return;
     this.drawn = key;
     const scrolled = node.scrollTop;
     node.replaceChildren(this.head(frame, opened), this.body(frame, opened, detail, film));
     node.scrollTop = scrolled;
-    const strip = node.querySelector(".scope-film .scope-strip"), current = strip?.querySelector("[aria-current=true]");
+    const strip = node.querySelector(".scope-film .scope-strip");
+    const current = strip?.querySelector("[aria-current=true]");
     if (current) strip.scrollLeft = current.offsetLeft - strip.offsetLeft - strip.clientWidth / 2;
   }
 
@@ -44,29 +59,49 @@ class Drawer {
   }
 
   facts(frame, index, detail) {
-    const { scope } = this, { verdict } = scope;
-    const clean = verdict.clean[index], image = this.picture(frame, index, 112);
+    const { scope } = this;
+    const { verdict } = scope;
+    const clean = verdict.clean[index];
+    const image = this.picture(frame, index, 112);
     image.className = clean ? "clean" : "rejected";
     const row = (name, value, help) => [element("dt", { title: help }, name), element("dd", {}, value)];
-    const facts = element("dl", {},
-      ...row("verdict", (clean ? "clean" : "rejected") + (verdict.hypothetical ? " (what-if)" : ""), "Posterior above τ, or not"),
-      ...row("teacher", scope.className(frame.label[index]) + ", " + percent(frame.confidence[index]), "Argmax and softmax"),
+    const facts = element(
+      "dl",
+      {},
+      ...row(
+        "verdict",
+        (clean ? "clean" : "rejected") + (verdict.hypothetical ? " (what-if)" : ""),
+        "Posterior above τ, or not",
+      ),
+      ...row(
+        "teacher",
+        scope.className(frame.label[index]) + ", " + percent(frame.confidence[index]),
+        "Argmax and softmax",
+      ),
       ...row("student", scope.className(frame.student_label[index]), "The student's argmax"),
-      ...row("loss", brief(frame.loss[index]) + " nats", "Cross-entropy of the teacher with its own argmax"));
-    if (frame.posterior) facts.append(...row("posterior", frame.posterior[index].toFixed(4), "P(low component | loss)"));
+      ...row("loss", brief(frame.loss[index]) + " nats", "Cross-entropy of the teacher with its own argmax"),
+    );
+    if (frame.posterior)
+      facts.append(...row("posterior", frame.posterior[index].toFixed(4), "P(low component | loss)"));
     if (detail?.inside != null) {
       const words = detail.inside ? "★ inside" : "× outside";
       facts.append(...row("boundary", words, "Of the real class that the teacher names, in the teacher's features"));
     }
     if (verdict.flagged[index]) {
-      const why = "The teacher is surer of it than of any clean sample: the mixture's wide component wins below the narrow one.";
+      const why =
+        "The teacher is surer of it than of any clean sample: the mixture's wide component wins below the narrow one.";
       facts.append(element("dd", { className: "scope-flag" }, "⚑ " + why));
     }
     return element("div", { className: "scope-facts" }, image, facts);
   }
 
   picture(frame, index, side) {
-    const canvas = element("canvas", { width: side * 2, height: side * 2, role: "img", "aria-label": this.scope.words(index) });
+    const canvas = element("canvas", {
+      width: side * 2,
+      height: side * 2,
+      role: "img",
+      "aria-label": this.scope.words(index),
+    });
     canvas.style.width = canvas.style.height = side + "px";
     const context = canvas.getContext("2d");
     context.imageSmoothingEnabled = frame.width > side;
@@ -83,8 +118,18 @@ class Drawer {
     const sum = (values) => rest.reduce((total, label) => total + values[label], 0);
     const lines = named.map((label) => this.line(this.scope.className(label), teacher[label], student?.[label]));
     if (rest.length) lines.push(this.line(rest.length + " others", sum(teacher), student && sum(student)));
-    const legend = element("span", {}, element("i", { className: "teacher" }, "teacher"), element("i", { className: "student" }, "student"));
-    return element("section", {}, element("h5", {}, "Class distributions", legend), element("div", { className: "scope-bars" }, ...lines.flat()));
+    const legend = element(
+      "span",
+      {},
+      element("i", { className: "teacher" }, "teacher"),
+      element("i", { className: "student" }, "student"),
+    );
+    return element(
+      "section",
+      {},
+      element("h5", {}, "Class distributions", legend),
+      element("div", { className: "scope-bars" }, ...lines.flat()),
+    );
   }
 
   line(name, teacher, student) {
@@ -99,9 +144,12 @@ class Drawer {
   }
 
   strips(frame, detail) {
-    const { scope } = this, found = [];
+    const { scope } = this;
+    const found = [];
     if (detail?.nearest_real?.length && scope.real?.ready) {
-      const tiles = detail.nearest_real.map(([index, distance]) => this.thumb(scope.real, index, distance.toFixed(2), "real", scope.realWords(index)));
+      const tiles = detail.nearest_real.map(([index, distance]) =>
+        this.thumb(scope.real, index, distance.toFixed(2), "real", scope.realWords(index)),
+      );
       found.push(this.strip("Nearest real images", "distance in the teacher's features", tiles));
     }
     if (detail?.nearest_clean?.length) {
@@ -116,10 +164,12 @@ class Drawer {
   }
 
   film(frame, index, film) {
-    if (frame.source !== "probes" || !film?.steps.length) return [];
+    if (frame.source !== "probes" || !film?.ready || !film.steps.length) return [];
     const tiles = film.steps.map(({ step, label, clean }, nth) => {
       const tile = element("button", {
-        className: "scope-tile " + (clean ? "clean" : "rejected"), title: "Go to step " + step, dataset: { step },
+        className: "scope-tile " + (clean ? "clean" : "rejected"),
+        title: "Go to step " + step,
+        dataset: { step },
         "aria-label": `At step ${step}: ${clean ? "clean" : "rejected"}, the teacher says ${this.scope.className(label)}`,
       });
       const canvas = element("canvas", { width: film.width, height: film.height });
@@ -135,7 +185,12 @@ class Drawer {
   }
 
   strip(name, note, tiles) {
-    return element("section", {}, element("h5", {}, name, element("span", {}, note)), element("div", { className: "scope-strip" }, ...tiles));
+    return element(
+      "section",
+      {},
+      element("h5", {}, name, element("span", {}, note)),
+      element("div", { className: "scope-strip" }, ...tiles),
+    );
   }
 
   thumb(frame, index, caption, verdict, words) {

@@ -1,6 +1,7 @@
 // The images on one canvas that draws only what is in sight, however many there are.
 
-const CAPTION = 14, GAP = 6;
+const CAPTION = 14;
+const GAP = 6;
 const SORTS = { loss: "loss", confidence: "confidence", class: "class", posterior: "posterior", latent: "latent" };
 const SHOWS = { all: "all", selected: "selected", clean: "clean", rejected: "rejected" };
 
@@ -11,6 +12,7 @@ class Grid {
     this.port = panel.querySelector(".scope-port");
     this.space = panel.querySelector(".scope-space");
     this.canvas = panel.querySelector("canvas");
+    this.empty = panel.querySelector(".scope-empty");
     this.side = 44;
     this.order = [];
     this.cursor = 0; // a place in the order, under the keyboard
@@ -20,19 +22,33 @@ class Grid {
     this.port.addEventListener("pointermove", (event) => this.hover(event));
     this.port.addEventListener("pointerleave", () => scope.hover(null));
     this.port.addEventListener("keydown", (event) => this.key(event));
-    this.port.addEventListener("focus", () => { this.focused = true; scope.refresh(); });
-    this.port.addEventListener("blur", () => { this.focused = false; scope.refresh(); });
+    this.port.addEventListener("focus", () => {
+      this.focused = true;
+      scope.refresh();
+    });
+    this.port.addEventListener("blur", () => {
+      this.focused = false;
+      scope.refresh();
+    });
     [this.sort, this.show] = panel.querySelectorAll("select");
     choices(this.sort, SORTS, (sort) => scope.look({ sort }));
     choices(this.show, SHOWS, (show) => scope.look({ show }));
-    panel.querySelectorAll("[data-size]").forEach((button) => button.addEventListener("click", () => this.resize(Number(button.dataset.size))));
+    panel
+      .querySelectorAll("[data-size]")
+      .forEach((button) => button.addEventListener("click", () => this.resize(Number(button.dataset.size))));
   }
 
   // --- places ---
 
-  get columns() { return Math.max(1, Math.floor(this.port.clientWidth / (this.side + GAP))); }
-  get step() { return this.port.clientWidth / this.columns; } // from tile to tile
-  get pitch() { return this.side + GAP + (this.side >= 40 ? CAPTION : 0); }
+  get columns() {
+    return Math.max(1, Math.floor(this.port.clientWidth / (this.side + GAP)));
+  }
+  get step() {
+    return this.port.clientWidth / this.columns;
+  } // from tile to tile
+  get pitch() {
+    return this.side + GAP + (this.side >= 40 ? CAPTION : 0);
+  }
 
   // The order is made again only when something it depends on has changed.
   arrange() {
@@ -76,18 +92,27 @@ class Grid {
     this.scope.selection.take(how === "add" ? range : [this.order[place]], how);
   }
 
-  open(place) { if (place != null) this.scope.open(this.order[place], "right"); }
+  open(place) {
+    if (place != null) this.scope.open(this.order[place], "right");
+  }
 
   hover(event) {
-    const place = this.placeAt(event), index = place == null ? null : this.order[place];
+    const place = this.placeAt(event);
+    const index = place == null ? null : this.order[place];
     this.port.title = index == null ? "" : this.scope.words(index);
     this.scope.hover(index);
   }
 
   key(event) {
     const moves = {
-      ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.columns, ArrowDown: this.columns, Home: -1e9, End: 1e9,
-      PageUp: -this.columns * 4, PageDown: this.columns * 4,
+      ArrowLeft: -1,
+      ArrowRight: 1,
+      ArrowUp: -this.columns,
+      ArrowDown: this.columns,
+      Home: -1e9,
+      End: 1e9,
+      PageUp: -this.columns * 4,
+      PageDown: this.columns * 4,
     };
     if (!this.order.length) return;
     if (event.key in moves) {
@@ -107,7 +132,8 @@ class Grid {
 
   // Scrolls to the first selected tile, unless one is in sight.
   seek() {
-    const { selection } = this.scope, first = this.order.findIndex((index) => selection.has(index));
+    const { selection } = this.scope;
+    const first = this.order.findIndex((index) => selection.has(index));
     if (first < 0) return;
     const top = Math.ceil(this.port.scrollTop / this.pitch) * this.columns;
     const sight = top + Math.floor(this.port.clientHeight / this.pitch) * this.columns;
@@ -115,9 +141,11 @@ class Grid {
   }
 
   reveal(place = this.cursor) {
-    const top = Math.floor(place / this.columns) * this.pitch, bottom = top + this.pitch;
+    const top = Math.floor(place / this.columns) * this.pitch;
+    const bottom = top + this.pitch;
     if (top < this.port.scrollTop) this.port.scrollTop = top;
-    else if (bottom > this.port.scrollTop + this.port.clientHeight) this.port.scrollTop = bottom - this.port.clientHeight;
+    else if (bottom > this.port.scrollTop + this.port.clientHeight)
+      this.port.scrollTop = bottom - this.port.clientHeight;
   }
 
   resize(factor) {
@@ -130,16 +158,18 @@ class Grid {
   draw() {
     const { frame, theme } = this.scope;
     const { context, height } = sharp(this.canvas);
+    if (frame) this.arrange();
     this.head(frame);
     if (!frame) return;
-    this.arrange();
     const total = Math.ceil(this.order.length / this.columns) * this.pitch;
     this.space.style.height = Math.max(0, total - height) + "px";
     context.imageSmoothingEnabled = this.side < frame.width;
     context.font = `11px ${theme.font}`;
     context.textAlign = "center";
     context.textBaseline = "alphabetic";
-    const { step } = this, top = this.port.scrollTop, first = Math.floor(top / this.pitch) * this.columns;
+    const { step } = this;
+    const top = this.port.scrollTop;
+    const first = Math.floor(top / this.pitch) * this.columns;
     const last = Math.min(this.order.length, Math.ceil((top + height) / this.pitch) * this.columns);
     for (let place = first; place < last; place += 1) {
       const x = Math.round((place % this.columns) * step + (step - this.side) / 2);
@@ -150,7 +180,13 @@ class Grid {
 
   head(frame) {
     const { steps, source, sort, show } = this.scope;
-    this.panel.querySelector("h4 span").textContent = frame ? "" : steps.length ? "loading…" : "the first appear after the first step";
+    this.panel.querySelector("h4 span").textContent = frame
+      ? `${this.order.length} of ${frame.count}`
+      : steps.length
+        ? "loading…"
+        : "";
+    this.empty.hidden = Boolean(frame);
+    this.empty.textContent = this.scope.nothing();
     this.sort.querySelector("[value=latent]").textContent = source === "probes" ? "latent" : "order drawn";
     this.sort.querySelector("[value=posterior]").disabled = Boolean(frame) && !frame.posterior;
     Object.assign(this.sort, { value: sort });
@@ -158,8 +194,10 @@ class Grid {
   }
 
   tile(context, frame, index, x, y, place) {
-    const { verdict, selection, theme, hovered, opened, tags } = this.scope, side = this.side;
-    const faded = selection.size > 0 && !selection.has(index), clean = verdict.clean[index];
+    const { verdict, selection, theme, hovered, opened, tags } = this.scope;
+    const side = this.side;
+    const faded = selection.size > 0 && !selection.has(index);
+    const clean = verdict.clean[index];
     context.globalAlpha = faded ? 0.35 : 1;
     frame.paint(context, index, x + 1, y + 1, side - 2);
     context.strokeStyle = clean ? theme.clean : theme.rejected;
@@ -200,10 +238,13 @@ class Grid {
   }
 
   caption(context, frame, index, x, y, theme) {
-    const name = this.scope.className(frame.label[index]), sure = Math.round(100 * frame.confidence[index]) + "%";
-    const middle = x + this.side / 2, room = this.side + GAP - 2;
+    const name = this.scope.className(frame.label[index]);
+    const sure = Math.round(100 * frame.confidence[index]) + "%";
+    const middle = x + this.side / 2;
+    const room = this.side + GAP - 2;
     context.fillStyle = theme.text;
-    const both = name + " " + sure, text = context.measureText(both).width <= room ? both : shorten(context, name, room);
+    const both = name + " " + sure;
+    const text = context.measureText(both).width <= room ? both : shorten(context, name, room);
     context.fillText(text, middle, y + this.side + 12);
   }
 }

@@ -12,20 +12,31 @@ class Histogram {
     this.canvas.addEventListener("pointerdown", (event) => this.press(event));
     this.canvas.addEventListener("pointermove", (event) => this.move(event));
     this.canvas.addEventListener("pointerup", (event) => this.release(event));
-    this.canvas.addEventListener("pointerleave", () => { this.tip.hidden = true; });
+    this.canvas.addEventListener("pointerleave", () => {
+      this.tip.hidden = true;
+    });
     this.canvas.addEventListener("keydown", (event) => this.key(event));
-    this.canvas.addEventListener("blur", () => { this.cursor = null; scope.refresh(); });
+    this.canvas.addEventListener("blur", () => {
+      this.cursor = null;
+      scope.refresh();
+    });
     [this.range, this.number] = panel.querySelectorAll("input");
     for (const input of [this.range, this.number]) {
-      input.addEventListener("input", () => { if (input.value !== "") scope.cut(clamp(Number(input.value), 0, 0.999)); });
+      input.addEventListener("input", () => {
+        if (input.value !== "") scope.cut(clamp(Number(input.value), 0, 0.999));
+      });
     }
     this.reset = panel.querySelector(".scope-reset");
     this.reset.addEventListener("click", () => scope.cut(null));
   }
 
-  get box() { return { left: 38, right: this.canvas.clientWidth - 8, top: 8, bottom: this.canvas.clientHeight - 34 }; }
+  get box() {
+    return { left: 38, right: this.canvas.clientWidth - 8, top: 8, bottom: this.canvas.clientHeight - 34 };
+  }
 
-  binOf(value) { return Math.min(BINS - 1, Math.floor(value * BINS)); }
+  binOf(value) {
+    return Math.min(BINS - 1, Math.floor(value * BINS));
+  }
 
   binAt(event) {
     const { left, right } = this.box;
@@ -35,6 +46,7 @@ class Histogram {
   press(event) {
     if (event.button !== 0 || !this.scope.frame) return;
     this.canvas.setPointerCapture(event.pointerId);
+    this.tip.hidden = true;
     this.drag = { from: this.binAt(event), how: howTo(event), before: this.scope.selection.indices() };
     this.brush(this.binAt(event));
   }
@@ -45,7 +57,9 @@ class Histogram {
     else this.hint(event, bin);
   }
 
-  release() { this.drag = null; }
+  release() {
+    this.drag = null;
+  }
 
   // Selects what lies in the bars from where the drag began to `bin`.
   brush(bin) {
@@ -85,7 +99,8 @@ class Histogram {
   hint(event, bin) {
     const { frame, verdict } = this.scope;
     if (!frame) return;
-    const members = this.members(bin, bin), clean = members.filter((index) => verdict.clean[index]).length;
+    const members = this.members(bin, bin);
+    const clean = members.filter((index) => verdict.clean[index]).length;
     const nats = [bin, bin + 1].map((edge) => (frame.low + (edge / BINS) * (frame.high - frame.low)).toPrecision(2));
     this.tip.textContent = `${nats[0]} to ${nats[1]} nats: ${clean} clean, ${members.length - clean} rejected`;
     this.tip.hidden = false;
@@ -97,7 +112,7 @@ class Histogram {
 
   draw() {
     const { frame, verdict, selection, theme } = this.scope;
-    const { context, width, height } = sharp(this.canvas);
+    const { context, height } = sharp(this.canvas);
     this.head(frame, verdict, theme);
     if (!frame) return;
     const stacks = this.count(frame, verdict, selection);
@@ -106,7 +121,7 @@ class Histogram {
     const x = (value) => left + value * (right - left);
     const y = (count) => bottom - (count / (1.12 * tallest)) * (bottom - top);
     context.font = `12px ${theme.font}`;
-    this.axes(context, frame, theme, { x, y, tallest, width, height });
+    this.axes(context, frame, theme, { x, y, tallest, height });
     if (verdict.region) this.region(context, verdict, theme, { x, top, bottom });
     this.bars(context, stacks, theme, selection.size > 0, { x, y });
     if (verdict.region) this.curves(context, frame, theme, { x, y });
@@ -114,31 +129,41 @@ class Histogram {
   }
 
   head(frame, verdict, theme) {
-    const mixture = frame?.mixture, entries = [["clean", theme.clean, "box"], ["rejected", theme.rejected, "box"]];
+    const mixture = frame?.mixture;
+    const entries = [["clean", theme.clean, "box"]];
+    if (mixture) entries.push(["rejected", theme.rejected, "box"]);
     if (mixture?.usable) entries.push(["mixture", theme.text, "line"], ["accepted", theme.clean, "faint"]);
     const weights = mixture?.usable && "weights " + mixture.weights.map((weight) => weight.toFixed(2)).join(" / ");
-    legend(this.panel.querySelector("h4 span"), entries, !frame ? "" : !mixture ? "no selection" : weights || "all losses equal: all kept");
-    const cut = verdict?.threshold ?? 0.5, tried = Boolean(verdict?.hypothetical);
+    legend(
+      this.panel.querySelector("h4 span"),
+      entries,
+      !frame ? "" : !mixture ? "no selection" : weights || "all losses equal: all kept",
+    );
+    const cut = verdict?.threshold ?? 0.5;
+    const tried = Boolean(verdict?.hypothetical);
     for (const input of [this.range, this.number]) input.disabled = !frame?.posterior || !mixture?.usable;
     this.range.value = cut;
     if (document.activeElement !== this.number || !tried) this.number.value = Number(cut.toFixed(3));
     this.range.style.setProperty("--own", (mixture?.threshold ?? 0.5) / 0.999);
     this.panel.querySelector("em").hidden = this.reset.hidden = !tried;
-    const words = frame ? `Histogram of judged losses, ${verdict.kept} clean of ${frame.count}. Arrows move over the bars, Enter selects.` : "Nothing recorded yet";
+    const words = frame
+      ? `Histogram of judged losses, ${verdict.kept} clean of ${frame.count}. Arrows move over the bars, Enter selects.`
+      : "Nothing recorded yet";
     this.canvas.setAttribute("aria-label", words);
   }
 
   count(frame, verdict, selection) {
     const stacks = Array.from({ length: BINS }, () => ({ clean: 0, rejected: 0, chosenClean: 0, chosenRejected: 0 }));
     frame.scaled.forEach((value, index) => {
-      const stack = stacks[this.binOf(value)], clean = verdict.clean[index];
+      const stack = stacks[this.binOf(value)];
+      const clean = verdict.clean[index];
       stack[clean ? "clean" : "rejected"] += 1;
       if (selection.has(index)) stack[clean ? "chosenClean" : "chosenRejected"] += 1;
     });
     return stacks;
   }
 
-  axes(context, frame, theme, { x, y, tallest, width, height }) {
+  axes(context, frame, theme, { x, y, tallest, height }) {
     context.strokeStyle = theme.line;
     context.fillStyle = theme.text;
     context.textBaseline = "middle";
@@ -153,7 +178,8 @@ class Histogram {
     }
     context.textBaseline = "alphabetic";
     context.textAlign = "center";
-    for (const tick of [0, 0.25, 0.5, 0.75, 1]) context.fillText(String(tick), x(tick) - (tick === 1 ? 4 : 0), height - 20);
+    for (const tick of [0, 0.25, 0.5, 0.75, 1])
+      context.fillText(String(tick), x(tick) - (tick === 1 ? 4 : 0), height - 20);
     const span = frame.high.toPrecision(2);
     context.fillText(`judged loss, scaled: 1 is ${span} nats`, (x(0) + x(1)) / 2, height - 4);
     context.save();
@@ -186,7 +212,8 @@ class Histogram {
   bars(context, stacks, theme, brushed, { x, y }) {
     const gap = 0.6;
     stacks.forEach((stack, bin) => {
-      const left = x(bin / BINS) + gap, width = x((bin + 1) / BINS) - x(bin / BINS) - 2 * gap;
+      const left = x(bin / BINS) + gap;
+      const width = x((bin + 1) / BINS) - x(bin / BINS) - 2 * gap;
       const part = (colour, from, to, alpha) => {
         context.globalAlpha = alpha;
         context.fillStyle = colour;
@@ -210,7 +237,8 @@ class Histogram {
       context.setLineDash(k ? [2, 3] : []);
       context.beginPath();
       for (let i = 0; i <= 240; i += 1) {
-        const value = i / 240, bell = Math.exp(-0.5 * ((value - means[k]) / deviations[k]) ** 2);
+        const value = i / 240;
+        const bell = Math.exp(-0.5 * ((value - means[k]) / deviations[k]) ** 2);
         const expected = (weights[k] * frame.count * bell) / BINS / (deviations[k] * Math.sqrt(2 * Math.PI));
         context.lineTo(x(value), y(expected));
       }

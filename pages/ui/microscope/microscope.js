@@ -1,7 +1,9 @@
 // The microscope: histogram, projection and grid of one recorded step, with one cut and one selection for all three.
 // Python sends items by key when they are asked for; cut, selection, zoom and scrubbing happen here, without a rerun.
 
-const ASK_AGAIN_MS = 2500, PLAY_SECONDS = 20, AHEAD = 8, MOST_ASKED = 32, MOST_BYTES = 96e6;
+const PLAY_SECONDS = 20;
+const AHEAD = 8; // steps asked for before they are looked at
+const HEAVY_BYTES = 2e6; // a frame above this is not asked for before
 const FORGOTTEN_MS = 3000; // after which a microscope that is nowhere on the page is given up
 
 class Microscope {
@@ -10,9 +12,7 @@ class Microscope {
     this.root.microscope = this;
     this.settle(host);
     this.at = (name) => this.root.querySelector(".scope-" + name);
-    this.items = new Map();
-    this.wanted = new Set();
-    this.orders = [];
+    this.questions = new Questions(this);
     this.selections = this.verdicts = 0;
     this.selection = new Selection(() => this.selected());
     this.histogram = new Histogram(this.at("judged"), this);
@@ -28,12 +28,27 @@ class Microscope {
   // --- hands ---
 
   listen() {
-    const press = (name, action) => this.at(name).addEventListener("click", () => { action(); this.refresh(); });
+    const press = (name, action) =>
+      this.at(name).addEventListener("click", () => {
+        action();
+        this.refresh();
+      });
     press("clear", () => this.selection.clear());
-    press("flags", () => this.selection.take([...this.verdict.flagged.keys()].filter((index) => this.verdict.flagged[index])));
-    press("follow", () => { this.stopPlaying(); this.look({ view: null }); });
+    press("flags", () =>
+      this.selection.take([...this.verdict.flagged.keys()].filter((index) => this.verdict.flagged[index])),
+    );
+    press("follow", () => {
+      this.stopPlaying();
+      this.look({ view: null });
+    });
     press("play", () => (this.timer ? this.stopPlaying(true) : this.play()));
-    this.root.querySelectorAll("[data-source]").forEach((button) => button.addEventListener("click", () => this.turnTo(button.dataset.source)));
+    press("distill", () => this.order("distill", { step: this.view }));
+    this.root
+      .querySelectorAll("[data-form]")
+      .forEach((button) => button.addEventListener("click", () => this.export(button.dataset.form)));
+    this.root
+      .querySelectorAll("[data-source]")
+      .forEach((button) => button.addEventListener("click", () => this.turnTo(button.dataset.source)));
     const slider = this.at("track").querySelector("input");
     slider.addEventListener("input", () => this.goTo(this.steps[Number(slider.value)]));
     slider.addEventListener("keydown", (event) => this.key(event));
@@ -43,7 +58,7 @@ class Microscope {
       this.audit.visible = entry.isIntersecting;
       if (entry.isIntersecting) this.usePlotly();
     }).observe(this.at("audit"));
-    this.reminder = setInterval(() => (this.root.isConnected ? this.remind() : this.leave()), 1000);
+    this.reminder = setInterval(() => (this.root.isConnected ? this.questions.remind() : this.leave()), 1000);
   }
 
   // A rerun can take the component off the page for a moment; it comes back as it was.
@@ -67,7 +82,16 @@ class Microscope {
   }
 
   key(event) {
-    const moves = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10, Home: -1e9, End: 1e9 };
+    const moves = {
+      ArrowLeft: -1,
+      ArrowDown: -1,
+      ArrowRight: 1,
+      ArrowUp: 1,
+      PageDown: -10,
+      PageUp: 10,
+      Home: -1e9,
+      End: 1e9,
+    };
     if (!(event.key in moves) || !this.steps.length) return;
     event.preventDefault();
     const place = this.steps.indexOf(this.step) + moves[event.key];
@@ -76,28 +100,29 @@ class Microscope {
 
   usePlotly() {
     if (this.plotly || !this.data) return;
-    loadPlotly(this.data.base).then((plotly) => { this.plotly = plotly; this.refresh(); }, (error) => this.say("failed", error.message));
+    loadPlotly(this.data.base).then(
+      (plotly) => {
+        this.plotly = plotly;
+        this.refresh();
+      },
+      (error) => this.say("failed", error.message),
+    );
   }
 
   // --- news from Python ---
 
   update(data, setStateValue) {
-    this.setStateValue = setStateValue;
     if (this.run !== data.run) this.begin(data);
-    for (const [kind, layout] of Object.entries(data.layouts)) this.outdated(kind, layout.version);
     this.data = data;
-    for (const [key, value] of Object.entries(data.items)) this.receive(key, value);
-    this.orders = this.orders.filter((order) => !data.done.includes(order.id));
-    this.heard(data.answered);
-    if (!this.steps.length && this.data.steps[this.other].length) this.source = this.other;
+    this.questions.answered(data, setStateValue);
+    if (!this.steps.length && data.steps[this.other].length) this.source = this.other;
     this.refresh();
   }
 
   begin(data) {
     this.stopPlaying();
     this.run = data.run;
-    this.items.clear();
-    this.wanted.clear();
+    this.questions.begin();
     this.tags.sheets.clear();
     this.audit.rows = null;
     this.frame = this.verdict = this.opened = this.hovered = null;
@@ -114,110 +139,41 @@ class Microscope {
     this.show = "all";
   }
 
-  outdated(kind, version) {
-    for (const [key, value] of this.items) {
-      const [what, of] = key.split(" ");
-      if ((what === "layout" || what === "places") && of === kind && version != null && value?.version !== version) this.items.delete(key);
-    }
-  }
-
-  receive(key, value) {
-    const [what, ...about] = key.split(" ");
-    this.wanted.delete(key);
-    this.items.set(key, value && (this.unpack[what] || ((same) => same))(value, about));
-    this.evict();
-  }
-
-  unpack = {
-    frame: (value, [source, step]) => this.decoded(new Frame(source, Number(step), value)),
-    real: (value) => this.decoded(new Frame("real", 0, value)),
-    places: ({ version, xy }) => ({ version, xy: xy && typedArray(xy) }),
-    layout: (value) => ({ ...value, real: value.real && typedArray(value.real) }),
-    inside: (value) => typedArray(value),
-    film: (value) => {
-      const strip = pngImage(value.strip);
-      strip.decode().catch(() => {}).then(() => { this.drawer.drawn = null; this.refresh(); });
-      return { ...value, strip };
-    },
-  };
-
-  decoded(frame) {
-    frame.decoded.then(() => this.refresh());
-    return frame;
-  }
-
-  // Oldest frames first, the one shown never.
-  evict() {
-    let bytes = 0;
-    for (const value of this.items.values()) bytes += value?.bytes || 0;
-    for (const [key, value] of this.items) {
-      if (bytes < MOST_BYTES) return;
-      if (!key.startsWith("frame") || value === this.frame) continue;
-      bytes -= value?.bytes || 0;
-      this.items.delete(key);
-    }
-  }
-
   // --- asking Python ---
 
-  // The item, undefined while it is on its way, null if there is none.
   need(key) {
-    if (!this.items.has(key) && !this.wanted.has(key)) {
-      this.wanted.add(key);
-      this.tell(10);
-    }
-    return this.items.get(key);
+    return this.questions.need(key);
+  }
+  order(name, about) {
+    this.questions.order(name, about);
+  }
+  tell(after) {
+    this.questions.tell(after);
   }
 
-  order(name, about = {}) {
-    this.orders.push({ id: `${name}/${Date.now()}/${Math.random()}`, name, ...about });
-    this.tell(0);
-  }
-
-  // One question at a time, the next when the answer is here: a rerun that begins right behind another can make
-  // Streamlit drop what that one drew. An answer that does not come is asked for again.
-  tell(after = 150) {
-    const due = Date.now() + after;
-    if (this.due && this.due <= due) return;
-    clearTimeout(this.telling);
-    this.due = due;
-    this.telling = setTimeout(() => this.send(), after);
-  }
-
-  send() {
-    this.due = null;
-    const now = Date.now();
-    this.unsaid = this.waiting && now - this.asked < ASK_AGAIN_MS;
-    if (this.unsaid || !this.setStateValue) return;
-    this.asked = now;
-    this.waiting = `${now}/${Math.random()}`;
-    const { source, sort, colour, kind, mark, frame } = this;
+  // For the address bar.
+  told() {
+    const { source, sort, colour, kind, mark } = this;
     const view = { source, sort, colour, layout: kind, mark, step: this.timer ? null : this.view, tau: this.threshold };
-    const chosen = frame && { source: frame.source, step: frame.step, indices: this.selection.indices() };
-    const want = [...this.wanted].slice(-MOST_ASKED);
-    this.setStateValue("ask", { run: this.run, nonce: this.waiting, want, view, chosen, orders: this.orders });
-  }
-
-  heard(nonce) {
-    if (nonce !== this.waiting) return;
-    this.waiting = null;
-    if (this.unsaid || this.wanted.size || this.orders.length) this.tell(0);
-  }
-
-  remind() {
-    const since = Date.now() - (this.asked || 0), poll = this.data?.poll;
-    if (this.waiting ? since > ASK_AGAIN_MS : poll && since > 1000 * poll - 500) this.tell(0);
+    return { run: this.run, view };
   }
 
   // What the scrubber is likely to want next, when nothing else is on its way: the nearest steps, as memory allows.
   ahead() {
     clearTimeout(this.looking);
     this.looking = setTimeout(() => {
-      if (this.wanted.size || !this.frame || !this.steps.length) return;
-      const here = this.steps.indexOf(this.step), near = (step) => Math.abs(this.steps.indexOf(step) - here);
-      const reach = MOST_BYTES / 4 / this.frame.bytes, most = clamp(Math.floor(4e6 / this.frame.bytes), 1, AHEAD);
-      const lacking = this.steps.filter((step) => near(step) <= reach && !this.items.has(`frame ${this.source} ${step}`));
-      lacking.sort((a, b) => near(a) - near(b)).slice(0, most).forEach((step) => this.askFor(step));
+      if (this.questions.wanted.size || !this.steps.length || !this.frame || this.frame.bytes > HEAVY_BYTES) return;
+      const here = this.steps.indexOf(this.step);
+      const near = (step) => Math.abs(this.steps.indexOf(step) - here);
+      const reach = MOST_BYTES / 4 / this.frame.bytes;
+      const most = clamp(Math.floor(HEAVY_BYTES / this.frame.bytes), 1, AHEAD);
+      const lacking = this.steps.filter(
+        (step) => near(step) <= reach && !this.questions.has(`frame ${this.source} ${step}`),
+      );
+      lacking
+        .sort((a, b) => near(a) - near(b))
+        .slice(0, most)
+        .forEach((step) => this.askFor(step));
     }, 300);
   }
 
@@ -230,14 +186,21 @@ class Microscope {
 
   // --- moving through the run ---
 
-  get other() { return this.source === "samples" ? "probes" : "samples"; }
-  get steps() { return this.data ? this.data.steps[this.source] : []; }
+  get other() {
+    return this.source === "samples" ? "probes" : "samples";
+  }
+  get steps() {
+    return this.data ? this.data.steps[this.source] : [];
+  }
 
   // The step asked for, or the recorded one nearest to it: the two sources are recorded at different steps.
   get step() {
     const steps = this.steps;
     if (!steps.length || this.view == null) return steps[steps.length - 1] ?? null;
-    return steps.reduce((best, step) => (Math.abs(step - this.view) < Math.abs(best - this.view) ? step : best), steps[0]);
+    return steps.reduce(
+      (best, step) => (Math.abs(step - this.view) < Math.abs(best - this.view) ? step : best),
+      steps[0],
+    );
   }
 
   goTo(step, playing = false) {
@@ -269,8 +232,8 @@ class Microscope {
     this.timer = setInterval(() => {
       const steps = this.steps;
       steps.slice(place, place + AHEAD).forEach((step) => this.askFor(step));
-      if (this.items.get(`frame ${this.source} ${steps[place]}`)?.ready === false) return;
-      if (!this.items.has(`frame ${this.source} ${steps[place]}`)) return;
+      const frame = this.askFor(steps[place]);
+      if (frame === undefined || frame?.ready === false) return;
       this.goTo(steps[place], true);
       place += 1;
       if (place >= steps.length) this.stopPlaying(true);
@@ -297,8 +260,14 @@ class Microscope {
   selected() {
     this.selections += 1;
     this.grid.seek();
-    this.tell(250);
     this.refresh();
+  }
+
+  // The selected samples, or all, as a file.
+  export(form) {
+    const { frame, selection } = this;
+    const chosen = selection.size ? selection.indices().join(",") : "all";
+    this.need(["export", form, this.shownKind, frame.source, frame.step, chosen].join(" "));
   }
 
   hover(index) {
@@ -325,25 +294,55 @@ class Microscope {
 
   // --- what the views ask ---
 
-  get real() { return this.items.get("real"); }
-  get shownKind() { return this.data.layouts[this.kind]?.there ? this.kind : "pca"; }
-  get layout() { return this.need("layout " + this.shownKind); }
-  places(frame) { return this.need(`places ${this.shownKind} ${frame.source} ${frame.step}`)?.xy; }
-  realPlaces() { return this.layout?.real; }
-  inside(frame) { return this.need(`inside ${frame.source} ${frame.step}`); }
-  className(label) { return this.data.classes[label] ?? String(label); }
-
-  words(index) {
-    const { frame, verdict } = this, name = frame.source === "probes" ? "latent " : "sample ";
-    const judged = verdict.clean[index] ? "clean" : verdict.flagged[index] ? "rejected ⚑" : "rejected";
-    const posterior = frame.posterior ? `, posterior ${frame.posterior[index].toFixed(2)}` : "";
-    return `${name}${index}: ${judged}, the teacher says ${this.className(frame.label[index])} with `
-      + `${whole(frame.confidence[index])}, loss ${brief(frame.loss[index])}${posterior}`;
+  get real() {
+    return this.questions.get("real");
+  }
+  get shownKind() {
+    return this.data.layouts[this.kind]?.there ? this.kind : "pca";
+  }
+  get layout() {
+    return this.need("layout " + this.shownKind);
+  }
+  places(frame) {
+    return this.need(`places ${this.shownKind} ${frame.source} ${frame.step}`)?.xy;
+  }
+  realPlaces() {
+    return this.layout?.real;
+  }
+  inside(frame) {
+    return this.need(`inside ${frame.source} ${frame.step}`);
+  }
+  className(label) {
+    return this.data.classes[label] ?? String(label);
   }
 
-  realWords(index) { return `real image ${index}: class ${this.className(this.real.label[index])}`; }
+  words(index) {
+    const { frame, verdict } = this;
+    const name = frame.source === "probes" ? "latent " : "sample ";
+    const judged = verdict.clean[index] ? "clean" : verdict.flagged[index] ? "rejected ⚑" : "rejected";
+    const posterior = frame.posterior ? `, posterior ${frame.posterior[index].toFixed(2)}` : "";
+    return (
+      `${name}${index}: ${judged}, the teacher says ${this.className(frame.label[index])} with ` +
+      `${whole(frame.confidence[index])}, loss ${brief(frame.loss[index])}${posterior}`
+    );
+  }
 
-  announce(words) { this.at("spoken").textContent = words; }
+  realWords(index) {
+    return `real image ${index}: class ${this.className(this.real.label[index])}`;
+  }
+
+  // Why no images are shown, and what to do about it.
+  nothing() {
+    if (this.questions.get(`frame ${this.source} ${this.step}`) === null)
+      return "The images of this step cannot be read.";
+    if (this.steps.length) return "Loading the images of this step…";
+    if (this.data.poll && this.data.state !== "done") return "The first images appear after the first step.";
+    return "This run recorded no images. Choose another one on the left, or start one in Distill.";
+  }
+
+  announce(words) {
+    this.at("spoken").textContent = words;
+  }
 
   // --- drawing ---
 
@@ -377,9 +376,11 @@ class Microscope {
 
   // The frame of the step, as soon as its images are decoded; until then the one before stays.
   take() {
-    const step = this.step, frame = step == null ? null : this.askFor(step);
+    const step = this.step;
+    const frame = step == null ? null : this.askFor(step);
     if (frame?.ready && frame !== this.frame) {
-      const same = this.frame && this.frame.source === "probes" && frame.source === "probes" && this.frame.count === frame.count;
+      const same =
+        this.frame && this.frame.source === "probes" && frame.source === "probes" && this.frame.count === frame.count;
       this.frame = frame;
       this.verdict = this.hovered = null;
       if (!same) {
@@ -387,7 +388,6 @@ class Microscope {
         this.selection.reset(frame.count);
         this.selections += 1;
       }
-      this.tell(400);
     } else if (frame === null || step == null) this.frame = this.verdict = null;
     if (!this.frame) return;
     this.tags.refresh(this.frame);
@@ -405,7 +405,8 @@ class Microscope {
   }
 
   head() {
-    const { data } = this, state = this.at("state");
+    const { data } = this;
+    const state = this.at("state");
     this.at("title").textContent = data.title;
     state.textContent = data.badge;
     state.dataset.state = data.state;
@@ -418,12 +419,17 @@ class Microscope {
   }
 
   track() {
-    const { data, steps } = this, slider = this.at("track").querySelector("input");
+    const { data, steps } = this;
+    const slider = this.at("track").querySelector("input");
     slider.max = Math.max(0, steps.length - 1);
     slider.value = steps.indexOf(this.step);
     slider.disabled = steps.length < 2;
-    slider.setAttribute("aria-valuetext", this.step == null ? "nothing recorded" : `step ${this.step} of ${data.total}`);
-    this.at("where").textContent = this.step == null ? "nothing recorded yet" : `step ${this.step} / ${data.total} · ${steps.length} recorded`;
+    slider.setAttribute(
+      "aria-valuetext",
+      this.step == null ? "nothing recorded" : `step ${this.step} of ${data.total}`,
+    );
+    this.at("where").textContent =
+      this.step == null ? "nothing recorded yet" : `step ${this.step} / ${data.total} · ${steps.length} recorded`;
     const follow = this.at("follow");
     follow.textContent = data.live ? "Follow live" : "To the end";
     follow.setAttribute("aria-pressed", String(this.view == null));
@@ -433,16 +439,22 @@ class Microscope {
   }
 
   status() {
-    const { frame, verdict, selection } = this, flags = this.at("flags"), box = this.at("verdict");
+    const { frame, verdict, selection } = this;
+    const flags = this.at("flags");
+    const box = this.at("verdict");
     box.replaceChildren(...this.sentence());
     flags.hidden = !verdict?.flags;
     if (verdict?.flags) {
       flags.textContent = "⚑ " + verdict.flags;
-      flags.title = "Rejected although the teacher is surer of them than of any clean sample: the accepted region has two boundaries. Click to select them.";
+      flags.title =
+        "Rejected although the teacher is surer of them than of any clean sample: the accepted region has two " +
+        "boundaries. Click to select them.";
     }
     this.at("chosen").textContent = frame ? `${selection.size} / ${frame.count} selected` : "";
     this.at("clear").disabled = !selection.size;
-    this.at("tags").hidden = !frame;
+    this.at("tags").hidden = this.at("export").hidden = !frame;
+    const exported = selection.size ? `${selection.size} selected` : `all ${frame?.count}`;
+    this.at("export").querySelector("span").textContent = `Export ${exported}`;
   }
 
   sentence() {
@@ -450,27 +462,41 @@ class Microscope {
     if (!frame) return [];
     const bold = (text) => element("b", {}, text);
     if (!frame.mixture) return ["This method rejects nothing: all ", bold(String(frame.count)), " are learned from."];
-    const own = frame.clean.reduce((sum, flag) => sum + flag, 0), cut = frame.mixture.threshold;
+    const own = frame.clean.reduce((sum, flag) => sum + flag, 0);
+    const cut = frame.mixture.threshold;
     if (!verdict.hypothetical) {
       const not = data.selection ? "" : " Selection is off: the verdict was not applied.";
       return ["kept ", bold(`${own} of ${frame.count}`), ` at τ ${cut.toFixed(2)}.${not}`];
     }
-    return ["kept ", bold(`${own} → ${verdict.kept} of ${frame.count}`), ` at τ ${verdict.threshold.toFixed(2)}; the run used ${cut.toFixed(2)}.`];
+    return [
+      "kept ",
+      bold(`${own} → ${verdict.kept} of ${frame.count}`),
+      ` at τ ${verdict.threshold.toFixed(2)}; the run used ${cut.toFixed(2)}.`,
+    ];
   }
 
   // For tests and measurements: what is shown, in words.
   mirror() {
     const { frame, verdict, selection } = this;
     Object.assign(this.root.dataset, {
-      run: this.run, state: this.data.state, source: this.source, step: frame?.step ?? "", count: frame?.count ?? 0,
-      kept: verdict?.kept ?? 0, tau: verdict?.threshold ?? "", selected: selection.size, kind: this.shownKind,
-      projected: String(Boolean(this.projection.scatter.points)), opened: this.opened ?? "", version: this.data.version,
+      run: this.run,
+      state: this.data.state,
+      source: this.source,
+      step: frame?.step ?? "",
+      count: frame?.count ?? 0,
+      kept: verdict?.kept ?? 0,
+      tau: verdict?.threshold ?? "",
+      selected: selection.size,
+      kind: this.shownKind,
+      projected: String(Boolean(this.projection.scatter.points)),
+      opened: this.opened ?? "",
+      version: this.data.version,
       paints: Number(this.root.dataset.paints || 0) + 1,
     });
   }
 }
 
-export default function (component) {
+export default function mount(component) {
   const { data, parentElement, setStateValue } = component;
   const host = parentElement.querySelector(".dfkd-host") || parentElement;
   const known = window.dfkdMicroscope;

@@ -1,7 +1,5 @@
 // What the views look at: the recorded samples of one step, a verdict on them, and the one selection.
 
-const SCORES = ["loss", "posterior", "confidence"];
-
 class Frame {
   constructor(source, step, item) {
     Object.assign(this, { source, step, count: item.count, width: item.width, height: item.height });
@@ -11,7 +9,7 @@ class Frame {
     this.scaled = this.scale();
     this.sheet = pngImage(item.sheet);
     this.ready = false;
-    this.decoded = this.sheet.decode().catch(() => {}).then(() => { this.ready = true; });
+    this.decoded = decodedOf(this);
   }
 
   // The losses as the mixture saw them: 0 to 1 between the batch's lowest and highest.
@@ -27,20 +25,43 @@ class Frame {
   // Draws sample `index` into a square of the given side.
   paint(context, index, x, y, side) {
     const columns = Math.max(1, Math.floor(this.sheet.naturalWidth / this.width));
-    const left = (index % columns) * this.width, top = Math.floor(index / columns) * this.height;
+    const left = (index % columns) * this.width;
+    const top = Math.floor(index / columns) * this.height;
     context.drawImage(this.sheet, left, top, this.width, this.height, x, y, side, side);
   }
 }
 
+// One latent at all recorded steps, its images side by side.
+class Film {
+  constructor(item) {
+    Object.assign(this, { steps: item.steps, width: item.width, height: item.height });
+    this.strip = pngImage(item.strip);
+    this.ready = false;
+    this.decoded = decodedOf(this);
+  }
+}
+
+// When a sheet can be drawn, or will never be.
+function decodedOf(pictures) {
+  const image = pictures.sheet || pictures.strip;
+  return image.decode().then(
+    () => Object.assign(pictures, { ready: true }),
+    () => null,
+  );
+}
+
 // Intervals of scaled loss whose posterior exceeds τ; there can be two boundaries (see dfkd_core/region.py).
 function acceptedRegion(mixture, threshold, points = 2001) {
-  const logJoint = (value, k) => Math.log(mixture.weights[k] + 1e-300) - Math.log(mixture.deviations[k])
-    - 0.5 * ((value - mixture.means[k]) / mixture.deviations[k]) ** 2;
+  const logJoint = (value, k) =>
+    Math.log(mixture.weights[k] + 1e-300) -
+    Math.log(mixture.deviations[k]) -
+    0.5 * ((value - mixture.means[k]) / mixture.deviations[k]) ** 2;
   const found = [];
   let begin = null;
   for (let i = 0; i <= points; i += 1) {
     const value = i / (points - 1);
-    const inside = i < points && 1 / (1 + Math.exp(clamp(logJoint(value, 1) - logJoint(value, 0), -700, 700))) > threshold;
+    const inside =
+      i < points && 1 / (1 + Math.exp(clamp(logJoint(value, 1) - logJoint(value, 0), -700, 700))) > threshold;
     if (inside && begin == null) begin = value;
     if (!inside && begin != null) {
       found.push([begin, (i - 1) / (points - 1)]);
@@ -57,7 +78,9 @@ function judge(frame, threshold) {
   const cut = Math.fround(threshold ?? 0);
   const clean = hypothetical ? Uint8Array.from(frame.posterior, (value) => value > cut) : frame.clean;
   const perClass = new Map();
-  let kept = 0, confidence = 0, surest = Infinity;
+  let kept = 0;
+  let confidence = 0;
+  let surest = Infinity;
   clean.forEach((flag, i) => {
     if (!flag) return;
     kept += 1;
@@ -69,8 +92,15 @@ function judge(frame, threshold) {
   const mixture = frame.mixture?.usable ? frame.mixture : null;
   const region = !mixture ? null : hypothetical ? acceptedRegion(mixture, threshold) : mixture.region;
   return {
-    clean, flagged, kept, perClass, region, hypothetical, confidence: kept ? confidence / kept : null,
-    covered: perClass.size, threshold: hypothetical ? threshold : frame.mixture?.threshold ?? null,
+    clean,
+    flagged,
+    kept,
+    perClass,
+    region,
+    hypothetical,
+    confidence: kept ? confidence / kept : null,
+    covered: perClass.size,
+    threshold: hypothetical ? threshold : (frame.mixture?.threshold ?? null),
     flags: flagged.reduce((sum, value) => sum + value, 0),
   };
 }
@@ -88,11 +118,15 @@ class Selection {
     this.size = 0;
   }
 
-  has(index) { return this.mask[index] === 1; }
+  has(index) {
+    return this.mask[index] === 1;
+  }
 
   indices() {
     const found = [];
-    this.mask.forEach((flag, index) => { if (flag) found.push(index); });
+    this.mask.forEach((flag, index) => {
+      if (flag) found.push(index);
+    });
     return found;
   }
 
@@ -104,7 +138,9 @@ class Selection {
     this.changed();
   }
 
-  clear() { if (this.size) this.take([]); }
+  clear() {
+    if (this.size) this.take([]);
+  }
 }
 
 const howTo = (event) => (event.ctrlKey || event.metaKey ? "toggle" : event.shiftKey ? "add" : "replace");

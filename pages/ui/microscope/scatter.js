@@ -1,6 +1,9 @@
 // The teacher's features in the plane: real and synthetic. Wheel zooms, a drag selects by lasso or rectangle, or pans.
 
-const RADIUS = 4, LEVELS = 24, STRETCH = 1.7;
+const RADIUS = 4;
+const LEVELS = 24;
+const STRETCH = 1.7;
+const TOOLS = 34; // pixels on the right that the buttons need
 
 class Scatter {
   constructor(panel, scope) {
@@ -15,20 +18,28 @@ class Scatter {
     listen("pointermove", (event) => this.move(event));
     listen("pointerup", (event) => this.release(event));
     listen("pointerleave", () => this.leave());
-    listen("dblclick", () => { this.home(); scope.refresh(); });
+    listen("dblclick", () => {
+      this.home();
+      scope.refresh();
+    });
     listen("keydown", (event) => this.key(event));
     this.over.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
   }
 
-  home() { this.zoom = 1; this.shift = [0, 0]; }
+  home() {
+    this.zoom = 1;
+    this.shift = [0, 0];
+  }
 
   // --- coordinates ---
 
   // Where the layout's bounds lie on the canvas: as large as fits, then zoomed and shifted. One axis is stretched
   // against the other by at most STRETCH, so that distances stay comparable.
   frameOf([left, right, bottom, top]) {
-    const width = this.canvas.clientWidth, height = this.canvas.clientHeight;
-    const [across, down] = [width / (right - left), height / (top - bottom)], least = STRETCH * Math.min(across, down);
+    const width = this.canvas.clientWidth - TOOLS;
+    const height = this.canvas.clientHeight;
+    const [across, down] = [width / (right - left), height / (top - bottom)];
+    const least = STRETCH * Math.min(across, down);
     const [unitX, unitY] = [across, down].map((unit) => Math.min(unit, least) * this.zoom);
     const x = width / 2 + this.shift[0] - (unitX * (left + right)) / 2;
     const y = height / 2 + this.shift[1] + (unitY * (bottom + top)) / 2;
@@ -45,7 +56,8 @@ class Scatter {
   }
 
   nearest(x, y, points, within = 9) {
-    let best = null, least = within * within;
+    let best = null;
+    let least = within * within;
     for (let i = 0; points && i < points.length; i += 2) {
       const distance = (points[i] - x) ** 2 + (points[i + 1] - y) ** 2;
       if (distance < least) [best, least] = [i / 2, distance];
@@ -61,12 +73,20 @@ class Scatter {
     this.over.setPointerCapture(event.pointerId);
     const tool = event.button === 1 || event.altKey ? "pan" : this.tool;
     const start = [event.offsetX, event.offsetY];
-    this.drag = { tool, start, path: [start], how: howTo(event), before: this.scope.selection.indices(), shift: [...this.shift] };
+    this.drag = {
+      tool,
+      start,
+      path: [start],
+      how: howTo(event),
+      before: this.scope.selection.indices(),
+      shift: [...this.shift],
+    };
     this.hide();
   }
 
   move(event) {
-    const here = [event.offsetX, event.offsetY], drag = this.drag;
+    const here = [event.offsetX, event.offsetY];
+    const drag = this.drag;
     if (!drag) return this.hover(...here);
     drag.moved = drag.moved || Math.hypot(here[0] - drag.start[0], here[1] - drag.start[1]) > 3;
     if (!drag.moved) return;
@@ -104,10 +124,13 @@ class Scatter {
   }
 
   zoomBy(factor, x = this.canvas.clientWidth / 2, y = this.canvas.clientHeight / 2) {
-    const zoom = clamp(this.zoom * factor, 0.5, 60), ratio = zoom / this.zoom;
-    const middle = [this.canvas.clientWidth / 2, this.canvas.clientHeight / 2];
+    const zoom = clamp(this.zoom * factor, 0.5, 60);
+    const ratio = zoom / this.zoom;
+    const middle = [(this.canvas.clientWidth - TOOLS) / 2, this.canvas.clientHeight / 2];
     // What lies under the pointer stays there.
-    this.shift = this.shift.map((value, axis) => [x, y][axis] - middle[axis] - ratio * ([x, y][axis] - middle[axis] - value));
+    this.shift = this.shift.map(
+      (value, axis) => [x, y][axis] - middle[axis] - ratio * ([x, y][axis] - middle[axis] - value),
+    );
     this.zoom = zoom;
     this.hide();
     this.scope.refresh();
@@ -139,10 +162,13 @@ class Scatter {
     if (!this.drag) this.scope.hover(null);
   }
 
-  hide() { this.tip.hidden = true; }
+  hide() {
+    this.tip.hidden = true;
+  }
 
   show(index, isReal, x, y) {
-    const { frame, real } = this.scope, canvas = this.tip.querySelector("canvas");
+    const { frame, real } = this.scope;
+    const canvas = this.tip.querySelector("canvas");
     const context = canvas.getContext("2d");
     Object.assign(canvas, { width: 72, height: 72 });
     context.imageSmoothingEnabled = false;
@@ -157,11 +183,15 @@ class Scatter {
   // --- drawing ---
 
   draw() {
-    const { scope } = this, { frame, theme } = scope, { context } = sharp(this.canvas);
-    const layout = scope.layout, places = frame && scope.places(frame);
+    const { scope } = this;
+    const { frame, theme } = scope;
+    const { context } = sharp(this.canvas);
+    const layout = scope.layout;
+    const places = frame && scope.places(frame);
     this.points = this.realPoints = null;
     if (!layout?.bounds || !places) return this.overlay();
-    const place = this.frameOf(layout.bounds), realPlaces = scope.realPlaces();
+    const place = this.frameOf(layout.bounds);
+    const realPlaces = scope.realPlaces();
     this.points = this.project(places, place);
     if (realPlaces) {
       this.realPoints = this.project(realPlaces, place);
@@ -173,7 +203,9 @@ class Scatter {
 
   // Small and pale; in the colour of their class when that is what colours say.
   realDots(context, theme) {
-    const { real, colour, selection } = this.scope, points = this.realPoints, groups = new Map();
+    const { real, colour, selection } = this.scope;
+    const points = this.realPoints;
+    const groups = new Map();
     for (let index = 0; index < points.length / 2; index += 1) {
       const hue = colour === "class" && real ? classColour(theme, real.label[index]) : theme.real;
       if (!groups.has(hue)) groups.set(hue, []);
@@ -194,12 +226,15 @@ class Scatter {
 
   // One path for all points of a colour and shape; rejected ones first, selected ones last.
   samples(context, frame, theme) {
-    const { verdict, selection } = this.scope, colour = this.colours(frame), groups = new Map();
+    const { verdict, selection } = this.scope;
+    const colour = this.colours(frame);
+    const groups = new Map();
     const inside = this.scope.mark === "boundary" ? this.scope.inside(frame) : null;
     for (let index = 0; index < frame.count; index += 1) {
       const shape = inside ? (inside[index] ? "star" : "cross") : verdict.clean[index] ? "disc" : "ring";
       const faded = selection.size > 0 && !selection.has(index);
-      const front = (faded ? 0 : 2) + (verdict.clean[index] ? 1 : 0), key = [front, shape, colour(index)].join("|");
+      const front = (faded ? 0 : 2) + (verdict.clean[index] ? 1 : 0);
+      const key = [front, shape, colour(index)].join("|");
       if (!groups.has(key)) groups.set(key, { front, shape, colour: colour(index), faded, members: [] });
       groups.get(key).members.push(index);
     }
@@ -238,7 +273,8 @@ class Scatter {
   }
 
   overlay() {
-    const { theme } = this.scope, { context } = sharp(this.over);
+    const { theme } = this.scope;
+    const { context } = sharp(this.over);
     if (!this.points || !theme) return;
     const ring = (points, index, radius) => {
       context.strokeStyle = theme.text;
@@ -247,7 +283,8 @@ class Scatter {
       context.arc(points[2 * index], points[2 * index + 1], radius, 0, 7);
       context.stroke();
     };
-    for (const index of new Set([this.scope.hovered, this.scope.opened])) if (index != null) ring(this.points, index, 8);
+    for (const index of new Set([this.scope.hovered, this.scope.opened]))
+      if (index != null) ring(this.points, index, 8);
     if (this.overReal != null && this.realPoints) ring(this.realPoints, this.overReal, 6);
     if (this.drag?.moved && this.drag.tool !== "pan") this.outline(context, theme, this.drag.path);
   }
@@ -267,8 +304,14 @@ class Scatter {
 }
 
 const SHAPES = {
-  disc: (context, x, y) => { context.moveTo(x + RADIUS, y); context.arc(x, y, RADIUS, 0, 7); },
-  ring: (context, x, y) => { context.moveTo(x + RADIUS - 0.6, y); context.arc(x, y, RADIUS - 0.6, 0, 7); },
+  disc: (context, x, y) => {
+    context.moveTo(x + RADIUS, y);
+    context.arc(x, y, RADIUS, 0, 7);
+  },
+  ring: (context, x, y) => {
+    context.moveTo(x + RADIUS - 0.6, y);
+    context.arc(x, y, RADIUS - 0.6, 0, 7);
+  },
   cross: (context, x, y) => {
     const arm = RADIUS - 0.5;
     context.moveTo(x - arm, y - arm);
@@ -282,16 +325,20 @@ const SHAPES = {
   },
 };
 const STAR = Array.from({ length: 10 }, (_, corner) => {
-  const radius = (corner % 2 ? 0.45 : 1) * (RADIUS + 2), angle = (corner * Math.PI) / 5 - Math.PI / 2;
+  const radius = (corner % 2 ? 0.45 : 1) * (RADIUS + 2);
+  const angle = (corner * Math.PI) / 5 - Math.PI / 2;
   return [radius * Math.cos(angle), radius * Math.sin(angle)];
 });
 
 // Indices of the points, x0 y0 x1 y1 …, within a closed path, by the even-odd rule.
 function enclosed(points, path) {
-  const found = [], xs = path.map(([x]) => x), ys = path.map(([, y]) => y);
+  const found = [];
+  const xs = path.map(([x]) => x);
+  const ys = path.map(([, y]) => y);
   const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
   for (let i = 0; i < points.length; i += 2) {
-    const x = points[i], y = points[i + 1];
+    const x = points[i];
+    const y = points[i + 1];
     if (x < left || x > right || y < top || y > bottom) continue;
     let inside = false;
     for (let a = 0, b = path.length - 1; a < path.length; b = a, a += 1) {

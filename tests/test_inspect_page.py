@@ -1,0 +1,467 @@
+"""Inspect in a real browser: one selection and one cut in all views, one sample at large, tags, exports, layouts."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+from browser import LONG, PATIENCE, Lab, shoot, start, until, wait
+from crafted import craft
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from dfkd_core.analysis.audit import Audit
+from dfkd_core.analysis.jobs import Job
+from dfkd_core.analysis.recorded import Recorded, Sheet, flagged, kept_at, what_if
+from dfkd_core.analysis.tags import Tags
+from dfkd_core.analysis.timeline import Timeline
+from dfkd_core.store import RunFolder, read_samples
+
+pytestmark = pytest.mark.browser
+SCOPE = ".dfkd-microscope"
+BINS = 40
+
+
+def opened(page: Page, lab: Lab, run: RunFolder | str, query: str = "") -> None:
+    """The page of a run, with everything drawn."""
+    name = run if isinstance(run, str) else run.id
+    page.goto(f"{lab.url}inspect?run={name}{query}")
+    wait(page, f"stage.run === '{name}' && stage.step !== '' && stage.projected === 'true'", SCOPE)
+
+
+def look(page: Page, expression: str) -> Any:
+    """JavaScript about ``scope``, the microscope on the page."""
+    return page.evaluate(
+        f"() => {{ const scope = document.querySelector('{SCOPE}').microscope; return {expression}; }}"
+    )
+
+
+def selected(page: Page) -> list[int]:
+    return look(page, "scope.selection.indices()")
+
+
+def recorded_of(run: RunFolder) -> Recorded:
+    recorded = Recorded(Timeline(run))
+    recorded.timeline.update()
+    return recorded
+
+
+def sheet_of(run: RunFolder, kind: str = "samples", step: int = 20) -> Sheet:
+    sheet = recorded_of(run).sheet(kind, step)
+    assert sheet is not None
+    return sheet
+
+
+def drag(page: Page, box: dict[str, float], path: list[tuple[float, float]]) -> None:
+    """Along points in shares of a box."""
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in path]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point, steps=4)
+    page.mouse.up()
+
+
+def box_of(node: Locator) -> dict[str, float]:
+    box = node.bounding_box()
+    assert box is not None
+    return dict(box)
+
+
+def assert_selected_everywhere(page: Page, expected: list[int], count: int) -> None:
+    """What the legend says, what each view draws as selected, and what an export would hold."""
+    assert selected(page) == expected
+    expect(page.locator(".scope-chosen")).to_have_text(f"{len(expected)} / {count} selected")
+    wait(page, f"stage.selected === '{len(expected)}'", SCOPE)
+    bars = "[...scope.{view}.count({arguments})].reduce((sum, bar) => sum + bar.chosenClean + bar.chosenRejected, 0)"
+    arguments = "scope.frame, scope.verdict, scope.selection"
+    assert look(page, bars.format(view="histogram", arguments=arguments)) == len(expected)
+    assert look(page, bars.format(view="bars", arguments="scope.data.classes.length")) == len(expected)
+    assert look(page, FRONT) == expected, "the projection draws others in front"
+    assert look(page, RINGED) == expected, "the grid rings others"
+    expect(page.get_by_text(f"Export {len(expected)} selected")).to_be_visible()
+
+
+# The points that the projection draws at full strength, and the tiles that the grid draws with a ring: both are made
+# to draw once more, and what they do is written down.
+FRONT = """(() => {
+  const found = [], scatter = scope.projection.scatter, group = scatter.group;
+  scatter.group = function (context, about, theme) { if (!about.faded) found.push(...about.members); };
+  scatter.draw();
+  scatter.group = group;
+  scatter.draw();
+  return found.sort((a, b) => a - b);
+})()"""
+RINGED = """(() => {
+  const found = [], grid = scope.grid, [ring, tile] = [grid.ring, grid.tile];
+  let index = null;
+  scope.hovered = scope.opened = null;
+  grid.focused = false;
+  grid.tile = function (...about) { index = about[2]; tile.apply(grid, about); };
+  grid.ring = () => found.push(index);
+  const side = grid.side;
+  grid.side = 20;
+  grid.draw();
+  Object.assign(grid, { ring, tile, side });
+  grid.draw();
+  return found.sort((a, b) => a - b);
+})()"""
+
+
+# --- one selection ---------------------------------------------------------------------------------------------
+
+
+def test_a_drag_over_the_histogram_selects_its_samples_everywhere(page: Page, shared_lab: Lab) -> None:
+    run = craft(shared_lab.runs)
+    opened(page, shared_lab, run)
+    sheet = sheet_of(run)
+    assert sheet.mixture is not None
+    box = look(page, "scope.histogram.box")
+    canvas = box_of(page.locator(".scope-judged canvas"))
+    width = (box["right"] - box["left"]) / canvas["width"] / BINS
+    left = box["left"] / canvas["width"]
+    drag(page, canvas, [(left + 4.5 * width, 0.5), (left + 9 * width, 0.4), (left + 15.5 * width, 0.3)])
+    span = sheet.mixture["high"] - sheet.mixture["low"]
+    scaled = np.clip((sheet.columns["loss"] - sheet.mixture["low"]) / span, 0, 1)
+    bins = np.minimum(BINS - 1, np.floor(scaled.astype(np.float32) * BINS))
+    expected = np.flatnonzero((bins >= 4) & (bins <= 15)).tolist()
+    assert 5 < len(expected) < len(sheet)
+    assert_selected_everywhere(page, expected, len(sheet))
+    shoot(page, "inspect-brushed")
+    page.keyboard.press("Escape")
+    assert selected(page) == []
+
+
+def test_a_lasso_in_the_projection_selects_its_samples_everywhere(page: Page, shared_lab: Lab) -> None:
+    run = craft(shared_lab.runs)
+    opened(page, shared_lab, run)
+    points = np.array(look(page, "[...scope.projection.scatter.points]")).reshape(-1, 2)
+    canvas = page.locator(".scope-over")
+    box = box_of(canvas)
+    drag(page, box, [(0.2, 0.15), (0.55, 0.15), (0.55, 0.9), (0.2, 0.9)])
+    low, high = (
+        np.array([0.2 * box["width"], 0.15 * box["height"]]),
+        np.array([0.55 * box["width"], 0.9 * box["height"]]),
+    )
+    expected = np.flatnonzero(((points > low) & (points < high)).all(axis=1)).tolist()
+    assert 5 < len(expected) < len(points)
+    assert_selected_everywhere(page, expected, len(points))
+    # A rectangle with shift adds to it.
+    page.get_by_title("Drag: rectangle").click()
+    page.keyboard.down("Shift")
+    drag(page, box, [(0.55, 0.05), (0.8, 0.95)])
+    page.keyboard.up("Shift")
+    assert set(selected(page)) > set(expected)
+
+
+def test_clicks_on_tiles_select_the_same_samples_everywhere(page: Page, shared_lab: Lab) -> None:
+    run = craft(shared_lab.runs)
+    opened(page, shared_lab, run)
+    order = look(page, "scope.grid.order")
+    losses = sheet_of(run).columns["loss"]
+    assert order == sorted(range(len(losses)), key=lambda index: (losses[index], index))
+    tile = box_of(page.locator(".scope-port"))
+    place = look(page, "[scope.grid.columns, scope.grid.step, scope.grid.pitch]")
+
+    def click(nth: int, **how: Any) -> None:
+        at = (tile["x"] + (nth % place[0] + 0.5) * place[1], tile["y"] + (nth // place[0]) * place[2] + 20)
+        for key in how.get("keys", []):
+            page.keyboard.down(key)
+        page.mouse.click(*at, click_count=how.get("times", 1))
+        for key in how.get("keys", []):
+            page.keyboard.up(key)
+
+    click(2)
+    assert_selected_everywhere(page, [order[2]], len(order))
+    click(5, keys=["Control"])
+    assert_selected_everywhere(page, sorted([order[2], order[5]]), len(order))
+    click(11, keys=["Shift"])
+    assert_selected_everywhere(page, sorted([order[2], *order[5:12]]), len(order))
+    page.keyboard.press("Escape")
+    assert selected(page) == []
+    # By keyboard: arrows move, space takes, shift extends, Enter opens.
+    page.keyboard.press("Home")
+    page.keyboard.press(" ")
+    page.keyboard.press("Shift+ArrowRight")
+    assert selected(page) == sorted(order[:2])
+    page.keyboard.press("Enter")
+    wait(page, f"stage.opened === '{order[1]}'", SCOPE)
+    page.keyboard.press("Escape")
+    wait(page, "stage.opened === ''", SCOPE)
+    assert selected(page) == sorted(order[:2])
+
+
+# --- what another cut would have kept --------------------------------------------------------------------------
+
+
+def test_another_cut_keeps_what_python_says_and_is_marked_as_tried(page: Page, shared_lab: Lab) -> None:
+    run = craft(shared_lab.runs, count=200)
+    opened(page, shared_lab, run)
+    recorded, sheet = recorded_of(run), sheet_of(run)
+    audit = Audit(recorded)
+    audit.update(10)
+    own = int(sheet.columns["clean"].sum())
+    expect(page.locator(".scope-verdict")).to_have_text(f"kept {own} of 200 at τ 0.50.")
+    for tau in (0.05, 0.7, 0.95, 0.999):
+        page.get_by_label("Posterior cut τ as a number").fill(str(tau))
+        wait(page, f"Number(stage.tau) === {tau}", SCOPE)
+        theirs, row = what_if(sheet, tau), audit.row(20, tau)
+        assert row is not None
+        expect(page.locator(".scope-verdict")).to_have_text(
+            f"kept {own} → {theirs['kept']} of 200 at τ {tau:.2f}; the run used 0.50."
+        )
+        ours = look(
+            page, "({kept: scope.verdict.kept, covered: scope.verdict.covered, confidence: scope.verdict.confidence})"
+        )
+        assert ours == {
+            "kept": theirs["kept"],
+            "covered": theirs["covered"],
+            "confidence": pytest.approx(theirs["confidence"]),
+        }
+        assert look(page, "scope.bars.count(10).map(bar => bar.clean)") == theirs["per_class"]
+        assert look(page, "[...scope.verdict.flagged]") == flagged(sheet, kept_at(sheet, tau)).astype(int).tolist()
+        cells = page.locator(".scope-audit td b").all_inner_texts()
+        names = ("clean_inside", "clean_outside", "rejected_inside", "rejected_outside")
+        assert [int(cell) for cell in cells] == [row[name] for name in names]
+    expect(page.locator(".scope-cut em")).to_be_visible()
+    page.wait_for_url(re.compile(r"[?&]tau=0\.999(&|$)"))
+    page.get_by_role("button", name="Reset").click()
+    expect(page.locator(".scope-cut em")).to_be_hidden()
+    expect(page.locator(".scope-verdict")).to_have_text(f"kept {own} of 200 at τ 0.50.")
+
+
+def test_the_region_drawn_for_another_cut_is_the_engines(page: Page, shared_lab: Lab) -> None:
+    """Two boundaries included: with unequal variances the wide component wins below the narrow one too."""
+    from dfkd_core.region import accepted_region
+
+    opened(page, shared_lab, craft(shared_lab.runs))
+    mixture = {"weights": [0.6, 0.4], "means": [0.1, 0.4], "deviations": [0.03, 0.25]}
+    look(page, f"Object.assign(scope.frame.mixture, {mixture})")
+    for tau in (0.3, 0.55, 0.9):
+        page.get_by_label("Posterior cut τ as a number").fill(str(tau))
+        wait(page, f"Number(stage.tau) === {tau}", SCOPE)
+        theirs = accepted_region(mixture, tau)
+        assert np.array(look(page, "scope.verdict.region")) == pytest.approx(np.array(theirs), abs=1e-9)
+        assert theirs[0][0] > 0
+
+
+# --- one sample ------------------------------------------------------------------------------------------------
+
+
+def pixels(canvas: Locator) -> np.ndarray:
+    """The grey values of a canvas as it is drawn."""
+    drawn = "node => [node.width, [...node.getContext('2d').getImageData(0, 0, node.width, node.height).data]]"
+    width, values = canvas.evaluate(drawn)
+    return np.array(values, np.uint8).reshape(-1, width, 4)[:, :, 0]
+
+
+def test_the_film_strip_shows_the_same_latent_at_every_step(page: Page, shared_lab: Lab) -> None:
+    run = craft(shared_lab.runs)
+    opened(page, shared_lab, run, "&source=probes&sort=latent")
+    page.locator(".scope-port").dblclick(position={"x": 250, "y": 20})
+    wait(page, "stage.opened !== ''", SCOPE)
+    index = int(page.locator(SCOPE).get_attribute("data-opened") or "")
+    assert index > 0
+    tiles = page.locator(".scope-film .scope-tile")
+    expect(tiles).to_have_count(3)
+    page.wait_for_function(
+        "() => document.querySelector('.scope-film canvas').getContext('2d').getImageData(0,0,1,1).data[3]"
+    )
+    for nth, step in enumerate((1, 10, 20)):
+        images, columns = read_samples(run, f"probes/{step:08d}")
+        assert np.array_equal(pixels(tiles.nth(nth).locator("canvas")), images[index, :, :, 0])
+        expect(tiles.nth(nth)).to_contain_text(f"{columns['label'][index]} {step}")
+    shoot(page, "inspect-drawer")
+    tiles.nth(0).click()
+    wait(page, f"stage.step === '1' && stage.opened === '{index}'", SCOPE)
+    expect(page.locator(".scope-drawer h4")).to_contain_text(f"Latent {index}")
+    page.wait_for_url(re.compile(r"[?&]step=1(&|$)"))
+
+
+def farthest_from_others(page: Page) -> tuple[int, float, float]:
+    """The sample whose point lies most alone, and where."""
+    points = np.array(look(page, "[...scope.projection.scatter.points]")).reshape(-1, 2)
+    gaps = np.linalg.norm(points[:, None] - points, axis=2) + 1e9 * np.eye(len(points))
+    index = int(gaps.min(axis=1).argmax())
+    return index, *points[index].tolist()
+
+
+def test_a_click_on_a_point_opens_its_sample(page: Page, shared_lab: Lab) -> None:
+    run = craft(shared_lab.runs)
+    opened(page, shared_lab, run)
+    index, x, y = farthest_from_others(page)
+    page.locator(".scope-over").click(position={"x": x, "y": y})
+    wait(page, f"stage.opened === '{index}'", SCOPE)
+    assert selected(page) == [index]
+    sheet = sheet_of(run)
+    facts = page.locator(".scope-facts")
+    expect(facts).to_contain_text(f"{sheet.columns['posterior'][index]:.4f}")
+    expect(page.locator(".scope-drawer .scope-strip").first.locator(".scope-tile")).to_have_count(8)
+    logits = sheet.columns["teacher_logits"][index].astype(float)
+    shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    shown = page.locator(".scope-bars small").all_inner_texts()
+    assert [text.split(" · ")[0] for text in shown] == [f"{round(100 * share)} %" for share in shares]
+
+
+# --- tags and exports ------------------------------------------------------------------------------------------
+
+
+def test_tags_are_kept_in_the_run_and_can_be_taken_back(page: Page, shared_lab: Lab) -> None:
+    run = craft(shared_lab.runs)
+    opened(page, shared_lab, run)
+    look(page, "scope.selection.take([3, 5, 8])")
+    page.get_by_label("Tag for the selected samples").fill("odd")
+    page.keyboard.press("Enter")
+    tags = Tags(run)
+    until(lambda: tags.of("samples", 20) == {3: ["odd"], 5: ["odd"], 8: ["odd"]})
+    chip = page.locator(".scope-chip")
+    expect(chip).to_contain_text("odd 3")
+    page.reload()
+    expect(chip).to_contain_text("odd 3")
+    chip.get_by_role("button").first.click()
+    assert selected(page) == [3, 5, 8]
+    look(page, "scope.selection.take([5])")
+    page.get_by_label("Remove tag odd").click()
+    expect(chip).to_contain_text("odd 2")
+    until(lambda: sorted(tags.of("samples", 20)) == [3, 8])
+    page.get_by_role("button", name="Undo").click()
+    expect(chip).to_contain_text("odd 3")
+    assert sorted(tags.of("samples", 20)) == [3, 5, 8]
+
+
+def test_exports_hold_the_selected_samples(page: Page, shared_lab: Lab) -> None:
+    run = craft(shared_lab.runs, channels=3)
+    opened(page, shared_lab, run)
+    look(page, "scope.selection.take([1, 4, 7, 9])")
+
+    def download(form: str) -> Path:
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name=form.upper(), exact=True).click()
+        assert waiting.value.suggested_filename == f"{run.id}-samples-20.{form}"
+        return Path(waiting.value.path())
+
+    images, columns = read_samples(run, "samples/00000020")
+    table = pandas.read_csv(download("csv"))
+    assert table["index"].tolist() == [1, 4, 7, 9] and table["x"].notna().all()
+    assert table["loss"].to_numpy() == pytest.approx(columns["loss"][[1, 4, 7, 9]], rel=1e-5)
+    with np.load(io.BytesIO(download("npz").read_bytes())) as arrays:
+        assert np.array_equal(arrays["images"], images[[1, 4, 7, 9]])
+    with Image.open(download("png")) as sheet:
+        assert sheet.mode == "RGB" and np.array_equal(np.asarray(sheet)[2, 2], images[1, 0, 0])
+
+
+# --- layouts ---------------------------------------------------------------------------------------------------
+
+
+def test_a_slow_layout_is_fitted_in_the_background_and_can_be_stopped(page: Page, shared_lab: Lab) -> None:
+    run = craft(shared_lab.runs)
+    opened(page, shared_lab, run)
+    page.get_by_role("button", name="UMAP").click()
+    bar = page.locator(".scope-job progress")
+    expect(bar).to_be_visible()
+    page.locator(".scope-job").get_by_role("button", name="Stop").click()
+    job = Job(run.path / "analysis", "layout-umap")
+    until(lambda: job.state().state == "stopped")
+    expect(page.get_by_role("button", name="Fit UMAP")).to_be_visible()
+    page.get_by_role("button", name="t-SNE", exact=True).click()
+    wait(page, "stage.kind === 'tsne' && stage.projected === 'true'", SCOPE)
+    assert (run.path / "analysis" / "layout-tsne.npz").exists()
+    page.wait_for_url(re.compile("layout=tsne"))
+    page.get_by_title(re.compile("^Star")).click()
+    expect(page.locator(".scope-note")).to_contain_text("Fig. 4")
+    link = page.get_by_role("link", name="Open Distill with these knobs").get_attribute("href") or ""
+    assert "k.class_prior_weight=1.0" in link and "k.adversarial_weight=0.0" in link
+    shoot(page, "inspect-boundary")
+
+
+# --- where it opens --------------------------------------------------------------------------------------------
+
+
+def test_without_runs_the_recorded_one_is_inspected(page: Page, lab: Lab) -> None:
+    page.goto(lab.url + "inspect")
+    wait(page, "stage.run === 'recorded-run' && stage.step !== ''", SCOPE)
+    expect(page.locator(".scope-state")).to_have_text("recorded run")
+    page.wait_for_url(re.compile("run=recorded-run"))
+    slider = page.get_by_label("Recorded step shown")
+    slider.focus()
+    page.keyboard.press("Home")
+    wait(page, "Number(stage.step) <= 1", SCOPE)
+
+
+def test_a_method_that_rejects_nothing_says_so(page: Page, shared_lab: Lab) -> None:
+    opened(page, shared_lab, craft(shared_lab.runs, method="noise"))
+    expect(page.locator(".scope-verdict")).to_contain_text("This method rejects nothing: all 60 are learned from.")
+    expect(page.get_by_label("Posterior cut τ as a number")).to_be_disabled()
+
+
+def test_what_a_run_did_not_keep_is_said_in_words(page: Page, shared_lab: Lab) -> None:
+    run = craft(shared_lab.runs, features=0, real=0, probes=0)
+    page.goto(f"{shared_lab.url}inspect?run={run.id}")
+    expect(page.get_by_text("This run kept no features of its samples")).to_be_visible()
+    expect(page.get_by_role("button", name="Fixed latents")).to_be_disabled()
+    expect(page.get_by_role("button", name="★ / ×")).to_be_disabled()
+    page.locator(".scope-port").dblclick(position={"x": 30, "y": 20})
+    expect(page.get_by_text("This run kept no class distributions")).to_be_visible()
+    empty = craft(shared_lab.runs, steps=())
+    page.goto(f"{shared_lab.url}inspect?run={empty.id}")
+    expect(page.get_by_text("This run recorded no images.").first).to_be_visible()
+    page.goto(f"{shared_lab.url}inspect?run=nowhere")
+    expect(page.get_by_text("There is no run nowhere")).to_be_visible()
+    wait(page, f"stage.run === '{run.id}'", SCOPE)
+
+
+def test_a_link_opens_the_view_that_was_sent(page: Page, shared_lab: Lab) -> None:
+    run = craft(shared_lab.runs)
+    view = "&step=10&source=probes&sort=class&colour=loss&tau=0.8&mark=boundary"
+    opened(page, shared_lab, run, view)
+    wait(page, "stage.step === '10' && stage.source === 'probes' && stage.tau === '0.8'", SCOPE)
+    assert look(page, "[scope.sort, scope.colour, scope.mark]") == ["class", "loss", "boundary"]
+    assert all(part in page.url for part in view.split("&"))
+    opened(page, shared_lab, run, "&step=x&source=elsewhere&tau=7&layout=cube")
+    wait(
+        page, "stage.step === '20' && stage.source === 'samples' && stage.tau === '0.5' && stage.kind === 'pca'", SCOPE
+    )
+
+
+def test_a_live_run_is_followed_until_somebody_scrubs(page: Page, lab: Lab) -> None:
+    run = start(page, lab, LONG)
+    opened(page, lab, run)
+    first = int(page.locator(SCOPE).get_attribute("data-step") or "")
+    wait(page, f"Number(stage.step) > {first}", SCOPE)
+    slider = page.get_by_label("Recorded step shown")
+    slider.focus()
+    page.keyboard.press("Home")
+    wait(page, "stage.step === '1'", SCOPE)
+    seen = int(page.locator(SCOPE).get_attribute("data-version") or "")
+    wait(page, f"Number(stage.version) > {seen + 20}", SCOPE)
+    assert page.locator(SCOPE).get_attribute("data-step") == "1"
+    page.get_by_role("button", name="Follow live").click()
+    wait(page, f"Number(stage.step) > {first}", SCOPE)
+    shoot(page, "inspect-live")
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (1920, 1080)])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_overflows_with_a_hundred_classes(
+    browser: Browser, shared_lab: Lab, size: tuple[int, int], theme: str
+) -> None:
+    run = craft(shared_lab.runs, count=400, classes=100, channels=3, size=16)
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
+    page.set_default_timeout(PATIENCE)
+    opened(page, shared_lab, run, "&colour=class")
+    page.locator(".scope-port").dblclick(position={"x": 30, "y": 20})
+    expect(page.get_by_text("90 others")).to_be_visible()
+    shoot(page, f"inspect-{theme}-{size[0]}")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.keyboard.press("Escape")
+    for name in ("judged", "classes", "images", "map"):
+        box = box_of(page.locator(f".scope-{name}"))
+        assert box["y"] + box["height"] <= size[1], f"{name} is not in sight without scrolling"
+        canvas = box_of(page.locator(f".scope-{name} canvas").first)
+        assert canvas["y"] + canvas["height"] <= box["y"] + box["height"]
+    page.close()
