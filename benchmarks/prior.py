@@ -16,7 +16,7 @@ import pandas as pd
 
 from benchmarks.common import Row, options, report, say
 from dfkd_core.engine import InlineEngine
-from dfkd_core.study import Cell, Conductor, Record, Study, find_study, kinds
+from dfkd_core.study import Cell, Conductor, Record, Study, find_study, kinds, outcome
 from dfkd_core.study.command import describe
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -58,7 +58,7 @@ def rows_of(study: Study, points: list[dict[str, Any]]) -> list[Row]:
     name, table = study.settings["benchmark"], pd.DataFrame(points)
     correlation = table["intensity"].rank().corr(table["fid"].rank())
     trend = float(correlation) if pd.notna(correlation) else None
-    rows = [Row(f"{name}: class prior's intensity against FID", kinds.reading(points), value=trend)]
+    rows = [Row(f"{name}: class prior's intensity against FID", outcome.reading(points), value=trend)]
     for intensity, seeds in table.groupby("intensity"):
         fid, accuracy = _spread(seeds["fid"], "{:.3g}"), _spread(seeds["final"], "{:.2%}")
         balance, diversity = _spread(seeds["class_balance"], "{:.2f}"), _spread(seeds["diversity"], "{:.3g}")
@@ -91,7 +91,7 @@ def main() -> None:
         say(f"study {study.id}: {study.title}")
         carry_out(study)
         cells = study.progress().cells
-        points = kinds.points(cells)
+        points = outcome.points(cells)
         failed = {state.cell.key: state.message for state in cells if state.state == "failed"}
         label = next(state.record.figures["label"] for state in cells if state.state == "done")
         details = {"settings": study.settings, "config": study.cells[0].spec["config"], "label": label}

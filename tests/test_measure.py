@@ -15,7 +15,8 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 from dfkd_core.analysis import measure as measuring
 from dfkd_core.analysis import quality
-from dfkd_core.analysis.measure import GENERATED, MEASURED, measure
+from dfkd_core.analysis.measure import measure
+from dfkd_core.analysis.measured import GENERATED, MEASURED
 from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.run import assemble, read_spec

@@ -15,12 +15,13 @@ from conftest import STUDENT, TINY, eventually, execute, tiny_spec
 from test_cli import FLAGS, call, refused
 
 from dfkd_core.analysis import measure as measuring
+from dfkd_core.analysis.measured import read_figures
 from dfkd_core.engine import InlineEngine, LocalEngine
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.events import Event, Step
 from dfkd_core.store import Owner, RunFolder, RunStatus, runs_in
 from dfkd_core.store.atomic import read_json, write_json
-from dfkd_core.study import Cell, CellState, Conductor, Record, Study, find_study, kinds, studies_in
+from dfkd_core.study import Cell, CellState, Conductor, Record, Study, find_study, kinds, outcome, studies_in
 from dfkd_core.study.conductor import CHANGED, OTHER_DATA
 from dfkd_core.study.estimate import MEASURING_SECONDS, estimated_seconds
 
@@ -77,7 +78,7 @@ def test_a_study_runs_and_measures_every_cell(runs: Path) -> None:
         assert folder.spec() == cell.spec and folder.spec()["config"]["class_prior_weight"] == cell.labels["intensity"]
         figures = dict(record.figures)
         assert figures.pop("seconds") >= folder.status().result["seconds"]
-        measured = measuring.read_figures(folder)
+        measured = read_figures(folder)
         assert measured.pop("seconds") >= 0 and measured == figures and figures["samples"] == SAMPLES
 
 
@@ -386,28 +387,32 @@ def point(intensity: float, fid: float, seed: int = 0) -> dict[str, Any]:
 
 def test_the_reading_is_the_rank_correlation_of_the_points() -> None:
     rising = [point(0, 2.0), point(0.5, 3.0), point(1, 9.0)]
-    said = kinds.reading(rising)
-    assert "rises with" in said and "+1.00 (3 runs, 3 intensities, 1 seed)" in said and "lowest there too" in said
+    said = outcome.reading(rising)
+    assert (
+        "rises with" in said
+        and "+1.00 (3 runs, 3 intensities, 1 seed)" in said
+        and "at λ = 0, which is the lowest" in said
+    )
     falling = [point(0, 9.0), point(0.5, 3.0), point(1, 2.5), point(1, 2.6, seed=1)]
-    assert "falls with" in kinds.reading(falling) and "-0.95" in kinds.reading(falling)
-    assert "mean FID 9 at λ = 0, lowest 2.55 at λ = 1" in kinds.reading(falling)
-    assert "hardly depends on" in kinds.reading([point(0, 2), point(0.3, 1), point(0.6, 3), point(1, 1.5)])
-    assert "is the same at every intensity" in kinds.reading([point(0, 2), point(0.5, 2), point(1, 2)])
+    assert "falls with" in outcome.reading(falling) and "-0.95" in outcome.reading(falling)
+    assert "mean FID 9 at λ = 0, lowest 2.55 at λ = 1" in outcome.reading(falling)
+    assert "hardly depends on" in outcome.reading([point(0, 2), point(0.3, 1), point(0.6, 3), point(1, 1.5)])
+    assert "is the same at every intensity" in outcome.reading([point(0, 2), point(0.5, 2), point(1, 2)])
 
 
 @pytest.mark.parametrize("points", [[], [point(0, 1), point(1, 2)], [point(0, 1), point(0, 1, 1), point(1, 2)]])
 def test_two_intensities_are_no_trend(points: list[dict[str, Any]]) -> None:
-    assert kinds.reading(points) == ""
+    assert outcome.reading(points) == ""
 
 
 def test_points_are_the_cells_that_are_done(runs: Path) -> None:
     study = tiny_study(runs)
     conduct(study)
     cells = study.progress().cells
-    (first, second) = kinds.points(cells)
+    (first, second) = outcome.points(cells)
     assert (first["intensity"], second["intensity"]) == (0.0, 1.0) and first["fid"] > 0 and first["real"] == SAMPLES
     waiting = CellState(cells[0].cell, Record(), "waiting")
-    assert kinds.points([waiting, cells[1]]) == [second]
+    assert outcome.points([waiting, cells[1]]) == [second]
 
 
 # --- estimates -------------------------------------------------------------------------------------------------

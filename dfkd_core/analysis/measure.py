@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dfkd_core.analysis import quality
 from dfkd_core.analysis.jobs import report
+from dfkd_core.analysis.measured import GENERATED, MEASURED
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.errors import RequestError, StoreError
@@ -31,7 +32,6 @@ SAMPLES, MOST_SAMPLES = 2000, 50_000
 SHOWN = 24  # images of a class that are kept
 LATE = 0.9  # of the steps: the share kept is averaged over the rest
 CACHE = "analysis-cache"  # below the runs: what is known of real images
-MEASURED, GENERATED = "analysis/measured.json", "analysis/generated"
 
 
 def measure(
@@ -74,14 +74,6 @@ def measure(
         }
     _keep(folder, images, labels, confidence)
     write_json(folder.path / MEASURED, figures, durable=False)  # last: it vouches for the images
-    return figures
-
-
-def read_figures(folder: RunFolder) -> dict[str, Any]:
-    """What was measured of the run last. Raises ``StoreError`` if nothing readable is there."""
-    figures = read_json(folder.path / MEASURED)
-    if not isinstance(figures, dict):
-        raise StoreError(f"run {folder.id} was not measured yet")
     return figures
 
 

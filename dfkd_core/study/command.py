@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from dfkd_core.analysis.measure import SAMPLES
 from dfkd_core.engine import InlineEngine
-from dfkd_core.study import kinds
+from dfkd_core.study import kinds, outcome
 from dfkd_core.study.conductor import Conductor
 from dfkd_core.study.folder import Cell, Progress, Record, Study, find_study, studies_in
 
@@ -146,7 +146,7 @@ def _show(options: argparse.Namespace) -> int:
         over = state.state in ("done", "failed")
         print(describe(state.cell, state.record) if over else f"{state.cell.key}: {state.state}")
     if study.kind == kinds.PRIOR:
-        print(kinds.reading(kinds.points(progress.cells)))
+        print(outcome.reading(outcome.points(progress.cells)))
     return 0
 
 
@@ -158,5 +158,5 @@ def _summary(study: Study, progress: Progress) -> dict[str, Any]:
         for state in progress.cells
     ]
     if study.kind == kinds.PRIOR:
-        summary["reading"] = kinds.reading(kinds.points(progress.cells))
+        summary["reading"] = outcome.reading(outcome.points(progress.cells))
     return summary

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dfkd_core.analysis.jobs import ENDED, Job
+from dfkd_core.analysis.measured import read_figures
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store import EventReader, RunFolder, RunStatus
 from dfkd_core.study.folder import Cell, Record, Study
@@ -132,8 +133,6 @@ class Conductor:
         return dict(measure(folder, self.study.runs / CACHE, samples, extractor))
 
     def _measured_by_job(self, folder: RunFolder, samples: int, extractor: str) -> dict[str, Any] | None:
-        from dfkd_core.analysis.measure import read_figures
-
         job = Job(folder.path / "analysis", "measure")
         asked = ["measure", folder.id, "--runs", str(self.study.runs.resolve())]
         job.start([*asked, "--samples", str(samples), "--extractor", extractor])

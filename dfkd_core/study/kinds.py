@@ -1,4 +1,4 @@
-"""The questions that the lab has studies for: which runs each of them takes, and what the outcome says.
+"""The questions that the lab has studies for, and which runs each of them takes.
 
 - ``prior``: FID against the intensity of the class prior (Fig. 2 of TA-DFKD), and the images beside it (Fig. 3).
 - ``fig1a``: well-trained teachers × families of methods, as training curves (Fig. 1a of TA-DFKD).
@@ -18,7 +18,8 @@ from dfkd_core.analysis.quality import LEAST, find_extractor
 from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.spec import RunSpec, make_spec
-from dfkd_core.study.folder import Cell, CellState, Study
+from dfkd_core.study.folder import Cell, Study
+from dfkd_core.study.outcome import plural
 from dfkd_core.teachers import find_card
 
 PRIOR, FIG1A = "prior", "fig1a"
@@ -72,7 +73,7 @@ def prior(
         "samples": samples,
         "extractor": judge,
     }
-    title = f"{first.teacher} → {first.student}, {len(intensities)} intensities × {_plural(len(seeds), 'seed')}"
+    title = f"{first.teacher} → {first.student}, {len(intensities)} intensities × {plural(len(seeds), 'seed')}"
     return Study.create(runs, PRIOR, title, settings, cells)
 
 
@@ -110,55 +111,6 @@ def _check_measuring(spec: RunSpec, samples: int, extractor: str) -> str:
     if not benchmark.is_there():
         benchmark.load(train=False)  # says what is missing, and where it was looked for
     return find_extractor(extractor, card).name
-
-
-POINT = ("fid", "density", "coverage", "precision", "recall", "class_balance", "diversity", "real_diversity", "kept")
-SCORES = ("final", "best", "teacher")
-
-
-def points(cells: list[CellState]) -> list[dict[str, Any]]:
-    """One row for each cell that was measured: its labels, run, figures, and how FID was measured."""
-    return [
-        {
-            **state.cell.labels,
-            **{name: state.record.figures[name] for name in (*POINT, *SCORES)},
-            "real": state.record.figures["real"],
-            "generated": state.record.figures["samples"],
-            "extractor": state.record.figures["extractor"],
-            "run": state.record.run,
-        }
-        for state in cells
-        if state.state == "done"
-    ]
-
-
-def reading(measured: list[dict[str, Any]]) -> str:
-    """What the points say, in one sentence; empty before there are three intensities.
-
-    Spearman's correlation is that of the ranks, ties sharing theirs.
-    """
-    import pandas as pd
-
-    table = pd.DataFrame(measured)
-    if table.empty or table["intensity"].nunique() < 3:
-        return ""
-    means = table.groupby("intensity")["fid"].mean()
-    lowest, best = means.index[0], means.idxmin()
-    numbers = f"{len(table)} runs, {len(means)} intensities, {_plural(table['seed'].nunique(), 'seed')}"
-    correlation = table["intensity"].rank().corr(table["fid"].rank())
-    if pd.isna(correlation):
-        return f"FID is the same at every intensity ({numbers})."
-    trend = "rises" if correlation > 0 else "falls"
-    strength = "hardly depends on" if abs(correlation) < 0.3 else f"{trend} with"
-    where = "there too" if best == lowest else f"{means[best]:.3g} at λ = {best:g}"
-    return (
-        f"Here FID {strength} the prior's intensity: Spearman correlation {correlation:+.2f} ({numbers}); "
-        f"mean FID {means.iloc[0]:.3g} at λ = {lowest:g}, lowest {where}."
-    )
-
-
-def _plural(count: int, name: str) -> str:
-    return f"{count} {name}{'s' * (count != 1)}"
 
 
 # --- Fig. 1a ---------------------------------------------------------------------------------------------------

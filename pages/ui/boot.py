@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import plotly
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from dfkd_core.analysis.recorded import Recorded
 from dfkd_core.analysis.timeline import Timeline
@@ -71,6 +72,18 @@ def recorded(path: str) -> Recorded:
 @st.cache_resource(show_spinner=False)
 def _sessions() -> dict[str, float]:
     return {}
+
+
+def session_id() -> str:
+    """Of the browser that is being served."""
+    context = get_script_run_ctx()
+    return context.session_id if context else "none"
+
+
+def base_path() -> str:
+    """What stands before every path of the lab in the browser: empty, or ``/PATH``."""
+    path = st.get_option("server.baseUrlPath").strip("/")
+    return f"/{path}" if path else ""
 
 
 def poll_seconds(session: str) -> float:

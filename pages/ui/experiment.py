@@ -1,0 +1,214 @@
+"""What the pages of studies share: which study is shown, its buttons, the list of earlier ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import streamlit as st
+
+from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.store import RunFolder, runs_folder
+from dfkd_core.study import CellState, Conductor, Progress, Study, studies_in
+from pages.ui import boot
+
+if TYPE_CHECKING:
+    from dfkd_core.engine import LocalEngine
+
+HERE = Path(__file__).parent
+WIDTH = 116  # pixels, for both faces of the button that stops and continues
+SHOWN = ("title", "state", "runs", "begun")
+
+
+def component(name: str) -> Any:
+    """The component of ``NAME.js`` and ``NAME.css``, with what all experiments share. To be cached by the caller."""
+    scripts = [HERE / part for part in ("common.js", "experiment.js", f"{name}.js")]
+    styles = [HERE / part for part in ("experiment.css", f"{name}.css")]
+    return st.components.v2.component(
+        f"dfkd_{name}",
+        html='<div class="dfkd-host"></div>',
+        css="\n".join(path.read_text() for path in styles),
+        js="\n".join(path.read_text() for path in scripts),
+        isolate_styles=False,  # plotly puts its style sheet into the document, not into a shadow root
+    )
+
+
+# --- which study -----------------------------------------------------------------------------------------------
+
+
+def chosen(kind: str) -> Study | None:
+    """The study in the address bar; else, unless a new one was asked for, one that is going on."""
+    studies = {study.id: study for study in studies_in(runs_folder(), kind)}
+    asked = st.query_params.get("study", "")
+    if asked in studies:
+        st.session_state.pop(f"{kind}:new", None)
+        return studies[asked]
+    if asked:
+        st.warning(f"There is no experiment {asked} in {runs_folder()}.")
+        del st.query_params["study"]
+    if f"{kind}:new" in st.session_state:
+        return None
+    live = next((study for study in studies.values() if study.is_conducted()), None)
+    if live is not None:
+        open_study(live)
+    return live
+
+
+def open_study(study: Study) -> None:
+    """Into the address bar; what the form has put there belongs to the next experiment."""
+    st.query_params.from_dict({"study": study.id})
+
+
+def new(kind: str) -> None:
+    """Back to the settings of an experiment that does not exist yet."""
+    st.session_state[f"{kind}:new"] = True
+    st.query_params.clear()
+
+
+def list_earlier(kind: str) -> None:
+    """A table of the studies of ``kind``; a tick opens one."""
+    studies = studies_in(runs_folder(), kind)
+    if not studies:
+        return
+    st.markdown("**Earlier experiments**")
+    rows = []
+    for study in studies:
+        progress = study.progress()
+        runs = f"{progress.done} / {progress.total}" + (f", {progress.failed} failed" if progress.failed else "")
+        begun = f"{study.id[:4]}-{study.id[4:6]}-{study.id[6:8]} {study.id[9:11]}:{study.id[11:13]}"
+        rows.append(dict(zip(SHOWN, (study.title, progress.state, runs, begun), strict=True)))
+    event = st.dataframe(
+        pd.DataFrame(rows), hide_index=True, on_select="rerun", selection_mode="single-row", key=f"{kind}:earlier"
+    )
+    if event.selection.rows:
+        open_study(studies[event.selection.rows[0]])
+        st.rerun()
+
+
+# --- beginning, stopping, going on -----------------------------------------------------------------------------
+
+
+def engine() -> LocalEngine | None:
+    """None while it is still being started."""
+    booted = boot.start()
+    return booted.engine if booted.ready.is_set() else None
+
+
+@st.fragment(run_every=0.3)
+def wait_for_engine() -> None:
+    """What stands where the form will be."""
+    if boot.start().ready.is_set():
+        st.rerun()
+    st.caption("Starting the engine: importing torch…")
+    st.progress(50)
+
+
+def begin(kind: str, make: Callable[[], Study]) -> None:
+    """Make the study and start it; one sentence on the page if that is not possible."""
+    st.session_state.pop("problem", None)
+    try:
+        study = make()
+        _conduct(study)
+        open_study(study)
+        st.session_state.pop(f"{kind}:new", None)
+    except (RequestError, StoreError, OSError) as error:
+        st.session_state["problem"] = str(error)
+    st.rerun()
+
+
+def problem() -> None:
+    if "problem" in st.session_state:
+        st.error(st.session_state["problem"])
+
+
+def buttons(study: Study, progress: Progress) -> None:
+    """Stop or Continue, one button that stays put, and the way to a new experiment."""
+    if progress.state == "stopped" or (progress.state == "done" and progress.failed):
+        label, icon = ("Continue", "play_arrow") if progress.state == "stopped" else ("Try again", "replay")
+        idle = engine() is None
+        if st.button(label, icon=f":material/{icon}:", type="primary", disabled=idle, key="continue", width=WIDTH):
+            st.session_state.pop("problem", None)
+            try:
+                _conduct(study)
+            except StoreError as error:
+                st.session_state["problem"] = str(error)
+            st.rerun()
+    elif st.button("Stop", icon=":material/stop:", disabled=progress.state != "running", key="stop", width=WIDTH):
+        study.ask_to_stop()
+        st.rerun()
+    st.button("New experiment", icon=":material/add:", key="new", on_click=new, args=(study.kind,))
+
+
+def _conduct(study: Study) -> None:
+    started = engine()
+    assert started is not None
+    Conductor(study, started, as_jobs=True).start()
+
+
+def end_polling(study: Study) -> None:
+    """Run the whole page once more when a study that was watched is no longer carried out."""
+    was_live = st.session_state.get("watched study") == study.id
+    live = study.is_conducted()
+    st.session_state["watched study"] = study.id if live else None
+    if was_live and not live:
+        st.rerun()
+
+
+def in_words(seconds: float) -> str:
+    """A duration, roughly."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{max(10, round(seconds, -1)):.0f} seconds"
+    return f"{minutes} min" if minutes < 90 else f"{seconds / 3600:.1f} hours"
+
+
+# --- what is told about it -------------------------------------------------------------------------------------
+
+
+def progress_of(study: Study) -> Progress:
+    """With the live run's steps from its log."""
+
+    def step(folder: RunFolder) -> int:
+        timeline = boot.timeline(str(folder.path))
+        timeline.update()
+        return timeline.step
+
+    return study.progress(step)
+
+
+def facts(study: Study, progress: Progress) -> dict[str, Any]:
+    """What every experiment's component is told."""
+    return {
+        "study": study.id,
+        "base": boot.base_path(),
+        "title": study.title,
+        "state": progress.state,
+        "badge": progress.state,
+        "message": _message(progress),
+        "done": progress.done,
+        "failed": progress.failed,
+        "total": progress.total,
+        "share": round(progress.share, 4),
+        "left": progress.seconds_left,
+        "cells": [_cell(state) for state in progress.cells],
+    }
+
+
+def _message(progress: Progress) -> str:
+    if progress.state != "stopped":
+        return ""
+    where = f"Stopped at {progress.done} / {progress.total} runs. Continue goes on from there."
+    return f"{progress.message} {where}".strip()
+
+
+def _cell(state: CellState) -> dict[str, Any]:
+    return {
+        "key": state.cell.key,
+        **state.cell.labels,
+        "state": state.state,
+        "share": round(state.share, 4),
+        "message": state.message,
+        "run": state.record.run,
+    }
