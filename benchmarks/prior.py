@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "evaluate_every": 50,
     },
 }
+TARGET_MINUTES = 30  # of 6 × 3 on digits, on two cores
 QUICK = {"intensities": [0.0, 0.5, 1.0], "seeds": [0], "changes": {"epochs": 1, "iterations": 2}, "samples": 200}
 
 
@@ -67,6 +69,14 @@ def rows_of(study: Study, points: list[dict[str, Any]]) -> list[Row]:
     return rows
 
 
+def duration(study: Study, minutes: float) -> Row:
+    """How long a study took that was carried out in one go."""
+    name, cells = study.settings["benchmark"], study.cells
+    steps = cells[0].spec["config"]["epochs"] * cells[0].spec["config"]["iterations"]
+    what = f"{name}: {len(cells)} runs of {steps} steps, measured, one after the other on one thread"
+    return Row(what, f"{minutes:.1f} min", f"≤ {TARGET_MINUTES} min", minutes <= TARGET_MINUTES, minutes)
+
+
 def _spread(values: pd.Series, form: str) -> str:
     """Mean, and least and greatest of more than one seed."""
     mean, low, high = (form.format(value) for value in (values.mean(), values.min(), values.max()))
@@ -89,7 +99,9 @@ def main() -> None:
             changes["changes"] = {**changes.get("changes", {}), "epochs": asked.epochs}
         study = find_study(runs, asked.study) if asked.study else begin(runs, asked.benchmark, changes)
         say(f"study {study.id}: {study.title}")
+        started = time.monotonic()
         carry_out(study)
+        minutes = (time.monotonic() - started) / 60
         cells = study.progress().cells
         points = outcome.points(cells)
         failed = {state.cell.key: state.message for state in cells if state.state == "failed"}
@@ -98,7 +110,7 @@ def main() -> None:
         report(
             "prior",
             asked.quick,
-            rows_of(study, points),
+            rows_of(study, points) + ([] if asked.study else [duration(study, minutes)]),
             {**details, "points": points, "failed": failed},
             asked.benchmark,
         )
