@@ -355,7 +355,8 @@ def test_commands_that_come_together_all_count(
     if step is None:
         eventually(lambda: len(rows(steered, "step")) > 6)
     else:
-        threading.Event().wait(0.5)
+        eventually(lambda: rows(steered, "step")[-1]["step"] >= step)
+        threading.Event().wait(0.5)  # and no further
         assert rows(steered, "step")[-1]["step"] == step
     assert steered.status().state == state
 
