@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dfkd_core.errors import StoreError
 from dfkd_core.store import RunFolder, runs_folder, runs_in
 from pages.ui import boot, look, microscope
 
@@ -77,7 +78,10 @@ def _switch() -> None:
 def _title(name: str) -> str:
     """Never the same for two runs: a list box tells its options apart by what it shows."""
     folder = _known(name)
-    spec = folder.spec() if folder is not None else {}
+    try:
+        spec = folder.spec() if folder is not None else {}
+    except StoreError:
+        spec = {}
     words = f"{spec.get('method')}, {spec.get('teacher')} → {spec.get('student')}, seed {spec.get('seed')}"
     return f"recorded run · {words}" if name == boot.RECORDED.name else f"{name[4:]} · {words}"
 
@@ -92,10 +96,10 @@ def _is_recorded(folder: RunFolder) -> bool:
 @st.fragment
 def _live(folder: RunFolder) -> None:
     """The microscope. The browser asks for a rerun when it lacks something, or to see what is new."""
-    if not (folder.path / "spec.json").is_file():
-        st.error(f"The run {folder.id} is no longer there. Choose another one on the left.")
-        return
-    microscope.show(folder, folder.status_seen(), recorded=_is_recorded(folder))
+    try:
+        microscope.show(folder, folder.status_seen(), recorded=_is_recorded(folder))
+    except StoreError as error:
+        st.error(f"{error}. Choose another run on the left.")
 
 
 look.through_app(PAGE)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,18 @@ import numpy as np
 import pandas
 import pytest
 from browser import LONG, PATIENCE, Lab, shoot, start, until, wait
-from crafted import craft
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from benchmarks.crafted import craft
 from dfkd_core.analysis.audit import Audit
 from dfkd_core.analysis.jobs import Job
 from dfkd_core.analysis.recorded import Recorded, Sheet, flagged, kept_at, what_if
 from dfkd_core.analysis.tags import Tags
 from dfkd_core.analysis.timeline import Timeline
+from dfkd_core.region import accepted_region
 from dfkd_core.store import RunFolder, read_samples
+from pages.ui import glossary
 
 pytestmark = pytest.mark.browser
 SCOPE = ".dfkd-microscope"
@@ -184,6 +188,9 @@ def test_clicks_on_tiles_select_the_same_samples_everywhere(page: Page, shared_l
     assert_selected_everywhere(page, sorted([order[2], *order[5:12]]), len(order))
     page.keyboard.press("Escape")
     assert selected(page) == []
+    click(14, keys=["Shift"])
+    assert selected(page) == sorted(order[11:15])
+    page.keyboard.press("Escape")
     # By keyboard: arrows move, space takes, shift extends, Enter opens.
     page.keyboard.press("Home")
     page.keyboard.press(" ")
@@ -224,7 +231,6 @@ def test_another_cut_keeps_what_python_says_and_is_marked_as_tried(page: Page, s
             "confidence": pytest.approx(theirs["confidence"]),
         }
         assert look(page, "scope.bars.count(10).map(bar => bar.clean)") == theirs["per_class"]
-        assert look(page, "[...scope.verdict.flagged]") == flagged(sheet, kept_at(sheet, tau)).astype(int).tolist()
         cells = page.locator(".scope-audit td b").all_inner_texts()
         names = ("clean_inside", "clean_outside", "rejected_inside", "rejected_outside")
         assert [int(cell) for cell in cells] == [row[name] for name in names]
@@ -235,19 +241,29 @@ def test_another_cut_keeps_what_python_says_and_is_marked_as_tried(page: Page, s
     expect(page.locator(".scope-verdict")).to_have_text(f"kept {own} of 200 at τ 0.50.")
 
 
-def test_the_region_drawn_for_another_cut_is_the_engines(page: Page, shared_lab: Lab) -> None:
-    """Two boundaries included: with unequal variances the wide component wins below the narrow one too."""
-    from dfkd_core.region import accepted_region
-
-    opened(page, shared_lab, craft(shared_lab.runs))
+def test_two_boundaries_are_drawn_and_what_they_reject_below_is_flagged(page: Page, shared_lab: Lab) -> None:
+    """With unequal variances the wide component wins below the narrow one too: the surest samples are rejected."""
+    run = craft(shared_lab.runs, count=200)
+    opened(page, shared_lab, run)
+    sheet = sheet_of(run)
     mixture = {"weights": [0.6, 0.4], "means": [0.1, 0.4], "deviations": [0.03, 0.25]}
+    scaled = np.array(look(page, "[...scope.frame.scaled]"))
+    bells = [w / d * np.exp(-0.5 * ((scaled - m) / d) ** 2) for w, m, d in zip(*mixture.values(), strict=True)]
+    posterior = (bells[0] / sum(bells)).astype(np.float32)
+    known = replace(sheet, columns={**sheet.columns, "posterior": posterior})
     look(page, f"Object.assign(scope.frame.mixture, {mixture})")
+    look(page, f"scope.frame.posterior = Float32Array.from({posterior.tolist()})")
     for tau in (0.3, 0.55, 0.9):
         page.get_by_label("Posterior cut τ as a number").fill(str(tau))
         wait(page, f"Number(stage.tau) === {tau}", SCOPE)
         theirs = accepted_region(mixture, tau)
         assert np.array(look(page, "scope.verdict.region")) == pytest.approx(np.array(theirs), abs=1e-9)
         assert theirs[0][0] > 0
+        expected = np.flatnonzero(flagged(known, kept_at(known, tau))).tolist()
+        assert expected
+        expect(page.locator(".scope-flags")).to_have_text(f"⚑ {len(expected)}")
+        page.locator(".scope-flags").click()
+        assert selected(page) == expected
 
 
 # --- one sample ------------------------------------------------------------------------------------------------
@@ -379,6 +395,15 @@ def test_a_slow_layout_is_fitted_in_the_background_and_can_be_stopped(page: Page
     shoot(page, "inspect-boundary")
 
 
+def test_headings_lead_to_the_glossary(page: Page, shared_lab: Lab) -> None:
+    opened(page, shared_lab, craft(shared_lab.runs))
+    links = page.locator(f"{SCOPE} a[data-term]").all()
+    addresses = [link.get_attribute("href") or "" for link in links]
+    assert len(addresses) >= 6
+    assert all(address.startswith("/glossary?term=") for address in addresses)
+    assert all(glossary.find(address.split("=")[1]) for address in addresses)
+
+
 # --- where it opens --------------------------------------------------------------------------------------------
 
 
@@ -410,6 +435,10 @@ def test_what_a_run_did_not_keep_is_said_in_words(page: Page, shared_lab: Lab) -
     empty = craft(shared_lab.runs, steps=())
     page.goto(f"{shared_lab.url}inspect?run={empty.id}")
     expect(page.get_by_text("This run recorded no images.").first).to_be_visible()
+    (empty.path / "spec.json").write_text("{")
+    page.reload()
+    expect(page.get_by_text("no readable spec.json in its folder. Choose another run")).to_be_visible()
+    shutil.rmtree(empty.path)
     page.goto(f"{shared_lab.url}inspect?run=nowhere")
     expect(page.get_by_text("There is no run nowhere")).to_be_visible()
     wait(page, f"stage.run === '{run.id}'", SCOPE)

@@ -128,6 +128,9 @@ class Microscope {
     this.frame = this.verdict = this.opened = this.hovered = null;
     this.selection.reset(0);
     this.projection.scatter.home();
+    this.root.querySelectorAll("a[data-term]").forEach((link) => {
+      link.href = `${data.base}/glossary?term=${link.dataset.term.replaceAll(" ", "-")}`;
+    });
     const view = data.view;
     this.view = view.step;
     this.threshold = view.tau;

@@ -38,13 +38,13 @@ const SKELETON = `
   </div>
   <div class="scope-grid">
     <section class="scope-panel scope-judged">
-      <h4>Judged losses<span class="scope-legend"></span></h4>
+      <h4><a data-term="judged loss" target="_blank" rel="noopener">Judged losses</a><span class="scope-legend"></span></h4>
       <div class="scope-canvas"><canvas tabindex="0" role="img"></canvas><div class="scope-tip" hidden></div></div>
       <label class="scope-cut">
-        <span title="Posterior cut: a sample is clean above it">τ</span>
+        <a data-term="threshold" target="_blank" rel="noopener" title="Posterior cut: a sample is clean above it">τ</a>
         <input type="range" min="0" max="0.999" step="0.001" aria-label="Posterior cut τ, tried out">
         <input type="number" min="0" max="0.999" step="0.05" aria-label="Posterior cut τ as a number">
-        <em hidden>what-if</em>
+        <em hidden><a data-term="what-if cut" target="_blank" rel="noopener">what-if</a></em>
         <button class="scope-reset" title="Back to the run's own τ" hidden>Reset</button>
       </label>
     </section>
@@ -53,7 +53,7 @@ const SKELETON = `
       <div class="scope-canvas"><canvas role="img"></canvas><div class="scope-tip" hidden></div></div>
     </section>
     <section class="scope-panel scope-images">
-      <h4>Images<span></span>
+      <h4><a data-term="synthetic image" target="_blank" rel="noopener">Images</a><span></span>
         <label>sort <select class="scope-sort"></select></label>
         <label>show <select class="scope-show"></select></label>
         <span class="scope-buttons">
@@ -62,7 +62,7 @@ const SKELETON = `
         </span>
       </h4>
       <div class="scope-canvas">
-        <div class="scope-port" tabindex="0" role="listbox" aria-multiselectable="true"
+        <div class="scope-port" tabindex="0" role="application"
           aria-label="Images. Arrows move, space selects, shift extends, Enter opens.">
           <canvas></canvas><div class="scope-space"></div>
         </div>
@@ -70,7 +70,7 @@ const SKELETON = `
       </div>
     </section>
     <section class="scope-panel scope-map">
-      <h4>Projection
+      <h4><a data-term="projection" target="_blank" rel="noopener">Projection</a>
         <span class="scope-buttons scope-kinds" role="group" aria-label="Kind of projection">
           <button data-kind="pca">PCA</button><button data-kind="umap">UMAP</button><button data-kind="tsne">t-SNE</button>
         </span>
@@ -97,7 +97,7 @@ const SKELETON = `
     <aside class="scope-drawer" role="dialog" aria-label="One sample" tabindex="-1" hidden></aside>
   </div>
   <section class="scope-panel scope-audit" hidden>
-    <h4>Selection audit<span></span></h4>
+    <h4><a data-term="selection audit" target="_blank" rel="noopener">Selection audit</a><span></span></h4>
     <div>
       <div>
         <table>

@@ -1,4 +1,4 @@
-"""Runs for the pages' tests, written by the real writer without any training: any number of classes and channels."""
+"""Runs to look at, written by the real writer without any training: of any size, with any number of classes."""
 
 from __future__ import annotations
 
@@ -30,9 +30,11 @@ def craft(
     real: int = 40,
     features: int = 8,
     method: str = "ta-dfkd",
+    rows: int = 0,
 ) -> RunFolder:
-    """A finished run that recorded samples and probes at ``steps``. ``features`` and ``real`` may be 0; a method other
-    than TA-DFKD rejects nothing. The last step of a run that has probes shows the same latents a little brighter."""
+    """A finished run that recorded ``count`` samples and ``probes`` fixed latents at ``steps``, in a log of at least
+    ``rows`` rows. The images of a latent get brighter from step to step. ``features``, ``probes`` and ``real`` may be
+    0; a method other than TA-DFKD rejects nothing."""
     folder = RunFolder.create(runs, {**SPEC, "method": method})
     attempt = folder.begin_attempt()
     names = [str(label) if classes == 10 else f"kind of thing {label}" for label in range(classes)]
@@ -45,8 +47,9 @@ def craft(
         known = ("label", "features", "teacher_logits") if features else ("label",)
         store_samples(folder, REAL, event.images, {name: event.columns[name] for name in known})
     writer = EventWriter(folder, attempt)
+    for step in range(1, rows - 3 * len(steps)):
+        writer.add(Step(step, {"kept": 0.5, "coverage": 0.9, "diversity": 0.5, "student_loss": 1.0 / step}), step / 10)
     for step in steps:
-        writer.add(Step(step, {"kept": 0.5, "student_loss": 1.0 / step}), float(step))
         writer.add(_samples(Samples, step, count, seed=step, **made), float(step))
         if probes:
             writer.add(_samples(Probes, step, probes, seed=7, brighter=step, **made), float(step))
