@@ -34,6 +34,12 @@ MEASURED = (
     "watchers-reruns",
     "watchers-paint",
     "watchers-latency",
+    "projection",
+    "microscope",
+    "prior-digits",
+    "prior-mnist",
+    "fig1a-digits",
+    "fig1a-mnist",
 )
 
 

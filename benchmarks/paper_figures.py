@@ -1,0 +1,134 @@
+"""The figures of the TA-DFKD paper as this lab's pages show them, for the README.
+
+Takes pictures of the pages on a folder of runs in which the studies and runs are done already: Fig. 1a (Lessons),
+Figs. 2 and 3 (Class prior), Fig. 4 (Inspect, ★ and ×) for each benchmark that it finds, and fills the README's part
+between ``<!-- figures -->`` and ``<!-- /figures -->`` with them and the settings behind each. Any of them can be made
+from the pages alone; the commands are printed beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, sync_playwright
+
+from benchmarks.figures import PICTURES, ROOT, fill
+from benchmarks.page import CHROMIUM_FLAGS, serving
+from dfkd_core import methods
+from dfkd_core.store import RunFolder, runs_in
+from dfkd_core.study import Study, outcome, studies_in
+
+TITLES = {"digits": "Digits", "mnist": "MNIST"}
+
+
+def done(runs: Path, kind: str, benchmark: str) -> Study | None:
+    """The newest finished study of ``kind``, or None."""
+    studies = [study for study in studies_in(runs) if (study.kind, study.settings["benchmark"]) == (kind, benchmark)]
+    return next((study for study in studies if study.progress().state == "done"), None)
+
+
+def fig4_run(runs: Path, benchmark: str) -> RunFolder | None:
+    """The newest run with the class prior and without the adversarial term, outside any study."""
+    for folder in runs_in(runs):
+        spec, config = folder.spec(), folder.spec()["config"]
+        prior = config.get("class_prior_weight", 0) > 0 and config.get("adversarial_weight", 1) == 0
+        if prior and spec["benchmark"] == benchmark and config["bn_weight"] > 0 and folder.status().state == "done":
+            return folder
+    return None
+
+
+def settings(spec: dict[str, Any], *left_out: str) -> str:
+    """What determines a run: preset, and the knobs that differ from it."""
+    config = methods.find(spec["method"]).Config
+    start = config.build(spec["preset"]).model_dump()
+    changed = {name: value for name, value in spec["config"].items() if value != start[name] and name not in left_out}
+    knobs = ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in changed.items()
+    )
+    return f"`{spec['method']}`, preset `{spec['preset']}`" + (f", {knobs}" if knobs else "")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """``name`` of the picture, ``address`` of the page, what to wait for, and the ``text`` below it."""
+
+    name: str
+    address: str
+    ready: str
+    text: str
+
+
+def fig1a(study: Study, benchmark: str) -> Figure:
+    spec = study.cells[-1].spec
+    teachers = " and ".join(f"`{name}`" for name in study.settings["teachers"])
+    text = (
+        f"**Fig. 1a, {TITLES[benchmark]}** (*Lessons*). {teachers} → `{spec['student']}`, seed {spec['seed']}, "
+        f"{settings(spec)}."
+    )
+    return Figure(f"fig1a-{benchmark}", f"lessons?study={study.id}", "svg.main-svg", text)
+
+
+def fig2(study: Study, benchmark: str) -> Figure:
+    spec, asked = study.cells[0].spec, study.settings
+    text = (
+        f"**Figs. 2 and 3, {TITLES[benchmark]}** (*Class prior*). `{spec['teacher']}` → `{spec['student']}`, "
+        f"λ {', '.join(f'{value:g}' for value in asked['intensities'])} × seeds {', '.join(map(str, asked['seeds']))}, "
+        f"{settings(spec, 'class_prior_weight')}. {outcome.reading(outcome.points(study.progress().cells))}"
+    )
+    return Figure(f"fig2-{benchmark}", f"prior?study={study.id}", "svg.main-svg", text)
+
+
+def fig4(folder: RunFolder, benchmark: str) -> Figure:
+    spec = folder.spec()
+    text = (
+        f"**Fig. 4, {TITLES[benchmark]}** (*Inspect*). `{spec['teacher']}` → `{spec['student']}`, seed {spec['seed']}, "
+        f"{settings(spec)}."
+    )
+    return Figure(f"fig4-{benchmark}", f"inspect?run={folder.id}&mark=boundary&sort=class", ".dfkd-microscope", text)
+
+
+def figures(runs: Path) -> list[Figure]:
+    """All that can be shown of what is there."""
+    found: list[Figure | None] = []
+    for benchmark in TITLES:
+        lesson, experiment, run = (
+            done(runs, "fig1a", benchmark), done(runs, "prior", benchmark), fig4_run(runs, benchmark),
+        )  # fmt: skip
+        found.append(fig1a(lesson, benchmark) if lesson else None)
+        found.append(fig2(experiment, benchmark) if experiment else None)
+        found.append(fig4(run, benchmark) if run else None)
+    return [figure for figure in found if figure is not None]
+
+
+def shoot(browser: Browser, port: int, figure: Figure) -> None:
+    """One page as a visitor on a laptop sees it, a little taller."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    page.goto(f"http://127.0.0.1:{port}/{figure.address}")
+    page.wait_for_selector(figure.ready, timeout=120_000)
+    page.wait_for_timeout(6000)
+    page.screenshot(path=PICTURES / f"{figure.name}.png")
+    page.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("paper_figures", description=__doc__)
+    parser.add_argument("--runs", type=Path, required=True, help="where the studies and runs are")
+    runs = parser.parse_args().runs
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    found = figures(runs)
+    with serving(runs) as port, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        for figure in found:
+            shoot(browser, port, figure)
+        browser.close()
+    parts = [f"![{figure.name}](assets/pictures/{figure.name}.png)\n\n{figure.text}" for figure in found]
+    readme = ROOT / "README.md"
+    readme.write_text(fill(readme.read_text(), "figures", "\n\n".join(parts)))
+
+
+if __name__ == "__main__":
+    main()
