@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
-from browser import LONG, PATIENCE, Lab, shoot, start, until, wait
+from browser import LONG, PATIENCE, ROOT, Lab, shoot, start, until, wait
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
@@ -404,6 +406,12 @@ def test_headings_lead_to_the_glossary(page: Page, shared_lab: Lab) -> None:
     assert all(glossary.find(address.split("=")[1]) for address in addresses)
 
 
+def test_the_page_opens_without_what_takes_seconds_to_import() -> None:
+    code = "import sys, pages.ui.microscope; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "streamlit" in loaded.split() and not {"torch", "umap", "sklearn", "pandas"} & set(loaded.split())
+
+
 # --- where it opens --------------------------------------------------------------------------------------------
 
 
@@ -416,6 +424,12 @@ def test_without_runs_the_recorded_one_is_inspected(page: Page, lab: Lab) -> Non
     slider.focus()
     page.keyboard.press("Home")
     wait(page, "Number(stage.step) <= 1", SCOPE)
+    page.get_by_role("button", name="Play the run").click()
+    wait(page, "Number(stage.step) > 50", SCOPE)
+    page.get_by_role("button", name="Stop playing").click()
+    page.get_by_role("button", name="Open in Distill").click()
+    wait(page, "Number(stage.step) > 50")
+    expect(page.locator(".dfkd-state")).to_have_text("recorded run")
 
 
 def test_a_method_that_rejects_nothing_says_so(page: Page, shared_lab: Lab) -> None:
