@@ -38,8 +38,7 @@ def main() -> None:
         return
     with st.sidebar:
         _settings(study)
-    watching = boot.poll_seconds(boot.session_id()) if study.is_conducted() else None
-    st.fragment(_watch, run_every=watching)(study)
+    experiment.watch(study, _watch)
 
 
 # --- a new experiment ------------------------------------------------------------------------------------------
@@ -90,17 +89,13 @@ def _set_up() -> None:
 
 def _form() -> Choice | None:
     """What the sidebar says; None while the engine is still being started."""
-    booted = boot.start()
-    if booted.error:
-        st.sidebar.error(booted.error)
-    elif not booted.ready.is_set():
-        with st.sidebar:
-            experiment.wait_for_engine()
-    else:
-        from pages.ui import form
+    with st.sidebar:
+        ready = experiment.engine_state()
+    if not ready:
+        return None
+    from pages.ui import form
 
-        return form.show()
-    return None
+    return form.show()
 
 
 def _extractor(choice: Choice | None) -> str:
@@ -135,9 +130,7 @@ def _duration(asked: dict[str, Any] | None) -> str:
         return ""  # Start says what is wrong
     judged_by = [*runs_in(runs_folder()), RunFolder(boot.RECORDED)]
     seconds = estimated_seconds(specs, judged_by, measured=True)
-    if seconds is None:
-        return "; how long they take shows when the first one is done"
-    return f"; about {experiment.in_words(seconds)}, by what similar runs took"
+    return experiment.duration_words(seconds)
 
 
 def _start(asked: dict[str, Any]) -> None:

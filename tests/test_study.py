@@ -405,6 +405,25 @@ def test_two_intensities_are_no_trend(points: list[dict[str, Any]]) -> None:
     assert outcome.reading(points) == ""
 
 
+def lesson_cell(teacher: str, variant: str, final: float, best: float, state: str = "done") -> CellState:
+    cell = Cell("-", {"teacher": teacher, "variant": variant}, {})
+    return CellState(cell, Record(figures={"final": final, "best": best}), state)
+
+
+def test_the_lessons_reading_names_the_widest_gap_and_the_deepest_fall() -> None:
+    cells = [
+        lesson_cell("one", "prior", 0.9, 0.9),
+        lesson_cell("two", "prior", 0.8, 0.95),
+        lesson_cell("one", "adversarial", 0.9, 0.905),
+        lesson_cell("two", "adversarial", 0.5, 0.6),
+    ]
+    said = outcome.fig1a_reading(cells)
+    assert "furthest apart with adversarial: 90.0% (one) against 50.0% (two)" in said
+    assert "furthest below its best ended prior with two: 95.0%, then 80.0%" in said
+    assert "no student ended more than a point below" in outcome.fig1a_reading([cells[0], cells[2]])
+    assert outcome.fig1a_reading([*cells, lesson_cell("one", "both", 0, 0, "running")]) == ""
+
+
 def test_points_are_the_cells_that_are_done(runs: Path) -> None:
     study = tiny_study(runs)
     conduct(study)

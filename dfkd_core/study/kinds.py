@@ -140,7 +140,8 @@ def fig1a(runs: Path, teachers: Sequence[str], changes: dict[str, Any] | None = 
         "seed": first.seed,
         "samples": 0,
     }
-    return Study.create(runs, FIG1A, f"{' and '.join(teachers)} → {first.student}", settings, cells)
+    title = f"{' and '.join(teachers)} → {first.student}, {first.config['epochs']} epochs, seed {first.seed}"
+    return Study.create(runs, FIG1A, title, settings, cells)
 
 
 def fig1a_specs(

@@ -1,4 +1,4 @@
-"""What a study of the class prior found. Does not import torch."""
+"""What a study found, in numbers and in one sentence. Does not import torch."""
 
 from __future__ import annotations
 
@@ -49,6 +49,26 @@ def reading(measured: list[dict[str, Any]]) -> str:
         f"Here FID {strength} the prior's intensity: Spearman correlation {correlation:+.2f} ({numbers}); "
         f"mean FID {means.iloc[0]:.3g} at λ = {lowest:g}, {where}."
     )
+
+
+def fig1a_reading(cells: list[CellState]) -> str:
+    """Where the teachers differ most and which student fell furthest, in one sentence; empty while a run is missing."""
+    if not cells or any(state.state != "done" for state in cells):
+        return ""
+    ends: dict[str, list[tuple[float, str]]] = {}
+    for state in cells:
+        ends.setdefault(state.cell.labels["variant"], []).append(
+            (state.record.figures["final"], state.cell.labels["teacher"])
+        )
+    name, finals = max(ends.items(), key=lambda entry: max(entry[1])[0] - min(entry[1])[0])
+    (high, better), (low, worse) = max(finals), min(finals)
+    fallen = max(cells, key=lambda state: state.record.figures["best"] - state.record.figures["final"])
+    best, final = fallen.record.figures["best"], fallen.record.figures["final"]
+    apart = f"The teachers lie furthest apart with {name}: {high:.1%} ({better}) against {low:.1%} ({worse})"
+    if best - final < 0.01:
+        return f"{apart}; no student ended more than a point below its best."
+    who = f"{fallen.cell.labels['variant']} with {fallen.cell.labels['teacher']}"
+    return f"{apart}; furthest below its best ended {who}: {best:.1%}, then {final:.1%}."
 
 
 def plural(count: int, name: str) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 WIDTH = 116  # pixels, for both faces of the button that stops and continues
+LIVE = ("queued", "running", "paused")
 SHOWN = ("title", "state", "runs", "begun")
 
 
@@ -96,9 +97,18 @@ def engine() -> LocalEngine | None:
     return booted.engine if booted.ready.is_set() else None
 
 
+def engine_state() -> bool:
+    """Whether the engine is there; if not, says why, or waits for it, where it is called."""
+    booted = boot.start()
+    if booted.error:
+        st.error(booted.error)
+    elif not booted.ready.is_set():
+        _wait_for_engine()
+    return engine() is not None
+
+
 @st.fragment(run_every=0.3)
-def wait_for_engine() -> None:
-    """What stands where the form will be."""
+def _wait_for_engine() -> None:
     if boot.start().ready.is_set():
         st.rerun()
     st.caption("Starting the engine: importing torch…")
@@ -147,21 +157,35 @@ def _conduct(study: Study) -> None:
     Conductor(study, started, as_jobs=True).start()
 
 
+def watch(study: Study, draw: Callable[[Study], None]) -> None:
+    """Call ``draw``, and again and again while something goes on."""
+    with st.sidebar:
+        engine_state()
+    watching = boot.poll_seconds(boot.session_id()) if _goes_on(study) else None
+    st.fragment(draw, run_every=watching)(study)
+
+
+def _goes_on(study: Study) -> bool:
+    """It is carried out, or a run that a conductor left behind is alive."""
+    return study.is_conducted() or any(cell.state in LIVE for cell in study.progress().cells)
+
+
 def end_polling(study: Study) -> None:
-    """Run the whole page once more when a study that was watched is no longer carried out."""
+    """Run the whole page once more when nothing goes on any more in a study that was watched."""
     was_live = st.session_state.get("watched study") == study.id
-    live = study.is_conducted()
+    live = _goes_on(study)
     st.session_state["watched study"] = study.id if live else None
     if was_live and not live:
         st.rerun()
 
 
-def in_words(seconds: float) -> str:
-    """A duration, roughly."""
+def duration_words(seconds: float | None) -> str:
+    """How long runs will take, roughly, to go after what they are; None: no run is there to judge by."""
+    if seconds is None:
+        return "; how long they take shows when the first one is done"
     minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{max(10, round(seconds, -1)):.0f} seconds"
-    return f"{minutes} min" if minutes < 90 else f"{seconds / 3600:.1f} hours"
+    words = f"{minutes} min" if minutes < 90 else f"{seconds / 3600:.1f} hours"
+    return f"; about {words if minutes else 'a minute'}, by what similar runs took"
 
 
 # --- what is told about it -------------------------------------------------------------------------------------
@@ -200,7 +224,10 @@ def _message(progress: Progress) -> str:
     if progress.state != "stopped":
         return ""
     where = f"Stopped at {progress.done} / {progress.total} runs. Continue goes on from there."
-    return f"{progress.message} {where}".strip()
+    alone = (
+        " A run that was left behind is still training." if any(cell.state in LIVE for cell in progress.cells) else ""
+    )
+    return f"{progress.message} {where}{alone}".strip()
 
 
 def _cell(state: CellState) -> dict[str, Any]:

@@ -1,0 +1,156 @@
+"""Lessons: experiments that are ready for a class, with what to look for and what to ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from dfkd_core.errors import RequestError
+from dfkd_core.store import RunFolder, runs_folder, runs_in
+from dfkd_core.study import Study
+from dfkd_core.study.estimate import estimated_seconds
+from dfkd_core.teachers import TeacherCard, available_teachers
+from pages.ui import boot, experiment, lesson, look
+
+KIND = "fig1a"
+WHAT = """
+### Two good teachers, and what each family of methods makes of them
+
+Both teachers classify test images about equally well, so one would expect equally good students. **Look for** whether
+the same curve ends alike on the left and on the right; whether a curve climbs and then falls, since without data nobody
+can tell when to stop (that is why *final* stands beside *best*); and which family depends most on the teacher. The four
+curves of a panel share networks, schedule and seed and differ only in what the generator is told: to make images that
+the teacher is sure of (*class prior*, the terms of DAFL), images on which student and teacher disagree (*adversarial*,
+the term of DFAD), *both*, or TA-DFKD, where the teacher rejects images instead. They are these terms in one
+schedule, not those papers' own programs. After Fig. 1a of TA-DFKD.
+"""
+QUESTIONS = """
+1. Pick a winner by the *best* column, then by *final*. Do you pick the same? Which of the two numbers would somebody
+   have who owns no test image?
+2. Both teachers are right equally often. What else about a teacher can matter to a generator that knows nothing but
+   the teacher's answers and gradients? Think of how it was trained, and of how sure it is of images that are no digits.
+3. Can an image please the class prior without looking like a digit? Open that run in Inspect and find one.
+4. The adversarial term looks for images on which the student is wrong. What if the teacher has no reason to be right
+   there either?
+5. TA-DFKD rejects images instead of demanding that the teacher be sure. Which of the failures that you saw can that
+   prevent, and which not?
+6. One run is an anecdote. What would you have to run before you believe a difference between two curves? Start the
+   lesson again with another seed.
+"""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What suits a benchmark: a few minutes for digits."""
+
+    title: str
+    preset: str
+    epochs: int
+    evaluate_every: int
+    teachers: tuple[str, str]
+
+
+SETTINGS = {
+    "digits": Setting("Digits 8×8", "demo", 10, 5, ("digits-resnet20-plain", "digits-lenet5-bn-mixup")),
+    "mnist": Setting("MNIST", "cpu", 4, 10, ("mnist-lenet5-plain", "mnist-resnet8-strong")),
+}
+
+
+def main() -> None:
+    """One script run of the page."""
+    study = experiment.chosen(KIND)
+    if study is None:
+        _set_up()
+    else:
+        experiment.watch(study, _watch)
+    with st.expander("Questions for the class", icon=":material/contact_support:", expanded=study is None):
+        st.markdown(QUESTIONS)
+
+
+def _set_up() -> None:
+    st.markdown(WHAT)
+    with st.sidebar:
+        ready = experiment.engine_state()
+    with st.container(horizontal=True, vertical_alignment="top"):
+        benchmark = st.selectbox(
+            "Benchmark",
+            list(SETTINGS),
+            format_func=lambda name: SETTINGS[name].title,
+            key="lesson:benchmark",
+            width=150,
+        )
+        setting = SETTINGS[benchmark]
+        teachers = _teachers(benchmark, setting)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        key = f"lesson:{benchmark}:epochs"  # another benchmark, another usual length
+        epochs = st.number_input("Epochs of a run", 1, 100_000, setting.epochs, key=key, width=130)
+        seed = st.number_input("Seed", 0, 2**31 - 1, 0, key="lesson:seed", width=120)
+        begin = st.button("Start", icon=":material/play_arrow:", type="primary", disabled=not ready, key="start")
+        about = st.empty()
+    asked = {
+        "teachers": teachers,
+        "changes": {"epochs": int(epochs)},
+        "seed": int(seed),
+        "benchmark": benchmark,
+        "preset": setting.preset,
+        "evaluate_every": setting.evaluate_every,
+    }
+    about.markdown(f"**8 runs**, one after the other{_duration(asked) if ready else ''}.")
+    if begin:
+        _start(asked)
+    experiment.problem()
+    experiment.list_earlier(KIND)
+
+
+def _teachers(benchmark: str, setting: Setting) -> list[str]:
+    cards = available_teachers(benchmark)
+    return [
+        st.selectbox(
+            label,
+            list(cards),
+            index=list(cards).index(usual) if usual in cards else 0,
+            format_func=lambda name: _title(cards[name]),
+            key=f"lesson:{benchmark}:{label}",
+            width=300,
+        )
+        for label, usual in zip(("Teacher on the left", "Teacher on the right"), setting.teachers, strict=True)
+    ]
+
+
+def _title(card: TeacherCard) -> str:
+    return card.title if card.accuracy is None else f"{card.title} · {card.accuracy:.1%}"
+
+
+def _duration(asked: dict[str, Any]) -> str:
+    from dfkd_core.study.kinds import fig1a_specs
+
+    try:
+        specs = [spec.model_dump() for _, spec in fig1a_specs(**asked)]
+    except RequestError:
+        return ""  # Start says what is wrong
+    seconds = estimated_seconds(specs, [*runs_in(runs_folder()), RunFolder(boot.RECORDED)])
+    return experiment.duration_words(seconds)
+
+
+def _start(asked: dict[str, Any]) -> None:
+    from dfkd_core.study import kinds
+
+    experiment.begin(KIND, lambda: kinds.fig1a(runs_folder(), **asked))
+
+
+def _watch(study: Study) -> None:
+    """Buttons and curves; reruns by itself while the lesson goes on."""
+    progress = experiment.progress_of(study)
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        experiment.buttons(study, progress)
+        with st.popover("What to look for", icon=":material/visibility:"):
+            st.markdown(WHAT)
+    experiment.problem()
+    lesson.show(study, progress)
+    experiment.end_polling(study)
+
+
+look.through_app("pages/lessons.py")
+main()

@@ -1,0 +1,98 @@
+"""The page Lessons: Fig. 1a begun, watched and stopped in a browser, and a finished one as a class sees it."""
+
+from __future__ import annotations
+
+import pytest
+from browser import Lab, button, shoot, wait
+from conftest import STUDENT, TINY
+from playwright.sync_api import Browser, Page, expect
+from streamlit.testing.v1 import AppTest
+from test_pages import app  # noqa: F401 - a fixture
+
+from dfkd_core.engine import InlineEngine
+from dfkd_core.study import Conductor, Study, kinds, studies_in
+
+ROOT = ".dfkd-lesson"
+TEACHERS = ["digits-resnet20-plain", "digits-lenet5-bn-mixup"]
+
+
+@pytest.mark.browser
+def test_a_lesson_is_begun_watched_and_stopped(page: Page, lab: Lab) -> None:
+    page.goto(lab.url + "lessons")
+    expect(page.get_by_text("Which of the two numbers")).to_be_visible()
+    expect(button(page, "Start")).to_be_enabled()
+    button(page, "Start").click()
+    wait(page, "stage.state === 'running' && Number(stage.points) >= 2", ROOT)
+    (study,) = studies_in(lab.runs, "fig1a")
+    assert study.id in page.url and study.settings["teachers"] == TEACHERS
+    shoot(page, "lesson-running")
+    button(page, "Stop").click()
+    wait(page, "stage.state === 'stopped'", ROOT)
+    expect(button(page, "Continue")).to_be_enabled()
+
+
+@pytest.fixture(scope="module")
+def finished(shared_lab: Lab) -> Study:
+    study = kinds.fig1a(shared_lab.runs, TEACHERS, {**TINY, "iterations": 4}, student=STUDENT, evaluate_every=1)
+    Conductor(study, InlineEngine(shared_lab.runs)).conduct()
+    assert study.progress().state == "done"
+    return study
+
+
+@pytest.mark.browser
+def test_final_stands_beside_best_and_each_run_has_its_links(page: Page, shared_lab: Lab, finished: Study) -> None:
+    page.goto(f"{shared_lab.url}lessons?study={finished.id}")
+    wait(page, "stage.state === 'done'", ROOT)
+    page.wait_for_selector(".lesson-panel .main-svg")
+    for cell in finished.cells:
+        record = finished.record(cell)
+        panel = page.locator(f".lesson-panel[data-teacher='{cell.labels['teacher']}']")
+        shown = panel.locator(f"tr[data-variant='{cell.labels['variant']}'] td")
+        figures = record.figures
+        expect(shown.nth(1)).to_have_text(f"{figures['final']:.1%}".replace("%", " %"))
+        expect(shown.nth(2)).to_have_text(f"{figures['best']:.1%}".replace("%", " %"))
+        links = [link.get_attribute("href") for link in shown.nth(3).get_by_role("link").all()]
+        assert links == [f"/?run={record.run}", f"/inspect?run={record.run}"]
+    plot = page.locator(".lesson-panel .exp-plot").first
+    names = plot.evaluate("node => node.data.map((trace) => [trace.name, trace.x.length])")
+    assert names == [["teacher", 2], *([name, 5] for name in kinds.VARIANTS)], "from before the first step to the last"
+    expect(page.locator(".exp-reading")).to_contain_text("The teachers lie furthest apart with")
+
+
+@pytest.mark.browser
+def test_nothing_overflows(browser: Browser, shared_lab: Lab, finished: Study) -> None:
+    for theme in ("light", "dark"):
+        for size in ((1280, 800), (1920, 1080)):
+            page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
+            page.goto(f"{shared_lab.url}lessons?study={finished.id}")
+            page.wait_for_selector(".lesson-panel .main-svg")
+            expect(page.get_by_text("Questions for the class")).to_be_in_viewport()
+            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+            cut = "[...document.querySelectorAll('h4, td')].filter(h => h.scrollWidth > h.clientWidth + 1).length"
+            assert page.evaluate(cut) == 0, "something is cut off"
+            shoot(page, f"lesson-{theme}-{size[0]}")
+            page.close()
+
+
+# --- without a browser -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lessons(app: AppTest) -> AppTest:  # noqa: F811
+    app.run()
+    app.switch_page("pages/lessons.py").run()
+    return app
+
+
+def test_the_lesson_is_ready_to_start_and_says_how_long_it_takes(lessons: AppTest) -> None:
+    assert not lessons.exception and not lessons.error
+    assert [box.value for box in lessons.selectbox] == ["digits", *TEACHERS]
+    assert any("8 runs" in text.value and "min" in text.value for text in lessons.markdown)
+    lessons.selectbox(key="lesson:benchmark").set_value("mnist").run()
+    assert [box.value for box in lessons.selectbox][1:] == ["mnist-lenet5-plain", "mnist-resnet8-strong"]
+
+
+def test_the_same_teacher_twice_is_refused_in_one_sentence(lessons: AppTest) -> None:
+    lessons.selectbox(key="lesson:digits:Teacher on the right").set_value(TEACHERS[0]).run()
+    lessons.button(key="start").click().run()
+    assert not lessons.exception and "each once" in lessons.error[0].value
