@@ -486,6 +486,12 @@ def test_a_live_run_is_followed_until_somebody_scrubs(page: Page, lab: Lab) -> N
     page.get_by_role("button", name="Follow live").click()
     wait(page, f"Number(stage.step) > {first}", SCOPE)
     shoot(page, "inspect-live")
+    # The layout stays as it was fitted until somebody wants it anew.
+    fitted = look(page, "scope.layout.fitted")
+    page.get_by_role("button", name="Fit again").click()
+    later = f"document.querySelector('{SCOPE}').microscope.layout?.fitted > {fitted}"
+    page.wait_for_function(later)
+    wait(page, "stage.projected === 'true'", SCOPE)
 
 
 @pytest.mark.parametrize("size", [(1280, 800), (1920, 1080)])
