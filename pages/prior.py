@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -112,6 +113,8 @@ def _extractor(choice: Choice | None) -> str:
         return ""  # Start says what is missing
     others = [f"teacher:{name}" for name in available_teachers(under_test.benchmark) if name != under_test.name]
     names = list(dict.fromkeys([usual, *others]))
+    if find_spec("torch_fidelity"):
+        names.append("inception")
     help = "The network in whose features images are compared. Never the teacher that the images are made from."
     return st.selectbox(
         "FID in the features of", names, format_func=lambda name: name.removeprefix("teacher:"), help=help, width=230

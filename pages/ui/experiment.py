@@ -119,7 +119,8 @@ def begin(kind: str, make: Callable[[], Study]) -> None:
     """Make the study and start it; one sentence on the page if that is not possible."""
     st.session_state.pop("problem", None)
     try:
-        study = make()
+        with st.spinner("Checking the request"):
+            study = make()
         _conduct(study)
         open_study(study)
         st.session_state.pop(f"{kind}:new", None)
