@@ -62,12 +62,21 @@ class Figure:
     text: str
 
 
+def ends(study: Study) -> list[str]:
+    """Each variant's final and best accuracy, teacher by teacher."""
+    found: dict[str, list[str]] = {}
+    for state in study.progress().cells:
+        result = study.run(state.record).status().result
+        found.setdefault(state.cell.labels["variant"], []).append(f"{result['final']:.1%} ({result['best']:.1%})")
+    return [f"{variant} {' and '.join(scores)}" for variant, scores in found.items()]
+
+
 def fig1a(study: Study, benchmark: str) -> Figure:
     spec = study.cells[-1].spec
     teachers = " and ".join(f"`{name}`" for name in study.settings["teachers"])
     text = (
         f"**Fig. 1a, {TITLES[benchmark]}** (*Lessons*). {teachers} → `{spec['student']}`, seed {spec['seed']}, "
-        f"{settings(spec)}."
+        f"{settings(spec)}. Final accuracy, best in brackets: {'; '.join(ends(study))}."
     )
     return Figure(f"fig1a-{benchmark}", f"lessons?study={study.id}", "svg.main-svg", text)
 

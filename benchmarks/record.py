@@ -15,7 +15,8 @@ from dfkd_core.store import RunFolder
 from dfkd_core.store.atomic import read_json, write_json
 
 TARGET = Path(__file__).parent.parent / "assets" / "recorded-run"
-KEPT = ("spec.json", "status.json", "attempts/1/events.jsonl", "attempts/1/environment.json", "samples", "probes", "real", "phases")
+KEPT = ("spec.json", "status.json", "attempts/1/events.jsonl", "attempts/1/environment.json")
+FOLDERS = ("samples", "probes", "real", "phases")
 
 
 def main() -> None:
@@ -25,7 +26,7 @@ def main() -> None:
         folder = RunFolder(Path(runs) / run_id)
         assert folder.status().state == "done", folder.status()
         shutil.rmtree(TARGET, ignore_errors=True)
-        for name in KEPT:
+        for name in (*KEPT, *FOLDERS):
             source, target = folder.path / name, TARGET / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():

@@ -23,7 +23,7 @@ def main() -> None:
     choice = None
     if not booted.ready.is_set():
         with st.sidebar:
-            _wait_for_engine()
+            boot.wait_for_engine()
     elif booted.error:
         st.sidebar.error(booted.error)
     else:
@@ -32,23 +32,8 @@ def main() -> None:
         choice = form.show()
     folder = _chosen_run()
     goes_on = folder is not None and folder.status().is_live
-    watching = boot.poll_seconds(_session()) if goes_on else None
+    watching = boot.poll_seconds() if goes_on else None
     st.fragment(_live, run_every=watching)(choice)
-
-
-@st.fragment(run_every=0.3)
-def _wait_for_engine() -> None:
-    if boot.start().ready.is_set():
-        st.rerun()
-    st.caption("Starting the engine: importing torch…")
-    st.progress(50)
-
-
-def _session() -> str:
-    from streamlit.runtime.scriptrunner import get_script_run_ctx
-
-    context = get_script_run_ctx()
-    return context.session_id if context else "none"
 
 
 def _chosen_run() -> RunFolder | None:

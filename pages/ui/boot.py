@@ -57,6 +57,15 @@ def start() -> Boot:
     return Boot()
 
 
+@st.fragment(run_every=0.3)
+def wait_for_engine() -> None:
+    """Say that it is being started, and run the page again when it is."""
+    if start().ready.is_set():
+        st.rerun()
+    st.caption("Starting the engine: importing torch…")
+    st.progress(50)
+
+
 @st.cache_resource(show_spinner=False, max_entries=64)
 def timeline(path: str) -> Timeline:
     """One timeline a run, shared by all sessions that watch it."""
@@ -74,21 +83,16 @@ def _sessions() -> dict[str, float]:
     return {}
 
 
-def session_id() -> str:
-    """Of the browser that is being served."""
-    context = get_script_run_ctx()
-    return context.session_id if context else "none"
-
-
 def base_path() -> str:
     """What stands before every path of the lab in the browser: empty, or ``/PATH``."""
     path = st.get_option("server.baseUrlPath").strip("/")
     return f"/{path}" if path else ""
 
 
-def poll_seconds(session: str) -> float:
+def poll_seconds() -> float:
     """How often a page looks for news: every second, less often the more sessions are watching."""
     seen, now = _sessions(), time.monotonic()
-    seen[session] = now
+    context = get_script_run_ctx()
+    seen[context.session_id if context else "none"] = now
     watching = sum(now - last < SESSION_SECONDS for last in seen.values())
     return max(1.0, 0.25 * watching)

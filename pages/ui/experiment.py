@@ -103,16 +103,8 @@ def engine_state() -> bool:
     if booted.error:
         st.error(booted.error)
     elif not booted.ready.is_set():
-        _wait_for_engine()
+        boot.wait_for_engine()
     return engine() is not None
-
-
-@st.fragment(run_every=0.3)
-def _wait_for_engine() -> None:
-    if boot.start().ready.is_set():
-        st.rerun()
-    st.caption("Starting the engine: importing torch…")
-    st.progress(50)
 
 
 def begin(kind: str, make: Callable[[], Study]) -> None:
@@ -162,7 +154,7 @@ def watch(study: Study, draw: Callable[[Study], None]) -> None:
     """Call ``draw``, and again and again while something goes on."""
     with st.sidebar:
         engine_state()
-    watching = boot.poll_seconds(boot.session_id()) if _goes_on(study) else None
+    watching = boot.poll_seconds() if _goes_on(study) else None
     st.fragment(draw, run_every=watching)(study)
 
 

@@ -196,10 +196,10 @@ def _data(looked: Lens, status: RunStatus, asked: dict[str, Any]) -> dict[str, A
     return {
         "run": looked.folder.id,
         "version": version,
-        "base": _base(),
+        "base": boot.base_path(),
         "state": status.state,
         "live": status.state in ("running", "paused"),
-        "poll": boot.poll_seconds(_session()) if status.is_live or looked.is_busy() else None,
+        "poll": boot.poll_seconds() if status.is_live or looked.is_busy() else None,
         "badge": BADGES.get(status.state, status.state),
         "message": status.message,
         "problem": st.session_state.get("microscope:problem", ""),
@@ -219,18 +219,6 @@ def _data(looked: Lens, status: RunStatus, asked: dict[str, Any]) -> dict[str, A
         "answered": asked["nonce"],
         "done": st.session_state.get("microscope:done", []),
     }
-
-
-def _session() -> str:
-    from streamlit.runtime.scriptrunner import get_script_run_ctx
-
-    context = get_script_run_ctx()
-    return context.session_id if context else "none"
-
-
-def _base() -> str:
-    path = st.get_option("server.baseUrlPath").strip("/")
-    return f"/{path}" if path else ""
 
 
 def _classes(recorded: Recorded, steps: dict[str, list[int]]) -> list[str]:
@@ -262,7 +250,7 @@ def _figure_4(spec: dict[str, Any]) -> dict[str, Any]:
     if spec["method"] == "ta-dfkd":
         fields |= {"preset": spec["preset"]} | {f"k.{name}": value for name, value in config.items()}
     fields |= {f"k.{name}": value for name, value in FIGURE_4.items()}
-    return {"is": alike, "href": f"{_base()}/?{urlencode(fields)}"}
+    return {"is": alike, "href": f"{boot.base_path()}/?{urlencode(fields)}"}
 
 
 def _stamp(path: Path) -> int:

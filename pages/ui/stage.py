@@ -13,7 +13,7 @@ from dfkd_core.analysis.alarms import alarms
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.store import RunFolder, RunStatus
 from dfkd_core.store.atomic import read_json
-from pages.ui import tour
+from pages.ui import boot, tour
 
 HERE = Path(__file__).parent
 MAX_FRAMES = 16  # sent at once
@@ -109,7 +109,7 @@ def _data(folder: RunFolder, status: RunStatus, timeline: Timeline, asked: dict[
     return {
         "run": folder.id,
         "version": version,
-        "base": _base(),
+        "base": boot.base_path(),
         "state": status.state,
         "badge": BADGES.get(status.state, status.state),
         "message": status.message,
@@ -135,11 +135,6 @@ def _data(folder: RunFolder, status: RunStatus, timeline: Timeline, asked: dict[
         "slow": asked["slow"],
         **_slow_motion(timeline, asked["slow"]),
     }
-
-
-def _base() -> str:
-    path = st.get_option("server.baseUrlPath").strip("/")
-    return f"/{path}" if path else ""
 
 
 def _facts(folder: RunFolder, attempt: int) -> dict[str, Any]:
