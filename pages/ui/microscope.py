@@ -280,13 +280,13 @@ def _items(looked: Lens, want: list[str]) -> dict[str, Any]:
 
 
 def _first(recorded: Recorded, view: dict[str, Any]) -> list[str]:
-    """What the browser is going to ask for first: the images of the step in the address bar, or of the newest one."""
+    """What the browser is going to ask for first: all of the step in the address bar, or of the newest one."""
     source = view.get("source", SOURCES[0])
     steps = recorded.steps(source)
     if not steps:
         return []
     step = steps[-1] if view["step"] is None else min(steps, key=lambda step: abs(step - view["step"]))
-    return [f"frame {source} {step}"]
+    return [f"frame {source} {step}", f"inside {source} {step}", "layout pca", f"places pca {source} {step}", "real"]
 
 
 def _frame(looked: Lens, source: str, step: str) -> dict[str, Any] | None:
