@@ -13,9 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dfkd_core import methods
 from dfkd_core.benchmarks import BENCHMARKS, find_benchmark
 from dfkd_core.errors import RequestError, explain
+from dfkd_core.images import ImageSpec
 from dfkd_core.networks import CLASSIFIERS
 from dfkd_core.problem import Recording
 from dfkd_core.teachers import available_teachers, find_card
+
+FILE = 4_000  # bytes that a recorded file takes beside its arrays
 
 
 class RunSpec(BaseModel):
@@ -48,6 +51,26 @@ class RunSpec(BaseModel):
         """The part that the method needs to know."""
         names = [field.name for field in fields(Recording)]
         return Recording(**{name: getattr(self, name) for name in names})
+
+    def recorded_bytes(self, total_steps: int, image: ImageSpec, width: int) -> int:
+        """About how much disk the samples, fixed latents, slow motion and real images of the whole run take.
+
+        ``width``: of the teacher's pooled features. PNG hardly compresses what a generator makes, so images count raw.
+        """
+        picture = image.channels * image.size**2
+        answers = 2 * (width + 2 * len(image.classes)) if self.features else 0
+        one = picture + answers + 20  # and the columns of single numbers
+
+        def times(every: int) -> int:
+            return total_steps // every + 1 if every else 0
+
+        batch = min(self.samples, int(self.config.get("batch_size", self.samples)))
+        slow = 48 * picture + 12 * 4 * (int(self.config.get("latent", 0)) + 4 * len(image.classes)) + 8 * batch
+        sheets = times(self.samples_every) * (batch * one + FILE) + times(self.probes_every) * (
+            self.probes * one + FILE
+        )
+        real = self.real * one if self.features else 0
+        return sheets + times(self.phases_every) * (slow + FILE) + real
 
     def fingerprint(self, teacher_sha256: str, data: str, code: str) -> str:
         """SHA-256 over the canonical specification, the teacher's weights, the data and the code's version."""

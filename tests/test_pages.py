@@ -57,7 +57,14 @@ def test_the_form_has_every_knob_of_the_method_with_its_help(app: AppTest, metho
 
 
 def test_a_link_opens_the_lab_as_it_was_sent(app: AppTest) -> None:
-    link = {"student": "lenet5-bn", "seed": "7", "preset": "paper", "k.batch_size": "64", "k.selection": "False"}
+    link = {
+        "student": "lenet5-bn",
+        "seed": "7",
+        "preset": "paper",
+        "k.batch_size": "64",
+        "k.selection": "False",
+        "r.probes": "32",
+    }
     for name, value in link.items():
         app.query_params[name] = value
     app.run()
@@ -65,7 +72,20 @@ def test_a_link_opens_the_lab_as_it_was_sent(app: AppTest) -> None:
     assert app.number_input(key="form:seed").value == 7
     assert app.number_input(key="knob:ta-dfkd:paper:batch_size").value == 64
     assert app.toggle(key="knob:ta-dfkd:paper:selection").value is False
+    assert app.number_input(key="form:record:probes").value == 32
     assert app.query_params["k.batch_size"] == "64", "and the address bar still says so"
+    assert app.query_params["r.probes"] == "32" and "r.samples" not in app.query_params
+
+
+def test_the_form_says_what_recording_takes_on_disk(app: AppTest) -> None:
+    def megabytes() -> float:
+        (caption,) = [element.value for element in app.caption if element.value.startswith("About ")]
+        return float(caption.split()[1])
+
+    app.run()
+    usual = megabytes()
+    app.number_input(key="form:record:samples_every").set_value(1).run()
+    assert usual > 1 and megabytes() > 5 * usual
 
 
 @pytest.mark.parametrize("value", ["0", "many", "1e99", "-5"])

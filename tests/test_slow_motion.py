@@ -12,11 +12,12 @@ from conftest import TINY, execute, metric_rows, new_run, rows, tiny_method
 from dfkd_core import methods
 from dfkd_core.events import Event, Phase, Phases, Step
 from dfkd_core.methods import ta_dfkd
-from dfkd_core.run import run
+from dfkd_core.run import read_spec, run
 from dfkd_core.samples import SHOWN
 from dfkd_core.selection import judge
 from dfkd_core.spec import make_spec
 from dfkd_core.store import RunFolder, read_phases
+from dfkd_core.teachers import load_teacher
 
 
 def slow_step(knobs: dict | None = None) -> tuple[object, dict[str, Phase]]:
@@ -77,6 +78,17 @@ def test_the_students_gradient_is_that_of_its_last_step() -> None:
     gradients = torch.cat([parameter.grad.flatten() for parameter in method.student.parameters()])
     assert phases["student"].values["gradient"] == pytest.approx(gradients.norm().item(), rel=1e-4)
     assert phases["student"].values["student_loss"] > 0
+
+
+@pytest.mark.parametrize("features", [True, False])
+def test_what_recording_takes_on_disk_is_foretold(runs: Path, features: bool) -> None:
+    folder = new_run(runs, {"iterations": 30}, samples_every=1, probes_every=1, phases_every=1, features=features)
+    execute(folder)
+    spec, (network, card) = read_spec(folder), load_teacher("digits-resnet20-plain")
+    foretold = spec.recorded_bytes(30, card.image.spec(), network.head.in_features)
+    places = ("samples", "probes", "phases", "real")
+    taken = sum(path.stat().st_size for place in places for path in (folder.path / place).glob("*"))
+    assert taken == pytest.approx(foretold, rel=0.3)
 
 
 def test_watching_changes_nothing(runs: Path) -> None:

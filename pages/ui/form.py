@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
@@ -57,6 +58,8 @@ def show() -> Choice:
             changes = _knobs(method, preset, config)
         with st.expander("Seed, device, data", icon=":material/memory:"):
             machine = _machine()
+        with st.expander("Recording", icon=":material/photo_camera:"):
+            recorded = _recording(config, preset, changes, teacher)
     fields = {
         "benchmark": benchmark,
         "teacher": teacher,
@@ -65,7 +68,8 @@ def show() -> Choice:
         "preset": preset,
         **machine,
     }
-    _to_address(fields, changes)
+    _to_address(fields, changes, recorded)
+    fields |= recorded
     return Choice(fields, changes)
 
 
@@ -144,7 +148,7 @@ def _knobs(method: str, preset: str, config: type[MethodConfig]) -> dict[str, An
         key = f"knob:{method}:{preset}:{name}"
         asked = st.session_state.get("form:asked", {}).pop(name, None)
         if key not in st.session_state:
-            st.session_state[key] = _parsed(field, asked, start[name])
+            st.session_state[key] = parsed(field, asked, start[name])
         value = _widget(name, field, about, key, start[name])
         if value != start[name]:
             changes[name] = value
@@ -190,6 +194,17 @@ def bounds(field: FieldInfo) -> tuple[float | None, float | None]:
     return low, high
 
 
+def _recording(config: type[MethodConfig], preset: str, changes: dict[str, Any], teacher: str) -> dict[str, Any]:
+    from pages.ui import recording  # which needs what stands above
+
+    recorded = recording.knobs()
+    card = available_teachers().get(teacher)
+    if card is not None:
+        with suppress(RequestError):  # Start says what is wrong
+            recording.cost(recorded, config.build(preset, changes), card)
+    return recorded
+
+
 def _machine() -> dict[str, Any]:
     import torch
 
@@ -229,10 +244,12 @@ def _from_address() -> None:
     if given.get("benchmark", "").startswith("folder:"):
         st.session_state["form:folder"] = given["benchmark"].removeprefix("folder:")
         st.session_state["form:benchmark"] = FOLDER
-    st.session_state["form:asked"] = {name[2:]: value for name, value in given.items() if name.startswith("k.")}
+    knobs = {name[2:]: value for name, value in given.items() if name.startswith("k.")}
+    recorded = {f"record:{name[2:]}": value for name, value in given.items() if name.startswith("r.")}
+    st.session_state["form:asked"] = knobs | recorded
 
 
-def _parsed(field: FieldInfo, text: str | None, otherwise: Any) -> Any:
+def parsed(field: FieldInfo, text: str | None, otherwise: Any) -> Any:
     """A knob's value from a link; what cannot be read, or is out of bounds, is the preset's."""
     if text is None:
         return otherwise
@@ -248,9 +265,10 @@ def _parsed(field: FieldInfo, text: str | None, otherwise: Any) -> Any:
     return text if text in get_args(field.annotation) else otherwise
 
 
-def _to_address(fields: dict[str, Any], changes: dict[str, Any]) -> None:
+def _to_address(fields: dict[str, Any], changes: dict[str, Any], recorded: dict[str, Any]) -> None:
     kept = {name: value for name, value in st.query_params.to_dict().items() if name in ("run", "step", "slow", "tour")}
     wanted = {**kept, **{name: str(fields[name]) for name in _IN_ADDRESS}}
     wanted |= {f"k.{name}": str(value) for name, value in changes.items()}
+    wanted |= {f"r.{name}": str(value) for name, value in recorded.items()}
     if wanted != st.query_params.to_dict():
         st.query_params.from_dict(wanted)

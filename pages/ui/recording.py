@@ -1,0 +1,59 @@
+"""What a run records for Inspect, fixed latents and slow motion, and what that takes on disk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from dfkd_core.config import MethodConfig
+from dfkd_core.images import ImageSpec
+from dfkd_core.networks import build_classifier
+from dfkd_core.spec import RunSpec
+from dfkd_core.teachers import TeacherCard
+from pages.ui import form, glossary
+
+KNOBS = {  # and the word of the glossary that explains each
+    "samples_every": "synthetic image",
+    "samples": "synthetic image",
+    "probes_every": "fixed latents",
+    "probes": "fixed latents",
+    "phases_every": "slow motion",
+    "real": "boundary of the real class",
+    "features": "penultimate features",
+}
+
+
+def knobs() -> dict[str, Any]:
+    """Draw the knobs, and return those that differ from the usual."""
+    changed = {}
+    for name, term in KNOBS.items():
+        field = RunSpec.model_fields[name]
+        asked = st.session_state.get("form:asked", {}).pop(f"record:{name}", None)
+        key = f"form:record:{name}"
+        if key not in st.session_state:
+            st.session_state[key] = form.parsed(field, asked, field.default)
+        label, help = name.replace("_", " "), glossary.help_of(term, f"{field.description} Usually {field.default}.")
+        if field.annotation is bool:
+            value: Any = st.toggle(label, key=key, help=help)
+        else:
+            low, high = form.bounds(field)
+            value = st.number_input(label, int(low or 0), int(high or 2**31), key=key, step=1, help=help)
+        if value != field.default:
+            changed[name] = value
+    return changed
+
+
+def cost(recorded: dict[str, Any], config: MethodConfig, card: TeacherCard) -> None:
+    """Say about how much disk a run with these settings takes."""
+    values = config.model_dump()
+    steps = values["epochs"] * values["iterations"]
+    image = card.image.spec()
+    size = RunSpec(config=values, **recorded).recorded_bytes(steps, image, _width(card.network, image))
+    st.caption(f"About {size / 1e6:,.1f} MB for the {steps:,} steps of this run.")
+
+
+@st.cache_data(show_spinner=False)
+def _width(network: str, image: ImageSpec) -> int:
+    """Of the pooled features: building a network is the one way to know for all of them."""
+    return int(build_classifier(network, image).head.in_features)
