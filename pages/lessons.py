@@ -53,8 +53,8 @@ class Setting:
 
 
 SETTINGS = {
-    "digits": Setting("Digits 8×8", "demo", 10, 5, ("digits-resnet20-plain", "digits-lenet5-bn-mixup")),
-    "mnist": Setting("MNIST", "cpu", 4, 10, ("mnist-lenet5-plain", "mnist-resnet8-strong")),
+    "digits": Setting("Digits 8×8", "demo", 12, 10, ("digits-resnet20-plain", "digits-lenet5-bn-mixup")),
+    "mnist": Setting("MNIST", "demo", 10, 20, ("mnist-lenet5-plain", "mnist-lenet5-bn-smooth")),
 }
 
 

@@ -471,6 +471,7 @@ def test_a_link_opens_the_view_that_was_sent(page: Page, shared_lab: Lab) -> Non
     )
 
 
+@pytest.mark.slow
 def test_a_live_run_is_followed_until_somebody_scrubs(page: Page, lab: Lab) -> None:
     run = start(page, lab, LONG)
     opened(page, lab, run)

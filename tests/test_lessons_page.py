@@ -89,7 +89,7 @@ def test_the_lesson_is_ready_to_start_and_says_how_long_it_takes(lessons: AppTes
     assert [box.value for box in lessons.selectbox] == ["digits", *TEACHERS]
     assert any("8 runs" in text.value and "min" in text.value for text in lessons.markdown)
     lessons.selectbox(key="lesson:benchmark").set_value("mnist").run()
-    assert [box.value for box in lessons.selectbox][1:] == ["mnist-lenet5-plain", "mnist-resnet8-strong"]
+    assert [box.value for box in lessons.selectbox][1:] == ["mnist-lenet5-plain", "mnist-lenet5-bn-smooth"]
 
 
 def test_the_same_teacher_twice_is_refused_in_one_sentence(lessons: AppTest) -> None:

@@ -148,6 +148,7 @@ def pixels(canvas: Any) -> np.ndarray:
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_after_the_servers_death_continue_adopts_the_run_that_goes_on(page: Page, lab: Lab) -> None:
     study = begin(page, lab, epochs=150)
     first = study.cells[0]
@@ -166,6 +167,7 @@ def test_after_the_servers_death_continue_adopts_the_run_that_goes_on(page: Page
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_a_failed_run_is_named_and_nothing_overflows(browser: Browser, shared_lab: Lab) -> None:
     study = crafted(shared_lab.runs)
     for theme in ("light", "dark"):

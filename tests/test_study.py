@@ -256,6 +256,7 @@ def test_a_crash_of_the_conductor_is_written_down(runs: Path, monkeypatch: pytes
     assert study.progress().message == "It could not go on: No space left on device."
 
 
+@pytest.mark.slow
 def test_in_the_lab_runs_are_workers_and_measuring_is_a_job(runs: Path) -> None:
     study = tiny_study(runs)
     engine = LocalEngine(runs, keep_warm=False)

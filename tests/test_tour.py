@@ -124,6 +124,7 @@ def test_a_link_opens_a_stop_and_the_scrubber_is_free_there(page: Page, lab: Lab
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_a_live_run_goes_on_through_the_tour(page: Page, lab: Lab) -> None:
     run = start(page, lab, LONG)
     wait(page, "Number(stage.step) >= 10")
