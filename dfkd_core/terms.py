@@ -43,6 +43,12 @@ def gradient_norms(terms: dict[str, Tensor], parameters: list[nn.Parameter]) -> 
     return norms
 
 
+def gradient_norm(network: nn.Module) -> float:
+    """The 2-norm of the gradients that ``network`` holds, all parameters together; 0 where there are none."""
+    norms = [parameter.grad.norm() for parameter in network.parameters() if parameter.grad is not None]
+    return torch.stack(norms).norm().item() if norms else 0.0
+
+
 def shares(norms: dict[str, float]) -> dict[str, float]:
     """Each norm as a share of their sum, as ``share/NAME``."""
     total = sum(norms.values())

@@ -32,7 +32,7 @@ from dfkd_core.events import Epoch, Event, Phase, Phases, Samples, Step
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.problem import PhaseInfo, Problem, Requirements
 from dfkd_core.samples import SHOWN, answers, describe, thumbnails
-from dfkd_core.terms import TermGuard
+from dfkd_core.terms import TermGuard, gradient_norm
 
 
 class NoiseConfig(MethodConfig):
@@ -182,10 +182,9 @@ class Noise:
     def _in_slow_motion(self, learned: _Learned, rate: float) -> Phases:
         """The last student step of this step, phase by phase."""
         images = thumbnails(self.image.to_pixels(learned.images[:SHOWN]))
-        gradients = [parameter.grad.norm() for parameter in self.student.parameters() if parameter.grad is not None]
         values = {
             "student_loss": float(learned.loss),
-            "gradient": float(torch.stack(gradients).norm()),
+            "gradient": gradient_norm(self.student),
             "learning_rate": rate,
             "student_steps": float(self.config.student_steps),
         }

@@ -49,7 +49,7 @@ from dfkd_core.networks.classifiers import Features
 from dfkd_core.problem import PhaseInfo, Problem, Requirements
 from dfkd_core.samples import SHOWN, answers, describe, thumbnails
 from dfkd_core.selection import Selection, judge, select
-from dfkd_core.terms import TermGuard, gradient_norms, shares
+from dfkd_core.terms import TermGuard, gradient_norm, gradient_norms, shares
 
 
 class TADFKDConfig(MethodConfig):
@@ -455,10 +455,9 @@ class TADFKD:
 
     @torch.no_grad()
     def _phase_student(self, learned: _Learned, rate: float) -> Phase:
-        gradients = [parameter.grad.norm() for parameter in self.student.parameters() if parameter.grad is not None]
         values = {
             "student_loss": float(learned.loss),
-            "gradient": float(torch.stack(gradients).norm()) if gradients else 0.0,
+            "gradient": gradient_norm(self.student),
             "learning_rate": rate,
             "student_steps": float(self.config.student_steps),
         }
