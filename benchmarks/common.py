@@ -182,7 +182,7 @@ def make_method(spec: RunSpec) -> Method:
     for network in networks:
         network.to(memory_format=torch.channels_last)
     method_class = methods.find(spec.method)
-    problem = Problem(*networks, image, torch.device("cpu"), None, spec.recording())
+    problem = Problem(*networks, image, torch.device("cpu"), recording=spec.recording())
     return method_class(problem, method_class.Config.model_validate(spec.config))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -76,3 +77,10 @@ class MethodConfig(BaseModel):
         extra = cls.model_fields[name].json_schema_extra
         assert isinstance(extra, dict)
         return dict(extra)
+
+
+def planned_steps(config: Mapping[str, Any]) -> int:
+    """How many steps a run with these knobs takes: epochs of iterations, or the sum of its stages."""
+    if "distill_steps" in config:
+        return int(config.get("gan_steps", 0)) + int(config["distill_steps"])
+    return int(config["epochs"]) * int(config["iterations"])

@@ -1,7 +1,7 @@
 """What a run says while it goes on. Frozen, made of floats and uint8 images, never of live tensors.
 
-A method yields ``Step``, ``Phases``, ``Samples`` and ``Epoch``; ``run`` adds ``Probes``, ``Evaluated``, ``Applied``
-and ``Status``. Those of ``REPLAYED`` repeat exactly when a run is replayed from a checkpoint.
+A method yields ``Step``, ``Phases``, ``Samples``, ``Epoch``, ``Stage`` and ``ClassShares``; ``run`` adds ``Probes``,
+``Evaluated``, ``Applied`` and ``Status``. Those of ``REPLAYED`` come again when a run is replayed from a checkpoint.
 """
 
 from __future__ import annotations
@@ -70,6 +70,23 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A run of several stages enters one of them with ``step`` as its first step."""
+
+    step: int
+    name: str
+    title: str
+
+
+@dataclass(frozen=True)
+class ClassShares:
+    """Shares of the classes, each list of K numbers under its name."""
+
+    step: int
+    shares: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
 class Evaluated:
     """The student on data that no method sees. Shares between 0 and 1; None without evaluation data."""
 
@@ -98,8 +115,8 @@ class Status:
     message: str = ""
 
 
-Event = Step | Phases | Samples | Probes | Epoch | Evaluated | Applied | Status
-REPLAYED = (Step, Samples, Probes, Epoch, Evaluated)
+Event = Step | Phases | Samples | Probes | Epoch | Stage | ClassShares | Evaluated | Applied | Status
+REPLAYED = (Step, Samples, Probes, Epoch, Stage, ClassShares, Evaluated)
 
 
 def to_row(event: Event) -> dict[str, Any]:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import torch
-from torch import Tensor
-from torch.utils.data import Dataset
+from torch import Tensor, nn
 
 from dfkd_core.config import MethodConfig
 from dfkd_core.events import Event
@@ -34,13 +33,18 @@ class Recording:
 
 @dataclass(frozen=True)
 class Problem:
-    """All that a method may see. ``collected`` are images without labels, only for methods that require them."""
+    """All that a method may see.
+
+    ``collected``: (N, C, H, W) uint8 images without labels, only for methods that require them. ``unseen``: others
+    of the same source, or None; nothing may learn from them, they show what is not just memorised.
+    """
 
     teacher: Classifier
     student: Classifier
     image: ImageSpec
     device: torch.device
-    collected: Dataset[Tensor] | None = None
+    collected: Tensor | None = None
+    unseen: Tensor | None = None
     recording: Recording = field(default_factory=Recording)
 
 
@@ -71,6 +75,7 @@ class Method(Protocol):
     requires: ClassVar[Requirements]
     phases: ClassVar[tuple[PhaseInfo, ...]]
     config: Any
+    student: nn.Module  # images to logits: what is evaluated, and kept in the end
     slow: bool  # somebody watches the next step in slow motion: yield its ``Phases``
     step: int
     total_steps: int

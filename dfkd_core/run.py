@@ -21,6 +21,8 @@ from pydantic import ValidationError
 from safetensors.torch import save
 
 from dfkd_core import methods
+from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.benchmarks.collected import collect
 from dfkd_core.config import MethodConfig
 from dfkd_core.errors import NonFiniteError, RequestError, StoreError, explain
 from dfkd_core.evaluation import Evaluation
@@ -122,8 +124,12 @@ def assemble(spec: RunSpec) -> tuple[TeacherCard, Problem, Method]:
     image = card.image.spec()
     _seed(spec.seed, 0)
     student = build_classifier(spec.student, image).to(device).to(memory_format=torch.channels_last)
-    problem = Problem(teacher, student, image, device, None, spec.recording())
     method_class = methods.find(spec.method)
+    images = unseen = None
+    if method_class.requires.collected:
+        found = collect(spec.collected, find_benchmark(spec.benchmark, image), spec.ratio, spec.seed)
+        images, unseen = found.images, found.unseen
+    problem = Problem(teacher, student, image, device, images, unseen, spec.recording())
     return card, problem, method_class(problem, method_class.Config.model_validate(spec.config))
 
 
@@ -142,7 +148,7 @@ class _Running:
         self.progress, self.asked_to_stop = progress or (lambda event: None), asked_to_stop
         self.device = torch.device(spec.device)
         self.card, problem, self.method = assemble(spec)
-        self.student = problem.student
+        self.student = self.method.student
         self.evaluation = Evaluation(spec.benchmark, problem.image, problem.teacher, self.student, self.device)
         self.evaluated: list[float] = []
         self.elapsed, self.replay_from = 0.0, 0

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import fields
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dfkd_core import methods
 from dfkd_core.benchmarks import BENCHMARKS, find_benchmark
+from dfkd_core.benchmarks.collected import check_collected
 from dfkd_core.errors import RequestError, explain
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks import CLASSIFIERS
@@ -30,6 +31,11 @@ class RunSpec(BaseModel):
     method: str = Field("ta-dfkd", description="Distillation method.")
     teacher: str = Field("", description="A teacher's name or the path of its card; empty: the benchmark's first.")
     student: str = Field("", description="Student network; empty: the benchmark's usual one.")
+    collected: str = Field("", description="Where collected images come from; empty: the benchmark's usual source.")
+    ratio: float = Field(0.1, gt=0, le=20, description="Collected images, as a ratio (ρ) of the original ones.")
+    collecting: Literal["random", "cross-entropy", "confidence"] = Field(
+        "random", description="How they are chosen: at random, or by the teacher."
+    )
     preset: str = Field("demo", description="Where the method's knobs start from.")
     config: dict[str, Any] = Field(default_factory=dict, description="The method's knobs.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of everything random.")
@@ -108,6 +114,10 @@ def make_spec(changes: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
         )
     device = _check_device(asked.device)
     resolved = {"config": config.model_dump(), "student": student, "preset": preset, "device": device}
+    if method.requires.collected:
+        resolved["collected"] = check_collected(asked.collected, benchmark, asked.ratio)
+    else:  # nothing that such a run depends on
+        resolved |= {name: RunSpec.model_fields[name].default for name in ("collected", "ratio", "collecting")}
     if not asked.teacher:
         resolved["teacher"] = card.name
     return asked.model_copy(update=resolved)

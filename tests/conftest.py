@@ -108,7 +108,7 @@ def tiny_method(knobs: dict[str, Any] | None = None, seed: int = 0, **recording:
     network, card = load_teacher(TEACHER)
     torch.manual_seed(seed)
     student = build_classifier(STUDENT, card.image.spec())
-    problem = Problem(network, student, card.image.spec(), torch.device("cpu"), None, Recording(**recording))
+    problem = Problem(network, student, card.image.spec(), torch.device("cpu"), recording=Recording(**recording))
     found = methods.find("ta-dfkd")
     return found(problem, found.Config.build("demo", {**TINY, **(knobs or {})}))
 

@@ -56,6 +56,7 @@ class Benchmark:
     where: str = ""  # what the data folder should hold, for the user
     megabytes: int = 0  # of the download
     also: tuple[str, ...] = ()  # other places within the data folder
+    original: int = 0  # |D_o|, images that its teachers were trained on; 0: unknown
 
     def load(self, train: bool) -> LabelledImages:
         """The training or the test split. Raises ``RequestError`` naming the folder if the data are not there."""
@@ -237,7 +238,7 @@ def _numbered(count: int) -> tuple[str, ...]:
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
     for benchmark in (
-        Benchmark("digits", "Digits 8×8", ImageSpec(1, 8, (0.3,), (0.37,), _TEN), _digits),
+        Benchmark("digits", "Digits 8×8", ImageSpec(1, 8, (0.3,), (0.37,), _TEN), _digits, original=1198),
         Benchmark(
             "mnist",
             "MNIST",
@@ -246,6 +247,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             _downloader("MNIST"),
             "MNIST/raw",
             12,
+            original=60_000,
         ),
         Benchmark(
             "fashion-mnist",
@@ -255,6 +257,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             _downloader("FashionMNIST"),
             "FashionMNIST/raw",
             31,
+            original=60_000,
         ),
         Benchmark(
             "cifar10",
@@ -265,6 +268,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             "cifar10",
             170,
             ("cifar-10-batches-py",),
+            original=50_000,
         ),
         Benchmark(
             "cifar100",
@@ -274,6 +278,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             _downloader("CIFAR100"),
             "cifar-100-python",
             169,
+            original=50_000,
         ),
         Benchmark(
             "tiny-imagenet",
@@ -282,6 +287,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             _tiny_imagenet,
             None,
             "tiny-imagenet-200",
+            original=100_000,
         ),
     )
 }

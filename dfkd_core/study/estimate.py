@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from dfkd_core.config import planned_steps
 from dfkd_core.errors import StoreError
 from dfkd_core.store import RunFolder
 
@@ -34,7 +35,7 @@ def estimated_seconds(
         if not alike:
             return None
         pace = max(alike, key=lambda entry: entry[0])[1]
-        total += pace * spec["config"]["epochs"] * spec["config"]["iterations"] + MEASURING_SECONDS * measured
+        total += pace * planned_steps(spec["config"]) + MEASURING_SECONDS * measured
     return total
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from dfkd_core.config import planned_steps
 from dfkd_core.errors import RequestError
 from dfkd_core.study import CellState, Progress, Study
 from dfkd_core.study.outcome import fig1a_reading
@@ -42,8 +43,7 @@ def _title(teacher: str) -> str:
 
 
 def _steps(state: CellState) -> int:
-    config = state.cell.spec["config"]
-    return int(config["epochs"]) * int(config["iterations"])
+    return planned_steps(state.cell.spec["config"])
 
 
 def _course(study: Study, state: CellState) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from dfkd_core.config import MethodConfig
+from dfkd_core.config import MethodConfig, planned_steps
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks import build_classifier
 from dfkd_core.spec import RunSpec
@@ -47,7 +47,7 @@ def knobs() -> dict[str, Any]:
 def cost(recorded: dict[str, Any], config: MethodConfig, card: TeacherCard) -> None:
     """Say about how much disk a run with these settings takes."""
     values = config.model_dump()
-    steps = values["epochs"] * values["iterations"]
+    steps = planned_steps(values)
     image = card.image.spec()
     size = RunSpec(config=values, **recorded).recorded_bytes(steps, image, _width(card.network, image))
     st.caption(f"About {size / 1e6:,.1f} MB for the {steps:,} steps of this run.")
