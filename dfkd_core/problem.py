@@ -82,6 +82,10 @@ class Method(Protocol):
 
     def __init__(self, problem: Problem, config: Any) -> None: ...
 
+    @property
+    def student_learns(self) -> bool:
+        """False while the student stands still: it need not be evaluated again."""
+
     def train(self) -> Iterator[Event]:
         """Yield events, ``Step`` last in every step, from ``self.step + 1`` to ``self.total_steps``."""
 

@@ -218,8 +218,8 @@ class _Running:
             self.progress(event)
 
     def _evaluation_due(self) -> bool:
-        step = self.method.step
-        return step % self.spec.evaluate_every == 0 or step == self.method.total_steps
+        step, every = self.method.step, self.spec.evaluate_every
+        return self.method.student_learns and (step % every == 0 or step == self.method.total_steps)
 
     def _evaluate(self, since: float = 0.0) -> None:
         result = self.evaluation.measure(self.method, self.spec.seed)

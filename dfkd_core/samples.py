@@ -41,12 +41,13 @@ def describe(
     *,
     kind: type[Samples] = Samples,
     features: bool = True,
+    more: dict[str, Tensor] | None = None,
 ) -> Samples:
     """The ``Samples`` of N images as teacher and student saw them; ``verdict`` may be of a larger batch.
 
     Columns, each of N rows: ``loss`` in nats, ``clean``, ``label`` and ``confidence`` of the teacher,
     ``student_label``; ``posterior`` where there is a verdict; with ``features`` the teacher's pooled ``features``
-    (N, D), ``teacher_logits`` and ``student_logits`` (N, K), all three in half precision.
+    (N, D), ``teacher_logits`` and ``student_logits`` (N, K), all three in half precision. ``more`` adds columns.
     """
     confidence, label = seen.logits.softmax(dim=1).max(dim=1)
     columns = {
@@ -61,6 +62,7 @@ def describe(
     if features:
         half = {"features": seen.pooled, "teacher_logits": seen.logits, "student_logits": student_logits}
         columns |= {name: values.half() for name, values in half.items()}
+    columns |= more or {}
     arrays = {name: column.cpu().numpy() for name, column in columns.items()}
     summary = verdict.summary() if verdict is not None else None
     return kind(step, to_bytes(pixels).cpu().numpy(), arrays, summary)

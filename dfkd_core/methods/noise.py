@@ -78,6 +78,7 @@ class Noise:
     title: ClassVar[str] = "Noise images"
     Config: ClassVar[type[MethodConfig]] = NoiseConfig
     requires: ClassVar[Requirements] = Requirements()
+    student_learns = True
     phases: ClassVar[tuple[PhaseInfo, ...]] = (
         PhaseInfo("draw", "Draw noise", "Images of pure noise: nothing here was learned.", ("noise images",)),
         PhaseInfo(

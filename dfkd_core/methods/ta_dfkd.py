@@ -208,6 +208,7 @@ class TADFKD:
     title: ClassVar[str] = "TA-DFKD"
     Config: ClassVar[type[MethodConfig]] = TADFKDConfig
     requires: ClassVar[Requirements] = Requirements()
+    student_learns = True
     phases: ClassVar[tuple[PhaseInfo, ...]] = (
         PhaseInfo(
             "latents", "Draw latents", "Random vectors z ~ N(0, I): all that the generator starts from.", ("latent",)
