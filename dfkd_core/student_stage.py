@@ -8,18 +8,37 @@ where an objective asks for some, are the teacher's argmax: collected images hav
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from dfkd_core import losses
 from dfkd_core.augmentation import augment
 from dfkd_core.config import MethodConfig, knob
+from dfkd_core.errors import RequestError
+from dfkd_core.events import Event, Phase, Phases, Samples, Step
+from dfkd_core.images import ImageSpec
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.objectives import build_objective
-from dfkd_core.problem import Problem
+from dfkd_core.problem import PhaseInfo, Problem
+from dfkd_core.samples import SHOWN, answers, describe, thumbnails
+from dfkd_core.terms import TermGuard, gradient_norm
+
+STUDENT_PHASES = (
+    PhaseInfo("batch", "Draw a batch", "Augmented images of the set that the student learns from.", ("batch size",)),
+    PhaseInfo(
+        "answer", "The teacher answers", "The teacher says what it sees; every answer is taken.", ("teacher", "query")
+    ),
+    PhaseInfo(
+        "student",
+        "The student learns",
+        "It moves towards what the objective matches of the teacher on these images.",
+        ("student", "student loss", "gradient"),
+    ),
+)
 
 
 class StudentConfig(MethodConfig):
@@ -63,6 +82,7 @@ class StudentStage:
 
     def __init__(self, problem: Problem, config: StudentConfig, objective: str) -> None:
         self.teacher, self.image, self.config = problem.teacher, problem.image, config
+        self.recording, self.guard = problem.recording, TermGuard()
         self.objective = build_objective(objective, problem)
         self.student = self.objective.student
         trained = [parameter for parameter in self.objective.parameters() if parameter.requires_grad]
@@ -93,6 +113,65 @@ class StudentStage:
             group["lr"] = rate
         return rate
 
+    # --- what others see ---
+
+    def report(self, step: int, learned: Learned, slow: bool, also: dict[str, float]) -> Iterator[Event]:
+        """The events that close a step, ``Step`` last; ``also``: metrics of the method's own, such as ``queries``."""
+        if self.recording.due(self.recording.samples_every, step):
+            yield self.samples(step, learned)
+        if slow or self.recording.due(self.recording.phases_every, step):
+            yield self.in_slow_motion(step, learned)
+        values = self.metrics(step, learned)
+        yield Step(step, values | also if values else {})
+
+    @torch.no_grad()
+    def metrics(self, step: int, learned: Learned) -> dict[str, float]:
+        """Floats where they are due, else nothing: ``student_loss``, each term by its name where there are several,
+        ``coverage``, ``diversity`` and ``learning_rate``. On a CPU every step is checked for NaN."""
+        due = self.recording.due(self.recording.log_every, step)
+        if not due and learned.images.device.type != "cpu":
+            return {}
+        values = self.guard.read(step, _weighed(learned.terms))
+        if not due:
+            return {}
+        balance = losses.class_balance(learned.seen.logits)
+        return {
+            **values,
+            "coverage": math.exp(-float(balance)) / len(self.image.classes),
+            "diversity": float(losses.diversity(learned.seen.pooled)),
+            "learning_rate": learned.rate,
+        }
+
+    @torch.no_grad()
+    def samples(self, step: int, learned: Learned) -> Samples:
+        """The first images of the last update, as both networks saw them; all of them were learned from."""
+        count = self.recording.samples
+        seen = Features(learned.seen.logits[:count], learned.seen.pooled[:count], {})
+        pixels = self.image.to_pixels(learned.images[:count])
+        return describe(step, pixels, seen, learned.student_logits[:count], None, features=self.recording.features)
+
+    @torch.no_grad()
+    def in_slow_motion(self, step: int, learned: Learned) -> Phases:
+        """The last update, phase by phase: those of ``STUDENT_PHASES``."""
+        images = thumbnails(self.image.to_pixels(learned.images[:SHOWN]))
+        values = {name: float(term) for name, term in _weighed(learned.terms).items()}
+        values |= {
+            "gradient": gradient_norm(self.objective),
+            "learning_rate": learned.rate,
+            "student_steps": float(self.config.updates),
+        }
+        teacher, student = answers("teacher", learned.seen.logits), answers("student", learned.student_logits)
+        phases = (
+            Phase("batch", {}, images),
+            Phase("answer", {}, images, teacher),
+            Phase("student", values, images, teacher | student),
+        )
+        return Phases(step, phases)
+
+    def reconfigure(self, config: StudentConfig) -> None:
+        """The learning rate from the next step on."""
+        self.config = config
+
     def state_dict(self) -> dict[str, Any]:
         return {"objective": self.objective.state_dict(), "optimizer": self.optimizer.state_dict()}
 
@@ -106,3 +185,33 @@ def annealed(schedule: str, progress: float) -> float:
     if schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * progress))
     return 0.1 ** sum(progress >= milestone for milestone in (150 / 240, 180 / 240, 210 / 240))
+
+
+def _weighed(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The student's loss, and its terms where there are several."""
+    total = torch.stack(list(terms.values())).sum()
+    return {"student_loss": total, **(terms if len(terms) > 1 else {})}
+
+
+# --- a set of images ---
+
+
+def collected_images(problem: Problem) -> Tensor:
+    """(N, C, H, W) uint8, on the problem's device. Raises ``RequestError`` where nothing was collected."""
+    if problem.collected is None or not len(problem.collected):
+        raise RequestError("collected", 0, "there is no image to learn from; collect at least one.")
+    return problem.collected.to(problem.device)
+
+
+def draw(images: Tensor, count: int) -> Tensor:
+    """``count`` of (N, C, H, W) uint8 images, with replacement, as pixels in [0, 1]."""
+    chosen = torch.randint(len(images), (count,), device=images.device)
+    return images[chosen].float() / 255
+
+
+def choose(images: Tensor, count: int, image: ImageSpec, generator: torch.Generator) -> Tensor:
+    """``count`` of (N, C, H, W) uint8 images, normalised, in an order that ``generator`` (a CPU one) determines; none
+    comes twice before all have come once."""
+    order = torch.randperm(len(images), generator=generator)
+    chosen = order.repeat(math.ceil(count / len(images)))[:count].to(images.device)
+    return image.normalise(images[chosen].float() / 255).contiguous(memory_format=torch.channels_last)
