@@ -1,7 +1,7 @@
 """The terms of HiDFD's GAN as pure functions (Tang, Chen & Gong, AAAI 2025, arXiv 2412.13525).
 
-Shapes: ``real`` and ``fake`` (B,), the discriminator's logits of "real"; ``class_logits`` (B, 2K), class c real at c and
-class c fake at K + c; ``labels`` (B,). Every function returns a 0-d tensor to be minimised, unless it says otherwise.
+Shapes: ``real`` and ``fake`` (B,), the discriminator's logits of "real"; ``class_logits`` (B, 2K), class c real at c
+and class c fake at K + c; ``labels`` (B,). What is a loss is a 0-d tensor to be minimised.
 """
 
 from __future__ import annotations

@@ -115,10 +115,18 @@ class StudentStage:
 
     # --- what others see ---
 
-    def report(self, step: int, learned: Learned, slow: bool, also: dict[str, float]) -> Iterator[Event]:
-        """The events that close a step, ``Step`` last; ``also``: metrics of the method's own, such as ``queries``."""
+    def report(
+        self,
+        step: int,
+        learned: Learned,
+        slow: bool,
+        also: dict[str, float],
+        columns: dict[str, Tensor] | None = None,
+    ) -> Iterator[Event]:
+        """The events that close a step, ``Step`` last; ``also``: metrics of the method's own, such as ``queries``,
+        and ``columns``, (B, …) each, of its samples."""
         if self.recording.due(self.recording.samples_every, step):
-            yield self.samples(step, learned)
+            yield self.samples(step, learned, columns or {})
         if slow or self.recording.due(self.recording.phases_every, step):
             yield self.in_slow_motion(step, learned)
         values = self.metrics(step, learned)
@@ -143,12 +151,13 @@ class StudentStage:
         }
 
     @torch.no_grad()
-    def samples(self, step: int, learned: Learned) -> Samples:
+    def samples(self, step: int, learned: Learned, columns: dict[str, Tensor]) -> Samples:
         """The first images of the last update, as both networks saw them; all of them were learned from."""
-        count = self.recording.samples
+        count, features = self.recording.samples, self.recording.features
+        more = {name: column[:count] for name, column in columns.items()}
         seen = Features(learned.seen.logits[:count], learned.seen.pooled[:count], {})
         pixels = self.image.to_pixels(learned.images[:count])
-        return describe(step, pixels, seen, learned.student_logits[:count], None, features=self.recording.features)
+        return describe(step, pixels, seen, learned.student_logits[:count], None, features=features, more=more)
 
     @torch.no_grad()
     def in_slow_motion(self, step: int, learned: Learned) -> Phases:
