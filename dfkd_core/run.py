@@ -23,6 +23,7 @@ from safetensors.torch import save
 from dfkd_core import methods
 from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.benchmarks.collected import collect
+from dfkd_core.collecting import Judge
 from dfkd_core.config import MethodConfig
 from dfkd_core.errors import NonFiniteError, RequestError, StoreError, explain
 from dfkd_core.evaluation import Evaluation
@@ -127,7 +128,8 @@ def assemble(spec: RunSpec) -> tuple[TeacherCard, Problem, Method]:
     method_class = methods.find(spec.method)
     images = unseen = None
     if method_class.requires.collected:
-        found = collect(spec.collected, find_benchmark(spec.benchmark, image), spec.ratio, spec.seed)
+        benchmark, judge = find_benchmark(spec.benchmark, image), Judge(teacher, image, device)
+        found = collect(spec.collected, benchmark, spec.ratio, spec.seed, spec.collecting, judge)
         images, unseen = found.images, found.unseen
     problem = Problem(teacher, student, image, device, images, unseen, spec.recording())
     return card, problem, method_class(problem, method_class.Config.model_validate(spec.config))

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dfkd_core import methods
 from dfkd_core.benchmarks import BENCHMARKS, find_benchmark
-from dfkd_core.benchmarks.collected import check_collected
+from dfkd_core.benchmarks.collected import check_collected, usual_ratio
 from dfkd_core.errors import RequestError, explain
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks import CLASSIFIERS
@@ -32,7 +32,9 @@ class RunSpec(BaseModel):
     teacher: str = Field("", description="A teacher's name or the path of its card; empty: the benchmark's first.")
     student: str = Field("", description="Student network; empty: the benchmark's usual one.")
     collected: str = Field("", description="Where collected images come from; empty: the benchmark's usual source.")
-    ratio: float = Field(0.1, gt=0, le=20, description="Collected images, as a ratio (ρ) of the original ones.")
+    ratio: float = Field(
+        0.0, ge=0, le=20, description="Collected images, as a ratio (ρ) of the original ones; 0: the usual."
+    )
     collecting: Literal["random", "cross-entropy", "confidence"] = Field(
         "random", description="How they are chosen: at random, or by the teacher."
     )
@@ -113,9 +115,10 @@ def make_spec(changes: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
             "teacher", card.name, f"takes other images than {benchmark.title}; choose a teacher made for it."
         )
     device = _check_device(asked.device)
-    resolved = {"config": config.model_dump(), "student": student, "preset": preset, "device": device}
+    resolved: dict[str, Any] = {"config": config.model_dump(), "student": student, "preset": preset, "device": device}
     if method.requires.collected:
-        resolved["collected"] = check_collected(asked.collected, benchmark, asked.ratio)
+        resolved["ratio"] = ratio = asked.ratio or usual_ratio(benchmark.name)
+        resolved["collected"] = check_collected(asked.collected, benchmark, ratio)
     else:  # nothing that such a run depends on
         resolved |= {name: RunSpec.model_fields[name].default for name in ("collected", "ratio", "collecting")}
     if not asked.teacher:

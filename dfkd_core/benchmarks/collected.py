@@ -1,50 +1,292 @@
 """Collected images: real ones from elsewhere, few and without labels, that a method may learn from.
 
-A source is a benchmark's training images by its name, ``pool`` (DATA/collected-pool), or ``folder:PATH``. Whatever
-labels or folder names it has are dropped here: a method gets pixels.
+A source is a benchmark's training images by its name, ``pool`` (20,000 natural images), ``webvision``, ``isic``, any
+folder as ``folder:PATH``, or an unpacked upload as ``upload:NAME``. Whatever labels or folder names it has are
+dropped here: a method gets pixels, and even their order depends on file names and contents only. Files are listed
+first, and only those that were chosen, or that the teacher has to judge, are read.
 """
 
 from __future__ import annotations
 
+import hashlib
+import math
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from dfkd_core.benchmarks.registry import BENCHMARKS, Benchmark
+from dfkd_core.benchmarks.registry import BENCHMARKS, SUFFIXES, Benchmark, data_folder, read_files, resize
+from dfkd_core.benchmarks.upload import uploaded, uploads
+from dfkd_core.collecting import BATCH, Judge, lowest_cross_entropy, most_confident
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 
 UNSEEN = 256  # images of the source that are kept aside
-USUAL_SOURCE = {"digits": "mnist", "mnist": "digits", "fashion-mnist": "mnist", "cifar10": "pool", "cifar100": "pool"}
+JUDGED = 20  # images that the teacher judges for one that it chooses, at most
+USUAL_SOURCE = {
+    "digits": "mnist",
+    "mnist": "digits",
+    "fashion-mnist": "mnist",
+    "tiny-imagenet": "webvision",
+    "imagenet": "webvision",
+    "ham10000": "isic",
+}
+USUAL_RATIO = {"digits": 0.05, "mnist": 0.01}
+OVERLAPPING = {"isic": ("ham10000",), "pool": ("tiny-imagenet", "tiny-imagenet-10")}  # the same files, by their names
 
 
 @dataclass(frozen=True)
 class Collected:
-    """(N, C, H, W) uint8: ``images`` to learn from, and ``unseen`` ones to watch with (None: there are no more)."""
+    """(N, C, H, W) uint8: ``images`` to learn from, and ``unseen`` ones to watch with (None: there are no more).
+    ``title`` is the source's."""
 
     images: Tensor
     unseen: Tensor | None
+    title: str
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the pixels to learn from."""
+        return hashlib.sha256(self.images.contiguous().numpy().tobytes()).hexdigest()
+
+
+# --- sources ---------------------------------------------------------------------------------------------------
+
+
+class Source(Protocol):
+    """Where images can be collected. ``where``: the folder it lies in, or nothing."""
+
+    name: str
+    title: str
+    where: str
+
+    def is_there(self) -> bool:
+        """Whether it can be read (looks for the folder, does not read it)."""
+
+    def count(self, enough: int | None = None) -> int:
+        """How many images it has; stops counting at ``enough``. Raises ``RequestError`` if it is missing."""
+
+    def read(self, indices: Tensor, image: ImageSpec) -> Tensor:
+        """The images of ``indices``, (N, C, H, W) uint8 in the shape of ``image``."""
+
+
+class Folder:
+    """Image files below some folders, at any depth. Raises ``RequestError`` naming the folder if one is missing."""
+
+    def __init__(self, name: str, title: str, roots: tuple[Path, ...], own: Callable[[], set[str]] = set) -> None:
+        self.name, self.title, self.roots, self.own = name, title, roots, own
+        self.where = " or ".join(map(str, roots))
+
+    def is_there(self) -> bool:
+        return any(root.is_dir() for root in self.roots)
+
+    def count(self, enough: int | None = None) -> int:
+        return sum(1 for _ in islice(self._listed(), enough))
+
+    def read(self, indices: Tensor, image: ImageSpec) -> Tensor:
+        return read_files([(self._paths[index], 0) for index in indices.tolist()], image).images
+
+    @cached_property
+    def _paths(self) -> list[Path]:
+        return blind_order(self._listed())
+
+    def _listed(self) -> Iterator[Path]:
+        if not self.is_there():
+            raise RequestError("collected", self.name, f"has no images: there is no folder {self.where}.")
+        own = self.own()
+        for root in self.roots:
+            yield from (path for path in images_below(root) if path.stem not in own)
+
+
+class TrainingImages:
+    """The training images of a benchmark, without their labels."""
+
+    def __init__(self, benchmark: Benchmark) -> None:
+        self.benchmark, self.name = benchmark, benchmark.name
+        self.title = f"{benchmark.title}, training images"
+        self.where = str(data_folder() / benchmark.where) if benchmark.where else ""
+
+    def is_there(self) -> bool:
+        return self.benchmark.is_there()
+
+    def count(self, enough: int | None = None) -> int:
+        if self._files is not None:
+            return len(self._files)
+        return _count(self.name, data_folder(), _changed(data_folder() / self.benchmark.where))
+
+    def read(self, indices: Tensor, image: ImageSpec) -> Tensor:
+        if self._files is not None:
+            return read_files([(self._files[index], 0) for index in indices.tolist()], image).images
+        return resize(to_channels(self._pixels[indices], image.channels), image.size)
+
+    @cached_property
+    def _files(self) -> list[Path] | None:
+        files = self.benchmark.files(train=True)
+        return None if files is None else blind_order(path for path, _ in files)
+
+    @cached_property
+    def _pixels(self) -> Tensor:
+        return self.benchmark.load(train=True).images
+
+
+@lru_cache(maxsize=32)
+def _count(benchmark: str, folder: Path, changed: float) -> int:
+    """Counting an archive means reading it, and a form asks at every change."""
+    return len(BENCHMARKS[benchmark].load(train=True))
+
+
+def _changed(path: Path) -> float:
+    return path.stat().st_mtime if path.exists() else 0.0
+
+
+def images_below(root: Path) -> Iterator[Path]:
+    """Image files below ``root`` at any depth, in no particular order; hidden files and folders are passed over."""
+    for folder, inner, names in os.walk(root):
+        inner[:] = [name for name in inner if not name.startswith((".", "__MACOSX"))]
+        yield from (
+            Path(folder, name) for name in names if name[0] != "." and os.path.splitext(name)[1].lower() in SUFFIXES
+        )
+
+
+def blind_order(paths: Iterable[Path]) -> list[Path]:
+    """Sorted by file name, size and content, never by folder: folders' names may be labels."""
+    named: dict[str, list[Path]] = defaultdict(list)
+    for path in paths:
+        named[path.name].append(path)
+    return [path for name in sorted(named) for path in _by_content(named[name])]
+
+
+def _by_content(paths: list[Path]) -> Iterator[Path]:
+    """Files of one name by size, and by content where that is the same."""
+    if len(paths) == 1:
+        yield paths[0]
+        return
+    for _, group in groupby(sorted(paths, key=_size), key=_size):
+        alike = list(group)
+        yield from sorted(alike, key=lambda path: path.read_bytes()) if len(alike) > 1 else alike
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def to_channels(images: Tensor, channels: int) -> Tensor:
+    """(N, C, H, W) uint8 as grey (1), RGB (3), or either with an opaque alpha channel (2, 4)."""
+    from torchvision.transforms.v2.functional import rgb_to_grayscale
+
+    colours = 1 if channels < 3 else 3
+    if images.shape[1] != colours:
+        images = rgb_to_grayscale(images) if colours == 1 else images.repeat(1, 3, 1, 1)
+    if channels in (2, 4):
+        images = torch.cat([images, torch.full_like(images[:, :1], 255)], dim=1)
+    return images
+
+
+def available_sources() -> list[Source]:
+    """Every source that has a name, whether its images are there or not; then the uploads."""
+    names = [*BENCHMARKS, *_layouts(), *(f"upload:{name}" for name in uploaded())]
+    return [find_source(name) for name in names]
+
+
+def find_source(name: str, benchmark: Benchmark | None = None) -> Source:
+    """The source ``name``. Where it shares files with ``benchmark`` (ISIC holds the images of HAM10000), these are
+    passed over. Raises ``RequestError`` for an unknown name."""
+    if name in BENCHMARKS:
+        return TrainingImages(BENCHMARKS[name])
+    if name.startswith("folder:"):
+        root = Path(name.removeprefix("folder:")).expanduser()
+        return Folder(name, f"Folder {root.name}", (root,))
+    if name.startswith("upload:"):
+        return Folder(name, f"Upload {name.removeprefix('upload:')}", (uploads() / name.removeprefix("upload:"),))
+    layouts = _layouts()
+    if name not in layouts:
+        known = ", ".join([*BENCHMARKS, *layouts])
+        raise RequestError("collected", name, f"should be one of {known}, folder:PATH or upload:NAME.")
+    title, roots = layouts[name]
+
+    def own() -> set[str]:
+        if benchmark is None or benchmark.name not in OVERLAPPING.get(name, ()) or not benchmark.is_there():
+            return set()
+        both = [benchmark.files(train) or [] for train in (True, False)]
+        return {path.stem for files in both for path, _ in files}
+
+    return Folder(name, title, roots, own)
+
+
+def _layouts() -> dict[str, tuple[str, tuple[Path, ...]]]:
+    """Sources that only serve for collecting, in their usual layouts: title and folders."""
+    data = data_folder()
+    return {
+        "pool": ("Pool of natural images", (data / "collected-pool",)),
+        "webvision": ("WebVision", (data / "webvision" / "google", data / "webvision" / "flickr")),
+        "isic": ("ISIC 2019", (data / "isic" / "ISIC_2019_Training_Input",)),
+    }
+
+
+# --- collecting ------------------------------------------------------------------------------------------------
+
+
+def usual_ratio(benchmark: str) -> float:
+    """ρ where nobody asks for another: |D_c| / |D_o|."""
+    return USUAL_RATIO.get(benchmark, 0.1)
 
 
 def check_collected(name: str, benchmark: Benchmark, ratio: float) -> str:
-    """The source's name, if it is there. Raises ``RequestError``."""
+    """The source's name (empty: the usual one of ``benchmark``), if it holds the images that ``ratio`` asks for.
+
+    Raises ``RequestError`` with how many it has, and which ratio would fit.
+    """
     name = name or USUAL_SOURCE.get(benchmark.name, "pool")
-    if name not in BENCHMARKS:
-        raise RequestError("collected", name, "should be a benchmark's name, pool, or folder:PATH.")
+    _enough(find_source(name, benchmark), benchmark, ratio)
     return name
 
 
-def collect(name: str, benchmark: Benchmark, ratio: float, seed: int) -> Collected:
-    """ρ·|D_o| images of the source ``name``, drawn with ``seed``, in the benchmark's shape."""
-    data = BENCHMARKS[name].load(train=True).images
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
+def wanted(benchmark: Benchmark, ratio: float) -> int:
+    """|D_c| = ρ |D_o|, rounded. Raises ``RequestError`` for less than two images."""
     count = round(ratio * benchmark.original)
-    shaped = _shaped(data[order[: count + UNSEEN]], benchmark.image)
-    return Collected(shaped[:count], shaped[count:] if len(shaped) > count else None)
+    if count < 2:
+        least = math.ceil(2e4 / max(benchmark.original, 1)) / 1e4
+        says = f"is less than two of {benchmark.title}'s {benchmark.original:,} images; should be at least {least:g}."
+        raise RequestError("ratio", ratio, says)
+    return count
 
 
-def _shaped(images: Tensor, image: ImageSpec) -> Tensor:
-    from torchvision.transforms.v2.functional import resize
+def _enough(source: Source, benchmark: Benchmark, ratio: float) -> int:
+    """How many images to collect, if ``source`` has as many."""
+    count = wanted(benchmark, ratio)
+    if source.count(count) < count:
+        there = source.count()
+        largest = math.floor(1e4 * there / benchmark.original) / 1e4
+        says = f"asks for {count:,} of {source.title}, which has {there:,} images; should be at most {largest:g}."
+        raise RequestError("ratio", ratio, says)
+    return count
 
-    return resize(images, [image.size, image.size], antialias=True)
+
+def collect(name: str, benchmark: Benchmark, ratio: float, seed: int, collecting: str, judge: Judge) -> Collected:
+    """ρ·|D_o| images of the source ``name``, in the shape that ``judge``, the teacher, takes; ``seed`` decides.
+
+    ``collecting``: ``random``; ``cross-entropy``, the lowest as the teacher sees them (DFND); ``confidence``, those
+    that pass the threshold of their class (KD3). The unseen ones are the next that would have been chosen. Of a large
+    source, the teacher judges ``JUDGED`` times as many as it chooses, drawn at random.
+    """
+    source = find_source(name, benchmark)
+    count = _enough(source, benchmark, ratio)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(source.count(), generator=generator)
+    if collecting != "random":
+        candidates = order[: max(JUDGED * count, count + UNSEEN)]
+        parts = candidates.split(BATCH)
+        logits = torch.cat([judge.see(source.read(part, judge.image)).logits for part in parts])
+        if collecting == "cross-entropy":
+            order = candidates[lowest_cross_entropy(logits, count + UNSEEN)]
+        else:
+            order = candidates[most_confident(logits, count + UNSEEN, generator)]
+    images = source.read(order[:count], judge.image)
+    rest = order[count : count + UNSEEN]
+    return Collected(images, source.read(rest, judge.image) if len(rest) else None, source.title)

@@ -41,28 +41,50 @@ class LabelledImages:
 
 
 Loader = Callable[[Path, bool, ImageSpec], LabelledImages]
+Files = list[tuple[Path, int]]  # with their labels
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A task with its data. ``load_split(folder, train, image)`` reads one split; it raises ``FileNotFoundError``
-    where the data are missing. ``download`` fetches them, where that is possible."""
+    """A task with its data. ``load_split(folder, train, image)`` reads one split, or ``list_split(folder, train,
+    image)`` lists its files; they raise ``FileNotFoundError`` where the data are missing. ``download`` fetches them,
+    where that is possible."""
 
     name: str
     title: str
     image: ImageSpec
-    load_split: Loader
+    load_split: Loader | None = None
     download: Callable[[Path], Any] | None = None
     where: str = ""  # what the data folder should hold, for the user
     megabytes: int = 0  # of the download
     also: tuple[str, ...] = ()  # other places within the data folder
-    original: int = 0  # |D_o|, images that its teachers were trained on; 0: unknown
+    original: int = 0  # |D_o|, images that its teachers were trained on
+    list_split: Callable[[Path, bool, ImageSpec], Files | None] | None = None
 
     def load(self, train: bool) -> LabelledImages:
         """The training or the test split. Raises ``RequestError`` naming the folder if the data are not there."""
+        files = self.files(train)
+        if files is not None:
+            return read_files(files, self.image)
+        assert self.load_split is not None, "a benchmark without a list of files has a reader"
+        load = self.load_split
+        return self._found(lambda: load(data_folder(), train, self.image))
+
+    def files(self, train: bool) -> Files | None:
+        """The files of a split with their labels, without reading them; None where it is kept in one archive.
+
+        Raises ``RequestError`` naming the folder if the data are not there.
+        """
+        if self.list_split is None:
+            return None
+        listing = self.list_split
+        return self._found(lambda: listing(data_folder(), train, self.image))
+
+    def _found(self, reading: Callable[[], Any]) -> Any:
+        """What ``reading`` gives, or where it should have been looking."""
         folder = data_folder()
         try:
-            return self.load_split(folder, train, self.image)
+            return reading()
         except (FileNotFoundError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "not found" not in str(error).lower():
                 raise
@@ -111,7 +133,7 @@ def _torchvision(dataset: str, **options: Any) -> Loader:
         data = getattr(datasets, dataset)(str(folder), train=train, download=False)
         pixels = torch.as_tensor(np.asarray(data.data))
         pixels = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
-        return LabelledImages(_resize(pixels, image.size), torch.as_tensor(data.targets).long())
+        return LabelledImages(resize(pixels, image.size), torch.as_tensor(data.targets).long())
 
     return load
 
@@ -126,29 +148,23 @@ def _downloader(dataset: str) -> Callable[[Path], Any]:
     return download
 
 
-def _cifar10(folder: Path, train: bool, image: ImageSpec) -> LabelledImages:
-    """torchvision's own archive, or a copy as image folders below ``cifar10/``."""
+def _cifar10(folder: Path, train: bool, image: ImageSpec) -> Files | None:
+    """A copy as image folders below ``cifar10/``, if there is one beside, or instead of, torchvision's archive."""
     copy = folder / "cifar10" / ("train" if train else "test")
-    if copy.is_dir():
-        return _image_folder(copy, image)
-    return _torchvision("CIFAR10")(folder, train, image)
+    return _image_folder(copy, image) if copy.is_dir() else None
 
 
-def _tiny_imagenet(folder: Path, train: bool, image: ImageSpec) -> LabelledImages:
+def _tiny_imagenet(folder: Path, train: bool, image: ImageSpec) -> Files:
     """TinyImageNet's own layout: train/<wnid>/images/*.JPEG, val/val_annotations.txt."""
     root = folder / "tiny-imagenet-200"
     names = (root / "wnids.txt").read_text().split()
     if train:
-        files = [
-            (path, names.index(name)) for name in names for path in sorted((root / "train" / name).rglob("*.JPEG"))
-        ]
-    else:
-        rows = [line.split("\t") for line in (root / "val" / "val_annotations.txt").read_text().splitlines()]
-        files = [(root / "val" / "images" / row[0], names.index(row[1])) for row in rows if row[1] in names]
-    return _read_files(files, image)
+        return [(path, names.index(name)) for name in names for path in sorted((root / "train" / name).rglob("*.JPEG"))]
+    rows = [line.split("\t") for line in (root / "val" / "val_annotations.txt").read_text().splitlines()]
+    return [(root / "val" / "images" / row[0], names.index(row[1])) for row in rows if row[1] in names]
 
 
-def _image_folder(root: Path, image: ImageSpec) -> LabelledImages:
+def _image_folder(root: Path, image: ImageSpec) -> Files:
     """One subfolder a class, in alphabetical order."""
     if not root.is_dir():
         raise FileNotFoundError(root)
@@ -157,23 +173,24 @@ def _image_folder(root: Path, image: ImageSpec) -> LabelledImages:
         raise RequestError(
             "benchmark", str(root), f"should have {len(image.classes)} subfolders, one a class; it has {len(names)}."
         )
-    suffixes = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
     files = [
         (path, label)
         for label, name in enumerate(names)
         for path in sorted((root / name).iterdir())
-        if path.suffix.lower() in suffixes
+        if path.suffix.lower() in SUFFIXES
     ]
     if not files:
         raise RequestError("benchmark", str(root), "should hold images (PNG, JPEG, BMP, WebP or TIFF).")
-    return _read_files(files, image)
+    return files
 
 
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 MAX_PIXELS = 64_000_000  # of one image file; Pillow itself only warns
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
-def _read_files(files: Sequence[tuple[Path, int]], image: ImageSpec) -> LabelledImages:
+def read_files(files: Sequence[tuple[Path, int]], image: ImageSpec) -> LabelledImages:
+    """Image files with their labels, brought to the shape of ``image``. Raises ``RequestError`` naming a bad one."""
     images = np.empty((len(files), image.size, image.size, image.channels), np.uint8)
     for index, (path, _) in enumerate(files):
         images[index] = _read_image(path, image)
@@ -200,12 +217,13 @@ def _read_image(path: Path, image: ImageSpec) -> np.ndarray:
     return np.asarray(picture).reshape(image.size, image.size, image.channels)
 
 
-def _resize(pixels: Tensor, size: int) -> Tensor:
+def resize(pixels: Tensor, size: int) -> Tensor:
+    """(N, C, H, W) uint8 -> (N, C, size, size)."""
     if pixels.shape[-1] == size:
         return pixels
-    from torchvision.transforms.v2.functional import resize
+    from torchvision.transforms.v2 import functional
 
-    return torch.cat([resize(part, [size, size], antialias=True) for part in pixels.split(4096)])
+    return torch.cat([functional.resize(part, [size, size], antialias=True) for part in pixels.split(4096)])
 
 
 def _folder_benchmark(name: str, image: ImageSpec | None) -> Benchmark:
@@ -215,11 +233,17 @@ def _folder_benchmark(name: str, image: ImageSpec | None) -> Benchmark:
     if image is None:
         raise RequestError("teacher", None, "a folder of images needs a teacher, which says what its images are.")
 
-    def split(_folder: Path, train: bool, spec: ImageSpec) -> LabelledImages:
+    def split(_folder: Path, train: bool, spec: ImageSpec) -> Files:
         inside = root / ("train" if train else "test")
         return _image_folder(inside if inside.is_dir() else root, spec)
 
-    return Benchmark(name, f"Folder {root.name}", image, split)
+    return Benchmark(name, f"Folder {root.name}", image, original=_images_in(root), list_split=split)
+
+
+def _images_in(root: Path) -> int:
+    """Images in the subfolders of a folder's training split."""
+    inside = root / "train"
+    return sum(path.suffix.lower() in SUFFIXES for path in (inside if inside.is_dir() else root).glob("*/*"))
 
 
 # --- the list --------------------------------------------------------------------------------------------------
@@ -263,12 +287,13 @@ BENCHMARKS: dict[str, Benchmark] = {
             "cifar10",
             "CIFAR-10",
             ImageSpec(3, 32, _CIFAR_MEAN, _CIFAR_STD, _CIFAR10),
-            _cifar10,
+            _torchvision("CIFAR10"),
             _downloader("CIFAR10"),
             "cifar10",
             170,
             ("cifar-10-batches-py",),
             original=50_000,
+            list_split=_cifar10,
         ),
         Benchmark(
             "cifar100",
@@ -284,10 +309,9 @@ BENCHMARKS: dict[str, Benchmark] = {
             "tiny-imagenet",
             "TinyImageNet",
             ImageSpec(3, 64, _IMAGENET_MEAN, _IMAGENET_STD, _numbered(200)),
-            _tiny_imagenet,
-            None,
-            "tiny-imagenet-200",
+            where="tiny-imagenet-200",
             original=100_000,
+            list_split=_tiny_imagenet,
         ),
     )
 }
