@@ -45,6 +45,7 @@ class Collected:
     title: ClassVar[str] = "Collected images only"
     Config: ClassVar[type[MethodConfig]] = CollectedConfig
     requires: ClassVar[Requirements] = Requirements(collected=True)
+    student_learns = True
     phases: ClassVar[tuple[PhaseInfo, ...]] = STUDENT_PHASES
 
     def __init__(self, problem: Problem, config: CollectedConfig) -> None:
