@@ -22,7 +22,7 @@ from dfkd_core.errors import RequestError
 from dfkd_core.events import Event, Phase, Phases, Samples, Step
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.classifiers import Features
-from dfkd_core.objectives import build_objective
+from dfkd_core.objectives import Objective, build_objective
 from dfkd_core.problem import PhaseInfo, Problem
 from dfkd_core.samples import SHOWN, answers, describe, thumbnails
 from dfkd_core.terms import TermGuard, gradient_norm
@@ -78,14 +78,25 @@ class Learned:
 
 
 class StudentStage:
-    """``student`` is what is evaluated; an objective may put it together from the network and the teacher's parts."""
+    """``student`` is what is evaluated; an objective may put it together from the network and the teacher's parts.
 
-    def __init__(self, problem: Problem, config: StudentConfig, objective: str) -> None:
+    ``objective``: one by its name, or a method's own; ``beside`` optimises what of it SGD leaves alone.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        config: StudentConfig,
+        objective: str | Objective,
+        beside: torch.optim.Optimizer | None = None,
+    ) -> None:
         self.teacher, self.image, self.config = problem.teacher, problem.image, config
         self.recording, self.guard = problem.recording, TermGuard()
-        self.objective = build_objective(objective, problem)
+        self.objective = build_objective(objective, problem) if isinstance(objective, str) else objective
         self.student = self.objective.student
-        trained = [parameter for parameter in self.objective.parameters() if parameter.requires_grad]
+        self.beside = beside
+        others = {parameter for group in (beside.param_groups if beside else ()) for parameter in group["params"]}
+        trained = [one for one in self.objective.parameters() if one.requires_grad and one not in others]
         self.optimizer = torch.optim.SGD(
             trained, config.student_lr, config.momentum, weight_decay=config.weight_decay, fused=True
         )
@@ -101,9 +112,11 @@ class StudentStage:
             with torch.no_grad():
                 seen = self.teacher.features(images)
             terms, student_logits = self.objective(images, seen)
-            self.optimizer.zero_grad(set_to_none=True)
+            self.objective.zero_grad(set_to_none=True)
             torch.stack(list(terms.values())).sum().backward()
             self.optimizer.step()
+            if self.beside is not None:
+                self.beside.step()
         detached = {name: term.detach() for name, term in terms.items()}
         return Learned(detached, images, seen, student_logits.detach(), rate)
 
@@ -182,11 +195,14 @@ class StudentStage:
         self.config = config
 
     def state_dict(self) -> dict[str, Any]:
-        return {"objective": self.objective.state_dict(), "optimizer": self.optimizer.state_dict()}
+        state = {"objective": self.objective.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return state if self.beside is None else {**state, "beside": self.beside.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.beside is not None:
+            self.beside.load_state_dict(state["beside"])
 
 
 def annealed(schedule: str, progress: float) -> float:

@@ -12,7 +12,7 @@ from conftest import ROOT
 FRONT = ("streamlit", "app", "pages", "plotly")
 METHODS_MAY = (
     "augmentation", "bn_statistics", "collecting", "config", "errors", "events", "gan_losses", "images", "losses", "networks",
-    "objectives", "problem", "samples", "selection", "student_stage", "terms",
+    "objectives", "problem", "rival_losses", "samples", "selection", "student_stage", "terms",
 )  # fmt: skip
 
 
