@@ -22,7 +22,7 @@ from safetensors.torch import save
 
 from dfkd_core import methods
 from dfkd_core.benchmarks import find_benchmark
-from dfkd_core.benchmarks.collected import collect
+from dfkd_core.benchmarks.collected import collect, source_facts
 from dfkd_core.collecting import Judge
 from dfkd_core.config import MethodConfig
 from dfkd_core.errors import NonFiniteError, RequestError, StoreError, explain
@@ -35,6 +35,7 @@ from dfkd_core.spec import RunSpec
 from dfkd_core.store import REAL, EventReader, EventWriter, Owner, RunFolder, RunStatus, store_samples
 from dfkd_core.store.atomic import write_atomic, write_json
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
+from dfkd_core.survey import fingerprint, is_kept, keep_survey, survey
 from dfkd_core.teachers import TeacherCard, load_teacher
 
 Progress = Callable[[Event], None]
@@ -149,7 +150,8 @@ class _Running:
         self.spec, self.folder, self.attempt = spec, folder, attempt
         self.progress, self.asked_to_stop = progress or (lambda event: None), asked_to_stop
         self.device = torch.device(spec.device)
-        self.card, problem, self.method = assemble(spec)
+        self.card, self.problem, self.method = assemble(spec)
+        problem = self.problem
         self.student = self.method.student
         self.evaluation = Evaluation(spec.benchmark, problem.image, problem.teacher, self.student, self.device)
         self.evaluated: list[float] = []
@@ -183,6 +185,7 @@ class _Running:
         self._enter("running")
         self._write_environment()
         self._keep_real()
+        self._keep_collected()
         if not self.evaluated:
             self._evaluate()
             self._probe()
@@ -239,6 +242,17 @@ class _Running:
         kept = self.evaluation.real(self.spec.real)
         if kept is not None:
             self._write(lambda: store_samples(self.folder, REAL, *kept))
+
+    def _keep_collected(self) -> None:
+        """The collected images as the teacher sees them, once per run. Raises ``StoreError`` if they have changed."""
+        problem, spec = self.problem, self.spec
+        if problem.collected is None or is_kept(self.folder, problem.collected):
+            return
+        benchmark = find_benchmark(spec.benchmark, problem.image)
+        source = source_facts(spec.collected, benchmark, spec.ratio, spec.collecting)
+        judge = Judge(problem.teacher, problem.image, self.device)
+        found = survey(problem.collected, problem.unseen, judge, spec.features)
+        self._write(lambda: keep_survey(self.folder, source, found))
 
     # --- commands ---
 
@@ -368,7 +382,10 @@ class _Running:
     def _write_environment(self) -> None:
         facts = {**environment(self.device), "classes": list(self.card.image.classes)}
         facts["phases"] = [asdict(phase) for phase in self.method.phases]
-        facts["fingerprint"] = self.spec.fingerprint(self.card.sha256, self.evaluation.fingerprint(), facts["code"])
+        data = self.evaluation.fingerprint()
+        if self.problem.collected is not None:
+            data += fingerprint(self.problem.collected)
+        facts["fingerprint"] = self.spec.fingerprint(self.card.sha256, data, facts["code"])
         path = self.folder.attempt_path(self.attempt) / "environment.json"
         self._write(lambda: write_json(path, facts, durable=False))
 

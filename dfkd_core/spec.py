@@ -17,6 +17,7 @@ from dfkd_core.errors import RequestError, explain
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks import CLASSIFIERS
 from dfkd_core.problem import Recording
+from dfkd_core.survey import KEPT
 from dfkd_core.teachers import available_teachers, find_card
 
 FILE = 4_000  # bytes that a recorded file takes beside its arrays
@@ -61,7 +62,7 @@ class RunSpec(BaseModel):
         return Recording(**{name: getattr(self, name) for name in names})
 
     def recorded_bytes(self, total_steps: int, image: ImageSpec, width: int) -> int:
-        """About how much disk the samples, fixed latents, slow motion and real images of the whole run take.
+        """About how much disk the samples, fixed latents, slow motion, real and collected images of the whole run take.
 
         ``width``: of the teacher's pooled features. PNG hardly compresses what a generator makes, so images count raw.
         """
@@ -78,7 +79,8 @@ class RunSpec(BaseModel):
             self.probes * one + FILE
         )
         real = self.real * one if self.features else 0
-        return sheets + times(self.phases_every) * (slow + FILE) + real
+        collected = min(KEPT, self.ratio * find_benchmark(self.benchmark, image).original) if self.collected else 0
+        return sheets + times(self.phases_every) * (slow + FILE) + real + round(collected) * one
 
     def fingerprint(self, teacher_sha256: str, data: str, code: str) -> str:
         """SHA-256 over the canonical specification, the teacher's weights, the data and the code's version."""

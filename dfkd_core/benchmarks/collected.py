@@ -8,7 +8,6 @@ first, and only those that were chosen, or that the teacher has to judge, are re
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections import defaultdict
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -44,16 +43,10 @@ OVERLAPPING = {"isic": ("ham10000",), "pool": ("tiny-imagenet", "tiny-imagenet-1
 
 @dataclass(frozen=True)
 class Collected:
-    """(N, C, H, W) uint8: ``images`` to learn from, and ``unseen`` ones to watch with (None: there are no more).
-    ``title`` is the source's."""
+    """(N, C, H, W) uint8: ``images`` to learn from, and ``unseen`` ones to watch with (None: there are no more)."""
 
     images: Tensor
     unseen: Tensor | None
-    title: str
-
-    def fingerprint(self) -> str:
-        """SHA-256 of the pixels to learn from."""
-        return hashlib.sha256(self.images.contiguous().numpy().tobytes()).hexdigest()
 
 
 # --- sources ---------------------------------------------------------------------------------------------------
@@ -280,13 +273,32 @@ def collect(name: str, benchmark: Benchmark, ratio: float, seed: int, collecting
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(source.count(), generator=generator)
     if collecting != "random":
-        candidates = order[: max(JUDGED * count, count + UNSEEN)]
-        parts = candidates.split(BATCH)
-        logits = torch.cat([judge.see(source.read(part, judge.image)).logits for part in parts])
-        if collecting == "cross-entropy":
-            order = candidates[lowest_cross_entropy(logits, count + UNSEEN)]
-        else:
-            order = candidates[most_confident(logits, count + UNSEEN, generator)]
+        order = _judged(source, order[: max(JUDGED * count, count + UNSEEN)], count, collecting, judge, generator)
     images = source.read(order[:count], judge.image)
     rest = order[count : count + UNSEEN]
-    return Collected(images, source.read(rest, judge.image) if len(rest) else None, source.title)
+    return Collected(images, source.read(rest, judge.image) if len(rest) else None)
+
+
+def _judged(
+    source: Source, candidates: Tensor, count: int, collecting: str, judge: Judge, generator: torch.Generator
+) -> Tensor:
+    """The ``count`` best of the ``candidates`` (indices) in random order, then the next best that stay unseen."""
+    parts = candidates.split(BATCH)
+    logits = torch.cat([judge.see(source.read(part, judge.image)).logits for part in parts])
+    if collecting == "cross-entropy":
+        best = lowest_cross_entropy(logits, count + UNSEEN)
+    else:
+        best = most_confident(logits, count + UNSEEN, generator)
+    mixed = best[torch.randperm(count, generator=generator)]
+    return candidates[torch.cat([mixed, best[count:]])]
+
+
+def source_facts(name: str, benchmark: Benchmark, ratio: float, collecting: str) -> dict[str, Any]:
+    """What is asked for, in words and numbers for people; ``original``: |D_o|."""
+    return {
+        "source": name,
+        "title": find_source(name).title,
+        "ratio": ratio,
+        "original": benchmark.original,
+        "collecting": collecting,
+    }

@@ -1,0 +1,76 @@
+"""What the teacher sees in the collected images: how many of each class, how confidently (HiDFD's Fig. A-1).
+
+A run keeps it once, beside its samples: ``collected/collected.{png,npz}``, up to ``KEPT`` of the images with the
+columns of ``survey``, and ``collected/collected.json``, the facts. No label of the source is among them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from dfkd_core.collecting import Judge, class_histogram
+from dfkd_core.errors import StoreError
+from dfkd_core.store import RunFolder, store_samples
+from dfkd_core.store.atomic import read_json, write_json
+
+COLLECTED = "collected/collected"  # the stem of the files in the run's folder
+KEPT = 2000
+
+
+@dataclass(frozen=True)
+class Survey:
+    """``facts`` of all images; ``images`` (N, H, W, C) uint8, the first ``KEPT``, with their ``columns``."""
+
+    facts: dict[str, Any]
+    images: np.ndarray
+    columns: dict[str, np.ndarray]
+
+
+def survey(collected: Tensor, unseen: Tensor | None, judge: Judge, features: bool = True) -> Survey:
+    """The teacher's view of (N, C, H, W) uint8 ``collected`` images.
+
+    Facts: ``count``, ``unseen`` (how many are kept aside), ``histogram`` (K counts of the teacher's argmax),
+    ``mean_confidence``, ``sha256`` of the pixels. Columns: ``label`` (the teacher's argmax), ``confidence``, and with
+    ``features`` the teacher's pooled ``features`` (N, D) in half precision.
+    """
+    seen = judge.see(collected)
+    confidence, label = seen.logits.softmax(dim=1).max(dim=1)
+    facts = {
+        "count": len(collected),
+        "unseen": 0 if unseen is None else len(unseen),
+        "histogram": class_histogram(label, len(judge.image.classes)).tolist(),
+        "mean_confidence": confidence.mean().item(),
+        "sha256": fingerprint(collected),
+    }
+    columns = {"label": label[:KEPT].short().numpy(), "confidence": confidence[:KEPT].float().numpy()}
+    if features:
+        columns["features"] = seen.pooled[:KEPT].half().numpy()
+    return Survey(facts, collected[:KEPT].permute(0, 2, 3, 1).contiguous().numpy(), columns)
+
+
+def fingerprint(images: Tensor) -> str:
+    """SHA-256 of uint8 pixels."""
+    return hashlib.sha256(images.contiguous().numpy().tobytes()).hexdigest()
+
+
+def keep_survey(folder: RunFolder, source: dict[str, Any], found: Survey) -> None:
+    """Write the survey into the run's folder; ``source`` are facts about where the images are from."""
+    store_samples(folder, COLLECTED, found.images, found.columns)
+    write_json(folder.path / f"{COLLECTED}.json", {**source, **found.facts})
+
+
+def is_kept(folder: RunFolder, collected: Tensor) -> bool:
+    """Whether the run has a survey. Raises ``StoreError`` if it is of other images than ``collected``."""
+    kept = read_json(folder.path / f"{COLLECTED}.json")
+    if kept is None:
+        return False
+    if kept["sha256"] != fingerprint(collected):
+        raise StoreError(
+            f"run {folder.id}: {kept['source']} no longer gives the collected images that the run began with"
+        )
+    return True
