@@ -214,7 +214,7 @@ def test_a_bad_folder_is_named(tmp_path: Path, kind: str) -> None:
     [
         ("folder:/does/not/exist", TWO, "benchmark", "a folder that exists"),
         ("folder:", None, "teacher", "needs a teacher"),
-        ("imagenet", TWO, "benchmark", "should be one of digits"),
+        ("svhn", TWO, "benchmark", "should be one of digits"),
     ],
 )
 def test_a_benchmark_that_is_not_there_is_named(name: str, image: ImageSpec | None, field: str, says: str) -> None:

@@ -131,7 +131,7 @@ def test_a_failed_run_exits_with_1_and_its_sentence(capsys: Any, runs: Path, mon
         (["--teacher", "nobody"], "teacher = 'nobody': should be one of"),
         (["--teacher", "nothing.json"], "teacher = 'nothing.json'"),
         (["--student", "nobody"], "student = 'nobody': should be one of lenet5"),
-        (["--benchmark", "imagenet"], "benchmark = 'imagenet': should be one of digits"),
+        (["--benchmark", "svhn"], "benchmark = 'svhn': should be one of digits"),
         (
             ["--benchmark", "mnist", "--teacher", TEACHER],
             "teacher = 'digits-resnet20-plain': takes other images than MNIST",

@@ -6,6 +6,7 @@ memory and nothing depends on worker processes.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
 import warnings
@@ -42,6 +43,7 @@ class LabelledImages:
 
 Loader = Callable[[Path, bool, ImageSpec], LabelledImages]
 Files = list[tuple[Path, int]]  # with their labels
+Lister = Callable[[Path, bool, ImageSpec], Files | None]
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Benchmark:
     megabytes: int = 0  # of the download
     also: tuple[str, ...] = ()  # other places within the data folder
     original: int = 0  # |D_o|, images that its teachers were trained on
-    list_split: Callable[[Path, bool, ImageSpec], Files | None] | None = None
+    list_split: Lister | None = None
 
     def load(self, train: bool) -> LabelledImages:
         """The training or the test split. Raises ``RequestError`` naming the folder if the data are not there."""
@@ -78,7 +80,11 @@ class Benchmark:
         if self.list_split is None:
             return None
         listing = self.list_split
-        return self._found(lambda: listing(data_folder(), train, self.image))
+        files = self._found(lambda: listing(data_folder(), train, self.image))
+        if files is not None and not files:
+            split = "training" if train else "test"
+            raise RequestError("benchmark", self.name, f"has no {split} images in {data_folder() / self.where}.")
+        return files
 
     def _found(self, reading: Callable[[], Any]) -> Any:
         """What ``reading`` gives, or where it should have been looking."""
@@ -154,14 +160,48 @@ def _cifar10(folder: Path, train: bool, image: ImageSpec) -> Files | None:
     return _image_folder(copy, image) if copy.is_dir() else None
 
 
-def _tiny_imagenet(folder: Path, train: bool, image: ImageSpec) -> Files:
-    """TinyImageNet's own layout: train/<wnid>/images/*.JPEG, val/val_annotations.txt."""
-    root = folder / "tiny-imagenet-200"
-    names = (root / "wnids.txt").read_text().split()
-    if train:
-        return [(path, names.index(name)) for name in names for path in sorted((root / "train" / name).rglob("*.JPEG"))]
-    rows = [line.split("\t") for line in (root / "val" / "val_annotations.txt").read_text().splitlines()]
-    return [(root / "val" / "images" / row[0], names.index(row[1])) for row in rows if row[1] in names]
+def _tiny_imagenet(place: str) -> Lister:
+    """TinyImageNet's own layout: train/<wnid>/images/*.JPEG, val/val_annotations.txt; classes as in wnids.txt."""
+
+    def listed(folder: Path, train: bool, image: ImageSpec) -> Files:
+        root = folder / place
+        names = (root / "wnids.txt").read_text().split()
+        if train:
+            found = [(sorted((root / "train" / name).rglob("*.JPEG")), names.index(name)) for name in names]
+            return [(path, label) for paths, label in found for path in paths]
+        rows = [line.split("\t") for line in (root / "val" / "val_annotations.txt").read_text().splitlines()]
+        return [(root / "val" / "images" / row[0], names.index(row[1])) for row in rows if row[1] in names]
+
+    return listed
+
+
+def _splits(place: str, train_split: str, test_split: str) -> Lister:
+    """Two folders with one subfolder a class each: CINIC-10 (its valid/ stays unused), ImageNet (val/ in folders)."""
+
+    def listed(folder: Path, train: bool, image: ImageSpec) -> Files:
+        return _image_folder(folder / place / (train_split if train else test_split), image)
+
+    return listed
+
+
+def _ham10000(folder: Path, train: bool, image: ImageSpec) -> Files:
+    """HAM10000's own layout: HAM10000_metadata.csv beside HAM10000_images_part_1 and _2.
+
+    There is no official split, and HiDFD (8,000 / 2,000) draws its own at random. Ours is fixed and goes by lesion,
+    since many were photographed several times: a fifth of the lesions, by a hash of their name, is test data.
+    """
+    root = folder / "ham10000"
+    with open(root / "HAM10000_metadata.csv", newline="") as table:
+        rows = [row for row in csv.DictReader(table) if _is_test_lesion(row["lesion_id"]) != train]
+    places = {path.stem: path for path in root.glob("HAM10000_images_part_*/*.jpg")}
+    missing = [row["image_id"] for row in rows if row["image_id"] not in places]
+    if missing:
+        raise RequestError("benchmark", str(root), f"should hold all images of its table; {missing[0]}.jpg is missing.")
+    return [(places[row["image_id"]], image.classes.index(row["dx"])) for row in rows]
+
+
+def _is_test_lesion(lesion: str) -> bool:
+    return int(hashlib.sha256(lesion.encode()).hexdigest(), 16) % 5 == 0
 
 
 def _image_folder(root: Path, image: ImageSpec) -> Files:
@@ -251,6 +291,10 @@ def _images_in(root: Path) -> int:
 _TEN = tuple(str(digit) for digit in range(10))
 _FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_TINY_TEN = (
+    "Egyptian cat", "golden retriever", "king penguin", "bullfrog", "sports car", "school bus", "lifeboat", "gazelle",
+    "pizza", "seashore",
+)  # fmt: skip
 _CIFAR_MEAN, _CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -311,7 +355,39 @@ BENCHMARKS: dict[str, Benchmark] = {
             ImageSpec(3, 64, _IMAGENET_MEAN, _IMAGENET_STD, _numbered(200)),
             where="tiny-imagenet-200",
             original=100_000,
-            list_split=_tiny_imagenet,
+            list_split=_tiny_imagenet("tiny-imagenet-200"),
+        ),
+        Benchmark(
+            "tiny-imagenet-10",
+            "TinyImageNet, ten classes",
+            ImageSpec(3, 64, _IMAGENET_MEAN, _IMAGENET_STD, _TINY_TEN),
+            where="tiny-imagenet-10",
+            original=5_000,
+            list_split=_tiny_imagenet("tiny-imagenet-10"),
+        ),
+        Benchmark(
+            "cinic10",
+            "CINIC-10",
+            ImageSpec(3, 32, (0.4789, 0.4723, 0.4305), (0.2421, 0.2383, 0.2587), _CIFAR10),
+            where="cinic-10",
+            original=90_000,
+            list_split=_splits("cinic-10", "train", "test"),
+        ),
+        Benchmark(
+            "ham10000",
+            "HAM10000",
+            ImageSpec(3, 224, (0.5,) * 3, (0.5,) * 3, ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")),
+            where="ham10000",
+            original=8_000,  # HiDFD's; the split by lesion comes close
+            list_split=_ham10000,
+        ),
+        Benchmark(
+            "imagenet",
+            "ImageNet",
+            ImageSpec(3, 224, _IMAGENET_MEAN, _IMAGENET_STD, _numbered(1000)),
+            where="imagenet",
+            original=1_281_167,
+            list_split=_splits("imagenet", "train", "val"),
         ),
     )
 }
