@@ -1,24 +1,39 @@
 """What a student matches of its teacher, as modules: a loss together with whatever has to be trained for it.
 
-``classifier-sharing`` is HiDFD's (eq. 14); the others are its rivals in the paper's Table 2. Where a rival asks for
-labels they are the teacher's argmax.
+``classifier-sharing`` is HiDFD's (eq. 14); the others are its rivals in the paper's Table 2, with the weights that
+their papers publish. Where a rival asks for labels they are the teacher's argmax.
+
+Readings, where the papers leave something open or their settings do not carry over:
+
+1. DKD grows its terms over 20 epochs of warm-up; a fixed set has steps, not epochs, so there is no warm-up here.
+2. CC is added to the cross-entropy and the KL divergence as its paper has it, with the weights of ``kd``; its own
+   weight is 100, as in public re-implementations. It compares pooled features without the paper's embedding layer:
+   the kernel has one row per sample, so the networks' widths may differ.
+3. CAT-KD tunes its weight to each pair of networks, so that the term begins between 1 and 50. Here it is 50 with the
+   normalised 2×2 maps of its eq. 3, which do so for any pair. Maps of one pixel have no direction: refused.
+4. NKD has two published settings; (T, weight) are those of CIFAR-100, ResNet-34 → ResNet-18.
+5. OFA-KD's γ is 1.5, that of its ResNet-18 on ImageNet; 1, that on CIFAR-100, would enhance nothing.
+6. SemCKD and OFA-KD use every stage behind the stem, as their authors do on residual networks.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfkd_core import losses
+from dfkd_core import losses, student_losses
+from dfkd_core.errors import RequestError
 from dfkd_core.networks import Classifier
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.problem import Problem
 
-ObjectiveName = Literal["classifier-sharing", "simkd", "kd"]
+ObjectiveName = Literal[
+    "classifier-sharing", "simkd", "kd", "dkd", "rkd", "cc", "semckd", "cat-kd", "nkd", "ofa-kd"
+]  # fmt: skip
 
 
 class Objective(nn.Module):
@@ -34,42 +49,34 @@ class Objective(nn.Module):
         raise NotImplementedError
 
 
+# --- classifier sharing ---
+
+
 class SharedClassifier(nn.Module):
     """The student's stages, a projector (SimKD, Chen et al. 2022) and the teacher's frozen classifier."""
 
-    def __init__(self, student: Classifier, teacher: Classifier, image_size: int, channels: int) -> None:
+    def __init__(self, problem: Problem) -> None:
         super().__init__()
-        device = next(teacher.parameters()).device
-        blank = torch.zeros(1, channels, image_size, image_size, device=device)
-        ours, theirs = (_last_map(network, blank) for network in (student, teacher))
+        student, teacher = problem.student, problem.teacher
+        ours, theirs = (list(_maps(network, problem).values())[-1] for network in (student, teacher))
         self.side = min(ours.shape[-1], theirs.shape[-1])
         self.network = student
-        student.head.requires_grad_(False)  # not used
-        self.project = _projector(ours.shape[1], theirs.shape[1]).to(device)
+        for parameter in set(student.parameters()) - set(student.stages.parameters()):
+            parameter.requires_grad_(False)  # the student's own classifier is not used
+        self.project = _projector(ours.shape[1], theirs.shape[1]).to(problem.device)
         self.classifier = copy.deepcopy(teacher)
         self.classifier.stages = nn.ModuleDict()  # what is left: pooling and the linear layer
 
     def project_map(self, images: Tensor) -> Tensor:
         """(B, C, H, W) images -> (B, C', side, side) in the teacher's channels."""
-        return self.project(F.adaptive_avg_pool2d(self.network.features(images).maps[_last(self.network)], self.side))
+        last_map = _last(self.network.features(images).maps)
+        return self.project(F.adaptive_avg_pool2d(last_map, self.side))
 
     def classify(self, last_map: Tensor) -> Tensor:
         return self.classifier.head(self.classifier.pool(last_map))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.classify(self.project_map(images))
-
-
-def _last(network: Classifier) -> str:
-    return list(network.stages)[-1]
-
-
-@torch.no_grad()
-def _last_map(network: Classifier, blank: Tensor) -> Tensor:
-    training = network.training
-    last_map = network.eval().features(blank).maps[_last(network)]
-    network.train(training)
-    return last_map
 
 
 def _projector(inputs: int, outputs: int) -> nn.Sequential:
@@ -82,45 +89,307 @@ def _projector(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class ClassifierSharing(Objective):
-    """L_align on the last feature maps: E‖Φ_S(x) − Φ_T(x)‖₂ (HiDFD, eq. 14), or with ``squared`` the mean squared
-    error (SimKD, and HiDFD's released code). No labels."""
+    """L_align on the last feature maps (HiDFD, eq. 14). No labels."""
 
     student: SharedClassifier
+    distance = staticmethod(student_losses.feature_distance)
 
-    def __init__(self, problem: Problem, squared: bool = False) -> None:
+    def __init__(self, problem: Problem, batch_size: int) -> None:
         super().__init__()
-        image = problem.image
-        self.student = SharedClassifier(problem.student, problem.teacher, image.size, image.channels)
-        self.last, self.squared = _last(problem.teacher), squared
+        self.student = SharedClassifier(problem)
 
     def forward(self, images: Tensor, seen: Features) -> tuple[dict[str, Tensor], Tensor]:
-        target = F.adaptive_avg_pool2d(seen.maps[self.last], self.student.side)
+        target = F.adaptive_avg_pool2d(_last(seen.maps), self.student.side)
         projected = self.student.project_map(images)
-        difference = (projected - target).flatten(1)
-        align = difference.square().mean() if self.squared else difference.norm(dim=1).mean()
         with torch.no_grad():
             logits = self.student.classify(projected)
-        return {"align": align}, logits
+        return {"align": self.distance(projected, target)}, logits
 
 
-class KnowledgeDistillation(Objective):
-    """0.1·CE + 0.9·T²·KL, T = 4 (Hinton et al. 2015)."""
+class SimKD(ClassifierSharing):
+    """The same with the mean squared error: SimKD's, and that of HiDFD's released code."""
 
-    def __init__(self, problem: Problem) -> None:
+    distance = staticmethod(student_losses.feature_mse)
+
+
+# --- the student as it is ---
+
+
+class _Plain(Objective):
+    """An objective whose student is the network itself."""
+
+    student: Classifier
+
+    def __init__(self, problem: Problem, batch_size: int) -> None:
         super().__init__()
         self.student = problem.student
 
     def forward(self, images: Tensor, seen: Features) -> tuple[dict[str, Tensor], Tensor]:
-        logits = self.student(images)
-        terms = {
-            "cross_entropy": 0.1 * F.cross_entropy(logits, seen.logits.argmax(dim=1)),
-            "kl": 0.9 * losses.kl_discrepancy(logits, seen.logits, temperature=4.0),
+        ours = self.student.features(images)
+        return self.terms(ours, seen, seen.logits.argmax(dim=1)), ours.logits
+
+    def terms(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+        """Weighted terms by name, of what the student and the teacher see."""
+        raise NotImplementedError
+
+
+class KnowledgeDistillation(_Plain):
+    """0.1·CE + 0.9·T²·KL, T = 4 (Hinton et al. 2015)."""
+
+    def terms(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+        return {
+            "cross_entropy": 0.1 * F.cross_entropy(ours.logits, labels),
+            "kl": 0.9 * losses.kl_discrepancy(ours.logits, seen.logits, temperature=4.0),
         }
-        return terms, logits
 
 
-def build_objective(name: str, problem: Problem) -> Objective:
-    """The objective ``name`` for the problem's networks, on its device. Draws from torch's global generators."""
-    if name in ("classifier-sharing", "simkd"):
-        return ClassifierSharing(problem, squared=name == "simkd")
-    return KnowledgeDistillation(problem)
+class DecoupledDistillation(_Plain):
+    """CE + TCKD + 8·NCKD, T = 4 (DKD, Zhao et al. 2022)."""
+
+    def terms(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+        target = student_losses.target_class_divergence(ours.logits, seen.logits, labels, temperature=4.0)
+        others = student_losses.non_target_divergence(ours.logits, seen.logits, labels, temperature=4.0)
+        return {
+            "cross_entropy": F.cross_entropy(ours.logits, labels),
+            "target_class": target,
+            "other_classes": 8 * others,
+        }
+
+
+class NormalisedDistillation(_Plain):
+    """CE − p^T log p^S at the label + 3.5·T²·CE of the other classes, T = 3 (NKD, Yang et al. 2023)."""
+
+    def terms(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+        others = student_losses.normalised_non_target(ours.logits, seen.logits, labels, temperature=3.0)
+        return {
+            "cross_entropy": F.cross_entropy(ours.logits, labels),
+            "target_class": student_losses.soft_target(ours.logits, seen.logits, labels),
+            "other_classes": 3.5 * others,
+        }
+
+
+class RelationalDistillation(_Plain):
+    """CE + 25·distance + 50·angle, on pooled features (RKD, Park et al. 2019)."""
+
+    def terms(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+        return {
+            "cross_entropy": F.cross_entropy(ours.logits, labels),
+            "distance": 25 * student_losses.relational_distance(ours.pooled, seen.pooled),
+            "angle": 50 * student_losses.relational_angle(ours.pooled, seen.pooled),
+        }
+
+
+class CorrelationCongruence(KnowledgeDistillation):
+    """0.1·CE + 0.9·T²·KL + 100·CC, on pooled features (CC, Peng et al. 2019)."""
+
+    def terms(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+        correlation = student_losses.correlation_congruence(ours.pooled, seen.pooled)
+        return {**super().terms(ours, seen, labels), "correlation": 100 * correlation}
+
+
+# --- with trained parts beside the student ---
+
+
+class CrossLayer(_Plain):
+    """CE + T²·KL + 400·attended layers, T = 4 (SemCKD, Chen et al. 2021).
+
+    Each sample attends from every layer of the student to every layer of the teacher. Queries and keys come from the
+    layers' B × B similarities of the batch, hence the networks that make them are built for batches of B images.
+    """
+
+    def __init__(self, problem: Problem, batch_size: int) -> None:
+        super().__init__(problem, batch_size)
+        ours, theirs = (_behind_stem(_maps(network, problem)) for network in (problem.student, problem.teacher))
+        self.queries = nn.ModuleList(_embedding(batch_size) for _ in ours)
+        self.keys = nn.ModuleList(_embedding(batch_size) for _ in theirs)
+        self.regress = nn.ModuleList(
+            nn.ModuleList(_regressor(source.shape[1], target.shape[1]) for target in theirs) for source in ours
+        )
+        self.to(problem.device)
+
+    def terms(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+        sources, targets = _behind_stem(ours.maps), _behind_stem(seen.maps)
+        projected, pooled = self._values(sources, targets)
+        layers = student_losses.attended_layers(projected, pooled, self.attention(sources, targets))
+        return {
+            "cross_entropy": F.cross_entropy(ours.logits, labels),
+            "kl": losses.kl_discrepancy(ours.logits, seen.logits, temperature=4.0),
+            "layers": 400 * layers,
+        }
+
+    def attention(self, sources: list[Tensor], targets: list[Tensor]) -> Tensor:
+        """(B, L, L'): of each sample, how much each of L student layers attends to each of L' teacher layers."""
+        queries = torch.stack(
+            [embed(_similarities(maps)) for embed, maps in zip(self.queries, sources, strict=True)], 1
+        )
+        keys = torch.stack([embed(_similarities(maps)) for embed, maps in zip(self.keys, targets, strict=True)], 1)
+        return (F.normalize(queries, dim=2) @ F.normalize(keys, dim=2).transpose(1, 2)).softmax(dim=2)
+
+    def _values(self, sources: list[Tensor], targets: list[Tensor]) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
+        """Of each pair of layers, the student's map in the teacher's channels and the teacher's, on the smaller side."""
+        projected, pooled = [], []
+        for regressors, source in zip(self.regress, sources, strict=True):
+            sides = [min(source.shape[-1], target.shape[-1]) for target in targets]
+            pairs = zip(regressors, sides, strict=True)  # type: ignore[call-overload]
+            projected.append([regress(F.adaptive_avg_pool2d(source, side)) for regress, side in pairs])
+            pooled.append([F.adaptive_avg_pool2d(target, side) for target, side in zip(targets, sides, strict=True)])
+        return projected, pooled
+
+
+def _similarities(maps: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, B), the products of all pairs of samples."""
+    flat = maps.flatten(1)
+    return flat @ flat.t()
+
+
+def _embedding(batch_size: int) -> nn.Sequential:
+    """(B, B) similarities -> (B, B/4) of SemCKD's queries and keys."""
+    width = max(1, batch_size // 4)
+    return nn.Sequential(nn.Linear(batch_size, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+
+
+def _regressor(inputs: int, outputs: int) -> nn.Sequential:
+    middle = 2 * outputs
+    return nn.Sequential(
+        nn.Conv2d(inputs, middle, 1, bias=False),
+        nn.BatchNorm2d(middle),
+        nn.ReLU(),
+        nn.Conv2d(middle, middle, 3, padding=1, bias=False),
+        nn.BatchNorm2d(middle),
+        nn.ReLU(),
+        nn.Conv2d(middle, outputs, 1, bias=False),
+    )
+
+
+class ClassAttention(_Plain):
+    """CE + 50·class attention (CAT-KD, Guo et al. 2023).
+
+    A class activation map weighs the last feature maps with the linear layer's row of that class. That explains the
+    logits only where they are a linear function of the maps' means: LeNet's hidden layer stands in between.
+    """
+
+    head: Tensor
+
+    def __init__(self, problem: Problem, batch_size: int) -> None:
+        super().__init__(problem, batch_size)
+        for name, network in (("student", problem.student), ("teacher", problem.teacher)):
+            last_map = _last(_maps(network, problem))
+            if not _averages(network, last_map):
+                raise RequestError(
+                    "objective",
+                    "cat-kd",
+                    f"the {name} has layers behind its last feature maps; take a residual network.",
+                )
+            if last_map.shape[-1] < 2:
+                raise RequestError(
+                    "objective", "cat-kd", f"the {name}'s last feature maps have one pixel; take a smaller network."
+                )
+        self.register_buffer("head", problem.teacher.head.weight.detach().clone(), persistent=False)
+
+    def terms(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+        student = torch.einsum("bdhw,kd->bkhw", _last(ours.maps), self.student.head.weight)
+        teacher = torch.einsum("bdhw,kd->bkhw", _last(seen.maps), self.head)
+        return {
+            "cross_entropy": F.cross_entropy(ours.logits, labels),
+            "class_attention": 50 * student_losses.class_attention(student, teacher),
+        }
+
+
+@torch.no_grad()
+def _averages(network: Classifier, last_map: Tensor) -> bool:
+    """Whether the network's pooling is the plain mean over the map."""
+    ramp = torch.arange(last_map.numel(), device=last_map.device).view_as(last_map) / last_map.numel()
+    pooled, mean = network.pool(ramp), ramp.mean(dim=(2, 3))
+    return pooled.shape == mean.shape and torch.allclose(pooled, mean)
+
+
+class OneForAll(_Plain):
+    """The enhanced target at the student's output and at an exit of each of its stages, γ = 1.5 (OFA-KD, Hao et al.
+    2023). The target's class holds the cross-entropy with the label, too."""
+
+    def __init__(self, problem: Problem, batch_size: int) -> None:
+        super().__init__(problem, batch_size)
+        width = max(problem.student.head.in_features, problem.teacher.head.in_features)
+        maps = _behind_stem(_maps(problem.student, problem))
+        exits = (
+            _exit(one.shape[1], width, len(maps) - 1 - index, len(problem.image.classes))
+            for index, one in enumerate(maps)
+        )
+        self.exits = nn.ModuleList(exits).to(problem.device)
+
+    def terms(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+        answers = [leave(one) for leave, one in zip(self.exits, _behind_stem(ours.maps), strict=True)]
+        early = [student_losses.enhanced_target(answer, seen.logits, labels, gamma=1.5) for answer in answers]
+        return {
+            "output": student_losses.enhanced_target(ours.logits, seen.logits, labels, gamma=1.5),
+            "exits": torch.stack(early).sum(),
+        }
+
+
+def _exit(channels: int, width: int, halvings: int, classes: int) -> nn.Sequential:
+    """A stage's map to logits (B, K): as many halving blocks as stages follow (at the last a 1×1 convolution), the
+    mean, a linear layer. Channels double with each block; the last has ``width``."""
+    layers: list[nn.Module] = []
+    for left in range(halvings, 0, -1):
+        after = width if left == 1 else 2 * channels
+        layers.append(_separable(channels, after))
+        channels = after
+    if not halvings:
+        layers.append(nn.Conv2d(channels, width, 1))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
+
+
+def _separable(inputs: int, outputs: int) -> nn.Sequential:
+    """Two depthwise separable convolutions, the first of which halves the side."""
+
+    def half(after: int, stride: int) -> list[nn.Module]:
+        depthwise = nn.Conv2d(inputs, inputs, 3, stride=stride, padding=1, groups=inputs, bias=False)
+        return [depthwise, nn.Conv2d(inputs, after, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+
+    return nn.Sequential(*half(inputs, 2), *half(outputs, 1))
+
+
+# --- feature maps ---
+
+
+def _last(maps: dict[str, Tensor]) -> Tensor:
+    return list(maps.values())[-1]
+
+
+def _behind_stem(maps: dict[str, Tensor]) -> list[Tensor]:
+    return [one for name, one in maps.items() if name != "stem"]
+
+
+@torch.no_grad()
+def _maps(network: Classifier, problem: Problem) -> dict[str, Tensor]:
+    """The maps of one blank image, for their shapes; the network stays as it is."""
+    image = problem.image
+    blank = torch.zeros(1, image.channels, image.size, image.size, device=problem.device)
+    training = network.training
+    maps = network.eval().features(blank).maps
+    network.train(training)
+    return maps
+
+
+_OBJECTIVES: dict[str, type[ClassifierSharing] | type[_Plain]] = {
+    "classifier-sharing": ClassifierSharing,
+    "simkd": SimKD,
+    "kd": KnowledgeDistillation,
+    "dkd": DecoupledDistillation,
+    "rkd": RelationalDistillation,
+    "cc": CorrelationCongruence,
+    "semckd": CrossLayer,
+    "cat-kd": ClassAttention,
+    "nkd": NormalisedDistillation,
+    "ofa-kd": OneForAll,
+}
+
+
+def build_objective(name: str, problem: Problem, batch_size: int) -> Objective:
+    """The objective ``name`` for the problem's networks and batches of ``batch_size``, on the problem's device.
+
+    Draws from torch's global generators. Raises ``RequestError`` for an unknown name, and for networks that do not fit.
+    """
+    if name not in _OBJECTIVES:
+        raise RequestError("objective", name, f"should be one of {', '.join(get_args(ObjectiveName))}.")
+    return _OBJECTIVES[name](problem, batch_size)
