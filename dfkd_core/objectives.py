@@ -19,6 +19,7 @@ Readings, where the papers leave something open or their settings do not carry o
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
@@ -219,14 +220,11 @@ class CrossLayer(_Plain):
 
     def attention(self, sources: list[Tensor], targets: list[Tensor]) -> Tensor:
         """(B, L, L'): of each sample, how much each of L student layers attends to each of L' teacher layers."""
-        queries = torch.stack(
-            [embed(_similarities(maps)) for embed, maps in zip(self.queries, sources, strict=True)], 1
-        )
-        keys = torch.stack([embed(_similarities(maps)) for embed, maps in zip(self.keys, targets, strict=True)], 1)
-        return (F.normalize(queries, dim=2) @ F.normalize(keys, dim=2).transpose(1, 2)).softmax(dim=2)
+        queries, keys = _embedded(self.queries, sources), _embedded(self.keys, targets)
+        return (queries @ keys.transpose(1, 2)).softmax(dim=2)
 
     def _values(self, sources: list[Tensor], targets: list[Tensor]) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
-        """Of each pair of layers, the student's map in the teacher's channels and the teacher's, on the smaller side."""
+        """Of each pair of layers the student's map in the teacher's channels, and the teacher's; the smaller side."""
         projected, pooled = [], []
         for regressors, source in zip(self.regress, sources, strict=True):
             sides = [min(source.shape[-1], target.shape[-1]) for target in targets]
@@ -236,10 +234,11 @@ class CrossLayer(_Plain):
         return projected, pooled
 
 
-def _similarities(maps: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, B), the products of all pairs of samples."""
-    flat = maps.flatten(1)
-    return flat @ flat.t()
+def _embedded(embeddings: nn.ModuleList, layers: list[Tensor]) -> Tensor:
+    """L maps (B, C, H, W) -> unit vectors (B, L, B/4), from the products of all pairs of samples in each layer."""
+    flat = [maps.flatten(1) for maps in layers]
+    vectors = [embed(one @ one.t()) for embed, one in zip(embeddings, flat, strict=True)]
+    return F.normalize(torch.stack(vectors, dim=1), dim=2)
 
 
 def _embedding(batch_size: int) -> nn.Sequential:
@@ -275,15 +274,11 @@ class ClassAttention(_Plain):
         for name, network in (("student", problem.student), ("teacher", problem.teacher)):
             last_map = _last(_maps(network, problem))
             if not _averages(network, last_map):
-                raise RequestError(
-                    "objective",
-                    "cat-kd",
-                    f"the {name} has layers behind its last feature maps; take a residual network.",
-                )
+                expected = f"needs networks that average their last feature maps, as ResNets do; the {name} does not."
+                raise RequestError("objective", "cat-kd", expected)
             if last_map.shape[-1] < 2:
-                raise RequestError(
-                    "objective", "cat-kd", f"the {name}'s last feature maps have one pixel; take a smaller network."
-                )
+                expected = f"needs last feature maps of 2 pixels a side or more; the {name} has 1. Take fewer stages."
+                raise RequestError("objective", "cat-kd", expected)
         self.register_buffer("head", problem.teacher.head.weight.detach().clone(), persistent=False)
 
     def terms(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
@@ -371,7 +366,7 @@ def _maps(network: Classifier, problem: Problem) -> dict[str, Tensor]:
     return maps
 
 
-_OBJECTIVES: dict[str, type[ClassifierSharing] | type[_Plain]] = {
+_OBJECTIVES: dict[str, Callable[[Problem, int], Objective]] = {
     "classifier-sharing": ClassifierSharing,
     "simkd": SimKD,
     "kd": KnowledgeDistillation,

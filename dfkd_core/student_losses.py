@@ -1,4 +1,6 @@
-"""What a student can match of its teacher, one pure function per published term: HiDFD's and those of its Table 2.
+"""What a student can match of its teacher, one pure function per published term.
+
+They are HiDFD's (Tang, Chen & Gong, AAAI 2025) and those of its rivals in its Table 2.
 
 Shapes: ``logits`` (B, K); ``labels`` (B,), the teacher's argmax where there are no others; ``pooled`` (B, D), student
 and teacher may differ in D; maps (B, C, H, W). Every function returns a 0-d tensor to be minimised, without the weight
@@ -19,7 +21,7 @@ from dfkd_core.losses import kl_discrepancy
 
 
 def feature_distance(projected: Tensor, teacher_map: Tensor) -> Tensor:
-    """L_align: mean over samples of ‖Φ_S(x) − Φ_T(x)‖₂, the norm over the whole map (HiDFD, Tang et al. 2025, eq. 14)."""
+    """L_align: mean over samples of ‖Φ_S(x) − Φ_T(x)‖₂, the norm over the whole map (HiDFD, eq. 14)."""
     return (projected - teacher_map).flatten(1).norm(dim=1).mean()
 
 

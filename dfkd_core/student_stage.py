@@ -92,9 +92,9 @@ class StudentStage:
     ) -> None:
         self.teacher, self.image, self.config = problem.teacher, problem.image, config
         self.recording, self.guard = problem.recording, TermGuard()
-        self.objective = (
-            build_objective(objective, problem, config.batch_size) if isinstance(objective, str) else objective
-        )
+        if isinstance(objective, str):
+            objective = build_objective(objective, problem, config.batch_size)
+        self.objective = objective
         self.student = self.objective.student
         self.beside = beside
         others = {parameter for group in (beside.param_groups if beside else ()) for parameter in group["params"]}
