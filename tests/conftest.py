@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TEACHER = "digits-resnet20-plain"
 STUDENT = "lenet5-half-bn"  # small, and with BatchNorm
 TINY = {"epochs": 1, "iterations": 6, "student_steps": 2, "batch_size": 16, "latent": 8, "width": 4}
+TINY_STAGES = {"gan_steps": 3, "distill_steps": 3, "updates": 1, "gan_batch_size": 16, "synthetic": 40}
 REPLAYED_TYPES = {event.__name__.lower() for event in REPLAYED}
 
 
@@ -41,11 +42,17 @@ def one_thread() -> None:
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the user's runs, data or teachers."""
-    for name in ("runs", "data", "teachers"):
+    for name in ("runs", "data", "teachers", "collected"):
         monkeypatch.setenv(f"DFKD_{name.upper()}", str(tmp_path / name))
 
 
 # --- runs ------------------------------------------------------------------------------------------------------
+
+
+def tiny_knobs(method: str) -> dict[str, Any]:
+    """What makes a run of ``method`` take a fraction of a second: six steps, at most."""
+    known = methods.find(method).Config.model_fields
+    return {name: value for name, value in (TINY | TINY_STAGES).items() if name in known}
 
 
 def tiny_spec(knobs: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
@@ -61,7 +68,7 @@ def tiny_spec(knobs: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
         "probes": 8,
         "phases_every": 4,
     }
-    return make_spec({**TINY, **(knobs or {})}, **{**given, **fields})
+    return make_spec({**tiny_knobs(fields.get("method", "ta-dfkd")), **(knobs or {})}, **{**given, **fields})
 
 
 def new_run(runs: Path, knobs: dict[str, Any] | None = None, **fields: Any) -> RunFolder:

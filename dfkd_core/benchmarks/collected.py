@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from dfkd_core.benchmarks.registry import BENCHMARKS, SUFFIXES, Benchmark, data_folder, read_files, resize
-from dfkd_core.benchmarks.upload import uploaded, uploads
+from dfkd_core.benchmarks.upload import check_name, uploaded, uploads
 from dfkd_core.collecting import BATCH, Judge, lowest_cross_entropy, most_confident
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
@@ -196,7 +196,8 @@ def find_source(name: str, benchmark: Benchmark | None = None) -> Source:
         root = Path(name.removeprefix("folder:")).expanduser()
         return Folder(name, f"Folder {root.name}", (root,))
     if name.startswith("upload:"):
-        return Folder(name, f"Upload {name.removeprefix('upload:')}", (uploads() / name.removeprefix("upload:"),))
+        upload = check_name(name.removeprefix("upload:"))
+        return Folder(name, f"Upload {upload}", (uploads() / upload,))
     layouts = _layouts()
     if name not in layouts:
         known = ", ".join([*BENCHMARKS, *layouts])

@@ -13,11 +13,11 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from dfkd_core.errors import RequestError
@@ -226,6 +226,7 @@ def _image_folder(root: Path, image: ImageSpec) -> Files:
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 MAX_PIXELS = 64_000_000  # of one image file; Pillow itself only warns
+FORMATS = "PNG, JPEG, BMP, WebP, TIFF"
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
@@ -240,21 +241,40 @@ def read_files(files: Sequence[tuple[Path, int]], image: ImageSpec) -> LabelledI
 
 def _read_image(path: Path, image: ImageSpec) -> np.ndarray:
     """One file as (H, W, C) uint8. Raises ``RequestError`` for one that is damaged, or a bomb."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the cap below is the stricter one
-            opened = Image.open(path, formats=("PNG", "JPEG", "BMP", "WEBP", "TIFF"))
-        with opened:
-            if opened.width * opened.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
-            picture = opened.convert(MODES[image.channels])
-    except Image.DecompressionBombError:
-        raise RequestError("image", str(path), f"should have at most {MAX_PIXELS:,} pixels.") from None
-    except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for damaged files
-        raise RequestError("image", str(path), f"cannot be read: {error}.") from None
+    picture = decode(path, str(path)).convert(MODES[image.channels])
     if picture.size != (image.size, image.size):
         picture = picture.resize((image.size, image.size), Image.Resampling.BILINEAR)
     return np.asarray(picture).reshape(image.size, image.size, image.channels)
+
+
+def decode(file: Path | BinaryIO, name: str) -> Image.Image:
+    """The image, in one of ``MODES``. Raises ``RequestError`` (image ``name``) for one that is damaged, or a bomb."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the cap below is the stricter one
+            opened = Image.open(file, formats=FORMATS.upper().split(", "))
+        with opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise Image.DecompressionBombError
+            opened.load()
+            return opened if opened.mode in MODES.values() else _plain(opened)
+    except Image.DecompressionBombError:
+        raise RequestError("image", name, f"should have at most {MAX_PIXELS:,} pixels.") from None
+    except UnidentifiedImageError:
+        raise RequestError("image", name, f"cannot be read: it is none of {FORMATS}.") from None
+    except Exception as error:  # damaged files make Pillow raise nearly anything
+        raise RequestError("image", name, f"cannot be read: {error}.") from None
+
+
+def _plain(picture: Image.Image) -> Image.Image:
+    """Palettes, CMYK and the like as one of ``MODES``."""
+    if picture.mode.startswith("I;16"):  # Pillow would clip, and leave white
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        raise ValueError("it has more than 16 bits a pixel")
+    if picture.mode == "1":
+        return picture.convert("L")
+    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
 
 
 def resize(pixels: Tensor, size: int) -> Tensor:
