@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from browser import Lab, shoot
-from conftest import ROOT, STUDENT, TEACHER, TINY, execute
+from conftest import ROOT, STUDENT, TEACHER, execute, tiny_knobs
 from playwright.sync_api import Page, expect
 from streamlit import config
 
@@ -35,9 +35,8 @@ def test_every_knob_and_every_group_of_knobs_has_a_term(method: str) -> None:
 @pytest.mark.parametrize("method", list(methods.available()))
 def test_every_metric_of_a_run_has_a_term(method: str, runs: Path) -> None:
     known = methods.find(method).Config.model_fields
-    knobs = {name: value for name, value in TINY.items() if name in known}
-    knobs |= {name: 0.1 for name in known if name.endswith("_weight")}  # no loss term is off
-    spec = make_spec(knobs, method=method, teacher=TEACHER, student=STUDENT, health_every=3)
+    knobs = tiny_knobs(method) | {name: 0.1 for name in known if name.endswith("_weight")}  # no loss term is off
+    spec = make_spec(knobs, method=method, teacher=TEACHER, student=STUDENT, health_every=1, collected="digits")
     timeline = Timeline(RunFolder.create(runs, spec.model_dump()))
     execute(timeline.folder)
     timeline.update()

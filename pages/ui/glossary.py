@@ -21,6 +21,8 @@ DIVIDE_MIX = "Li et al., ICLR 2020 (DivideMix)"
 DISTILLATION = "Hinton et al., 2015"
 PRECISION_RECALL = "Kynkäänniemi et al., NeurIPS 2019"
 DENSITY_COVERAGE = "Naeem et al., ICML 2020"
+HIDFD = "Tang, Chen & Gong, AAAI 2025 (HiDFD)"
+ADC_GAN = "Hou et al., ICML 2022 (ADC-GAN)"
 LAB = "a measure of this lab"
 
 
@@ -167,6 +169,17 @@ TERMS: tuple[Term, ...] = (
         related=("original data", "accuracy", "teacher"),
     ),
     Term(
+        "blend",
+        "L_blend: the discriminator's features of a real image come near the teacher's of its synthetic partner, and "
+        "the other way round. It makes real and fake harder to tell apart, so that few real images are not just learned by "
+        "heart. Applied in a share q of the updates.",
+        symbol="L_blend, 1(p > q)",
+        seen="Hybrid; Distill, losses by term",
+        source=f"{HIDFD}, eq. 8",
+        related=("feature integration", "transfer", "discriminator"),
+        also=("blend_gate", "gate", "q"),
+    ),
+    Term(
         "BN statistics",
         "Distance between two means and two variances in each BatchNorm layer of the teacher: those of the synthetic "
         "batch, and those stored while the teacher was trained. A teacher without such layers, like LeNet-5, has none, "
@@ -206,6 +219,16 @@ TERMS: tuple[Term, ...] = (
         also=("class_balance_weight", "information entropy", "BAL"),
     ),
     Term(
+        "class frequencies",
+        "How often the generator makes each class, as the teacher sees it, smoothed over the batches: "
+        "n ← (1 − γ)·n + γ·n̄. Classes that it makes rarely weigh more in L_reg.",
+        symbol="n̂_c, γ",
+        seen="Hybrid; the form, guidance",
+        source=f"{HIDFD}, eqs. 10 to 12",
+        related=("class balance", "generator loss"),
+        also=("category frequency smoothing", "smoothing", "frequency_rate", "frequency", "frequency_weight", "L_reg"),
+    ),
+    Term(
         "class prior",
         "Cross-entropy of the teacher's answer with its own most likely class, as a term of the generator's loss: it "
         "forces images of which the teacher is sure. The TA-DFKD paper argues that it narrows what is generated "
@@ -215,6 +238,16 @@ TERMS: tuple[Term, ...] = (
         source=f"{DAFL}, eq. 3; {TA_DFKD}",
         related=("judged loss", "lenient expert", "within-class diversity", "class balance"),
         also=("one-hot", "OH", "class_prior_weight", "intensity"),
+    ),
+    Term(
+        "class term of a GAN",
+        "ADC-GAN's classifier knows every class twice, as it is in real and as it is in fake images. The discriminator "
+        "learns to name class and kind; the generator wants its class to be taken for the real one.",
+        symbol="−log Ψ(y⁺|x), −log Ψ(y⁻|x̂)",
+        seen="Hybrid; Distill, losses by term",
+        source=f"{ADC_GAN}; {HIDFD}, eq. 1",
+        related=("discriminator", "conditional", "pseudo-label"),
+        also=("class_real", "class_fake", "class_g", "ADC-GAN"),
     ),
     Term(
         "classes covered",
@@ -244,6 +277,25 @@ TERMS: tuple[Term, ...] = (
         source="mode collapse: Goodfellow, 2016",
         related=("classes covered", "diversity", "dead term"),
         also=("mode collapse",),
+    ),
+    Term(
+        "collected images",
+        "Real images from elsewhere, few, without labels, not those that the teacher was trained on. Methods that "
+        "collect learn from them; others never see one.",
+        symbol="D_c",
+        seen="Hybrid; the form",
+        source=HIDFD,
+        related=("ratio", "pseudo-label", "hybrid set"),
+        also=("collected", "collecting", "collected set", "collected images only"),
+    ),
+    Term(
+        "conditional",
+        "A generator that is told which class to make. How its discriminator checks that is what sets ADC-GAN, AC-GAN "
+        "and the projection apart; none of them: a GAN that knows no classes.",
+        seen="Hybrid; the form, GAN",
+        source=f"{ADC_GAN}; Miyato & Koyama, ICLR 2018 (projection)",
+        related=("class term of a GAN", "generator", "latent"),
+        also=("conditioning", "wanted"),
     ),
     Term(
         "confidence",
@@ -314,6 +366,26 @@ TERMS: tuple[Term, ...] = (
         also=("L1", "KL", "JS", "js-released"),
     ),
     Term(
+        "discriminator",
+        "The network that tells real images from generated ones while the generator learns to deceive it.",
+        symbol="D",
+        seen="Hybrid",
+        source="Goodfellow et al., 2014; Brock et al., ICLR 2019 (BigGAN)",
+        related=("generator", "discriminator confidence", "GAN"),
+        also=("discriminator_steps", "discriminator_lr", "discriminator_loss", "discriminator loss", "adversarial_d"),
+    ),
+    Term(
+        "discriminator confidence",
+        "How real the discriminator takes images to be, between 0 and 1: collected ones it learns from, unseen ones of "
+        "the same source, and generated ones. Where it is sure of the collected but not of the unseen ones, it has "
+        "learned them by heart.",
+        symbol="σ(D(x))",
+        seen="Hybrid",
+        source=f"{HIDFD}, eq. 6; unseen images: {LAB}",
+        related=("discriminator", "feature integration", "collected images"),
+        also=("confidence_real", "confidence_fake", "confidence_unseen", "unseen images"),
+    ),
+    Term(
         "distillation",
         "Training a small network, the student, to give the answers of a large one, the teacher.",
         seen="everywhere",
@@ -366,6 +438,16 @@ TERMS: tuple[Term, ...] = (
         also=("feature extractor",),
     ),
     Term(
+        "feature integration",
+        "L_blend and L_trans together: the teacher's features guide the discriminator's, so that it does not overfit "
+        "to few collected images.",
+        symbol="λ_d (L_blend + L_trans)",
+        seen="Hybrid; the form, guidance",
+        source=f"{HIDFD}, eqs. 8, 9 and 13",
+        related=("blend", "transfer", "discriminator confidence"),
+        also=("guidance", "guidance_weight", "teacher-guided generation"),
+    ),
+    Term(
         "FID",
         "Fréchet inception distance: the distance between two Gaussians, one fitted to features of real images and one "
         "to features of generated images. Lower is more alike. It depends on the network that gives the features and "
@@ -404,6 +486,15 @@ TERMS: tuple[Term, ...] = (
         also=("flagged",),
     ),
     Term(
+        "GAN",
+        "A generator and a discriminator that learn from each other. In HiDFD and DeGAN it learns from collected "
+        "images, with the teacher's help, before the student does.",
+        seen="Hybrid; the form, GAN",
+        source="Goodfellow et al., 2014",
+        related=("discriminator", "generator", "conditional"),
+        also=("gan_steps", "gan_batch_size", "adversarial_g", "generative adversarial network"),
+    ),
+    Term(
         "generator",
         "The network that turns latents into images. It never sees a real image and learns through the teacher and the "
         "student alone: its images should teach the student something.",
@@ -422,12 +513,31 @@ TERMS: tuple[Term, ...] = (
         related=("adversarial term", "BN statistics", "image norm", "total variation", "class prior"),
     ),
     Term(
+        "generator's average",
+        "An exponential moving average of the generator's weights. It makes better images than the generator of any "
+        "single step, and so the synthetic part of the hybrid set.",
+        symbol="EMA",
+        seen="the form, GAN",
+        related=("generator", "hybrid set"),
+        also=("ema",),
+    ),
+    Term(
         "gradient",
         "How a loss changes with each parameter of a network. Training moves the parameters against it; its norm tells "
         "how hard the loss pulls.",
         seen="Distill, term health and slow motion",
         related=("term health", "learning rate", "optimiser"),
         also=("gradient norm",),
+    ),
+    Term(
+        "hybrid set",
+        "What HiDFD's student learns from: the collected images, each repeated N times, and the synthetic ones of the "
+        "trained generator. α is the share of collected images in it.",
+        symbol="D = D_c ∪ D_s, α",
+        seen="Hybrid; the form, hybrid",
+        source=HIDFD,
+        related=("inflation", "collected images", "synthetic image"),
+        also=("hybrid", "synthetic", "alpha", "hybrid data"),
     ),
     Term(
         "image norm",
@@ -438,6 +548,15 @@ TERMS: tuple[Term, ...] = (
         source=f"{DEEP_INVERSION}; {TA_DFKD}",
         related=("total variation", "generator loss"),
         also=("l2", "l2_weight"),
+    ),
+    Term(
+        "inflation",
+        "How often each collected image is repeated in the hybrid set. By default as often as makes both parts alike.",
+        symbol="N = ⌊|D_s| / |D_c|⌋",
+        seen="Hybrid; the form, hybrid",
+        source=HIDFD,
+        related=("hybrid set",),
+        also=("data inflation", "inflation factor"),
     ),
     Term(
         "judged loss",
@@ -566,6 +685,16 @@ TERMS: tuple[Term, ...] = (
         also=("noise", "kind"),
     ),
     Term(
+        "objective",
+        "What the student matches of its teacher. HiDFD's way: the teacher's classifier is shared and frozen, and the "
+        "student's features are aligned with the teacher's. The others are its rivals in the paper's Table 2.",
+        symbol="L_align",
+        seen="Hybrid; the form, student",
+        source=f"{HIDFD}, eq. 14 and Table 2",
+        related=("student", "student loss"),
+        also=("classifier sharing", "classifier-sharing", "align", "alignment"),
+    ),
+    Term(
         "optimiser",
         "The rule that turns gradients into updates: SGD with momentum for the student, Adam for the generator.",
         seen="the form, optimisation",
@@ -643,11 +772,27 @@ TERMS: tuple[Term, ...] = (
         also=("layout",),
     ),
     Term(
+        "pseudo-label",
+        "The class that the teacher gives an image. Collected images have no other.",
+        symbol="y = argmax T(x)",
+        seen="Hybrid",
+        related=("teacher", "collected images", "judged loss"),
+        also=("pseudo label", "teacher_label"),
+    ),
+    Term(
         "query",
         "One image shown to the teacher. Methods are compared fairly at equal numbers of queries.",
         seen="Runs",
         related=("draws", "teacher", "noise images"),
         also=("queries",),
+    ),
+    Term(
+        "ratio",
+        "How many images are collected, against how many the teacher was trained on.",
+        symbol="ρ = |D_c| / |D_o|",
+        seen="Hybrid; the form",
+        source=HIDFD,
+        related=("collected images",),
     ),
     Term(
         "recorded run",
@@ -712,6 +857,13 @@ TERMS: tuple[Term, ...] = (
         "does one more step for it and stays paused.",
         seen="Distill",
         related=("phase", "step", "student steps", "gradient"),
+    ),
+    Term(
+        "stage",
+        "A part of a run in which something else learns: first the GAN, then the student. One run, one scrubber.",
+        seen="Hybrid; Distill, the curves",
+        related=("GAN", "student", "step"),
+        also=("distill_steps", "stages"),
     ),
     Term(
         "step",
@@ -827,12 +979,27 @@ TERMS: tuple[Term, ...] = (
         also=("tv", "tv_weight"),
     ),
     Term(
+        "transfer",
+        "L_trans: the discriminator's features of an image come near the teacher's of the same image, real or fake.",
+        symbol="L_trans",
+        seen="Hybrid; Distill, losses by term",
+        source=f"{HIDFD}, eq. 9",
+        related=("feature integration", "blend"),
+    ),
+    Term(
         "UMAP",
         "A projection that keeps neighbours together, like t-SNE, and tries to keep more of the large picture. "
         "Distances between far groups still mean little.",
         seen="Inspect, projection",
         source="McInnes et al., 2018",
         related=("projection", "t-SNE", "PCA"),
+    ),
+    Term(
+        "updates",
+        "How many batches the GAN, or the student, learns from in one step of a run.",
+        seen="the form, schedule",
+        related=("step", "student steps"),
+        also=("update",),
     ),
     Term(
         "weight decay",
