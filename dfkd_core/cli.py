@@ -17,6 +17,7 @@ from dfkd_core import methods
 from dfkd_core.analysis.jobs import Job, report
 from dfkd_core.analysis.layout import EMBEDDINGS, fit_embedding
 from dfkd_core.analysis.measure import CACHE, SAMPLES, measure
+from dfkd_core.analysis.two_sample import distance
 from dfkd_core.benchmarks import BENCHMARKS, data_folder, find_benchmark
 from dfkd_core.engine.base import begin_again, find_run
 from dfkd_core.errors import RequestError, StoreError
@@ -210,6 +211,17 @@ def _measured_lines(figures: dict[str, Any]) -> str:
     return f"{figures['fid']:.3f}: {figures['label']}, step {figures['step']}\n{rest}"
 
 
+def _distance(options: argparse.Namespace) -> int:
+    figures = distance(find_run(options.runs, options.id))
+    if options.json:
+        print(json.dumps(figures))
+        return 0
+    interval = f"[{figures['low']:.3f}, {figures['high']:.3f}]"
+    chance = "above" if figures["above_chance"] else "not above"
+    print(f"TVD at least {figures['tvd']:.3f} {interval}, {chance} chance: {figures['images']} collected images")
+    return 0
+
+
 def _layout(options: argparse.Namespace) -> int:
     folder = find_run(options.runs, options.id)
     with tqdm(total=100, bar_format="{l_bar}{bar}| {elapsed}", dynamic_ncols=True, file=sys.stderr) as bar:
@@ -308,6 +320,8 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
         "--extractor", default="", metavar="NAME", help="inception, or teacher:NAME; default: another kind of network"
     )
     measured.add_argument("--force", action="store_true", help="even if the same was measured before")
+    apart = command("distance", "Tell a run's synthetic images from its collected ones.", _distance, run_id=True)
+    runs_and_json(apart)
     layout = command("layout", "Lay out a run's samples in the plane, for Inspect.", _layout, run_id=True)
     runs_and_json(layout, json_too=False)
     layout.add_argument("--kind", choices=EMBEDDINGS, default=EMBEDDINGS[0], help="of layout (default: umap)")
@@ -326,7 +340,7 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
 def _wanted_method(arguments: list[str]) -> str:
     """The method decides which knobs there are, so it is looked for before the real parsing."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--method", default="ta-dfkd")
+    early.add_argument("--method", default="hidfd" if arguments[:2] == ["study", "experiment"] else "ta-dfkd")
     return early.parse_known_args(arguments)[0].method if arguments[:1] in (["train"], ["study"]) else "ta-dfkd"
 
 

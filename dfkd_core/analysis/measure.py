@@ -45,12 +45,12 @@ def measure(
     """
     if not quality.LEAST <= samples <= MOST_SAMPLES:
         raise RequestError("samples", samples, f"should be from {quality.LEAST} to {MOST_SAMPLES}.")
-    spec = _here(read_spec(folder))
+    spec = here(read_spec(folder))
     with borrowed(spec):
         started = time.monotonic()
         report(0.05, "Loading the networks")
         card, problem, method = assemble(spec)
-        step = _restore(method, folder)
+        step = restore(method, folder)
         judge = quality.find_extractor(extractor, card)
         data = find_benchmark(spec.benchmark, problem.image).load(train=False)
         report(0.2, f"Real images in {judge.title} features")
@@ -77,13 +77,13 @@ def measure(
     return figures
 
 
-def _here(spec: RunSpec) -> RunSpec:
+def here(spec: RunSpec) -> RunSpec:
     """A run of a GPU can be measured where there is none."""
     there = spec.device == "cpu" or int(spec.device.removeprefix("cuda:")) < torch.cuda.device_count()
     return spec if there else spec.model_copy(update={"device": "cpu"})
 
 
-def _restore(method: Method, folder: RunFolder) -> int:
+def restore(method: Method, folder: RunFolder) -> int:
     found = load_checkpoint(folder)
     if found is None:
         raise StoreError(f"run {folder.id} has no checkpoint yet; let it train first")

@@ -1,4 +1,4 @@
-"""What ``measure`` leaves in a run's folder. Does not import torch."""
+"""What ``measure`` and ``distance`` leave in a run's folder. Does not import torch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dfkd_core.store import RunFolder
 from dfkd_core.store.atomic import read_json
 
 MEASURED, GENERATED = "analysis/measured.json", "analysis/generated"  # the second is a stem: PNG and NPZ
+DISTANCE = "analysis/distance.json"
 
 
 def read_figures(folder: RunFolder) -> dict[str, Any]:

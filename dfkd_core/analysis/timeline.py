@@ -52,6 +52,8 @@ class Timeline:
         self.slow: dict[int, dict[str, Any]] = {}
         self.changed: dict[str, Any] = {}  # knobs that were changed while the run went on, as they are now
         self.marks: list[dict[str, Any]] = []
+        self.stages: list[dict[str, Any]] = []  # first step, name and title of each that was entered
+        self.class_shares: dict[int, dict[str, list[float]]] = {}
         self._reader = EventReader(folder)
         self._lock = threading.Lock()
 
@@ -93,6 +95,12 @@ class Timeline:
         self.changed |= row["knobs"]
         text = row["detail"] if row["command"] in ("set", "refused") else row["command"]
         self.marks.append({"step": row["step"], "command": row["command"], "text": text})
+
+    def _take_stage(self, row: dict[str, Any]) -> None:
+        self.stages.append({"step": row["step"], "name": row["name"], "title": row["title"]})
+
+    def _take_classshares(self, row: dict[str, Any]) -> None:
+        self.class_shares[row["step"]] = row["shares"]
 
     def _take_phases(self, row: dict[str, Any]) -> None:
         self.slow[row["step"]] = row
@@ -137,6 +145,7 @@ class Timeline:
             "width": width,
             "height": height,
             "mixture": row["mixture"],
+            "class_shares": self.class_shares.get(step),
             **{name: _short(values) for name, values in columns.items() if values.ndim == 1},
         }
 
