@@ -17,6 +17,7 @@ from dfkd_core.analysis.measure import SAMPLES
 from dfkd_core.engine import InlineEngine
 from dfkd_core.study import kinds, outcome
 from dfkd_core.study.conductor import Conductor
+from dfkd_core.study.experiments import EXPERIMENTS, METHODS
 from dfkd_core.study.folder import Cell, Progress, Record, Study, find_study, studies_in
 
 INTENSITIES = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
@@ -50,14 +51,33 @@ def add_actions(
     training_flags(prior, "seed")
     prior.set_defaults(asked=asked)
     fig1a = action(kinds.FIG1A, "Two teachers × families of methods (Fig. 1a of TA-DFKD).", _begin_fig1a)
-    fig1a.add_argument("--teachers", type=lambda text: text.split(","), required=True, metavar="NAME,NAME")
+    fig1a.add_argument("--teachers", type=_words, required=True, metavar="NAME,NAME")
     training_flags(fig1a, "teacher")
     fig1a.set_defaults(asked=asked)
+    experiment = action(
+        kinds.EXPERIMENT, "One of HiDFD's experiments: ablation, comparison and more.", _begin_experiment
+    )
+    experiment.add_argument("name", choices=list(EXPERIMENTS), help="; ".join(map(_described, EXPERIMENTS)))
+    experiment.add_argument("--seeds", type=_numbers(int), default=SEEDS, metavar="N,N,…", help="default 0,1,2")
+    experiment.add_argument("--values", type=_words, metavar="X,X,…", help="instead of the usual ones")
+    experiment.add_argument("--series", type=_words, metavar="NAME,NAME", help="methods to compare, instead of all")
+    experiment.add_argument("--measured", type=int, default=SAMPLES, metavar="N", help="images to measure (generators)")
+    experiment.add_argument("--extractor", default="", metavar="NAME", help="as in measure")
+    training_flags(experiment, "seed")
+    experiment.set_defaults(asked=asked, method=METHODS[0])
     continued = action("continue", "Go on with a study; what failed is tried again.", _continue)
     continued.add_argument("id", help="a study's id, or the unique beginning or end of one")
     action("list", "List the studies.", _list)
     shown = action("show", "Show one study.", _show)
     shown.add_argument("id", help="a study's id, or the unique beginning or end of one")
+
+
+def _described(name: str) -> str:
+    return f"{name}: {EXPERIMENTS[name].title}"
+
+
+def _words(text: str) -> list[str]:
+    return text.split(",")
 
 
 def _numbers(kind: type) -> Callable[[str], list[Any]]:
@@ -85,6 +105,26 @@ def _begin_fig1a(options: argparse.Namespace) -> int:
     return _conduct(kinds.fig1a(options.runs, options.teachers, changes, **fields), options)
 
 
+def _begin_experiment(options: argparse.Namespace) -> int:
+    changes, fields = options.asked(options)
+    if fields["method"] == METHODS[0]:  # not asked for: its knobs are this command's flags
+        del fields["method"]
+    return _conduct(
+        kinds.experiment(
+            options.runs,
+            options.name,
+            options.seeds,
+            changes,
+            options.values,
+            options.series,
+            options.measured,
+            options.extractor,
+            **fields,
+        ),
+        options,
+    )
+
+
 def _continue(options: argparse.Namespace) -> int:
     return _conduct(find_study(options.runs, options.id), options)
 
@@ -107,6 +147,8 @@ def _conduct(study: Study, options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(_summary(study, progress)))
     else:
+        for line in _found(study, progress):
+            print(line)
         print(f"{progress.state}: {progress.done} / {progress.total} runs, {progress.failed} failed, study {study.id}")
     return 1 if progress.failed else 0
 
@@ -129,7 +171,7 @@ def _list(options: argparse.Namespace) -> int:
         if options.json:
             print(json.dumps(_summary(study, progress)))
         else:
-            print(f"{study.id}  {study.kind:<6} {progress.state:<8} {progress.done}/{progress.total}  {study.title}")
+            print(f"{study.id}  {study.kind:<10} {progress.state:<8} {progress.done}/{progress.total}  {study.title}")
     return 0
 
 
@@ -145,9 +187,19 @@ def _show(options: argparse.Namespace) -> int:
     for state in progress.cells:
         over = state.state in ("done", "failed")
         print(describe(state.cell, state.record) if over else f"{state.cell.key}: {state.state}")
+    for line in _found(study, progress):
+        print(line)
     if study.kind == kinds.PRIOR:
         print(outcome.reading(outcome.points(progress.cells)))
     return 0
+
+
+def _found(study: Study, progress: Progress) -> list[str]:
+    """The table of an experiment and what it says; nothing for other studies."""
+    if study.kind != kinds.EXPERIMENT:
+        return []
+    settings, rows = study.settings, outcome.table(progress.cells, study.settings["reference"])
+    return [*outcome.table_lines(settings, rows), *filter(None, [outcome.experiment_reading(settings, rows)])]
 
 
 def _summary(study: Study, progress: Progress) -> dict[str, Any]:
@@ -159,4 +211,7 @@ def _summary(study: Study, progress: Progress) -> dict[str, Any]:
     ]
     if study.kind == kinds.PRIOR:
         summary["reading"] = outcome.reading(outcome.points(progress.cells))
+    if study.kind == kinds.EXPERIMENT:
+        summary["table"] = outcome.table(progress.cells, study.settings["reference"])
+        summary["reading"] = outcome.experiment_reading(study.settings, summary["table"])
     return summary

@@ -2,15 +2,17 @@
 
 - ``prior``: FID against the intensity of the class prior (Fig. 2 of TA-DFKD), and the images beside it (Fig. 3).
 - ``fig1a``: well-trained teachers × families of methods, as training curves (Fig. 1a of TA-DFKD).
+- ``experiment``: those of ``study.experiments`` (Tables 1 and 2, Figs. 2 and A-3 of HiDFD): methods × x × seeds.
 
 A request is checked whole before anything is started: every cell's specification, the extractor, the data.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from dfkd_core import methods
 from dfkd_core.analysis.measure import MOST_SAMPLES, SAMPLES
@@ -18,11 +20,12 @@ from dfkd_core.analysis.quality import LEAST, find_extractor
 from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.spec import RunSpec, make_spec
+from dfkd_core.study.experiments import SHARED, Experiment, find_experiment
 from dfkd_core.study.folder import Cell, Study
 from dfkd_core.study.outcome import plural
 from dfkd_core.teachers import find_card
 
-PRIOR, FIG1A = "prior", "fig1a"
+PRIOR, FIG1A, EXPERIMENT = "prior", "fig1a", "experiment"
 KNOB = "class_prior_weight"
 
 _NO_IMAGE_TERMS = {"bn_weight": 0.0, "l2_weight": 0.0, "tv_weight": 0.0, "selection": False}
@@ -154,3 +157,163 @@ def fig1a_specs(
         for name, variant in VARIANTS.items()
         for teacher in teachers
     ]
+
+
+# --- HiDFD's experiments ---------------------------------------------------------------------------------------
+
+
+def experiment(
+    runs: Path,
+    name: str,
+    seeds: Sequence[int],
+    changes: dict[str, Any] | None = None,
+    values: Sequence[Any] | None = None,
+    series: Sequence[str] | None = None,
+    samples: int = SAMPLES,
+    extractor: str = "",
+    **fields: Any,
+) -> Study:
+    """A study of the experiment ``name``, of ``series`` × ``values`` × ``seeds`` (None: the usual ones).
+
+    ``changes`` and ``fields`` as in ``make_spec``; ``samples`` and ``extractor`` matter where images are measured.
+    Raises ``RequestError`` with the first thing that is wrong; then nothing is written.
+    """
+    asked = find_experiment(name)
+    labelled = experiment_specs(name, seeds, changes, values, series, **fields)
+    cells = [Cell(_key(labels), labels, spec.model_dump()) for labels, spec in labelled]
+    first = labelled[0][1]
+    used = list(dict.fromkeys(labels["series"] for labels, _ in labelled))
+    xs = list(dict.fromkeys(labels["x"] for labels, _ in labelled))
+    settings = {
+        "experiment": name,
+        **{field: getattr(first, field) for field in ("benchmark", "teacher", "student", "preset", "collected")},
+        **({} if asked.varies == "ratio" else {"ratio": first.ratio}),
+        "series": used,
+        "values": xs,
+        "seeds": sorted(seeds),
+        "titles": {method: methods.find(method).title for method in asked.compared()},
+        "question": asked.question,
+        "finding": asked.finding,
+        "axis": asked.axis,
+        "scale": asked.scale,
+        "against_seconds": asked.against_seconds,
+        "reference": _reference(asked, used, xs),
+        "published": [
+            {"series": method, "x": x, "value": value}
+            for (method, x), value in asked.published.items()
+            if method in used and (asked.scale != "category" or x in xs)
+        ],
+        "setting": asked.setting,
+        "samples": samples if asked.measured else 0,
+        "extractor": _check_measuring(first, samples, extractor) if asked.measured else "",
+    }
+    return Study.create(
+        runs, EXPERIMENT, f"{asked.title}, {first.benchmark}: {_size(used, xs, seeds)}", settings, cells
+    )
+
+
+def experiment_specs(
+    name: str,
+    seeds: Sequence[int],
+    changes: dict[str, Any] | None = None,
+    values: Sequence[Any] | None = None,
+    series: Sequence[str] | None = None,
+    **fields: Any,
+) -> list[tuple[dict[str, Any], RunSpec]]:
+    """Labels (series, x, seed) and specification of each run, seed by seed, so that a first whole curve is there
+    early. All methods get ``changes`` as far as they have such knobs, and HiDFD's ``SHARED`` ones."""
+    asked, changes = find_experiment(name), changes or {}
+    compared = asked.compared()
+    chosen = list(asked.methods if series is None else series)
+    _check_list("seeds", seeds, 1, 20)
+    _check_list("series", chosen, 1, len(asked.methods))
+    for method in chosen:
+        if method not in asked.methods:
+            raise RequestError("series", method, f"should be one of {', '.join(asked.methods)}.")
+    _check_free(asked, changes, fields, compared)
+    xs = _values(asked, values, fields.get("benchmark", RunSpec.model_fields["benchmark"].default))
+    common = _common_knobs(compared, changes, fields.get("preset", RunSpec.model_fields["preset"].default))
+    specs = []
+    for seed in sorted(seeds):
+        for x in xs:
+            for method in chosen:
+                knobs, own = asked.change(x)
+                given = {"method": method, **fields, **own, "seed": seed}
+                spec = make_spec({**common[given["method"]], **knobs}, **given)
+                specs.append(({"series": method, "x": x, "seed": seed}, spec))
+    return specs
+
+
+def _check_free(asked: Experiment, changes: dict[str, Any], fields: dict[str, Any], compared: Sequence[str]) -> None:
+    """What the experiment itself sets cannot be asked for, nor knobs that none of its methods has."""
+    for name, value in {**fields, **changes}.items():
+        if name in asked.varied():
+            raise RequestError(name, value, "is what the experiment varies; give its values.")
+    if "seed" in fields:
+        raise RequestError("seed", fields["seed"], "is what the study varies; give its seeds.")
+    if "method" in fields:
+        raise RequestError("method", fields["method"], "is set by the experiment; leave it out.")
+    known = {knob for method in compared for knob in methods.find(method).Config.model_fields}
+    for name, value in changes.items():
+        if name not in known:
+            raise RequestError(name, value, f"is no knob of {' or '.join(compared)}.")
+
+
+def _common_knobs(compared: Sequence[str], changes: dict[str, Any], preset: str) -> dict[str, dict[str, Any]]:
+    """For each method ``changes`` as far as it has such knobs, and the first one's ``SHARED`` knobs."""
+
+    def own(method: str, knobs: dict[str, Any]) -> dict[str, Any]:
+        known = methods.find(method).Config.model_fields
+        return {name: value for name, value in knobs.items() if name in known}
+
+    led = methods.find(compared[0]).Config.build(preset, own(compared[0], changes)).model_dump()
+    shared = {name: led[name] for name in SHARED if name in led}
+    return {
+        method: {**(own(method, shared) if method != compared[0] else {}), **own(method, changes)}
+        for method in compared
+    }
+
+
+def _values(asked: Experiment, given: Sequence[Any] | None, benchmark: str) -> list[Any]:
+    """The values of x: checked, numbers in order, categories in the order given."""
+    usual = asked.usual_values(benchmark) or _allowed(asked)
+    chosen = list(usual if given is None else given)
+    if asked.scale != "category":
+        chosen = sorted(_number(value, asked.scale) for value in chosen)
+    _check_list("values", chosen, 1 if len(asked.compared()) > 1 else 2, 51)
+    for value in chosen:
+        if asked.scale == "category" and value not in usual:
+            raise RequestError("values", value, f"should be among {', '.join(usual)}.")
+    return chosen
+
+
+def _allowed(asked: Experiment) -> tuple[Any, ...]:
+    """All that the knob allows."""
+    return get_args(methods.find(asked.methods[0]).Config.model_fields[asked.varies].annotation)
+
+
+def _number(value: Any, scale: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        raise RequestError("values", value, "should be a number.") from None
+    if scale == "log" and not number > 0:
+        raise RequestError("values", value, "should be above 0; the axis is logarithmic.")
+    return number
+
+
+def _reference(asked: Experiment, series: Sequence[str], xs: Sequence[Any]) -> dict[str, Any]:
+    """Labels of what the others are compared with; a label that is missing is the same as theirs."""
+    if len(series) > 1:
+        return {"series": series[0]}
+    return {"x": asked.reference if asked.reference in xs else xs[0]}
+
+
+def _size(series: Sequence[str], xs: Sequence[Any], seeds: Sequence[int]) -> str:
+    parts = [plural(len(series), "method")] if len(series) > 1 else []
+    return " × ".join([*parts, plural(len(xs), "setting"), plural(len(seeds), "seed")])
+
+
+def _key(labels: dict[str, Any]) -> str:
+    """A file name for a cell."""
+    return "-".join([labels["series"], re.sub(r"[^a-z0-9.]+", "-", str(labels["x"]).lower()), f"seed-{labels['seed']}"])

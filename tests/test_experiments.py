@@ -1,0 +1,353 @@
+"""HiDFD's ready experiments: which runs they take, what is refused, and the table that they end in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import STUDENT, TINY, write_mnist
+from scipy import stats
+from test_cli import call, refused
+
+from dfkd_core import methods
+from dfkd_core.engine import InlineEngine
+from dfkd_core.errors import RequestError
+from dfkd_core.spec import RunSpec
+from dfkd_core.store import RunFolder, RunStatus
+from dfkd_core.study import Cell, CellState, Conductor, Record, find_study, kinds, outcome, studies_in
+from dfkd_core.study.estimate import estimated_seconds
+from dfkd_core.study.experiments import EXPERIMENTS, METHODS, SHARED, Experiment
+
+TRIED = Experiment(
+    title="Tried",
+    question="",
+    finding="",
+    axis="weight λ",
+    scale="linear",
+    varies="class_prior_weight",
+    values=(0.0, 1.0),
+    methods=("ta-dfkd",),
+    reference=0.0,
+)
+COMPARED = Experiment(
+    title="Compared",
+    question="",
+    finding="",
+    axis="ratio ρ",
+    scale="log",
+    varies="ratio",
+    values=(0.1, 0.2),
+    methods=("ta-dfkd", "noise"),
+)
+
+
+@pytest.fixture(autouse=True)
+def tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Experiments over the methods that need nothing, beside the real ones; and something to collect."""
+    monkeypatch.setitem(EXPERIMENTS, "tried", TRIED)
+    monkeypatch.setitem(EXPERIMENTS, "compared", COMPARED)
+    write_mnist(tmp_path / "data", 1800)
+
+
+def specs_of(name: str, seeds: list[int] | None = None, **asked: Any) -> list[tuple[dict[str, Any], RunSpec]]:
+    return kinds.experiment_specs(name, seeds or [0], **asked)
+
+
+def state(series: str, x: Any, seed: int, final: float | None = None, **figures: float) -> CellState:
+    """Of a made-up cell; without ``final`` it is waiting."""
+    cell = Cell(f"{series}-{x}-{seed}", {"series": series, "x": x, "seed": seed}, {})
+    if final is None:
+        return CellState(cell, Record(), "waiting")
+    return CellState(cell, Record("run", {"final": final, "best": final + 0.01, "seconds": 10.0, **figures}), "done")
+
+
+# --- which runs ------------------------------------------------------------------------------------------------
+
+
+REAL = [name for name in EXPERIMENTS if name not in ("tried", "compared")]
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_every_experiment_can_be_asked_for_as_it_is(name: str) -> None:
+    """Runs of one x and seed differ from those of another in what the experiment varies, and in nothing else."""
+    asked, specs = EXPERIMENTS[name], specs_of(name, [1, 0])
+    assert [labels["seed"] for labels, _ in specs] == sorted(labels["seed"] for labels, _ in specs), "seeds first"
+    xs = list(dict.fromkeys(labels["x"] for labels, _ in specs))
+    assert len(specs) == 2 * len(xs) * len(asked.methods)
+    for labels, spec in specs:
+        reference = next(other for known, other in specs if known["series"] == labels["series"] and known["x"] == xs[0])
+        assert spec.seed == labels["seed"]
+        if asked.varies == "method":
+            assert spec.method == labels["x"]
+            continue
+        assert spec.method == labels["series"]
+        one, two = flat(spec), flat(reference)
+        differs = {knob for knob in one if one[knob] != two[knob]}
+        assert differs <= asked.varied() | {"seed"}
+        assert asked.variants or labels["x"] == xs[0] or asked.varies in differs
+
+
+def flat(spec: RunSpec) -> dict[str, Any]:
+    plain = spec.model_dump()
+    return {**plain.pop("config"), **plain}
+
+
+def test_the_ablation_switches_off_the_terms_that_it_names() -> None:
+    off = {
+        labels["x"]: [term for term in ("blend", "transfer", "smoothing") if not spec.config[term]]
+        for labels, spec in specs_of("ablation")
+    }
+    assert off == {
+        "full": [],
+        "w/o blend": ["blend"],
+        "w/o transfer": ["transfer"],
+        "w/o smoothing": ["smoothing"],
+        "w/o all three": ["blend", "transfer", "smoothing"],
+    }
+
+
+def test_the_papers_figures_belong_to_runs_of_the_experiment() -> None:
+    for name in REAL:
+        asked = EXPERIMENTS[name]
+        names = {labels["x"] for labels, _ in specs_of(name)} if asked.scale == "category" else None
+        for (method, x), value in asked.published.items():
+            assert method in asked.methods and 0.4 < value < 1 and asked.setting.startswith("CIFAR-10")
+            assert names is None or x in names
+
+
+def test_compared_methods_get_the_same_schedule_and_what_was_asked_for() -> None:
+    specs = specs_of("comparison", values=[0.05], changes={"distill_steps": 33, "gan_steps": 7})
+    assert [labels["series"] for labels, _ in specs] == list(METHODS)
+    lead = specs[0][1].config
+    for _, spec in specs:
+        same = [name for name in SHARED if name in spec.config and name in lead]
+        assert {"distill_steps", "updates", "batch_size"} <= set(same)
+        assert {name: spec.config[name] for name in same} == {name: lead[name] for name in same}
+        assert spec.config["distill_steps"] == 33 and spec.ratio == 0.05
+        own = methods.find(spec.method).Config.build("demo").model_dump()
+        others = {name for name in own if name not in SHARED}
+        assert {name: spec.config[name] for name in others} == {name: own[name] for name in others}, "its own preset"
+
+
+def test_the_usual_values_depend_on_the_benchmark_where_collected_images_are_few() -> None:
+    assert EXPERIMENTS["comparison"].usual_values("digits") == (0.02, 0.05, 0.1, 0.2)
+    assert EXPERIMENTS["comparison"].usual_values("cifar10") == (0.1, 0.3, 0.5, 1.0)
+    assert max(EXPERIMENTS["ratio"].usual_values("mnist")) * 60_000 < 1797, "digits are its source"
+
+
+def test_an_experiments_folder_says_everything(runs: Path) -> None:
+    study = kinds.experiment(runs, "inflation", [1, 0], {"gan_steps": 5}, values=["4", 2], student=STUDENT)
+    settings = study.settings
+    assert (study.kind, settings["experiment"], settings["values"]) == ("experiment", "inflation", [2.0, 4.0])
+    assert settings["reference"] == {"x": 2.0}, "the paper's N = 10 is not among them"
+    assert settings["seeds"] == [0, 1] and settings["samples"] == 0 and settings["titles"] == {"hidfd": "HiDFD"}
+    assert [cell.key for cell in study.cells] == [f"hidfd-{n}-seed-{s}" for s in (0, 1) for n in ("2.0", "4.0")]
+    assert [cell.spec["config"]["inflation"] for cell in study.cells] == [2, 4, 2, 4]
+    assert "HiDFD" not in study.title and study.title.endswith("digits: 2 settings × 2 seeds")
+    measured = kinds.experiment(runs, "generators", [0], {"gan_steps": 5}, samples=50).settings
+    assert (measured["samples"], measured["extractor"]) == (50, "teacher:digits-lenet5-bn-mixup")
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "why"),
+    [
+        ("nothing", {}, "should be one of comparison"),
+        ("ablation", {"seeds": []}, "should be 1 to 20"),
+        ("ablation", {"seeds": [-1]}, "seed = -1"),
+        ("ablation", {"values": ["full"]}, "should be 2 to 51"),
+        ("ablation", {"values": ["full", "half"]}, "should be among full, w/o blend"),
+        ("ablation", {"changes": {"blend": False}}, "is what the experiment varies"),
+        ("ablation", {"seed": 3}, "give its seeds"),
+        ("ablation", {"method": "noise"}, "is set by the experiment"),
+        ("ablation", {"changes": {"epochs": 3}}, "is no knob of hidfd"),
+        ("ablation", {"changes": {"gan_steps": 0}}, "gan_steps"),
+        ("ablation", {"series": ["kd3"]}, "should be one of hidfd"),
+        ("comparison", {"ratio": 0.1}, "is what the experiment varies"),
+        ("comparison", {"series": ["hidfd", "hidfd"]}, "each once"),
+        ("guidance", {"values": [0.1, "0.1"]}, "each once"),
+        ("guidance", {"values": [0, 1]}, "should be above 0"),
+        ("guidance", {"values": ["much", 1]}, "should be a number"),
+        ("gate", {"values": [0.5, 1.5]}, "less than or equal to 1"),
+        ("inflation", {"values": [1, 2.5]}, "integer"),
+        ("objectives", {"values": ["kd", "psychic"]}, "should be among classifier-sharing"),
+        ("generators", {"samples": 3}, "should be from 6"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_anything_is_written(
+    runs: Path, name: str, asked: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(RequestError, match=why):
+        kinds.experiment(runs, name, **{"seeds": [0], **asked})
+    assert not runs.exists()
+
+
+def test_an_estimate_needs_runs_with_as_many_updates_a_step(runs: Path) -> None:
+    changes = {"gan_steps": 40, "distill_steps": 60}
+    specs = [spec.model_dump() for _, spec in specs_of("ablation", changes=changes, values=["full", "w/o blend"])]
+    folder = RunFolder.create(runs, specs[0])
+    folder.set_status(RunStatus("done", step=100, total_steps=100, result={"seconds": 20.0}))
+    assert estimated_seconds(specs, [folder]) == pytest.approx(2 * 20)
+    longer = [{**spec, "config": {**spec["config"], "distill_steps": 160}} for spec in specs]
+    assert estimated_seconds(longer, [folder]) == pytest.approx(2 * 40)
+    other = [{**spec, "config": {**spec["config"], "updates": 50}} for spec in specs]
+    assert estimated_seconds(other, [folder]) is None
+
+
+# --- the table -------------------------------------------------------------------------------------------------
+
+
+def test_the_tables_intervals_are_students_and_differences_are_paired() -> None:
+    draw = np.random.default_rng(3)
+    full, without = (draw.normal(mean, 0.02, 5).tolist() for mean in (0.95, 0.93))
+    cells = [state("hidfd", "full", seed, final) for seed, final in enumerate(full)]
+    cells += [state("hidfd", "w/o", seed, final, fid=4.0 + seed) for seed, final in enumerate(without[:4])]
+    cells += [state("hidfd", "w/o", 4), state("hidfd", "waits", 0)]
+    rows = outcome.table(cells, {"x": "full"})
+    assert [(row["x"], row["n"], row["pairs"]) for row in rows] == [("full", 5, 0), ("w/o", 4, 4), ("waits", 0, 0)]
+    expected = stats.t.interval(0.95, 4, fmean(full), stats.sem(full))
+    assert (rows[0]["low"], rows[0]["high"]) == pytest.approx(expected) and rows[0]["mean"] == pytest.approx(
+        fmean(full)
+    )
+    test = stats.ttest_rel(without[:4], full[:4])
+    paired = test.confidence_interval(0.95)
+    assert (rows[1]["difference_low"], rows[1]["difference_high"]) == pytest.approx((paired.low, paired.high))
+    assert rows[1]["difference"] == pytest.approx(fmean(without[:4]) - fmean(full[:4]))
+    assert (rows[1]["fid"], rows[0]["fid"], rows[0]["difference"]) == (5.5, None, None)
+    assert rows[1]["best"] == pytest.approx(fmean(without[:4]) + 0.01) and rows[1]["seconds"] == 10
+    assert rows[2]["mean"] is rows[2]["low"] is rows[2]["best"] is None
+
+
+def test_pairs_are_runs_of_the_same_seed_and_place() -> None:
+    cells = [
+        *(state("a", 0.1, seed, final) for seed, final in ((0, 0.5), (1, 0.9), (2, 0.7))),
+        *(state("b", 0.1, seed, final) for seed, final in ((1, 0.8), (2, 0.6), (7, 0.1))),
+        state("b", 0.2, 0, 0.3),
+    ]
+    rows = outcome.table(cells, {"series": "a"})
+    assert [(row["series"], row["x"], row["pairs"]) for row in rows] == [("a", 0.1, 0), ("b", 0.1, 2), ("b", 0.2, 0)]
+    assert rows[1]["difference"] == pytest.approx(-0.1)
+    assert rows[1]["difference_low"] == pytest.approx(-0.1), "the same at both seeds: no width"
+
+
+def test_one_run_has_a_mean_and_no_interval() -> None:
+    assert outcome.interval([0.5]) == (0.5, None, None) and outcome.interval([]) == (None, None, None)
+    low_high = outcome.interval([0.0, 1.0])[1:]
+    assert low_high == pytest.approx((0.5 - 12.7062 * 0.5, 0.5 + 12.7062 * 0.5), abs=1e-3)
+
+
+# --- what it says ----------------------------------------------------------------------------------------------
+
+
+OVER = {
+    "series": ["hidfd", "collected", "kd3"],
+    "titles": {"hidfd": "HiDFD", "collected": "Collected only", "kd3": "KD3"},
+    "axis": "collected images, ρ",
+    "scale": "log",
+    "reference": {"series": "hidfd"},
+}
+VARIANTS = {"series": ["hidfd"], "titles": {}, "axis": "guidance", "scale": "category", "reference": {"x": "full"}}
+
+
+def say(settings: dict[str, Any], cells: list[CellState]) -> str:
+    return outcome.experiment_reading(settings, outcome.table(cells, settings["reference"]))
+
+
+def test_the_reading_names_who_is_above_by_how_much_and_who_is_not_clearly_apart() -> None:
+    cells = [
+        state(series, 0.05, seed, final + 0.01 * seed + wobble * (seed - 1))
+        for series, final, wobble in (("hidfd", 0.9, 0.0), ("collected", 0.78, 0.01), ("kd3", 0.89, 0.02))
+        for seed in range(3)
+    ]
+    cells += [state("hidfd", 0.1, 0, 0.95), state("collected", 0.1, 0, 0.94), state("kd3", 0.1, 0)]
+    assert say(OVER, cells) == (
+        "At ρ = 0.05 HiDFD is above Collected only by 12.0 points [9.5, 14.5]; "
+        "it is not clearly apart from KD3 (+1.0 [-4.0, 6.0]) (3 seeds, paired)."
+    )
+
+
+def test_the_reading_of_an_ablation() -> None:
+    finals = {"full": [0.9, 0.92], "w/o blend": [0.85, 0.87], "better": [0.95, 0.97]}
+    cells = [state("hidfd", x, seed, final) for x, both in finals.items() for seed, final in enumerate(both)]
+    assert say(VARIANTS, cells) == (
+        "full is above w/o blend by 5.0 points [5.0, 5.0] and below better by 5.0 points [5.0, 5.0] (2 seeds, paired)."
+    )
+    alone = [state("hidfd", "full", 0, 0.9), state("hidfd", "w/o blend", 0, 0.85)]
+    assert say(VARIANTS, alone) == (
+        "full is not clearly apart from w/o blend (+5.0) (1 seed, paired; an interval needs two)."
+    )
+    assert say(VARIANTS, alone[:1]) == ""
+
+
+def test_the_lines_of_the_table() -> None:
+    cells = [state("hidfd", "full", seed, final) for seed, final in enumerate([0.9, 0.92])]
+    cells += [state("hidfd", "w/o", 0, 0.8), state("hidfd", "waits", 0)]
+    lines = outcome.table_lines(VARIANTS, outcome.table(cells, {"x": "full"}))
+    assert [" ".join(line.split()) for line in lines] == [
+        "guidance final % best % runs seconds against full, points",
+        "full 91.0 ± 12.7 92.0 2 10 –",
+        "w/o 80.0 81.0 1 10 -10.0",
+        "waits – – 0 – –",
+    ]
+    over = outcome.table_lines(OVER, outcome.table([state("kd3", 0.05, 0, 0.5)], {"series": "hidfd"}))
+    assert " ".join(over[0].split()).startswith("method ρ final %") and over[0].endswith("against HiDFD, points")
+    assert over[1].split() == ["KD3", "0.05", "50.0", "51.0", "1", "10", "–"]
+
+
+# --- carried out -----------------------------------------------------------------------------------------------
+
+
+def test_a_comparison_is_carried_out_and_ends_in_its_table(runs: Path) -> None:
+    study = kinds.experiment(runs, "compared", [0, 1], TINY, student=STUDENT, evaluate_every=3)
+    assert study.settings["reference"] == {"series": "ta-dfkd"} and "2 methods × 2 settings" in study.title
+    Conductor(study, InlineEngine(runs)).conduct()
+    cells = study.progress().cells
+    rows = outcome.table(cells, study.settings["reference"])
+    assert [(row["series"], row["x"], row["n"]) for row in rows] == [
+        ("ta-dfkd", 0.1, 2), ("noise", 0.1, 2), ("ta-dfkd", 0.2, 2), ("noise", 0.2, 2)
+    ]  # fmt: skip
+    finals = {
+        (c.cell.labels["series"], c.cell.labels["seed"]): c.record.figures["final"] for c in cells[:2] + cells[4:6]
+    }
+    assert rows[1]["difference"] == pytest.approx(
+        fmean(finals["noise", seed] - finals["ta-dfkd", seed] for seed in (0, 1))
+    )
+    assert outcome.experiment_reading(study.settings, rows).startswith("At ρ = 0.1 TA-DFKD is ")
+
+
+FLAGS = ["--gan-steps", "2", "--distill-steps", "3", "--updates", "1", "--synthetic", "16", "--width", "2"]
+
+
+def test_the_ablation_table_is_made_by_one_command(capsys: Any, runs: Path) -> None:
+    asked = ["--seeds", "0,1", "--values", "full,w/o all three", "--student", STUDENT, *FLAGS]
+    status, out, err = call(capsys, "study", "experiment", "ablation", "--benchmark", "digits", *asked)
+    (study,) = studies_in(runs, "experiment")
+    assert status == 0 and "series hidfd, x w/o all three, seed 1" in err
+    lines = out.splitlines()
+    assert len(lines) == 5 and lines[0].split()[:4] == ["guidance", "of", "the", "GAN"]
+    assert lines[1].startswith("full ") and lines[2].startswith("w/o all three ") and " ± " in lines[2]
+    assert lines[2].endswith("]") and lines[3].startswith("full is ") and lines[4].startswith("done: 4 / 4 runs")
+    assert study.cells[1].spec["config"]["gan_steps"] == 2
+    _, shown, _ = call(capsys, "study", "show", study.id[-6:])
+    assert lines[0] in shown and lines[3] in shown
+    _, listed, _ = call(capsys, "study", "show", study.id, "--json")
+    summary = json.loads(listed)
+    assert summary["reading"] == lines[3] and [row["n"] for row in summary["table"]] == [2, 2]
+    assert find_study(runs, study.id).progress().state == "done"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["ablation", "--method", "noise"], "is set by the experiment"),
+        (["ablation", "--seeds", "a"], "should be numbers with commas"),
+        (["all"], "invalid choice"),
+        (["comparison", "--series", "hidfd,magic"], "should be one of hidfd"),
+    ],
+)
+def test_wrong_requests_are_one_line(capsys: Any, runs: Path, arguments: list[str], why: str) -> None:
+    assert why in refused(capsys, "study", "experiment", *arguments)
+    assert not studies_in(runs)
