@@ -1,0 +1,219 @@
+"""KD3: Knowledge Distillation between Different Distributions (Tang et al., ICCV 2023, arXiv 2307.11469).
+
+No generator: the student learns from collected images, D_c, under the teacher's shared classifier. Their distribution
+is not that of the original data, which three parts allow for:
+
+1. Dynamic selection, ``selections`` times in the run: α·T(x) + (1 − α)·S(x), the joint prediction, judges D_c;
+   an image is kept where its confidence exceeds the threshold of its class, which is lower for classes that are
+   predicted rarely: τ_c = τ σ_c / (2 − σ_c), σ_c = n_c / max n, τ = 0.95.
+2. Weighted feature alignment under the shared, frozen classifier (SimKD): E[w·MSE(Φ_S, Φ_T)] on the last feature
+   maps, w = σ(‖S(x) − T(x)‖₂).
+3. MixDistribution: each image of the batch takes over part of the channel statistics of another; the student's
+   features of both are aligned by a contrastive loss (temperature 0.3), weight 1e-3.
+
+A step is ``updates`` updates on L = alignment + contrast. Where the paper leaves room, the released code decides:
+
+1. α falls with the progress p of the run: 1 − exp(−5(1.5 p − 1)²) while p < ½, then 0: from there on the student alone
+   chooses. That is the released schedule of 240 epochs; one epoch is one selection here, and 240 the default.
+2. The weights w are between ½ and 1 and grow with the distance: the student's mistakes count more.
+3. MixDistribution mixes the images, not feature maps: λ ~ Beta(0.1, 0.1), one of each image. The student's BatchNorm
+   sees mixed batches as well.
+4. The released code also trains an embedding of the teacher's features by the same contrastive loss. Nothing of it
+   reaches the student; it is left out.
+5. What is contrasted is the average of the last feature map behind a learned linear map to 128 numbers.
+6. Where no image passes its threshold all are kept; there, the loader fails.
+7. The released code judges augmented images, and takes random resized crops; here crops and flips as in all methods
+   that collect. Defaults are as long as HiDFD's student stage with its batch; ``paper`` has the released batch of
+   1,024 and 240 epochs of ImageNet's 1.28 million images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dfkd_core import rival_losses
+from dfkd_core.collecting import BATCH, Judge, class_adaptive, class_histogram
+from dfkd_core.config import knob
+from dfkd_core.events import ClassShares, Event, Phase, Phases
+from dfkd_core.networks.classifiers import Features
+from dfkd_core.objectives import Objective, SharedClassifier
+from dfkd_core.problem import PhaseInfo, Problem, Requirements
+from dfkd_core.samples import SHOWN, thumbnails
+from dfkd_core.student_stage import STUDENT_PHASES, StudentConfig, StudentStage, choose, collected_images, draw
+
+EMBEDDING = 128
+
+
+class KD3Config(StudentConfig):
+    """Defaults are the released code's, as long as HiDFD's student stage."""
+
+    selections: int = knob(240, "How often in the run the images are chosen.", group="Choice", ge=1, le=100_000)
+    confidence_cut: float = knob(
+        0.95, "Confidence asked of the class that is predicted most; rarer ones need less.", group="Choice", live=True,
+        symbol="τ", ge=0, lt=1,
+    )  # fmt: skip
+    contrast_weight: float = knob(1e-3, "Weight of the contrastive loss.", group="Contrast", live=True, ge=0, le=100)
+    contrast_temperature: float = knob(0.3, "Temperature of the contrastive loss.", group="Contrast", gt=0, le=100)
+    mixing: float = knob(
+        0.1, "Concentration of the Beta distribution that the shares of two images are drawn from.", group="Contrast",
+        symbol="a", gt=0, le=100,
+    )  # fmt: skip
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "demo": {
+            "distill_steps": 200,
+            "updates": 5,
+            "student_lr": 0.2,  # the mean over the map is small, and a demo short
+            "schedule": "cosine",
+            "augmentation": "crop",
+            "selections": 20,
+        },
+        "paper": {"distill_steps": 30_000, "batch_size": 1024},
+    }
+
+
+def teacher_share(progress: float) -> float:
+    """α, the teacher's part of the joint prediction after the share ``progress`` (0 to 1) of the run."""
+    return 1 - math.exp(-5 * (1.5 * progress - 1) ** 2) if progress < 0.5 else 0.0
+
+
+class _Alignment(Objective):
+    """Weighted alignment under the shared classifier, and the contrast of images with mixed ones."""
+
+    student: SharedClassifier
+
+    def __init__(self, problem: Problem, config: KD3Config) -> None:
+        super().__init__()
+        self.config = config
+        self.student = SharedClassifier(problem)
+        channels = next(layer for layer in self.student.project if isinstance(layer, nn.Conv2d)).in_channels
+        self.embed = nn.Linear(channels, EMBEDDING).to(problem.device)
+
+    def forward(self, images: Tensor, seen: Features) -> tuple[dict[str, Tensor], Tensor]:
+        last_map = self._last_map(images)
+        projected = self.student.project(F.adaptive_avg_pool2d(last_map, self.student.side))
+        target = F.adaptive_avg_pool2d(_last(seen), self.student.side)
+        with torch.no_grad():
+            logits = self.student.classify(projected)
+            weights = rival_losses.distance_weights(logits, seen.logits)
+        terms = {"align": rival_losses.weighted_mse(projected, target, weights)}
+        if self.config.contrast_weight > 0:
+            terms["contrast"] = self.config.contrast_weight * self._contrast(images, last_map)
+        return terms, logits
+
+    def _contrast(self, images: Tensor, last_map: Tensor) -> Tensor:
+        mixed = self._last_map(rival_losses.mix_distribution(images, self.config.mixing))
+        one, other = (self.embed(features.mean(dim=(2, 3))) for features in (last_map, mixed))
+        return rival_losses.instance_contrast(one, other, self.config.contrast_temperature)
+
+    def _last_map(self, images: Tensor) -> Tensor:
+        return _last(self.student.network.features(images))
+
+
+def _last(features: Features) -> Tensor:
+    """The last feature map, (B, C, H, W)."""
+    return list(features.maps.values())[-1]
+
+
+class KD3:
+    """See the module's docstring."""
+
+    name: ClassVar[str] = "kd3"
+    title: ClassVar[str] = "KD3"
+    Config: ClassVar[type[StudentConfig]] = KD3Config
+    requires: ClassVar[Requirements] = Requirements(collected=True)
+    student_learns = True
+    phases: ClassVar[tuple[PhaseInfo, ...]] = (
+        PhaseInfo(
+            "choose",
+            "Choose confident images",
+            "Teacher and student judge the collected images together; each class has a threshold of its own.",
+            ("collected images", "joint prediction", "confidence", "kept"),
+        ),
+        *STUDENT_PHASES,
+    )
+
+    def __init__(self, problem: Problem, config: KD3Config) -> None:
+        self.config, self.image, self.device = config, problem.image, problem.device
+        self.collected = collected_images(problem)
+        self.teacher_logits = Judge(problem.teacher, problem.image, problem.device).see(self.collected).logits
+        self.objective = _Alignment(problem, config)
+        self.stage = StudentStage(problem, config, self.objective)
+        self.student = self.stage.student
+        self.joint = self.teacher_logits  # (N, K), the joint prediction of the last selection
+        self.kept = torch.ones(len(self.collected), dtype=torch.bool)
+        self.step = 0
+        self.slow = False
+        self.total_steps = config.distill_steps
+
+    def train(self) -> Iterator[Event]:
+        """Updates on the images that were kept last."""
+        while self.step < self.total_steps:
+            self.step += 1
+            progress = (self.step - 1) / self.total_steps
+            if self._is_selecting():
+                self._select(teacher_share(progress))
+                yield ClassShares(self.step, {"kept": self._class_shares()})
+            images = self.collected[self.kept.to(self.device)]
+            learned = self.stage.learn(progress, lambda: draw(images, self.config.batch_size))  # noqa: B023 - called here
+            also = {"queries": self._queries(), "kept": self.kept.float().mean().item()}
+            for event in self.stage.report(self.step, learned, self.slow, also):
+                yield self._with_the_choice(event) if isinstance(event, Phases) else event
+
+    def _is_selecting(self) -> bool:
+        """Whether one of the run's ``selections``, evenly spread, falls on this step."""
+        before, now = ((step * self.config.selections) // self.total_steps for step in (self.step - 2, self.step - 1))
+        return before < now
+
+    @torch.no_grad()
+    def _select(self, share: float) -> None:
+        """Keep the images of which the joint prediction is sure, ``share`` of it the teacher's."""
+        self.student.eval()
+        parts = []
+        for part in self.collected.split(BATCH):
+            images = self.image.normalise(part.float() / 255).contiguous(memory_format=torch.channels_last)
+            parts.append(self.student(images).cpu())
+        self.joint = torch.lerp(torch.cat(parts), self.teacher_logits, share)
+        kept = class_adaptive(self.joint, self.config.confidence_cut)
+        self.kept = kept if kept.any() else torch.ones_like(kept)
+
+    def _class_shares(self) -> list[float]:
+        """The classes of the kept images in the joint prediction."""
+        counts = class_histogram(self.joint[self.kept].argmax(dim=1), len(self.image.classes))
+        return (counts / counts.sum()).tolist()
+
+    def _queries(self) -> float:
+        """Images that the teacher has judged so far; it judges D_c once."""
+        return float(len(self.collected) + self.step * self.config.updates * self.config.batch_size)
+
+    def _with_the_choice(self, shown: Phases) -> Phases:
+        """The phases of the student's step behind the last selection."""
+        yes, no = self.kept.nonzero()[:, 0], (~self.kept).nonzero()[:, 0]
+        order = torch.cat([yes[: SHOWN // 2], no, yes[SHOWN // 2 :]])
+        loss = -self.joint[order].log_softmax(dim=1).amax(dim=1)
+        values = {"kept": self.kept.float().mean().item(), "batch": float(len(self.kept))}
+        arrays = {"loss": loss.numpy(), "clean": self.kept[order].numpy()}
+        pixels = self.collected[order[:SHOWN].to(self.device)] / 255
+        return replace(shown, phases=(Phase("choose", values, thumbnails(pixels), arrays), *shown.phases))
+
+    def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
+        """Nothing is made here: ``count`` collected images, normalised, in an order that ``generator`` determines."""
+        return choose(self.collected, count, self.image, generator)
+
+    def reconfigure(self, config: KD3Config) -> None:
+        """Weight and learning rate from the next step on, the threshold from the next selection on."""
+        self.config = self.objective.config = config
+        self.stage.reconfigure(config)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"step": self.step, "joint": self.joint, "kept": self.kept, "stage": self.stage.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step, self.joint, self.kept = state["step"], state["joint"], state["kept"]
+        self.stage.load_state_dict(state["stage"])
