@@ -19,17 +19,24 @@ from dfkd_core.analysis.layout import EMBEDDINGS, fit_embedding
 from dfkd_core.analysis.measure import CACHE, SAMPLES, measure
 from dfkd_core.analysis.two_sample import distance
 from dfkd_core.benchmarks import BENCHMARKS, data_folder, find_benchmark
+from dfkd_core.benchmarks.collected import Source, available_sources, source_facts
+from dfkd_core.benchmarks.upload import unpack, uploads
+from dfkd_core.collecting import Judge
 from dfkd_core.engine.base import begin_again, find_run
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.events import Evaluated, Event, Step
 from dfkd_core.networks import CLASSIFIERS
-from dfkd_core.run import read_spec, run
+from dfkd_core.run import assemble, borrowed, read_spec, run
 from dfkd_core.spec import RunSpec, check_change, make_spec
 from dfkd_core.store import EventReader, RunFolder, RunStatus, runs_folder, runs_in
 from dfkd_core.study import command as study_command
+from dfkd_core.survey import survey
 from dfkd_core.teachers import available_teachers, find_card, import_weights, train_teacher, user_folder
 
 RUN_FLAGS = [name for name in RunSpec.model_fields if name not in ("config", "method")]
+
+
+LOOK_FLAGS = ("collected", "benchmark", "teacher", "ratio", "collecting", "seed", "device")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -280,6 +287,64 @@ def _teacher(options: argparse.Namespace) -> int:
     return 0
 
 
+# --- collected images ------------------------------------------------------------------------------------------
+
+
+def _list_sources(options: argparse.Namespace) -> int:
+    for source in available_sources():
+        print(f"{source.name:<18} {source.title}; {_how_many(source)}")
+    return 0
+
+
+def _how_many(source: Source) -> str:
+    if not source.is_there():
+        return f"not in {source.where}"
+    try:
+        return f"{source.count():,} images" + (f" in {source.where}" if source.where else "")
+    except RequestError as error:  # a part of it is missing
+        return str(error)
+
+
+def _look_at_collected(options: argparse.Namespace) -> int:
+    """The classes that a teacher sees in the images that a run would collect."""
+    asked = {name: value for name in LOOK_FLAGS if (value := getattr(options, name)) is not None}
+    spec = make_spec(method="collected", **asked)
+    with borrowed(spec):
+        _, problem, _ = assemble(spec)
+        assert problem.collected is not None
+        judge = Judge(problem.teacher, problem.image, problem.device)
+        found = survey(problem.collected, problem.unseen, judge, features=False).facts
+    benchmark = find_benchmark(spec.benchmark, problem.image)
+    facts = {**source_facts(spec.collected, benchmark, spec.ratio, spec.collecting), **found}
+    print(json.dumps(facts) if options.json else _histogram_lines(facts, problem.image.classes))
+    return 0
+
+
+def _histogram_lines(facts: dict[str, Any], classes: Sequence[str]) -> str:
+    """One line a class, after one that says what was collected."""
+    counts = facts["histogram"]
+    width, most = max(map(len, classes)), max(counts)
+    lines = [
+        f"{facts['title']}: {facts['count']:,} images, {facts['ratio']:g} of {facts['original']:,}, chosen by "
+        f"{facts['collecting']}; the teacher's mean confidence {facts['mean_confidence']:.2%}"
+    ]
+    for name, count in zip(classes, counts, strict=True):
+        lines.append(
+            f"{name:<{width}} {count:>7,} {count / facts['count']:>7.2%} {'█' * round(30 * count / most)}".rstrip()
+        )
+    return "\n".join(lines)
+
+
+def _add_collected(options: argparse.Namespace) -> int:
+    try:
+        with open(options.file, "rb") as archive:
+            count = unpack(archive, options.name, uploads())
+    except OSError as error:
+        raise RequestError("file", options.file, f"cannot be read ({error.strerror}).") from None
+    print(f"upload:{options.name}: {count:,} images in {uploads() / options.name}")
+    return 0
+
+
 # --- the parser ------------------------------------------------------------------------------------------------
 
 
@@ -332,6 +397,7 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     listed = command("benchmarks", "List the benchmarks, or download one.", _list_benchmarks)
     listed.add_argument("action", nargs="?", choices=["list", "download"], default="list")
     listed.add_argument("name", nargs="?", default="")
+    _collected_flags(command("collected", "List where images can be collected, look at them, or add some.", None))
     command("teachers", "List the teachers.", _list_teachers)
     _teacher_flags(command("teacher", "Train a teacher again from its card, or import one.", _teacher))
     return parser
@@ -360,6 +426,22 @@ def _training_flags(parser: argparse.ArgumentParser, method: str, without: str =
         knobs.add_argument(
             "--" + name.replace("_", "-"), dest=f"knob_{name}", metavar="X", help=described.replace("%", "%%")
         )
+
+
+def _collected_flags(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(carry_out=_list_sources)
+    actions = parser.add_subparsers(metavar="ACTION", parser_class=_Parser)
+    actions.add_parser("list", help="list the sources (the default)")
+    look = actions.add_parser("look", help="count the classes that a teacher sees in what would be collected")
+    look.add_argument("collected", metavar="SOURCE", help="a source's name, folder:PATH or upload:NAME")
+    for name in LOOK_FLAGS[1:]:
+        look.add_argument("--" + name, metavar="X", help=(RunSpec.model_fields[name].description or ""))
+    look.add_argument("--json", action="store_true", help="print JSON instead")
+    look.set_defaults(carry_out=_look_at_collected)
+    add = actions.add_parser("add", help="unpack a ZIP file of images")
+    add.add_argument("file", help="the ZIP file")
+    add.add_argument("--name", required=True, help="how to call it: --collected upload:NAME")
+    add.set_defaults(carry_out=_add_collected)
 
 
 def _teacher_flags(parser: argparse.ArgumentParser) -> None:
