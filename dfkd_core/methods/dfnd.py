@@ -14,7 +14,7 @@ Choosing from a large pool, which is what the paper collects by, is the run's ``
 What is not as in the paper or in its released code:
 
 1. The diagonal of Q is fixed, as released: there to the teacher's test accuracy, which takes labelled data; here to
-   the knob ``teacher_accuracy``, 0.95 as of CIFAR-10's teacher. The rest of each row is a softmax, even at the start.
+   the knob ``assumed_accuracy``, 0.95 as of CIFAR-10's teacher. The rest of each row is a softmax, even at the start.
 2. The paper keeps 600,000 of ImageNet's 1.28 million images. D_c is few images that were collected on purpose, so all
    of it is kept by default; ``paper`` keeps that share, 0.47.
 3. The student's optimizer and schedule are those of all methods that collect, and defaults as long as HiDFD's.
@@ -55,7 +55,7 @@ class DFNDConfig(StudentConfig):
     noise_weight: float = knob(
         1.0, "Weight of the loss behind the noise adaptation layer.", group="Noise adaptation", live=True, ge=0, le=100
     )
-    teacher_accuracy: float = knob(
+    assumed_accuracy: float = knob(
         0.95, "Assumed share of the teacher's answers that are right: the diagonal of Q.", group="Noise adaptation",
         gt=0, lt=1,
     )  # fmt: skip
@@ -90,7 +90,7 @@ class _NoisyDistillation(Objective):
     def __init__(self, problem: Problem, config: DFNDConfig) -> None:
         super().__init__()
         self.student, self.config = problem.student, config
-        noise = NoiseAdaptation(len(problem.image.classes), config.teacher_accuracy)
+        noise = NoiseAdaptation(len(problem.image.classes), config.assumed_accuracy)
         self.noise = noise.to(problem.device)
 
     def forward(self, images: Tensor, seen: Features) -> tuple[dict[str, Tensor], Tensor]:
@@ -115,7 +115,7 @@ class DFND:
             "choose",
             "Choose what suits the teacher",
             "The collected images by the teacher's cross-entropy with its own argmax: those of lowest loss are kept.",
-            ("collected images", "cross-entropy", "kept"),
+            ("collected images", "choice of images", "cross-entropy", "kept"),
         ),
         *STUDENT_PHASES,
     )

@@ -23,6 +23,9 @@ PRECISION_RECALL = "Kynkäänniemi et al., NeurIPS 2019"
 DENSITY_COVERAGE = "Naeem et al., ICML 2020"
 HIDFD = "Tang, Chen & Gong, AAAI 2025 (HiDFD)"
 ADC_GAN = "Hou et al., ICML 2022 (ADC-GAN)"
+DEGAN = "Addepalli et al., AAAI 2020 (DeGAN)"
+DFND = "Chen et al., CVPR 2021 (DFND)"
+KD3 = "Tang et al., ICCV 2023 (KD3)"
 LAB = "a measure of this lab"
 
 
@@ -171,7 +174,7 @@ TERMS: tuple[Term, ...] = (
     Term(
         "blend",
         "L_blend: the discriminator's features of a real image come near the teacher's of its synthetic partner, and "
-        "the other way round. It makes real and fake harder to tell apart, so that few real images are not just learned by "
+        "the other way round. It makes real and fake harder to tell apart, so that few real images are not learned by "
         "heart. Applied in a share q of the updates.",
         symbol="L_blend, 1(p > q)",
         seen="Hybrid; Distill, losses by term",
@@ -209,6 +212,15 @@ TERMS: tuple[Term, ...] = (
         related=("run", "seed"),
     ),
     Term(
+        "choice of images",
+        "Learning from some of the collected images only. DFND keeps, once, the share of them on which the teacher's "
+        "cross-entropy with its own argmax is lowest. KD3 chooses anew several times in a run, by confidence.",
+        seen="the form, choice; slow motion of DFND and KD3",
+        source=f"{DFND}; {KD3}",
+        related=("collected images", "cross-entropy", "confidence threshold", "kept"),
+        also=("choice", "kept_share", "selections"),
+    ),
+    Term(
         "class balance",
         "Negative entropy of the teacher's mean prediction over a batch. Minimising it asks for all classes equally "
         "often.",
@@ -216,7 +228,7 @@ TERMS: tuple[Term, ...] = (
         seen="Distill, losses by term; Class prior",
         source=f"{DAFL}, eq. 5",
         related=("classes covered", "class prior", "collapse"),
-        also=("class_balance_weight", "information entropy", "BAL"),
+        also=("class_balance_weight", "information entropy", "BAL", "diversity_weight"),
     ),
     Term(
         "class frequencies",
@@ -304,6 +316,26 @@ TERMS: tuple[Term, ...] = (
         symbol="max softmax T(x̂)",
         seen="Distill, below each image; Inspect",
         related=("judged loss", "label", "logit"),
+    ),
+    Term(
+        "confidence threshold",
+        "How confident the joint prediction has to be for KD3 to keep an image. The class that is predicted most has "
+        "to exceed τ itself; the rarer a class is among the predictions, the less it takes.",
+        symbol="τ_c = τ σ_c / (2 − σ_c), σ_c = n_c / max n",
+        seen="the form, choice",
+        source=f"{KD3}; Zhang et al., NeurIPS 2021 (FlexMatch)",
+        related=("joint prediction", "confidence", "choice of images"),
+        also=("confidence_cut", "class-adaptive confidence"),
+    ),
+    Term(
+        "contrastive loss",
+        "Two views of the same image have to be more alike, in cosine similarity of their features, than views of "
+        "different images of the batch. In KD3 one view is the image and the other a mixed one.",
+        symbol="NT-Xent",
+        seen="the form, contrast; losses by term",
+        source=f"{KD3}; Chen et al., ICML 2020 (SimCLR)",
+        related=("MixDistribution", "temperature", "loss term"),
+        also=("contrast", "contrast_weight", "contrast_temperature"),
     ),
     Term(
         "course",
@@ -559,6 +591,15 @@ TERMS: tuple[Term, ...] = (
         also=("data inflation", "inflation factor"),
     ),
     Term(
+        "joint prediction",
+        "Teacher's and student's logits averaged. KD3 judges collected images by it: at first it is nearly the "
+        "teacher's alone, later the student's.",
+        symbol="α·T(x) + (1 − α)·S(x)",
+        seen="slow motion of KD3",
+        source=KD3,
+        related=("confidence threshold", "logit", "choice of images"),
+    ),
+    Term(
         "judged loss",
         "Cross-entropy of the teacher's answer with its own most likely class: low where the teacher is sure. It is "
         "measured in nats and scaled to between 0 and 1 within the batch, so the scale tells nothing across batches.",
@@ -570,7 +611,8 @@ TERMS: tuple[Term, ...] = (
     ),
     Term(
         "kept",
-        "Share of the generated samples that were clean. It says how lenient the expert is at this step.",
+        "Share of the generated samples that were clean. It says how lenient the expert is at this step. Where a "
+        "method chooses among collected images, the share of these that it keeps.",
         seen="Distill, course; Runs",
         source=TA_DFKD,
         related=("clean", "draws", "threshold"),
@@ -645,6 +687,16 @@ TERMS: tuple[Term, ...] = (
         also=("TA-DFKD",),
     ),
     Term(
+        "MixDistribution",
+        "An image takes over part of the channel means and deviations of another one: its brightness and contrast, "
+        "not its shapes. The student shall see the same in both.",
+        symbol="λ ~ Beta(a, a)",
+        seen="the form, contrast",
+        source=f"{KD3}; Zhou et al., ICLR 2021 (MixStyle)",
+        related=("contrastive loss", "augmentation"),
+        also=("mixing", "MixStyle"),
+    ),
+    Term(
         "mixture",
         "Two Gaussians fitted to the scaled judged losses of a batch. The component of the lower mean stands for the "
         "samples that the teacher vouches for, the other one for the rest.",
@@ -674,6 +726,17 @@ TERMS: tuple[Term, ...] = (
         seen="the form; Library",
         related=("teacher", "student", "generator"),
         also=("networks", "LeNet-5", "ResNet"),
+    ),
+    Term(
+        "noise adaptation",
+        "On collected images the teacher's argmax is only a guess. DFND learns a matrix of how likely each guess is "
+        "where another class is the true one, and compares the student with the guesses through it. The assumed "
+        "accuracy of the teacher is its diagonal.",
+        symbol="Q, K × K; − log (softmax S(x) · Q)_y",
+        seen="the form, noise adaptation; losses by term",
+        source=DFND,
+        related=("pseudo-label", "student loss", "loss term"),
+        also=("noise_weight", "noise_lr", "noisy_labels", "noise adaptation layer", "assumed_accuracy"),
     ),
     Term(
         "noise images",
@@ -754,6 +817,16 @@ TERMS: tuple[Term, ...] = (
         source=PRECISION_RECALL,
         related=("density and coverage", "FID", "selection audit"),
         also=("precision", "recall"),
+    ),
+    Term(
+        "prediction entropy",
+        "Mean entropy of the teacher's predictions for single images. Minimising it asks for images that are clearly "
+        "of one class.",
+        symbol="L_e, weight λ_e",
+        seen="the form, GAN; losses by term",
+        source=DEGAN,
+        related=("class balance", "class prior", "generator loss"),
+        also=("entropy", "entropy_weight"),
     ),
     Term(
         "preset",
@@ -941,6 +1014,15 @@ TERMS: tuple[Term, ...] = (
         source=f"{DISTILLATION}; {TA_DFKD}",
         related=("student", "lenient expert", "BN statistics"),
         also=("teacher accuracy", "teacher's card"),
+    ),
+    Term(
+        "temperature",
+        "Logits are divided by it before the softmax, so that what the teacher holds of the classes it did not choose "
+        "shows as well. The loss is multiplied by its square, which keeps the gradient's size.",
+        symbol="T",
+        seen="the form, student",
+        source=DISTILLATION,
+        related=("logit", "distillation", "student loss"),
     ),
     Term(
         "term health",
