@@ -147,7 +147,7 @@ def test_own_teachers_follow_the_shipped_ones(own_folder: Path) -> None:
     train_teacher(tiny_card("a-tiny-one"), own_folder)
     assert list(available_teachers()) == [*ALL, "a-tiny-one"]
     assert load_teacher("a-tiny-one")[1].name == "a-tiny-one"
-    assert not available_teachers("cifar10")
+    assert not available_teachers("cifar100")
 
 
 @pytest.mark.parametrize(
