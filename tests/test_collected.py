@@ -1,0 +1,496 @@
+"""Collected images: few, chosen as asked, without labels; what a run keeps of them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import TEACHER, execute, new_run, student_hash, tiny_spec, write_mnist
+from PIL import Image
+from torch import Tensor, nn
+
+from dfkd_core.benchmarks import collected, find_benchmark
+from dfkd_core.benchmarks.collected import (
+    USUAL_SOURCE,
+    Collected,
+    available_sources,
+    blind_order,
+    check_collected,
+    collect,
+    find_source,
+    to_channels,
+    usual_ratio,
+)  # fmt: skip
+from dfkd_core.benchmarks.upload import unpack, uploads
+from dfkd_core.cli import main
+from dfkd_core.collecting import (
+    Judge,
+    class_adaptive,
+    class_histogram,
+    class_thresholds,
+    lowest_cross_entropy,
+    most_confident,
+)  # fmt: skip
+from dfkd_core.errors import RequestError
+from dfkd_core.images import ImageSpec
+from dfkd_core.run import assemble
+from dfkd_core.spec import RunSpec, make_spec
+from dfkd_core.store import RunFolder, read_samples
+from dfkd_core.survey import COLLECTED
+from dfkd_core.teachers import load_teacher
+
+DIGITS = find_benchmark("digits")
+
+
+@pytest.fixture(scope="module")
+def judge() -> Judge:
+    network, card = load_teacher(TEACHER)
+    return Judge(network, card.image.spec(), torch.device("cpu"))
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    """400 different images in three folders, at different depths; all file names differ."""
+    root = tmp_path / "pets"
+    random = np.random.default_rng(0)
+    for index in range(400):
+        folder = root / ("cat", "dog/small", "emu")[index % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 256, (10, 10, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"image-{index}.png")
+    return root
+
+
+def keys(images: Tensor | None) -> list[bytes]:
+    return [] if images is None else [image.numpy().tobytes() for image in images]
+
+
+# --- choosing, by hand -------------------------------------------------------------------------------------------
+
+
+def test_the_lowest_cross_entropy_is_to_the_teachers_own_argmax() -> None:
+    logits = torch.tensor([[2.0, 0.0], [0.0, 5.0], [1.0, 1.0], [0.0, 3.0]])
+    entropies = [math.log(1 + math.exp(-gap)) for gap in (2, 5, 0, 3)]
+    assert lowest_cross_entropy(logits, 3).tolist() == sorted(range(4), key=lambda index: entropies[index])[:3]
+    by_torch = nn.functional.cross_entropy(logits, logits.argmax(dim=1), reduction="none")
+    assert by_torch.tolist() == pytest.approx(entropies, abs=1e-6)
+
+
+def test_equal_cross_entropies_keep_their_order() -> None:
+    assert lowest_cross_entropy(torch.zeros(50, 3), 20).tolist() == list(range(20))
+
+
+def test_the_threshold_of_a_class_falls_with_its_share() -> None:
+    """KD3's rule by hand: 4, 2 and 1 images, and a class that nothing is taken for."""
+    labels = torch.tensor([0, 0, 0, 0, 1, 1, 2])
+    shares = [1, 0.5, 0.25, 0]
+    expected = [0.95 * share / (2 - share) for share in shares]
+    assert class_thresholds(labels, 4).tolist() == pytest.approx(expected, abs=1e-6)
+    assert class_thresholds(labels, 4, 0.5).tolist() == pytest.approx([value * 0.5 / 0.95 for value in expected])
+
+
+def confident(*pairs: tuple[int, float]) -> Tensor:
+    """Logits of three classes, each image with its class and how confident."""
+    rows = []
+    for label, confidence in pairs:
+        row = [(1 - confidence) / 2] * 3
+        row[label] = confidence
+        rows.append(row)
+    return torch.tensor(rows).log()
+
+
+def test_a_rare_class_passes_with_less_confidence() -> None:
+    logits = confident((0, 0.94), (0, 0.96), (0, 0.99), (0, 0.5), (1, 0.5), (1, 0.4), (1, 0.3334), (2, 0.37))
+    # shares 1, 3/4, 1/4: thresholds 0.95, 0.57, 0.1357
+    assert class_adaptive(logits).tolist() == [False, True, True, False, False, False, False, True]
+    assert class_adaptive(logits, 0.6).tolist() == [True, True, True, False, True, True, False, True]
+
+
+def test_those_that_pass_are_drawn_at_random_and_the_next_fill_up() -> None:
+    logits = confident((0, 0.94), (0, 0.96), (0, 0.99), (0, 0.5), (1, 0.5), (1, 0.4), (1, 0.3334), (2, 0.37))
+    drawn = [most_confident(logits, 3, torch.Generator().manual_seed(seed)).tolist() for seed in range(20)]
+    assert {tuple(sorted(indices)) for indices in drawn} == {(1, 2, 7)}
+    assert len({indices[0] for indices in drawn}) == 3, "who passes is not ranked any further"
+    first = {
+        tuple(sorted(most_confident(logits, 2, torch.Generator().manual_seed(seed)).tolist())) for seed in range(20)
+    }
+    assert first == {(1, 2), (1, 7), (2, 7)}
+    # then by confidence over threshold: 0.94/0.95, 0.5/0.57, 0.4/0.57, 0.3334/0.57, 0.5/0.95
+    order = most_confident(logits, 8, torch.Generator().manual_seed(0)).tolist()
+    assert order[3:] == [0, 4, 5, 6, 3]
+
+
+def test_a_histogram_counts_every_class() -> None:
+    assert class_histogram(torch.tensor([3, 3, 0], dtype=torch.int16), 5).tolist() == [1, 0, 0, 2, 0]
+
+
+def test_the_judge_leaves_the_teacher_and_torchs_generators_alone(judge: Judge) -> None:
+    before = torch.random.get_rng_state()
+    judge.teacher.train()
+    seen = judge.see(torch.randint(0, 256, (700, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte())
+    assert judge.teacher.training and torch.equal(before, torch.random.get_rng_state())
+    judge.teacher.eval()
+    again = judge.see(torch.randint(0, 256, (700, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte())
+    assert torch.equal(seen.logits, again.logits) and seen.logits.shape == (700, 10) and not seen.logits.requires_grad
+
+
+# --- sources -----------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_listed_at_any_depth_without_what_is_no_image(pets: Path) -> None:
+    (pets / "notes.txt").write_text("no image")
+    (pets / ".thumbnails").mkdir()
+    shutil.copy(pets / "cat" / "image-0.png", pets / ".thumbnails" / "image-0.png")
+    (pets / "cat" / "._image-0.png").write_bytes(b"no image")
+    source = find_source(f"folder:{pets}")
+    assert (source.count(), source.count(7), source.is_there()) == (400, 7, True)
+
+
+def test_only_the_chosen_files_are_read(pets: Path, judge: Judge) -> None:
+    name, ratio = f"folder:{pets}", 10 / 1198
+    chosen = collect(name, DIGITS, ratio, 0, "random", judge)
+    kept = set(keys(chosen.images) + keys(chosen.unseen))
+    for path in pets.rglob("*.png"):
+        pixels = np.asarray(Image.open(path).convert("L").resize((8, 8), Image.Resampling.BILINEAR))
+        if pixels.tobytes() not in kept:
+            path.write_bytes(b"damaged")
+    again = collect(name, DIGITS, ratio, 0, "random", judge)
+    assert len(kept) == 266 and torch.equal(chosen.images, again.images)
+    with pytest.raises(RequestError, match="cannot be read"):
+        collect(name, DIGITS, ratio, 1, "random", judge)
+
+
+@pytest.mark.parametrize("collecting", ["random", "cross-entropy", "confidence"])
+def test_the_seed_decides_and_unseen_images_are_others(pets: Path, judge: Judge, collecting: str) -> None:
+    def with_seed(seed: int) -> Collected:
+        return collect(f"folder:{pets}", DIGITS, 0.1, seed, collecting, judge)
+
+    first, again, other = with_seed(0), with_seed(0), with_seed(1)
+    assert first.images.shape == (120, 1, 8, 8) and first.images.dtype == torch.uint8
+    assert torch.equal(first.images, again.images) and keys(first.unseen) == keys(again.unseen)
+    assert keys(first.images) != keys(other.images)
+    assert not set(keys(first.images)) & set(keys(first.unseen)) and len(keys(first.unseen)) == 256
+    assert len(set(keys(first.images))) == 120, "each at most once"
+
+
+def test_without_others_nothing_is_unseen(pets: Path, judge: Judge) -> None:
+    found = collect(f"folder:{pets}", DIGITS, 400 / 1198, 0, "random", judge)
+    assert len(found.images) == 400 and found.unseen is None
+
+
+def test_the_teacher_chooses_what_it_is_surest_of(pets: Path, judge: Judge) -> None:
+    everything = collect(f"folder:{pets}", DIGITS, 400 / 1198, 0, "random", judge).images
+    chosen = collect(f"folder:{pets}", DIGITS, 40 / 1198, 0, "cross-entropy", judge).images
+    confidence = judge.see(everything).logits.softmax(dim=1).amax(dim=1)
+    surest = {keys(everything)[index] for index in confidence.argsort(descending=True)[:40].tolist()}
+    assert set(keys(chosen)) == surest
+    passes = class_adaptive(judge.see(everything).logits).tolist()
+    passing = {key for key, passed in zip(keys(everything), passes, strict=True) if passed}
+    assert len(passing) > 20
+    chosen = collect(f"folder:{pets}", DIGITS, 20 / 1198, 0, "confidence", judge).images
+    assert set(keys(chosen)) < passing
+    chosen = collect(f"folder:{pets}", DIGITS, (len(passing) + 10) / 1198, 0, "confidence", judge).images
+    assert set(keys(chosen)) > passing
+
+
+def test_of_a_large_source_the_teacher_judges_a_part(pets: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collected, "UNSEEN", 5)
+    judged: list[int] = []
+    see = Judge.see
+    monkeypatch.setattr(Judge, "see", lambda self, images: (judged.append(len(images)), see(self, images))[1])
+    collect(f"folder:{pets}", DIGITS, 10 / 1198, 0, "confidence", judge)
+    assert sum(judged) == 200
+
+
+@pytest.mark.parametrize("names", [("x", "y/z", "w"), ("same", "same", "same"), ("cat/dog", ".", "emu")])
+def test_the_names_of_folders_change_nothing(pets: Path, tmp_path: Path, judge: Judge, names: tuple[str, ...]) -> None:
+    before = collect(f"folder:{pets}", DIGITS, 0.1, 0, "random", judge)
+    for old, new in zip(("cat", "dog", "emu"), names, strict=True):
+        (tmp_path / "others" / new).mkdir(parents=True, exist_ok=True)
+        for path in (pets / old).rglob("*.png"):
+            shutil.copy(path, tmp_path / "others" / new / path.name)
+    after = collect(f"folder:{tmp_path / 'others'}", DIGITS, 0.1, 0, "random", judge)
+    assert keys(before.images) == keys(after.images) and keys(before.unseen) == keys(after.unseen)
+
+
+def test_files_of_one_name_are_told_apart_by_their_contents(tmp_path: Path) -> None:
+    contents = [b"bb", b"aa", b"c"]
+    for folders in ("xyz", "zxy"):
+        for folder, content in zip(folders, contents, strict=True):
+            (tmp_path / folders / folder).mkdir(parents=True)
+            (tmp_path / folders / folder / "0.png").write_bytes(content)
+        order = blind_order((tmp_path / folders).rglob("*.png"))
+        assert [path.read_bytes() for path in order] == [b"c", b"aa", b"bb"]
+
+
+def test_digits_and_mnist_serve_each_other(tmp_path: Path, judge: Judge) -> None:
+    write_mnist(tmp_path / "data", 300)
+    mnist = find_benchmark("mnist")
+    assert check_collected("", DIGITS, 0.05) == "mnist" and check_collected("", mnist, 0.01) == "digits"
+    here = collect("mnist", DIGITS, 0.05, 0, "random", judge)
+    assert here.images.shape == (60, 1, 8, 8) and here.unseen is not None and here.unseen.shape == (240, 1, 8, 8)
+    there = collect("digits", mnist, 0.01, 0, "random", replace(judge, image=mnist.image))
+    assert there.images.shape == (600, 1, 32, 32)
+    colours = collect("digits", mnist, 0.01, 0, "random", replace(judge, image=find_benchmark("cifar10").image))
+    assert torch.equal(colours.images, there.images.expand(-1, 3, -1, -1))
+
+
+def test_channels_are_made_from_what_is_there() -> None:
+    grey = torch.randint(0, 256, (2, 1, 3, 3)).byte()
+    colours = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255]]).byte()[:, :, None, None]
+    assert torch.equal(to_channels(grey, 3), grey.repeat(1, 3, 1, 1)) and torch.equal(to_channels(grey, 1), grey)
+    assert to_channels(colours, 1).flatten().tolist() == pytest.approx([76, 150, 29], abs=1)
+    assert to_channels(colours, 4)[:, 3].unique().tolist() == [255] and torch.equal(
+        to_channels(colours, 4)[:, :3], colours
+    )
+    assert to_channels(grey, 2).shape == (2, 2, 3, 3)
+
+
+def test_an_upload_is_a_source(pets: Path, judge: Judge) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path in pets.rglob("*.png"):
+            archive.write(path, str(path.relative_to(pets)))
+    unpack(buffer, "mine", uploads())
+    assert "upload:mine" in [source.name for source in available_sources()]
+    assert collect("upload:mine", DIGITS, 0.1, 0, "random", judge).images.shape == (120, 1, 8, 8)
+
+
+# --- what is asked for -------------------------------------------------------------------------------------------
+
+
+def test_the_usual_ratio_is_written_into_the_specification(tmp_path: Path, pets: Path) -> None:
+    write_mnist(tmp_path / "data", 100)
+    assert [usual_ratio(name) for name in ("digits", "mnist", "cifar10")] == [0.05, 0.01, 0.1]
+    spec = make_spec(method="collected", teacher=TEACHER)
+    assert (spec.ratio, spec.collected, spec.collecting) == (0.05, "mnist", "random")
+    assert make_spec(method="collected", teacher=TEACHER, ratio=0.2, collected=f"folder:{pets}").ratio == 0.2
+    assert RunSpec.model_validate(spec.model_dump()) == spec
+
+
+def test_a_run_that_collects_nothing_does_not_depend_on_it() -> None:
+    assert tiny_spec(ratio=0.5, collected="nowhere", collecting="confidence") == tiny_spec()
+
+
+def test_of_a_folder_the_training_images_are_the_original_ones(tmp_path: Path, pets: Path) -> None:
+    for split, each in (("train", 4), ("test", 2)):
+        for index in range(10 * each):
+            folder = tmp_path / "mine" / split / str(index % 10)
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8), index).save(folder / f"{index}.png")
+    assert find_benchmark(f"folder:{tmp_path / 'mine'}", DIGITS.image).original == 40
+    assert find_benchmark(f"folder:{tmp_path / 'mine' / 'test'}", DIGITS.image).original == 20
+    spec = make_spec(
+        method="collected", teacher=TEACHER, benchmark=f"folder:{tmp_path / 'mine'}", collected=f"folder:{pets}"
+    )
+    assert spec.ratio == 0.1 and len(collected_by(spec)) == 4
+
+
+def collected_by(spec: RunSpec) -> Tensor:
+    _, problem, _ = assemble(spec)
+    assert problem.collected is not None
+    return problem.collected
+
+
+WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
+    "an unknown source": ({"collected": "svhn"}, "collected", "should be one of digits, mnist"),
+    "no such folder": ({"collected": "folder:/does/not/exist"}, "collected", "there is no folder /does/not/exist"),
+    "no such upload": ({"collected": "upload:nothing"}, "collected", "there is no folder"),
+    "an upload elsewhere": ({"collected": "upload:../../etc"}, "name", "letters, digits"),
+    "the usual one, missing": ({"collected": ""}, "DFKD_DATA", "download mnist"),
+    "a pool that is missing": ({"collected": "pool"}, "collected", "collected-pool"),
+    "more than there are": ({"ratio": 2}, "ratio", "asks for 2,396 of Digits 8×8, training images, which has 1,198 "
+                            "images; should be at most 1."),
+    "less than two": ({"ratio": 0.001}, "ratio", "should be at least 0.0017"),
+    "a negative ratio": ({"ratio": -1}, "ratio", "greater than or equal to 0"),
+    "another way to choose": ({"collecting": "best"}, "collecting", "'random', 'cross-entropy' or 'confidence'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_wrong_request_gets_one_sentence(kind: str) -> None:
+    fields, field, says = WRONG[kind]
+    with pytest.raises(RequestError) as caught:
+        make_spec(**{"method": "collected", "teacher": TEACHER, "collected": "digits", **fields})
+    assert caught.value.field == field and says in caught.value.expected and "\n" not in str(caught.value)
+
+
+def test_the_ratios_that_are_named_fit() -> None:
+    for ratio in (1.0, 0.0017):
+        assert make_spec(method="collected", teacher=TEACHER, collected="digits", ratio=ratio).ratio == ratio
+
+
+def test_every_usual_source_is_one() -> None:
+    for source in {*USUAL_SOURCE.values(), "pool"}:
+        assert find_source(source).name == source
+
+
+# --- in a run ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run_on(runs: Path, pets: Path) -> Callable[..., RunFolder]:
+    """Makes a finished tiny run on the pets, or on what it is given."""
+
+    def run_on(**fields: Any) -> RunFolder:
+        given = {"method": "collected", "collected": f"folder:{pets}", "ratio": 0.1, **fields}
+        folder = new_run(runs, {"distill_steps": 2, "updates": 1}, **given)
+        assert execute(folder).state == "done"
+        return folder
+
+    return run_on
+
+
+def test_a_run_keeps_its_collected_images_as_the_teacher_sees_them(
+    run_on: Callable[..., RunFolder], pets: Path, judge: Judge
+) -> None:
+    folder = run_on()
+    images = collect(f"folder:{pets}", DIGITS, 0.1, 0, "random", judge).images
+    seen = judge.see(images)
+    confidence, label = seen.logits.softmax(dim=1).max(dim=1)
+    kept, columns = read_samples(folder, COLLECTED)
+    assert np.array_equal(kept, images.permute(0, 2, 3, 1).numpy())
+    assert set(columns) == {"label", "confidence", "features"}
+    assert columns["label"].dtype == np.int16 and columns["label"].tolist() == label.tolist()
+    assert np.allclose(columns["confidence"], confidence) and columns["features"].dtype == np.float16
+    facts = json.loads((folder.path / f"{COLLECTED}.json").read_text())
+    assert facts == {
+        "source": f"folder:{pets}", "title": "Folder pets", "ratio": 0.1, "original": 1198, "collecting": "random",
+        "count": 120, "unseen": 256, "histogram": torch.bincount(label, minlength=10).tolist(),
+        "mean_confidence": pytest.approx(confidence.mean().item()),
+        "sha256": hashlib.sha256(images.numpy().tobytes()).hexdigest(),
+    }  # fmt: skip
+    manifest = json.loads((folder.path / "manifest.json").read_text())
+    assert {f"{COLLECTED}.{ending}" for ending in ("png", "npz", "json")} <= manifest.keys()
+
+
+def test_features_are_left_out_where_nobody_wants_them(run_on: Callable[..., RunFolder]) -> None:
+    assert set(read_samples(run_on(features=False), COLLECTED)[1]) == {"label", "confidence"}
+
+
+def test_a_run_without_collected_images_keeps_none(tiny: RunFolder) -> None:
+    execute(tiny)
+    assert not (tiny.path / "collected").exists()
+
+
+def fingerprint_of(folder: RunFolder) -> str:
+    return json.loads((folder.attempt_path(1) / "environment.json").read_text())["fingerprint"]
+
+
+def test_the_collected_pixels_are_part_of_a_runs_fingerprint(run_on: Callable[..., RunFolder], pets: Path) -> None:
+    first, same = run_on(), run_on()
+    assert fingerprint_of(first) == fingerprint_of(same)
+    for path in pets.rglob("*.png"):
+        Image.new("RGB", (10, 10), (int(path.stem.removeprefix("image-")) % 256, 0, 0)).save(path)
+    assert fingerprint_of(run_on()) != fingerprint_of(first)
+
+
+def test_no_label_of_a_source_reaches_a_method(run_on: Callable[..., RunFolder], pets: Path, tmp_path: Path) -> None:
+    """Folders may be named by class: under other names the run is the same, bit by bit."""
+    spec = make_spec(method="collected", teacher=TEACHER, collected=f"folder:{pets}", collecting="confidence")
+    _, problem, _ = assemble(spec)
+    for given in (problem.collected, problem.unseen):
+        assert type(given) is Tensor and given.dtype == torch.uint8 and given.dim() == 4 and not vars(given)
+    first = run_on(collecting="confidence")
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for path in sorted(pets.rglob("*.png")):
+        path.rename(flat / path.name)
+    shutil.rmtree(pets)
+    flat.rename(pets)
+    second = run_on(collecting="confidence")
+    assert torch.equal(collected_by(spec), problem.collected)
+    assert student_hash(first) == student_hash(second) and fingerprint_of(first) == fingerprint_of(second)
+
+
+def test_no_label_of_a_benchmark_reaches_a_method(run_on: Callable[..., RunFolder], tmp_path: Path) -> None:
+    raw = write_mnist(tmp_path / "data", 200) / "MNIST" / "raw" / "train-labels-idx1-ubyte"
+    first = run_on(collected="mnist")
+    raw.write_bytes(raw.read_bytes()[:8] + bytes(reversed(raw.read_bytes()[8:])))
+    assert student_hash(run_on(collected="mnist")) == student_hash(first)
+
+
+def test_a_run_does_not_go_on_with_other_collected_images(runs: Path, pets: Path) -> None:
+    fields = {"method": "collected", "collected": f"folder:{pets}", "ratio": 0.1}
+    folder = new_run(runs, {"distill_steps": 2, "updates": 1}, **fields)
+    execute(folder)
+    assert execute(folder).state == "done"
+    (pets / "cat" / "image-0.png").unlink()
+    status = execute(folder)
+    assert status.state == "failed" and "no longer gives the collected images that the run began with" in status.message
+
+
+def test_the_disk_that_collected_images_take_is_foreseen(run_on: Callable[..., RunFolder], pets: Path) -> None:
+    with_them = tiny_spec(method="collected", collected=f"folder:{pets}", ratio=0.1)
+    without = with_them.model_copy(update={"collected": ""})
+    foreseen = with_them.recorded_bytes(2, DIGITS.image, 64) - without.recorded_bytes(2, DIGITS.image, 64)
+    taken = sum(path.stat().st_size for path in (run_on().path / "collected").iterdir())
+    assert 0.5 * taken < foreseen < 2 * taken
+
+
+# --- the command line --------------------------------------------------------------------------------------------
+
+
+def call(capsys: Any, *arguments: str) -> tuple[int, str, str]:
+    status = main(["collected", *arguments])
+    return status, *capsys.readouterr()
+
+
+def test_the_sources_are_listed_with_what_is_there(capsys: Any, tmp_path: Path) -> None:
+    write_mnist(tmp_path / "data", 12)
+    (tmp_path / "data" / "imagenet").mkdir()
+    status, out, _ = call(capsys)
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert status == 0 and {"pool", "webvision", "isic", "imagenet", "digits"} <= lines.keys()
+    assert "1,198 images" in lines["digits"] and "12 images in " in lines["mnist"]
+    assert f"not in {tmp_path / 'data' / 'collected-pool'}" in lines["pool"] and "looked for" in lines["imagenet"]
+    assert call(capsys, "list")[1] == out
+
+
+def test_looking_shows_the_classes_that_the_teacher_sees(capsys: Any, pets: Path, judge: Judge) -> None:
+    asked = ["look", f"folder:{pets}", "--benchmark", "digits", "--teacher", TEACHER, "--ratio", "0.1", "--seed", "2"]
+    status, out, _ = call(capsys, *asked, "--collecting", "confidence", "--json")
+    facts = json.loads(out)
+    images = collect(f"folder:{pets}", DIGITS, 0.1, 2, "confidence", judge).images
+    assert status == 0 and facts["histogram"] == class_histogram(judge.see(images).logits.argmax(dim=1), 10).tolist()
+    status, out, _ = call(capsys, *asked, "--collecting", "confidence")
+    first, *lines = out.splitlines()
+    assert "Folder pets: 120 images, 0.1 of 1,198, chosen by confidence" in first and len(lines) == 10
+    assert [int(line.split()[1]) for line in lines] == facts["histogram"]
+    assert max(lines, key=lambda line: line.count("█")).count("█") == 30
+
+
+def test_a_zip_is_added_from_the_command_line(capsys: Any, pets: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
+        archive.write(pets / "cat" / "image-0.png", "a.png")
+    status, out, _ = call(capsys, "add", str(tmp_path / "pets.zip"), "--name", "pets")
+    assert status == 0 and out.startswith("upload:pets: 1 images") and find_source("upload:pets").count() == 1
+    for file, says in (("pets.zip", "another upload"), ("nothing.zip", "No such file"), ("runs", "")):
+        status, out, err = call(capsys, "add", str(tmp_path / file), "--name", "pets")
+        assert (status, out) == (2, "") and says in err and err.count("\n") == 1
+
+
+def test_train_takes_what_is_collected_from_the_command_line(capsys: Any, pets: Path, runs: Path) -> None:
+    asked = ["--collected", f"folder:{pets}", "--ratio", "0.1", "--collecting", "cross-entropy"]
+    knobs = ["--method", "collected", "--distill-steps", "1", "--updates", "1", "--batch-size", "8"]
+    assert main(["train", "--student", "lenet5-half", "--runs", str(runs), *knobs, *asked, "--json"]) == 0
+    spec = json.loads(capsys.readouterr().out)["spec"]
+    assert (spec["ratio"], spec["collecting"]) == (0.1, "cross-entropy")
+
+
+def test_the_image_specification_of_the_teacher_is_what_it_judges_by(judge: Judge) -> None:
+    brighter = replace(judge, image=ImageSpec(1, 8, (0.0,), (0.1,), judge.image.classes))
+    images = DIGITS.load(train=True).images[:20]
+    assert not torch.equal(brighter.see(images).logits, judge.see(images).logits)
+    assert judge.see(images).logits.argmax(dim=1).tolist() == DIGITS.load(train=True).labels[:20].tolist()
