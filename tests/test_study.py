@@ -467,7 +467,7 @@ def test_a_study_on_the_command_line(capsys: Any, runs: Path) -> None:
     assert status == 0 and out.startswith("done: 2 / 2 runs, 0 failed") and study.id in out
     assert "intensity 0.0, seed 0: accuracy final" in err and "FID" in err
     status, out, _ = call(capsys, "study", "list")
-    assert f"{study.id}  prior  done" in out
+    assert f"{study.id}  prior      done" in out
     status, out, _ = call(capsys, "study", "show", study.id[-6:], "--json")
     shown = json.loads(out)
     assert [cell["state"] for cell in shown["cells"]] == ["done"] * 2 and shown["kind"] == "prior"

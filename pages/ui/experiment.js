@@ -72,8 +72,10 @@ class Experiment {
     this.drawnSquares = key;
     const box = this.at(".exp-cells"), rows = this.rows();
     const focused = box.contains(document.activeElement) ? document.activeElement.dataset.key : null;
-    box.style.gridTemplateColumns = `repeat(${Math.max(...rows.map((row) => row.length))}, auto)`;
-    box.replaceChildren(...rows.flat().map((cell) => this.square(cell)));
+    const widest = Math.max(...rows.map((row) => row.length));
+    const filled = (row) => Array.from({ length: widest }, (_, index) => (row[index] ? this.square(row[index]) : element("span")));
+    box.style.gridTemplateColumns = `repeat(${widest}, auto)`;
+    box.replaceChildren(...rows.flatMap(filled));
     if (focused) box.querySelector(`[data-key="${focused}"]`)?.focus();
   }
 

@@ -1,0 +1,260 @@
+"""The component of HiDFD's experiments, and what begins one: on a page of the test's own."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import streamlit as st
+from browser import Lab, button, listening, shoot, until, wait
+from conftest import ROOT, STUDENT, write_mnist
+from playwright.sync_api import Browser, Page, expect
+from streamlit.testing.v1 import AppTest
+
+from dfkd_core.store import RunFolder, runs_in
+from dfkd_core.study import Record, Study, kinds, studies_in
+from dfkd_core.study.experiments import EXPERIMENTS
+from pages.ui import boot
+from pages.ui.sweep import table_csv
+
+SWEEP = ".dfkd-sweep"
+TINY = {"gan_steps": 2, "distill_steps": 4, "updates": 1, "synthetic": 16, "width": 2}
+PAGE = """
+import streamlit as st
+from pages.ui import boot, experiment, look, sweep
+
+st.set_page_config("Experiments", layout="wide")
+look.apply()
+boot.start()
+
+def watch(study):
+    progress = experiment.progress_of(study)
+    with st.container(horizontal=True):
+        experiment.buttons(study, progress)
+        sweep.offer_csv(study, progress)
+    experiment.problem()
+    sweep.show(study, progress)
+    experiment.end_polling(study)
+
+study = experiment.chosen(sweep.KIND)
+if study is not None:
+    experiment.watch(study, watch)
+else:
+    choice = None
+    with st.sidebar:
+        ready = experiment.engine_state()
+    if ready:
+        from pages.ui import form
+        choice = form.show()
+    sweep.set_up(choice)
+"""
+
+
+def crafted(runs: Path, name: str, seeds: int = 2, done: int | None = None, **asked: Any) -> Study:
+    """An experiment with made-up figures; the last of ``done`` cells has failed if others wait."""
+    study = kinds.experiment(runs, name, list(range(seeds)), TINY, student=STUDENT, **asked)
+    draw = np.random.default_rng(0)
+    for index, cell in enumerate(study.cells[:done]):
+        folder = RunFolder.create(runs, cell.spec)
+        if done is not None and index == done - 1:
+            study.keep(cell, Record(folder.id, problem="Generator loss became nan at step 7."))
+            continue
+        final = 0.9 - 0.02 * (cell.labels["series"] == "collected") + draw.uniform(0, 0.01)
+        figures = {"measure": "accuracy", "final": final, "best": final + 0.01, "teacher": 0.98, "seconds": 9.0}
+        if study.settings["samples"]:
+            figures |= {"fid": 4 + draw.uniform(), "label": "FID in x features, n = 50 real, 50 generated"}
+        study.keep(cell, Record(folder.id, figures))
+    return study
+
+
+# --- beginning one ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
+    monkeypatch.chdir(ROOT)
+    write_mnist(tmp_path / "data", 1800)
+    st.cache_resource.clear()
+    assert boot.start().ready.wait(120) and not boot.start().error
+    yield AppTest.from_string(PAGE, default_timeout=60)
+    engine = boot.start().engine
+    assert engine is not None
+    engine.close()
+    st.cache_resource.clear()
+
+
+def test_every_experiment_explains_itself_and_says_how_many_runs_it_takes(app: AppTest) -> None:
+    app.run()
+    for name, asked in EXPERIMENTS.items():
+        app.selectbox(key="sweep:name").set_value(name).run()
+        assert not app.exception and not app.error
+        words = [text.value for text in app.markdown]
+        assert any(text.startswith(asked.question) and asked.finding in text for text in words)
+        runs = len(kinds.experiment_specs(name, [0, 1, 2]))
+        assert any(text.startswith(f"**{runs} runs**") for text in words)
+
+
+def test_a_wrong_value_is_said_before_anything_starts(app: AppTest, runs: Path) -> None:
+    app.run()
+    app.selectbox(key="sweep:name").set_value("guidance").run()
+    app.text_input(key="sweep:guidance:digits:values").set_value("0.1, much").run()
+    assert any("'much': should be a number" in text.value for text in app.markdown)
+    app.button(key="start").click().run()
+    assert not app.exception and "should be a number" in app.error[0].value
+    assert not studies_in(runs)
+
+
+def test_the_forms_knobs_are_taken_where_they_are_hidfds_own(app: AppTest) -> None:
+    app.query_params.update({"method": "hidfd", "k.blend": "false", "preset": "demo", "k.gan_steps": "3"})
+    app.run()
+    app.selectbox(key="sweep:name").set_value("ablation").run()
+    assert any(text.value.startswith("**15 runs**") for text in app.markdown), "its own blend, not the form's"
+    app.selectbox(key="form:method").set_value("ta-dfkd").run()
+    app.segmented_control[0].set_value("cpu").run()
+    assert any(text.value.startswith("**15 runs**") for text in app.markdown), "not TA-DFKD's preset"
+
+
+def test_no_cell_of_the_csv_is_a_formula() -> None:
+    rows = [{"series": "hidfd", "x": "=1+1", "n": 2, "difference": -0.1}, {"series": "@x", "x": 0.1, "n": 0}]
+    table = pd.read_csv(io.StringIO(table_csv(rows)))
+    assert table["x"].tolist() == ["'=1+1", "0.1"] and table["series"].tolist() == ["hidfd", "'@x"]
+    assert table["difference"][0] == -0.1
+
+
+# --- in a browser ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sweep_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A server of the page above."""
+    folder = tmp_path_factory.mktemp("sweep")
+    (folder / "app.py").write_text(PAGE)
+    (folder / "static").symlink_to(boot.STATIC, target_is_directory=True)
+    boot.STATIC.mkdir(exist_ok=True)
+    write_mnist(folder / "data", 1800)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    runs = folder / "runs"
+    environment = {**os.environ, "DFKD_RUNS": str(runs), "DFKD_DATA": str(folder / "data"), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "streamlit", "run", str(folder / "app.py"), "--server.port", str(port)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **quiet)
+    until(lambda: listening(port))
+    yield Lab(runs, port, process)
+    for run in runs_in(runs):
+        owner = run.status().owner
+        if owner is not None and owner.is_alive():
+            os.killpg(owner.pid, signal.SIGKILL)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture
+def data(sweep_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This process sees what the server does."""
+    monkeypatch.setenv("DFKD_DATA", str(sweep_lab.runs.parent / "data"))
+    return sweep_lab.runs
+
+
+@pytest.mark.browser
+def test_an_experiment_from_start_to_its_table(page: Page, sweep_lab: Lab, data: Path) -> None:
+    knobs = "&".join(f"k.{name}={value}" for name, value in TINY.items())
+    page.goto(f"{sweep_lab.url}?method=hidfd&student={STUDENT}&{knobs}")
+    page.get_by_role("combobox", name="Experiment").click()
+    page.get_by_role("option", name="Inflation of the collected images").click()
+    values = page.get_by_label("Values of N", exact=True)
+    values.fill("1, 2")
+    values.press("Enter")
+    expect(page.get_by_text("6 runs")).to_be_visible()
+    seeds = page.get_by_label("Seeds", exact=True)
+    seeds.fill("1")
+    seeds.press("Enter")
+    expect(page.get_by_text("2 runs")).to_be_visible()
+    button(page, "Start").click()
+    wait(page, "stage.state === 'running' && stage.total === '2'", SWEEP)
+    (study,) = [study for study in studies_in(data, "experiment") if study.settings["experiment"] == "inflation"]
+    assert study.id in page.url
+    wait(page, "stage.state === 'done' && stage.points === '2'", SWEEP)
+    finals = [study.record(cell).figures["final"] for cell in study.cells]
+    shown = page.locator(".sweep-table tbody b").all_text_contents()
+    assert shown == [f"{100 * final:.1f}" for final in finals]
+    expect(page.locator(".exp-reading")).to_contain_text("N = 1 is not clearly apart from N = 2")
+    shoot(page, "sweep-done")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Table as CSV").click()
+    table = pd.read_csv(io.BytesIO(Path(download.value.path()).read_bytes()))
+    assert table["mean"].tolist() == pytest.approx(finals, rel=1e-5) and table["x"].tolist() == [1, 2]
+
+
+def traces(page: Page, symbol: str) -> list[int]:
+    """How many points each trace with that marker has."""
+    script = """([symbol]) => document.querySelector('.sweep-main .exp-plot').data
+      .filter((trace) => trace.marker?.symbol === symbol).map((trace) => trace.x.length)"""
+    return page.evaluate(script, [symbol])
+
+
+@pytest.mark.browser
+def test_categories_have_the_papers_figures_beside_them_at_a_tick(page: Page, sweep_lab: Lab, data: Path) -> None:
+    study = crafted(data, "ablation", done=8)
+    page.goto(f"{sweep_lab.url}?study={study.id}")
+    wait(page, "stage.view === 'dots' && stage.points === '7'", SWEEP)
+    page.wait_for_selector(".sweep-main .main-svg")
+    assert traces(page, "diamond-open") == [5]
+    expect(page.locator(".sweep-paper")).to_contain_text("CIFAR-10, ρ 0.1, ResNet34 → ResNet18 (Table 2)")
+    expect(page.locator(".sweep-table tr[data-x='w/o all three']")).to_contain_text("89.55")
+    page.get_by_role("checkbox").uncheck()
+    until(lambda: traces(page, "diamond-open") == [])
+    expect(page.locator(".sweep-table tr[data-x='w/o all three']")).not_to_contain_text("89.55")
+    expect(page.locator(".exp-problems")).to_contain_text("w/o transfer, seed 1 failed. Generator loss")
+    expect(page.locator(".sweep-table tr[data-x='w/o transfer']")).to_contain_text("1 / 2, 1 failed")
+    expect(page.locator(".sweep-table tr[data-x='full'] .sweep-difference")).to_have_text("reference")
+
+
+@pytest.mark.browser
+def test_methods_are_lines_over_the_ratio_and_nothing_is_drawn_before_a_run_ends(
+    page: Page, sweep_lab: Lab, data: Path
+) -> None:
+    asked = {"values": [0.02, 0.05], "series": ["hidfd", "collected"]}
+    page.goto(f"{sweep_lab.url}?study={crafted(data, 'comparison', done=0, **asked).id}")
+    wait(page, "stage.view === 'lines' && stage.points === '0'", SWEEP)
+    expect(page.locator(".sweep-main .exp-empty")).to_have_text(
+        "No run has ended yet. Continue goes on from where it stopped."
+    )
+    page.goto(f"{sweep_lab.url}?study={crafted(data, 'comparison', **asked).id}")
+    wait(page, "stage.view === 'lines' && stage.points === '8'", SWEEP)
+    page.wait_for_selector(".sweep-main .main-svg")
+    assert traces(page, "circle") == [2] and traces(page, "square") == [2]
+    expect(page.locator(".sweep-main .exp-empty")).to_be_hidden()
+    collected = page.locator(".sweep-table tr[data-series='collected'] td").first
+    expect(collected).to_contain_text("2 / 2")
+    expect(collected.locator(".sweep-difference")).to_contain_text("−")
+    page.get_by_role("checkbox").check()
+    until(lambda: traces(page, "diamond-open") == [2])  # HiDFD's at ρ 0.1 and 1; the other has none
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", [(1280, 800), (1920, 1080)])
+def test_nothing_overflows(browser: Browser, sweep_lab: Lab, data: Path, theme: Any, size: tuple[int, int]) -> None:
+    for name in ("comparison", "objectives", "generators", "times"):
+        study = crafted(data, name, samples=50)
+        page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
+        page.goto(f"{sweep_lab.url}?study={study.id}")
+        wait(page, f"stage.points === '{len(study.cells)}'", SWEEP)
+        page.wait_for_selector(".sweep-main .main-svg")
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        assert (page.locator(".sweep-fid .main-svg").count() > 0) == (name == "generators")
+        shoot(page, f"sweep-{name}-{theme}-{size[0]}")
+        page.close()
