@@ -80,6 +80,7 @@ class DeGANConfig(StudentConfig):
             "discriminator_lr": 2e-3,
             "distill_steps": 200,
             "updates": 5,
+            "student_lr": 0.1,
             "schedule": "cosine",
             "augmentation": "crop",
         },

@@ -1,0 +1,277 @@
+"""DFND: which images it keeps, its noise adaptation against the formula, and a run that resumes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import TEACHER, execute, metric_rows, new_run, student_hash
+from torch import Tensor, nn
+
+from dfkd_core import rival_losses
+from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.errors import RequestError
+from dfkd_core.events import Phases, Step
+from dfkd_core.methods.dfnd import DFND, DFNDConfig, NoiseAdaptation
+from dfkd_core.networks import build_classifier
+from dfkd_core.networks.classifiers import Features
+from dfkd_core.problem import Problem, Recording
+from dfkd_core.selection import judge
+from dfkd_core.store import RunFolder
+from dfkd_core.teachers import load_teacher
+
+SMALL = {"distill_steps": 6, "updates": 2, "batch_size": 16}
+
+
+@pytest.fixture(autouse=True)
+def own_generator() -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def digits(count: int) -> Tensor:
+    return find_benchmark("digits").load(train=True).images[:count]
+
+
+def make(collected: Tensor | None = None, **changes: Any) -> DFND:
+    teacher, card = load_teacher(TEACHER)
+    torch.manual_seed(1)
+    student = build_classifier("lenet5-bn", card.image.spec())
+    images = digits(20) if collected is None else collected
+    recording = Recording(samples_every=0, phases_every=0)
+    problem = Problem(teacher, student, card.image.spec(), torch.device("cpu"), images, None, recording)
+    return DFND(problem, DFNDConfig.build("demo", {**SMALL, **changes}))
+
+
+def events(method: DFND, until: int) -> list[Any]:
+    """Events up to and including step ``until``, each step seeded as ``run`` does it."""
+    found, stream = [], method.train()
+    while method.step < until:
+        torch.manual_seed(method.step + 1)
+        for event in stream:
+            found.append(event)
+            if isinstance(event, Step):
+                break
+    return found
+
+
+def weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+# --- the choice ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.3, 18), (1.0, 60), (0.001, 1)])
+def test_the_images_of_lowest_loss_are_kept(share: float, count: int) -> None:
+    noise = torch.randint(0, 256, (30, 1, 8, 8), dtype=torch.uint8)
+    images = torch.cat([digits(30), noise])
+    method = make(images, kept_share=share)
+    with torch.no_grad():
+        loss = judge(method.stage.teacher(method.image.normalise(images.float() / 255)))
+    kept = {image.numpy().tobytes() for image in method.images}
+    lowest = {images[index].numpy().tobytes() for index in loss.argsort()[:count]}
+    assert len(method.images) == count and kept == lowest
+
+
+def test_only_kept_images_are_learned_from() -> None:
+    method = make(kept_share=0.25, augmentation="none", batch_size=64)
+    learned_from: list[Tensor] = []
+    learn = method.stage.objective.forward
+
+    def spy(images: Tensor, seen: Features) -> tuple[dict[str, Tensor], Tensor]:
+        learned_from.append(images)
+        return learn(images, seen)
+
+    method.stage.objective.forward = spy  # type: ignore[method-assign]
+    events(method, 2)
+    kept = method.image.normalise(method.images.float() / 255)
+    where = [(image == kept).flatten(1).all(dim=1) for image in torch.cat(learned_from)]
+    assert len(where) == 256 and torch.stack(where).sum(dim=1).tolist() == [1] * 256
+    assert torch.stack(where).any(dim=0).all(), "all five of them"
+
+
+# --- the noise adaptation --------------------------------------------------------------------------------------
+
+
+def test_the_noise_matrix_is_row_stochastic_around_a_fixed_diagonal() -> None:
+    adaptation = NoiseAdaptation(4, 0.9)
+    assert torch.allclose(adaptation().exp(), torch.full((4, 4), 0.1 / 3) + (0.9 - 0.1 / 3) * torch.eye(4))
+    nn.init.normal_(adaptation.scores)
+    matrix = adaptation().exp()
+    assert torch.allclose(matrix.sum(dim=1), torch.ones(4)) and torch.allclose(matrix.diag(), torch.full((4,), 0.9))
+
+
+def test_its_scores_are_those_of_the_other_classes_in_their_order() -> None:
+    adaptation = NoiseAdaptation(3, 0.7)
+    with torch.no_grad():
+        adaptation.scores.copy_(torch.tensor([[5.0, 0.0], [0.0, 5.0], [0.0, 5.0]]))
+    assert adaptation().masked_fill(torch.eye(3, dtype=torch.bool), -9).argmax(dim=1).tolist() == [1, 2, 1]
+
+
+def test_the_noisy_label_loss_by_hand() -> None:
+    logits, matrix = torch.randn(6, 4), torch.rand(4, 4).softmax(dim=1)
+    labels = torch.tensor([0, 1, 2, 3, 0, 1])
+    by_hand = 0.0
+    for row, label in zip(logits, labels, strict=True):
+        shares = row.softmax(dim=0)
+        by_hand -= torch.log(sum(shares[k] * matrix[k, label] for k in range(4))).item() / 6
+    assert rival_losses.noisy_label_loss(logits, matrix.log(), labels).item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_the_noisy_label_loss_is_finite_where_the_student_is_surely_wrong() -> None:
+    logits = torch.tensor([[400.0, -400.0]], requires_grad=True)
+    loss = rival_losses.noisy_label_loss(logits, NoiseAdaptation(2, 0.99)(), torch.tensor([1]))
+    loss.backward()
+    assert loss.item() == pytest.approx(4.605, abs=1e-3) and logits.grad is not None and logits.grad.isfinite().all()
+
+
+def test_without_noise_it_is_the_cross_entropy_with_the_labels() -> None:
+    logits, labels = torch.randn(5, 3), torch.tensor([0, 2, 1, 1, 0])
+    exact = torch.nn.functional.cross_entropy(logits, labels)
+    loss = rival_losses.noisy_label_loss(logits, NoiseAdaptation(3, 1 - 1e-6)(), labels)
+    assert loss.item() == pytest.approx(exact.item(), rel=1e-4)
+
+
+def test_the_adaptation_learns_which_class_is_taken_for_which() -> None:
+    """A student sure of class 0 where the label is 2: row 0 moves its mass to column 2."""
+    adaptation = NoiseAdaptation(3, 0.9)
+    optimizer = torch.optim.Adam(adaptation.parameters(), 0.1)
+    for _ in range(50):
+        optimizer.zero_grad()
+        rival_losses.noisy_label_loss(200 * torch.eye(3)[[0] * 4], adaptation(), torch.tensor([2] * 4)).backward()
+        optimizer.step()
+    matrix = adaptation().exp()
+    assert matrix[0, 2] > 0.095 and matrix[0, 1] < 0.005 and matrix[1, 2].item() == pytest.approx(0.05)
+
+
+# --- what learns -----------------------------------------------------------------------------------------------
+
+
+def test_every_term_reaches_the_student_and_the_labels_loss_reaches_the_matrix() -> None:
+    method = make()
+    images = method.image.normalise(digits(16).float() / 255)
+    with torch.no_grad():
+        seen = method.stage.teacher.features(images)
+    terms, logits = method.objective(images, seen)
+    assert set(terms) == {"kl", "noisy_labels"}
+    p, q = (torch.softmax(each.double() / 4, dim=1) for each in (seen.logits, logits))
+    assert terms["kl"].item() == pytest.approx((16 * (p * (p.log() - q.log())).sum(dim=1).mean()).item(), rel=1e-3)
+    norms = {}
+    for name, term in terms.items():
+        gradients = torch.autograd.grad(term, list(method.student.parameters()), retain_graph=True)
+        norms[name] = torch.cat([gradient.flatten() for gradient in gradients]).norm().item()
+    assert min(norms.values()) > 0.005 * sum(norms.values()), norms
+    torch.stack(list(terms.values())).sum().backward()
+    assert method.objective.noise.scores.grad.norm() > 0
+    assert all(parameter.grad is None for parameter in method.stage.teacher.parameters())
+
+
+def test_the_matrix_has_an_optimizer_of_its_own_and_the_student_the_other() -> None:
+    method = make(noise_lr=0.01)
+    before, scores = weights(method.student), method.objective.noise.scores.clone()
+    in_sgd = [id(parameter) for group in method.stage.optimizer.param_groups for parameter in group["params"]]
+    assert id(method.objective.noise.scores) not in in_sgd and len(in_sgd) == len(list(method.student.parameters()))
+    events(method, 1)
+    moved = (method.objective.noise.scores - scores).abs().max().item()
+    assert 0.01 < moved < 0.0201, "two updates of Adam"
+    assert not same(before, weights(method.student))
+
+
+def test_a_weight_of_zero_leaves_plain_distillation() -> None:
+    method = make(noise_weight=0.0)
+    scores = method.objective.noise.scores.clone()
+    steps = [event for event in events(method, 2) if isinstance(event, Step)]
+    assert "noisy_labels" not in steps[0].values and torch.equal(scores, method.objective.noise.scores)
+
+
+def test_live_knobs_take_effect() -> None:
+    method = make()
+    events(method, 1)
+    method.reconfigure(method.config.change({"noise_weight": 0.0, "noise_lr": 0.5, "student_lr": 0.3}))
+    (step,) = [event for event in events(method, 2) if isinstance(event, Step)]
+    assert "noisy_labels" not in step.values and step.values["learning_rate"] > 0.2
+    assert method.noise_optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_the_teacher_stays_as_it_is() -> None:
+    method = make()
+    before = weights(method.stage.teacher)
+    events(method, method.total_steps)
+    assert same(before, weights(method.stage.teacher)) and not method.stage.teacher.training
+
+
+def test_every_query_is_counted() -> None:
+    asked: list[int] = []
+    teacher, _ = load_teacher(TEACHER)
+    original = type(teacher).features
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(teacher), "features", lambda self, x: asked.append(len(x)) or original(self, x))
+        method = make()
+        method.student.features = lambda images: original(method.student, images)
+        method.student.forward = lambda images: original(method.student, images).logits
+        last = [event for event in events(method, 3) if isinstance(event, Step)][-1]
+    assert last.values["queries"] == sum(asked) == 20 + 3 * 2 * 16
+
+
+def test_slow_motion_shows_kept_and_rejected_images_with_their_loss() -> None:
+    method = make(digits(20), kept_share=0.5)
+    method.slow = True
+    (shown,) = [event for event in events(method, 1) if isinstance(event, Phases)]
+    first = shown.phases[0]
+    assert [phase.name for phase in shown.phases] == [info.name for info in DFND.phases]
+    clean, loss = first.arrays["clean"], first.arrays["loss"]
+    assert len(first.images) == 12 and clean[:12].tolist() == [True] * 6 + [False] * 6
+    assert loss[clean].max() <= loss[~clean].min() and len(loss) == 20 and first.values["kept"] == 0.5
+
+
+def test_synthesize_chooses_among_the_kept_images() -> None:
+    method = make(kept_share=0.5)
+    images = [method.synthesize(25, torch.Generator().manual_seed(3)) for _ in range(2)]
+    assert torch.equal(*images) and images[0].shape == (25, 1, 8, 8)
+    kept = method.image.normalise(method.images.float() / 255)
+    assert all((image == kept).flatten(1).all(dim=1).any() for image in images[0])
+
+
+@pytest.mark.parametrize(
+    ("knob", "value"), [("kept_share", 0.0), ("assumed_accuracy", 1.0), ("temperature", 0.0), ("noise_lr", 2.0)]
+)
+def test_knobs_out_of_bounds_are_refused(knob: str, value: float) -> None:
+    with pytest.raises(RequestError, match=knob):
+        DFNDConfig.build("", {knob: value})
+
+
+# --- the run ---------------------------------------------------------------------------------------------------
+
+
+def small_run(runs: Path) -> RunFolder:
+    return new_run(runs, {**SMALL, "kept_share": 0.5}, method="dfnd", collected="digits", ratio=0.02)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    folder = small_run(tmp_path_factory.mktemp("whole"))
+    assert execute(folder).state == "done"
+    return folder
+
+
+@pytest.mark.parametrize("stops", [(2,), (1, 5)], ids=str)
+def test_a_stopped_run_resumes_bit_identically(runs: Path, whole: RunFolder, stops: tuple[int, ...]) -> None:
+    folder = small_run(runs)
+    for stop in stops:
+
+        def halt(event: Any, stop: int = stop) -> None:
+            if isinstance(event, Step) and event.step == stop:
+                folder.command("stop")
+
+        assert execute(folder, halt).state == "stopped"
+    assert execute(folder).state == "done"
+    assert metric_rows(folder) == metric_rows(whole) and student_hash(folder) == student_hash(whole)

@@ -1,0 +1,345 @@
+"""KD3: its selection, weights, mixing and contrast against their formulas, what each trains, and a run that resumes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import TEACHER, execute, metric_rows, new_run, rows, student_hash
+from torch import Tensor, nn
+
+from dfkd_core import rival_losses
+from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.events import ClassShares, Phases, Step
+from dfkd_core.methods.kd3 import KD3, KD3Config, teacher_share
+from dfkd_core.networks import CLASSIFIERS, build_classifier
+from dfkd_core.networks.classifiers import Features
+from dfkd_core.problem import Problem, Recording
+from dfkd_core.store import RunFolder
+from dfkd_core.teachers import load_teacher
+
+SMALL = {"distill_steps": 6, "updates": 2, "batch_size": 16, "selections": 3}
+
+
+@pytest.fixture(autouse=True)
+def own_generator() -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def digits(count: int) -> Tensor:
+    return find_benchmark("digits").load(train=True).images[:count]
+
+
+def mixed_pool() -> Tensor:
+    """Digits that the teacher is sure of, and others under noise."""
+    noise = torch.randint(0, 256, (30, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+    return torch.cat([digits(30), ((digits(60)[30:] + 2 * noise) / 3).to(torch.uint8)])
+
+
+def make(collected: Tensor | None = None, student: str = "lenet5-bn", **changes: Any) -> KD3:
+    teacher, card = load_teacher(TEACHER)
+    torch.manual_seed(1)
+    network = build_classifier(student, card.image.spec())
+    images = digits(20) if collected is None else collected
+    recording = Recording(samples_every=0, phases_every=0)
+    problem = Problem(teacher, network, card.image.spec(), torch.device("cpu"), images, None, recording)
+    return KD3(problem, KD3Config.build("demo", {**SMALL, **changes}))
+
+
+def events(method: KD3, until: int) -> list[Any]:
+    """Events up to and including step ``until``, each step seeded as ``run`` does it."""
+    found, stream = [], method.train()
+    while method.step < until:
+        torch.manual_seed(method.step + 1)
+        for event in stream:
+            found.append(event)
+            if isinstance(event, Step):
+                break
+    return found
+
+
+def weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+# --- dynamic selection -----------------------------------------------------------------------------------------
+
+
+def test_the_teachers_share_falls_and_then_the_student_chooses_alone() -> None:
+    """The released schedule: 1 − exp(−5((e + 1)/160 − 1)²) for e < 120 of 240 epochs, then 0."""
+    for epoch in (0, 1, 60, 118):
+        released = 1 - math.exp(-5 * ((epoch + 1) / 160 - 1) ** 2)
+        assert teacher_share((epoch + 1) / 240) == pytest.approx(released)
+    shares = [teacher_share(progress / 100) for progress in range(101)]
+    assert shares == sorted(shares, reverse=True) and shares[0] > 0.99 and shares[50:] == [0.0] * 51
+
+
+def test_an_image_is_kept_where_its_confidence_exceeds_the_threshold_of_its_class() -> None:
+    method = make(mixed_pool())
+    method.student.eval()
+    with torch.no_grad():
+        images = method.image.normalise(mixed_pool().float() / 255)
+        joint = 0.7 * method.stage.teacher(images) + 0.3 * method.student(images)
+    method._select(0.7)
+    confidence, labels = joint.softmax(dim=1).max(dim=1)
+    counts = [labels.tolist().count(label) for label in range(10)]
+    expected = []
+    for sure, label in zip(confidence.tolist(), labels.tolist(), strict=True):
+        share = counts[label] / max(counts)
+        expected.append(sure > 0.95 * share / (2 - share))
+    assert method.kept.tolist() == expected and 0 < sum(expected) < 60
+
+
+def test_the_student_has_a_say() -> None:
+    method = make(mixed_pool())
+    method._select(1.0)
+    teachers = method.kept.clone()
+    assert torch.allclose(method.joint, method.teacher_logits)
+    method._select(0.0)
+    assert not torch.equal(teachers, method.kept)
+    assert torch.equal(method.joint.argmax(dim=1), method.student(method.image.normalise(mixed_pool() / 255)).argmax(1))
+
+
+def test_all_are_kept_where_none_is_sure() -> None:
+    method = make()
+    for parameter in method.student.classifier.head.parameters():
+        parameter.data.zero_()  # every class alike
+    method._select(0.0)
+    assert method.kept.all()
+
+
+@pytest.mark.parametrize(
+    ("selections", "steps"), [(1, [1]), (3, [1, 3, 5]), (4, [1, 3, 4, 6]), (6, [1, 2, 3, 4, 5, 6]), (99, range(1, 7))]
+)
+def test_the_selections_are_spread_evenly_over_the_run(selections: int, steps: list[int]) -> None:
+    method = make(selections=selections)
+    found = [event for event in events(method, 6) if isinstance(event, ClassShares)]
+    assert [event.step for event in found] == list(steps)
+    assert all(sum(event.shares["kept"]) == pytest.approx(1) for event in found)
+
+
+def test_only_kept_images_are_learned_from() -> None:
+    method = make(mixed_pool(), augmentation="none", batch_size=64, selections=1)
+    learned_from: list[Tensor] = []
+    forward = method.objective.forward
+
+    def spy(images: Tensor, seen: Features) -> tuple[dict[str, Tensor], Tensor]:
+        learned_from.append(images)
+        return forward(images, seen)
+
+    method.objective.forward = spy  # type: ignore[method-assign]
+    (step,) = [event for event in events(method, 1) if isinstance(event, Step)]
+    images = method.image.normalise(mixed_pool()[method.kept].float() / 255)
+    where = torch.stack([(image == images).flatten(1).all(dim=1) for image in torch.cat(learned_from)])
+    assert 0 < method.kept.sum() < 60 and where.any(dim=1).all()
+    assert step.values["kept"] == pytest.approx(method.kept.float().mean().item())
+
+
+# --- the terms -------------------------------------------------------------------------------------------------
+
+
+def test_weights_and_weighted_mse_by_hand() -> None:
+    ours, theirs, scale = torch.randn(3, 4), torch.randn(3, 4), torch.rand(3)
+    by_hand = [1 / (1 + math.exp(-math.dist(a, b))) for a, b in zip(ours.tolist(), theirs.tolist(), strict=True)]
+    assert rival_losses.distance_weights(ours, theirs).tolist() == pytest.approx(by_hand, rel=1e-5)
+    assert rival_losses.distance_weights(ours, ours).tolist() == [0.5] * 3
+    one, other = torch.randn(3, 2, 2, 2), torch.randn(3, 2, 2, 2)
+    by_hand = sum(scale[i] * sum((one[i] - other[i]).flatten() ** 2) / 8 for i in range(3)) / 3
+    assert rival_losses.weighted_mse(one, other, scale).item() == pytest.approx(by_hand.item(), rel=1e-5)
+
+
+def test_contrast_by_hand() -> None:
+    one, other = torch.randn(4, 6, dtype=torch.double), torch.randn(4, 6, dtype=torch.double)
+    views = [*one, *other]
+
+    def alike(a: Tensor, b: Tensor) -> float:
+        return math.exp((a @ b / (a.norm() * b.norm())).item() / 0.3)
+
+    by_hand = 0.0
+    for i, view in enumerate(views):
+        rivals = sum(alike(view, views[j]) for j in range(8) if j != i)
+        by_hand -= math.log(alike(view, views[(i + 4) % 8]) / rivals) / 8
+    assert rival_losses.instance_contrast(one, other, 0.3).item() == pytest.approx(by_hand)
+
+
+def test_contrast_is_low_for_pairs_and_high_for_strangers() -> None:
+    views = torch.randn(8, 32)
+    paired = rival_losses.instance_contrast(views, views, 0.3)
+    strangers = rival_losses.instance_contrast(views, views.roll(1, dims=0), 0.3)
+    assert paired < 0.5 * strangers and strangers > math.log(15)
+
+
+def test_mixed_images_have_mixed_statistics_and_their_own_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.randn(5, 3, 8, 8) * (torch.rand(5, 3, 1, 1) + 0.5) + torch.randn(5, 3, 1, 1)
+    share, other = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]), torch.tensor([4, 0, 3, 1, 2])
+    monkeypatch.setattr(torch.distributions.Beta, "sample", lambda self, shape: share.view(5, 1, 1, 1))
+    monkeypatch.setattr(torch, "randperm", lambda count: other)
+    mixed = rival_losses.mix_distribution(images, 0.1)
+    for statistic in (torch.mean, torch.std):
+        before, after = (statistic(each, dim=(2, 3)) for each in (images, mixed))
+        expected = share[:, None] * before + (1 - share[:, None]) * before[other]
+        assert torch.allclose(after, expected, atol=1e-4)
+    shapes = [(each - each.mean((2, 3), keepdim=True)) / each.std((2, 3), keepdim=True) for each in (images, mixed)]
+    assert torch.allclose(*shapes, atol=1e-3)
+
+
+def test_mixing_survives_images_of_one_colour() -> None:
+    flat = torch.ones(4, 1, 8, 8) * torch.arange(4.0).view(4, 1, 1, 1)
+    mixed = rival_losses.mix_distribution(flat, 0.1)
+    assert mixed.isfinite().all() and torch.allclose(mixed.std(dim=(2, 3)), torch.zeros(4, 1), atol=1e-5)
+
+
+def test_shares_of_two_images_are_mostly_near_0_or_1() -> None:
+    lone = torch.zeros(2000, 1, 2, 2)
+    lone[1000:] = 1.0
+    means = rival_losses.mix_distribution(lone, 0.1).mean(dim=(1, 2, 3))
+    between = ((means > 0.2) & (means < 0.8)).float().mean()
+    assert 0 < between < 0.2
+
+
+# --- what learns -----------------------------------------------------------------------------------------------
+
+
+def seen_by(method: KD3, count: int = 16) -> tuple[Tensor, Features]:
+    images = method.image.normalise(digits(count).float() / 255)
+    with torch.no_grad():
+        return images, method.stage.teacher.features(images)
+
+
+def norms(terms: dict[str, Tensor], network: nn.Module) -> dict[str, float]:
+    found = {}
+    for name, term in terms.items():
+        gradients = torch.autograd.grad(term, list(network.parameters()), retain_graph=True, allow_unused=True)
+        found[name] = torch.cat([gradient.flatten() for gradient in gradients if gradient is not None]).norm().item()
+    return found
+
+
+def test_both_terms_reach_the_students_features_and_none_the_teacher() -> None:
+    method = make(contrast_weight=0.1)
+    terms, _ = method.objective(*seen_by(method))
+    found = norms(terms, method.objective.student.network.stages)
+    assert list(found) == ["align", "contrast"] and min(found.values()) > 0.005 * sum(found.values()), found
+    torch.stack(list(terms.values())).sum().backward()
+    for part in (method.objective.student.network.stages, method.objective.student.project, method.objective.embed):
+        assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in part.parameters())
+    for frozen in (method.stage.teacher, method.objective.student.classifier):
+        assert all(parameter.grad is None for parameter in frozen.parameters())
+
+
+def test_alignment_is_the_mean_squared_error_weighted_by_the_distance_of_the_logits() -> None:
+    method = make()
+    images, seen = seen_by(method)
+    method.objective.eval()
+    terms, logits = method.objective(images, seen)
+    projected = method.student.project_map(images)
+    target = torch.nn.functional.adaptive_avg_pool2d(list(seen.maps.values())[-1], projected.shape[-1])
+    by_hand = 0.0
+    for index in range(16):
+        weight = torch.sigmoid((logits[index] - seen.logits[index]).norm())
+        by_hand += (weight * (projected[index] - target[index]).square().mean() / 16).item()
+    assert terms["align"].item() == pytest.approx(by_hand, rel=1e-4)
+    assert torch.allclose(logits, method.student(images), atol=1e-5)
+
+
+def test_the_classifier_is_the_teachers_and_stays_so() -> None:
+    method = make()
+    teacher, student = weights(method.stage.teacher), weights(method.objective.student.network.stages)
+    events(method, method.total_steps)
+    assert same(teacher, weights(method.stage.teacher)) and not method.stage.teacher.training
+    assert same(weights(method.student.classifier.head), weights(method.stage.teacher.head))
+    assert not same(student, weights(method.objective.student.network.stages))
+
+
+def test_without_contrast_nothing_is_mixed() -> None:
+    method = make(contrast_weight=0.0)
+    terms, _ = method.objective(*seen_by(method))
+    assert set(terms) == {"align"}
+
+
+def test_live_knobs_take_effect() -> None:
+    method = make(mixed_pool(), selections=6)
+    events(method, 1)
+    method.reconfigure(method.config.change({"confidence_cut": 0.0, "contrast_weight": 0.0}))
+    (step,) = [event for event in events(method, 2) if isinstance(event, Step)]
+    assert step.values["kept"] == 1.0 and "contrast" not in step.values
+
+
+@pytest.mark.parametrize("student", list(CLASSIFIERS))
+def test_every_student_fits_under_the_teachers_classifier(student: str) -> None:
+    method = make(student=student, batch_size=4, updates=1, distill_steps=1)
+    (step,) = [event for event in events(method, 1) if isinstance(event, Step)]
+    assert math.isfinite(step.values["align"]) and math.isfinite(step.values["contrast"])
+
+
+def test_every_query_is_counted() -> None:
+    asked: list[int] = []
+    teacher, _ = load_teacher(TEACHER)
+    original = type(teacher).features
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(teacher), "features", lambda self, x: asked.append(len(x)) or original(self, x))
+        method = make()  # its student is of another class
+        last = [event for event in events(method, 3) if isinstance(event, Step)][-1]
+    assert last.values["queries"] == 20 + 3 * 2 * 16
+    assert sum(asked) == last.values["queries"] + 1, "and one blank image, to see the size of its maps"
+
+
+def test_slow_motion_shows_kept_and_rejected_images() -> None:
+    method = make(mixed_pool())
+    method.slow = True
+    (shown,) = [event for event in events(method, 1) if isinstance(event, Phases)]
+    first = shown.phases[0]
+    assert [phase.name for phase in shown.phases] == [info.name for info in KD3.phases]
+    assert first.arrays["clean"][:6].all() and not first.arrays["clean"][6:12].any()
+    confidence = method.joint.softmax(dim=1).amax(dim=1)
+    assert sorted(first.arrays["loss"]) == pytest.approx(sorted((-confidence.log()).tolist()), abs=1e-5)
+
+
+def test_synthesize_chooses_among_the_collected_images() -> None:
+    method = make()
+    images = [method.synthesize(25, torch.Generator().manual_seed(3)) for _ in range(2)]
+    assert torch.equal(*images) and images[0].shape == (25, 1, 8, 8)
+    known = method.image.normalise(digits(20).float() / 255)
+    assert all((image == known).flatten(1).all(dim=1).any() for image in images[0])
+
+
+# --- the run ---------------------------------------------------------------------------------------------------
+
+
+def small_run(runs: Path) -> RunFolder:
+    return new_run(runs, SMALL, method="kd3", collected="digits", ratio=0.02)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    folder = small_run(tmp_path_factory.mktemp("whole"))
+    assert execute(folder).state == "done"
+    return folder
+
+
+@pytest.mark.parametrize("stops", [(1,), (2,), (3, 4)], ids=str)
+def test_a_stopped_run_resumes_bit_identically(runs: Path, whole: RunFolder, stops: tuple[int, ...]) -> None:
+    """Between two selections as well: what was kept must not be chosen again with a later student."""
+    folder = small_run(runs)
+    for stop in stops:
+
+        def halt(event: Any, stop: int = stop) -> None:
+            if isinstance(event, Step) and event.step == stop:
+                folder.command("stop")
+
+        assert execute(folder, halt).state == "stopped"
+    assert execute(folder).state == "done"
+    assert metric_rows(folder) == metric_rows(whole) and student_hash(folder) == student_hash(whole)
+
+
+def test_the_log_holds_every_selection(whole: RunFolder) -> None:
+    assert [row["step"] for row in rows(whole, "classshares")] == [1, 3, 5]
