@@ -175,8 +175,8 @@ class RelationalDistillation(_Plain):
     def terms(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
         return {
             "cross_entropy": F.cross_entropy(ours.logits, labels),
-            "distance": 25 * student_losses.relational_distance(ours.pooled, seen.pooled),
-            "angle": 50 * student_losses.relational_angle(ours.pooled, seen.pooled),
+            "pair_distances": 25 * student_losses.relational_distance(ours.pooled, seen.pooled),
+            "angles": 50 * student_losses.relational_angle(ours.pooled, seen.pooled),
         }
 
 
@@ -215,7 +215,7 @@ class CrossLayer(_Plain):
         return {
             "cross_entropy": F.cross_entropy(ours.logits, labels),
             "kl": losses.kl_discrepancy(ours.logits, seen.logits, temperature=4.0),
-            "layers": 400 * layers,
+            "attended_layers": 400 * layers,
         }
 
     def attention(self, sources: list[Tensor], targets: list[Tensor]) -> Tensor:
@@ -316,8 +316,8 @@ class OneForAll(_Plain):
         answers = [leave(one) for leave, one in zip(self.exits, _behind_stem(ours.maps), strict=True)]
         early = [student_losses.enhanced_target(answer, seen.logits, labels, gamma=1.5) for answer in answers]
         return {
-            "output": student_losses.enhanced_target(ours.logits, seen.logits, labels, gamma=1.5),
-            "exits": torch.stack(early).sum(),
+            "enhanced_target": student_losses.enhanced_target(ours.logits, seen.logits, labels, gamma=1.5),
+            "early_exits": torch.stack(early).sum(),
         }
 
 

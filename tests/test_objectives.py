@@ -229,8 +229,8 @@ def published(name: str, ours: Features, theirs: Features) -> dict[str, Tensor]:
         },
         "rkd": {
             "cross_entropy": hard,
-            "distance": 25 * student_losses.relational_distance(*pooled),
-            "angle": 50 * student_losses.relational_angle(*pooled),
+            "pair_distances": 25 * student_losses.relational_distance(*pooled),
+            "angles": 50 * student_losses.relational_angle(*pooled),
         },
         "cc": {
             "cross_entropy": 0.1 * hard,
@@ -306,4 +306,4 @@ def test_ofa_kd_leaves_at_every_stage() -> None:
     answers = [leave(one) for leave, one in zip(objective.exits, maps, strict=True)]
     assert all(answer.shape == (B, 10) for answer in answers)
     each = [student_losses.enhanced_target(answer, theirs, theirs.argmax(dim=1), 1.5) for answer in answers]
-    assert terms["exits"].item() == pytest.approx(sum(one.item() for one in each), rel=1e-4)
+    assert terms["early_exits"].item() == pytest.approx(sum(one.item() for one in each), rel=1e-4)

@@ -221,6 +221,17 @@ TERMS: tuple[Term, ...] = (
         also=("choice", "kept_share", "selections"),
     ),
     Term(
+        "class attention",
+        "Where in the image each class is seen: the last feature maps, weighted with the linear layer's row of the "
+        "class. CAT-KD matches the student's maps with the teacher's, whatever their strength. It needs networks "
+        "whose linear layer follows the mean of the maps.",
+        symbol="A_c = Σ_d w_cd F_d",
+        seen="Distill, losses by term; the form, student",
+        source="Guo et al., CVPR 2023 (CAT-KD), eq. 3",
+        related=("objective", "network"),
+        also=("CAT-KD", "class activation map"),
+    ),
+    Term(
         "class balance",
         "Negative entropy of the teacher's mean prediction over a batch. Minimising it asks for all classes equally "
         "often.",
@@ -338,6 +349,16 @@ TERMS: tuple[Term, ...] = (
         also=("contrast", "contrast_weight", "contrast_temperature"),
     ),
     Term(
+        "correlation congruence",
+        "How alike any two images of a batch are to the student should be how alike they are to the teacher. CC "
+        "compares the tables of similarities, a Gaussian kernel of the penultimate features up to its second power.",
+        symbol="mean (Ψ_S − Ψ_T)², Ψ_ij = exp(−γ‖f_i − f_j‖²)",
+        seen="Distill, losses by term; the form, student",
+        source="Peng et al., ICCV 2019 (CC), eqs. 5, 6 and 9",
+        related=("objective", "relational distillation", "penultimate features"),
+        also=("correlation", "CC"),
+    ),
+    Term(
         "course",
         "The panel that follows three shares over the training: kept, classes covered, diversity. Together they say "
         "whether the images stay good and varied.",
@@ -423,7 +444,7 @@ TERMS: tuple[Term, ...] = (
         seen="everywhere",
         source=DISTILLATION,
         related=("teacher", "student", "data-free distillation"),
-        also=("knowledge distillation",),
+        also=("knowledge distillation", "KD", "vanilla KD"),
     ),
     Term(
         "diversity",
@@ -442,6 +463,17 @@ TERMS: tuple[Term, ...] = (
         source=f"{TA_DFKD}; the bound is this lab's",
         related=("clean", "kept", "batch size", "query"),
         also=("max_draws",),
+    ),
+    Term(
+        "early exit",
+        "A small network that answers from one stage of the student, during the training only. In OFA-KD every exit, "
+        "and the student's own output, learns the teacher's answer with the target enhanced: the class that the "
+        "teacher names weighs the more, the surer the teacher is.",
+        symbol="−(1 + p_ŷ)^γ log s_ŷ − Σ_{c≠ŷ} p_c log s_c",
+        seen="Distill, losses by term; the form, student",
+        source="Hao et al., NeurIPS 2023 (OFA-KD)",
+        related=("objective", "target class"),
+        also=("early_exits", "enhanced_target", "adaptive target enhancement", "OFA-KD"),
     ),
     Term(
         "epoch",
@@ -635,6 +667,16 @@ TERMS: tuple[Term, ...] = (
         related=("generator", "fixed latents"),
     ),
     Term(
+        "layer attention",
+        "Which layers of the teacher each layer of the student learns from, image by image. SemCKD learns these "
+        "weights together with the student, instead of pairing layers by hand.",
+        symbol="Σ_ij α_ij ‖f_ij^S − f_j^T‖²",
+        seen="Distill, losses by term; the form, student",
+        source="Chen et al., AAAI 2021 (SemCKD)",
+        related=("objective", "network"),
+        also=("attended_layers", "SemCKD"),
+    ),
+    Term(
         "learning rate",
         "The size of a network's updates. The student's falls along half a cosine from epoch to epoch; the generator's "
         "stays.",
@@ -750,12 +792,13 @@ TERMS: tuple[Term, ...] = (
     Term(
         "objective",
         "What the student matches of its teacher. HiDFD's way: the teacher's classifier is shared and frozen, and the "
-        "student's features are aligned with the teacher's. The others are its rivals in the paper's Table 2.",
+        "student's features are aligned with the teacher's. The others are its rivals in the paper's Table 2. Where "
+        "one asks for labels, it gets the class that the teacher names.",
         symbol="L_align",
         seen="Hybrid; the form, student",
         source=f"{HIDFD}, eq. 14 and Table 2",
         related=("student", "student loss"),
-        also=("classifier sharing", "classifier-sharing", "align", "alignment"),
+        also=("classifier sharing", "align", "alignment", "SimKD"),
     ),
     Term(
         "optimiser",
@@ -884,6 +927,16 @@ TERMS: tuple[Term, ...] = (
         also=("rejected sample",),
     ),
     Term(
+        "relational distillation",
+        "The student keeps the teacher's geometry: distances between pairs of images of a batch, and angles between "
+        "triples, in the penultimate features. Neither the scale nor the place of the features matters.",
+        symbol="25 · distances + 50 · angles",
+        seen="Distill, losses by term; the form, student",
+        source="Park et al., CVPR 2019 (RKD)",
+        related=("objective", "correlation congruence", "penultimate features"),
+        also=("RKD", "pair_distances", "angles"),
+    ),
+    Term(
         "run",
         "One training, in a folder of its own: what was asked for, every event, samples, checkpoints. The address bar "
         "holds its name, so that a link opens it.",
@@ -1004,6 +1057,16 @@ TERMS: tuple[Term, ...] = (
         seen="Inspect",
         related=("synthetic image",),
         also=("tags",),
+    ),
+    Term(
+        "target class",
+        "The class that the teacher names. DKD and NKD learn its probability apart from how the other classes share "
+        "what is left: where the teacher is sure, plain distillation hardly passes on the latter.",
+        symbol="DKD: TCKD + 8 · NCKD",
+        seen="Distill, losses by term; the form, student",
+        source="Zhao et al., CVPR 2022 (DKD); Yang et al., ICCV 2023 (NKD)",
+        related=("objective", "distillation", "temperature", "pseudo-label"),
+        also=("other_classes", "DKD", "NKD"),
     ),
     Term(
         "teacher",
