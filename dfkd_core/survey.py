@@ -15,11 +15,10 @@ from torch import Tensor
 
 from dfkd_core.collecting import Judge, class_histogram
 from dfkd_core.errors import StoreError
-from dfkd_core.store import RunFolder, store_samples
+from dfkd_core.store import COLLECTED, RunFolder, store_samples
 from dfkd_core.store.atomic import read_json, write_json
 
-COLLECTED = "collected/collected"  # the stem of the files in the run's folder
-KEPT = 2000
+KEPT = 100
 
 
 @dataclass(frozen=True)

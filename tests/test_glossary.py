@@ -18,7 +18,7 @@ from dfkd_core.spec import make_spec
 from dfkd_core.store import RunFolder
 from pages.ui import glossary
 
-STAGE = (ROOT / "pages" / "ui" / "stage.js").read_text()
+SCRIPTS = {name: (ROOT / "pages" / "ui" / f"{name}.js").read_text() for name in ("player", "stage", "hybrid")}
 
 
 def missing(names: list[str]) -> list[str]:
@@ -44,13 +44,20 @@ def test_every_metric_of_a_run_has_a_term(method: str, runs: Path) -> None:
     assert not missing(list(timeline.curves))
 
 
-def test_every_heading_and_every_loss_term_of_the_stage_has_a_term() -> None:
-    headings = re.findall(r"<h4>([^<]+)<", STAGE)
-    titles = re.search(r"const TITLES = \{(.+?)\};", STAGE, re.DOTALL)
+@pytest.mark.parametrize("stage", ["stage", "hybrid"])
+def test_every_heading_and_every_word_of_a_legend_has_a_term(stage: str) -> None:
+    headings = re.findall(r"<h4>([^<]+)<", SCRIPTS[stage])
+    words = re.findall(r"\[\"([\w -]+)\", this\.(?:colour\.|made|palette)", SCRIPTS["player"] + SCRIPTS[stage])
+    assert len(headings) >= 7 and len(words) >= 7
+    assert not missing([*headings, *words])
+
+
+def test_every_loss_term_of_the_stages_has_a_term() -> None:
+    titles = re.search(r"const TITLES = \{(.+?)\};", SCRIPTS["player"], re.DOTALL)
     assert titles is not None
     names = re.findall(r"(\w+): \"([^\"]+)\"", titles[1])
-    assert len(headings) >= 7 and len(names) >= 8
-    assert not missing([*headings, *(word for pair in names for word in pair)])
+    assert len(names) >= 17
+    assert not missing([word for pair in names for word in pair])
 
 
 @pytest.mark.parametrize("method", list(methods.available()))

@@ -115,7 +115,7 @@ def _interval(recalls: np.ndarray, tested: np.ndarray) -> tuple[float, float]:
 
 
 def distance(folder: RunFolder) -> dict[str, Any]:
-    """TVD(P, Q) from below, of what the run's newest checkpoint generates (P) and its collected images (Q), up to
+    """TVD(P, Q) from below: the collected images of a run (P) and what its newest checkpoint generates (Q), up to
     ``MOST`` of either.
 
     Raises ``StoreError`` without a checkpoint or where the collected images have changed since, ``RequestError`` for a

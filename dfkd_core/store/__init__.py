@@ -3,11 +3,21 @@
 Importing this package does not import torch (``store.checkpoints`` does), so that a page can show runs at once.
 """
 
-from dfkd_core.store.events_log import REAL, Cursor, EventReader, EventWriter, read_phases, read_samples, store_samples
+from dfkd_core.store.events_log import (
+    COLLECTED,
+    REAL,
+    Cursor,
+    EventReader,
+    EventWriter,
+    read_phases,
+    read_samples,
+    store_samples,
+)
 from dfkd_core.store.folder import ACTIVE, STATES, Command, Owner, RunFolder, RunStatus, runs_folder, runs_in
 
 __all__ = [
     "ACTIVE",
+    "COLLECTED",
     "REAL",
     "STATES",
     "Command",

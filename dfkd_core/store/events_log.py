@@ -23,6 +23,7 @@ from dfkd_core.store.folder import RunFolder
 
 SPRITE_COLUMNS = 16
 REAL = "real/real"  # the stem of the real images that a run keeps beside its samples
+COLLECTED = "collected/collected"  # the same of the collected ones, with a JSON of facts beside it
 _REPLAYED_TYPES = {event.__name__.lower() for event in REPLAYED}
 
 

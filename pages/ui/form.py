@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
@@ -42,18 +43,22 @@ class Choice:
     changes: dict[str, Any]
 
 
-def show() -> Choice:
-    """Draw the form into the sidebar, keep the address bar in step with it, and return what it says."""
+def show(only: Callable[[str], bool] | None = None) -> Choice:
+    """Draw the form into the sidebar, keep the address bar in step with it, and return what it says.
+
+    ``only``: whether a method, by its name, is offered.
+    """
     _from_address()
     with st.sidebar:
         benchmark = _benchmark()
         teacher = _teacher(benchmark)
         usual = USUAL_STUDENT.get(benchmark, "resnet18")
-        student = _select("Student", "student", list(CLASSIFIERS), usual, lambda name: NETWORK_TITLES.get(name, name))
-        names = methods.available()
-        method = _select("Method", "method", list(names), "ta-dfkd", lambda name: names[name].title)
+        student = select("Student", "student", list(CLASSIFIERS), usual, lambda name: NETWORK_TITLES.get(name, name))
+        names = {name: found for name, found in methods.available().items() if only is None or only(name)}
+        method = select("Method", "method", list(names), "hidfd" if only else "ta-dfkd", lambda name: names[name].title)
         config = names[method].Config
         preset = _preset(config)
+        collecting = _collected(benchmark) if names[method].requires.collected else {}
         with st.expander("More knobs", icon=":material/tune:"):
             changes = _knobs(method, preset, config)
         with st.expander("Seed, device, data", icon=":material/memory:"):
@@ -66,6 +71,7 @@ def show() -> Choice:
         "student": student,
         "method": method,
         "preset": preset,
+        **collecting,
         **machine,
     }
     _to_address(fields, changes, recorded)
@@ -76,7 +82,7 @@ def show() -> Choice:
 # --- the parts -------------------------------------------------------------------------------------------------
 
 
-def _select(label: str, key: str, options: list[str], usual: str, title: Any = str) -> str:
+def select(label: str, key: str, options: list[str], usual: str, title: Any = str) -> str:
     """A select box whose state survives a page change and starts from the address bar."""
     help = glossary.help_of(key)
     key = f"form:{key}"
@@ -85,10 +91,17 @@ def _select(label: str, key: str, options: list[str], usual: str, title: Any = s
     return st.selectbox(label, options, key=key, format_func=title, help=help)
 
 
+def _collected(benchmark: str) -> dict[str, Any]:
+    from pages.ui import collected  # which needs what stands here
+
+    with st.expander("Collected images", icon=":material/photo_library:", expanded=True):
+        return collected.choose(benchmark)
+
+
 def _benchmark() -> str:
     titles = {name: benchmark.title for name, benchmark in BENCHMARKS.items()}
     titles[FOLDER] = "Folder of images by class…"
-    name = _select("Benchmark", "benchmark", list(titles), "digits", lambda key: titles[key])
+    name = select("Benchmark", "benchmark", list(titles), "digits", lambda key: titles[key])
     if name == FOLDER:
         path = st.text_input("Folder", key="form:folder", placeholder="/path/with/one/subfolder/per/class")
         return f"folder:{path}"
@@ -106,7 +119,7 @@ def _teacher(benchmark: str) -> str:
         usual = usual_teacher(benchmark)
     except RequestError:
         usual = next(iter(cards))
-    name = _select("Teacher", "teacher", list(cards), usual, lambda key: _teacher_title(cards[key]))
+    name = select("Teacher", "teacher", list(cards), usual, lambda key: _teacher_title(cards[key]))
     with st.popover("Teacher's card", icon=":material/badge:", width="stretch"):
         _card(cards[name])
     return name
@@ -209,7 +222,7 @@ def _machine() -> dict[str, Any]:
     import torch
 
     devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-    device = _select("Device", "device", devices, devices[-1])
+    device = select("Device", "device", devices, devices[-1])
     st.session_state.setdefault("form:seed", 0)
     help = glossary.help_of("seed", "Of everything random in the run.")
     seed = st.number_input("Seed", 0, 2**31 - 1, key="form:seed", help=help)
@@ -224,7 +237,9 @@ def _machine() -> dict[str, Any]:
 
 # --- the address bar -------------------------------------------------------------------------------------------
 
-_IN_ADDRESS = ("benchmark", "teacher", "student", "method", "preset", "device", "seed", "threads")
+_OF_THE_PAGE = ("run", "step", "slow", "tour", "view")
+_IN_ADDRESS = ("benchmark", "teacher", "student", "method", "preset", "collecting", "device", "seed", "threads")
+_WITH_A_KEY_OF_THEIR_OWN = ("collected", "ratio")
 
 
 def _from_address() -> None:
@@ -244,9 +259,14 @@ def _from_address() -> None:
     if given.get("benchmark", "").startswith("folder:"):
         st.session_state["form:folder"] = given["benchmark"].removeprefix("folder:")
         st.session_state["form:benchmark"] = FOLDER
+    if "collected" in given:
+        kind, _, path = given["collected"].partition("folder:")
+        st.session_state["form:collected"] = kind or FOLDER
+        st.session_state["form:collected-folder"] = path
+    ratio = {"ratio": given["ratio"]} if "ratio" in given else {}
     knobs = {name[2:]: value for name, value in given.items() if name.startswith("k.")}
     recorded = {f"record:{name[2:]}": value for name, value in given.items() if name.startswith("r.")}
-    st.session_state["form:asked"] = knobs | recorded
+    st.session_state["form:asked"] = knobs | recorded | ratio
 
 
 def parsed(field: FieldInfo, text: str | None, otherwise: Any) -> Any:
@@ -266,8 +286,8 @@ def parsed(field: FieldInfo, text: str | None, otherwise: Any) -> Any:
 
 
 def _to_address(fields: dict[str, Any], changes: dict[str, Any], recorded: dict[str, Any]) -> None:
-    kept = {name: value for name, value in st.query_params.to_dict().items() if name in ("run", "step", "slow", "tour")}
-    wanted = {**kept, **{name: str(fields[name]) for name in _IN_ADDRESS}}
+    kept = {name: value for name, value in st.query_params.to_dict().items() if name in _OF_THE_PAGE}
+    wanted = kept | {name: str(fields[name]) for name in (*_IN_ADDRESS, *_WITH_A_KEY_OF_THEIR_OWN) if name in fields}
     wanted |= {f"k.{name}": str(value) for name, value in changes.items()}
     wanted |= {f"r.{name}": str(value) for name, value in recorded.items()}
     if wanted != st.query_params.to_dict():

@@ -249,7 +249,16 @@ TERMS: tuple[Term, ...] = (
         seen="Hybrid; the form, guidance",
         source=f"{HIDFD}, eqs. 10 to 12",
         related=("class balance", "generator loss"),
-        also=("category frequency smoothing", "smoothing", "frequency_rate", "frequency", "frequency_weight", "L_reg"),
+        also=(
+            "category frequency smoothing",
+            "smoothing",
+            "frequency_rate",
+            "frequency",
+            "frequency_weight",
+            "L_reg",
+            "made",
+            "smoothed",
+        ),  # fmt: skip
     ),
     Term(
         "class prior",
@@ -425,7 +434,7 @@ TERMS: tuple[Term, ...] = (
         seen="Hybrid",
         source="Goodfellow et al., 2014; Brock et al., ICLR 2019 (BigGAN)",
         related=("generator", "discriminator confidence", "GAN"),
-        also=("discriminator_steps", "discriminator_lr", "discriminator_loss", "discriminator loss", "adversarial_d"),
+        also=("discriminator_steps", "discriminator_lr", "discriminator_loss", "adversarial_d"),
     ),
     Term(
         "discriminator confidence",
@@ -436,7 +445,7 @@ TERMS: tuple[Term, ...] = (
         seen="Hybrid",
         source=f"{HIDFD}, eq. 6; unseen images: {LAB}",
         related=("discriminator", "feature integration", "collected images"),
-        also=("confidence_real", "confidence_fake", "confidence_unseen", "unseen images"),
+        also=("confidence_real", "confidence_fake", "confidence_unseen", "unseen images", "unseen"),
     ),
     Term(
         "distillation",
@@ -601,7 +610,7 @@ TERMS: tuple[Term, ...] = (
         seen="Hybrid; the form, hybrid",
         source=HIDFD,
         related=("inflation", "collected images", "synthetic image"),
-        also=("hybrid", "synthetic", "alpha", "hybrid data"),
+        also=("hybrid", "alpha", "hybrid data"),
     ),
     Term(
         "image norm",
@@ -893,7 +902,7 @@ TERMS: tuple[Term, ...] = (
         symbol="y = argmax T(x)",
         seen="Hybrid",
         related=("teacher", "collected images", "judged loss"),
-        also=("pseudo label", "teacher_label"),
+        also=("teacher_label",),
     ),
     Term(
         "query",
@@ -1124,12 +1133,35 @@ TERMS: tuple[Term, ...] = (
         also=("tv", "tv_weight"),
     ),
     Term(
+        "total variation distance",
+        "The largest difference between the probabilities that two distributions give to the same set of images: 0 for "
+        "the same distribution, 1 for two that share nothing. The paper bounds that of the hybrid set, "
+        "U = αP + (1 − α)Q, from the synthetic images Q by (2 − α) TVD(P, Q); exactly, it is α TVD(P, Q), and "
+        "(1 − α) TVD(P, Q) from the collected images P. So inflation moves the hybrid set towards the collected images "
+        "and away from the synthetic ones.",
+        symbol="TVD",
+        seen="Hybrid, hybrid set",
+        source=f"{HIDFD}, eqs. 2 to 5",
+        related=("hybrid set", "inflation", "two-sample test"),
+        also=("distance from the collected images", "bound"),
+    ),
+    Term(
         "transfer",
         "L_trans: the discriminator's features of an image come near the teacher's of the same image, real or fake.",
         symbol="L_trans",
         seen="Hybrid; Distill, losses by term",
         source=f"{HIDFD}, eq. 9",
         related=("feature integration", "blend"),
+    ),
+    Term(
+        "two-sample test",
+        "A classifier learns to tell collected from synthetic images by the teacher's features. With balanced accuracy "
+        "a on images that it has not learned from, their total variation distance is at least 2a − 1. It is above "
+        "chance where no permutation of the labels gives as much.",
+        symbol="TVD(P, Q) ≥ 2a − 1",
+        seen="Hybrid, hybrid set",
+        source="Lopez-Paz & Oquab, ICLR 2017",
+        related=("total variation distance", "penultimate features"),
     ),
     Term(
         "UMAP",

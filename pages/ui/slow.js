@@ -30,7 +30,12 @@ class SlowMotion {
 
   at(name) { return this.root.querySelector(".dfkd-slow-" + name); }
   get data() { return this.stage.data; }
-  get info() { return this.data.phases || []; }
+  // The phases of the step shown: a run of several stages has others in each.
+  get info() {
+    const all = this.data.phases || [];
+    if (this.frame) this.names = this.frame.phases.map((phase) => phase.name);
+    return this.names ? all.filter((info) => this.names.includes(info.name)) : all;
+  }
   get live() { return ["running", "paused"].includes(this.data.state); }
   get frame() { return this.frames.get(this.step); }
 
@@ -67,7 +72,7 @@ class SlowMotion {
   goTo(step, phase) {
     if (step == null) return;
     this.step = step;
-    this.phase = Math.min(phase, this.info.length - 1);
+    this.phase = phase;
     if (!this.live) this.stage.view = this.stage.nearestFrame(step);
     this.stage.tell();
     this.stage.draw();
@@ -117,7 +122,7 @@ class SlowMotion {
     this.pause();
     this.on = false;
     this.frames.clear();
-    this.waiting = this.step = null;
+    this.waiting = this.step = this.names = null;
   }
 
   draw() {
@@ -125,6 +130,7 @@ class SlowMotion {
     if (!this.on) { this.drawn = null; return; }
     const waiting = this.waiting != null || (this.step != null && !this.frame);
     const total = this.info.length;
+    if (this.frame) this.phase = Math.min(this.phase, total - 1); // another stage has other phases
     this.at("where").textContent = this.step == null ? "Slow motion" : "Step " + this.step + " · phase " + (this.phase + 1) + " of " + total;
     this.at("note").textContent = this.note(waiting);
     this.at("next").disabled = !this.live && this.phase === total - 1 && this.step === this.data.slow_steps.at(-1);
@@ -207,12 +213,13 @@ class SlowMotion {
     const box = document.createElement("div"), strip = new Image(), { arrays } = phase;
     box.className = "dfkd-thumbs";
     for (let index = 0; index < Math.min(DRAWN, phase.count); index++) {
-      const tile = document.createElement("figure"), label = arrays.teacher_label?.[index];
+      const tile = document.createElement("figure"), label = (arrays.teacher_label ?? arrays.wanted)?.[index];
       if (arrays.clean) tile.className = arrays.clean[index] ? "clean" : "rejected";
       tile.append(this.picture(strip, phase, index));
       if (label != null) {
         const caption = document.createElement("figcaption");
-        caption.textContent = (this.data.classes[label] ?? label) + " " + Math.round(100 * arrays.teacher_probabilities[index][label]) + "%";
+        const sure = arrays.teacher_probabilities?.[index][label];
+        caption.textContent = (this.data.classes[label] ?? label) + (sure == null ? "" : " " + Math.round(100 * sure) + "%");
         tile.append(caption);
         if (arrays.loss) tile.title = "loss " + arrays.loss[index].toFixed(3) + " nats";
       }
@@ -322,6 +329,8 @@ class SlowMotion {
     if (values.kept != null) line("kept", Math.round(values.kept * values.batch) + " of " + values.batch);
     if (values.threshold != null) line("threshold τ", values.threshold);
     if (values.length != null) line("numbers each", values.length);
+    if (values.collected != null) line("collected", values.collected);
+    for (const name of ["confidence_real", "confidence_fake"]) if (values[name] != null) line(name.replace("confidence_", "taken for real: "), whole(values[name]));
     for (const name of ["student_loss", "gradient", "learning_rate", "student_steps"]) {
       if (values[name] != null) line({ gradient: "‖gradient‖", student_steps: "steps like this" }[name] || title(name), short(values[name]));
     }

@@ -17,7 +17,11 @@ from pages.ui import boot, tour
 
 HERE = Path(__file__).parent
 MAX_FRAMES = 16  # sent at once
-TERMS = ("student_loss", "adversarial", "bn_statistics", "l2", "tv", "class_prior", "class_balance", "activation")
+TERMS = (
+    "student_loss", "adversarial", "bn_statistics", "l2", "tv", "class_prior", "class_balance", "activation",
+    "adversarial_d", "class_real", "class_fake", "blend", "transfer", "adversarial_g", "class_g", "frequency",
+    "entropy",
+)  # fmt: skip
 BADGES = {"running": "running", "queued": "waiting", "interrupted": "interrupted"}
 
 
@@ -32,10 +36,10 @@ def show(
 
     ``steer`` carries out what slow motion wants of the run.
     """
-    asked = _asked(folder.id)
+    asked = what_is_asked("stage", folder.id)
     if steer is not None and asked["command"]:
         steer(asked["command"])
-    data = _data(folder, status, timeline, asked)
+    data = data_of(folder, status, timeline, asked) | {"spot": tour.spot(sorted(timeline.frames))}
     if recorded:
         data |= {"autoplay": data["spot"] is None, "badge": "recorded run", "state": "done", "message": ""}
     _component()(key="stage", data=data, on_ask_change=lambda: None)
@@ -43,26 +47,34 @@ def show(
 
 @st.cache_resource(show_spinner=False)
 def _component() -> Any:
+    return component("stage")
+
+
+def component(name: str) -> Any:
+    """The component of ``NAME.js`` with what all stages of a run share. To be cached by the caller."""
+    styles = [path for path in (HERE / "stage.css", HERE / f"{name}.css") if path.exists()]
+    scripts = [HERE / part for part in ("common.js", "slow.js", "player.js", f"{name}.js")]
     return st.components.v2.component(
-        "dfkd_stage",
+        f"dfkd_{name}",
         html='<div class="dfkd-host"></div>',
-        css=(HERE / "stage.css").read_text(),
-        js="\n".join((HERE / name).read_text() for name in ("common.js", "slow.js", "stage.js")),
+        css="\n".join(path.read_text() for path in dict.fromkeys(styles)),
+        js="\n".join(path.read_text() for path in scripts),
         isolate_styles=False,  # plotly puts its style sheet into the document, not into a shadow root
     )
 
 
-def _asked(run_id: str) -> dict[str, Any]:
-    """What the browser asked for since the last rerun: frames it lacks, and the step it looks at."""
-    state = st.session_state.get("stage")
+def what_is_asked(key: str, run_id: str) -> dict[str, Any]:
+    """What the browser asked for since the last rerun of the component ``key``: frames it lacks, a command, and the
+    step it looks at, which goes into the address."""
+    state = st.session_state.get(key)
     asked = (state.get("ask") if state else None) or {}
     if asked.get("run") != run_id:
         return {"want": [], "view": _step_in_address(), "slow": _slow_in_address(), "command": ""}
     _step_to_address(asked["view"])
     _slow_to_address(asked["slow"])
-    if st.session_state.get("stage:answered") == asked["nonce"]:
+    if st.session_state.get(f"{key}:answered") == asked["nonce"]:
         return {**asked, "want": [], "command": ""}
-    st.session_state["stage:answered"] = asked["nonce"]
+    st.session_state[f"{key}:answered"] = asked["nonce"]
     return dict(asked)
 
 
@@ -92,7 +104,8 @@ def _step_to_address(step: int | None) -> None:
         st.query_params["step"] = str(step)
 
 
-def _data(folder: RunFolder, status: RunStatus, timeline: Timeline, asked: dict[str, Any]) -> dict[str, Any]:
+def data_of(folder: RunFolder, status: RunStatus, timeline: Timeline, asked: dict[str, Any]) -> dict[str, Any]:
+    """What a stage is told about its run: the curves so far, the frames that were ``asked`` for, the newest one."""
     version = timeline.update()
     spec = folder.spec()
     facts = _facts(folder, status.attempt)
@@ -127,10 +140,10 @@ def _data(folder: RunFolder, status: RunStatus, timeline: Timeline, asked: dict[
         "steps": steps,
         "frames": {str(step): frame for step, frame in frames.items()},
         "marks": timeline.marks,
+        "stages": timeline.stages,
         "alarms": [asdict(alarm) for alarm in alarms(timeline, total, len(classes))] if live or steps else [],
         "view": asked["view"],
         "autoplay": False,
-        "spot": tour.spot(steps),
         "phases": facts.get("phases", []),
         "slow": asked["slow"],
         **_slow_motion(timeline, asked["slow"]),

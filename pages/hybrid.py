@@ -1,0 +1,127 @@
+"""Hybrid: a few collected images go a long way. A GAN learns from them, then a student from both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from dfkd_core.analysis.jobs import Job
+from dfkd_core.store import RunFolder, RunStatus, runs_folder, runs_in
+from pages.ui import boot, hybrid, look, steering
+
+if TYPE_CHECKING:
+    from pages.ui.form import Choice
+
+VIEWS = {"run": "Run", "experiments": "Experiments"}
+LOOKED_THROUGH = 50  # of the newest runs, for one that collects
+EMPTY = (
+    "HiDFD learns from a few collected images: a GAN makes more of them under the teacher's eyes, and the student "
+    "learns from both. Press Start to train it on the choice at the left: first images come after a second, and the "
+    "student's first accuracy when the GAN is done."
+)
+
+
+def main() -> None:
+    """One script run of the page."""
+    if _view() == "run":
+        _run()
+    else:
+        _experiments()
+
+
+def _view() -> str:
+    """Which of the two views is shown; it stands in the address."""
+    names = list(VIEWS)
+    if "hybrid:view" not in st.session_state:
+        asked = "experiments" if "study" in st.query_params else st.query_params.get("view", "")
+        st.session_state["hybrid:view"] = asked if asked in names else names[0]
+    view: str | None = st.segmented_control(
+        "View",
+        names,
+        key="hybrid:view",
+        format_func=lambda name: VIEWS[name],
+        label_visibility="collapsed",
+        required=True,
+    )
+    if view == "experiments":
+        st.query_params["view"] = view
+        return view
+    for name in ("view", "study"):
+        st.query_params.pop(name, None)
+    return "run"
+
+
+# --- the view of a run -----------------------------------------------------------------------------------------
+
+
+def _run() -> None:
+    choice = steering.choose(_collects)
+    folder = _chosen_run()
+    watching = boot.poll_seconds() if folder is not None and _goes_on(folder, folder.status()) else None
+    st.fragment(_live, run_every=watching)(choice)
+
+
+def _collects(method: str) -> bool:
+    from dfkd_core import methods
+
+    return methods.find(method).requires.collected
+
+
+def _chosen_run() -> RunFolder | None:
+    """The run in the address bar; else the newest that learned from collected images, a live one first."""
+    asked = steering.asked_run()
+    if asked is not None:
+        return asked
+    found = [folder for folder in runs_in(runs_folder())[:LOOKED_THROUGH] if folder.spec().get("collected")]
+    newest = next((folder for folder in found if folder.status().is_live), found[0] if found else None)
+    if newest is not None:
+        st.query_params["run"] = newest.id
+    return newest
+
+
+def _goes_on(folder: RunFolder, status: RunStatus) -> bool:
+    """The run, or the job that measures its distance."""
+    return status.is_live or distance_job(folder).state().state == "running"
+
+
+def _live(choice: Choice | None) -> None:
+    """Buttons and stage; reruns by itself while something goes on."""
+    folder = _chosen_run()
+    status = folder.status_seen() if folder is not None else None
+    steering.buttons(choice, folder, status, lambda: None)
+    if folder is None or status is None:
+        st.info(EMPTY, icon=":material/merge:")
+        return
+    if not folder.spec().get("collected"):
+        st.info(f"{folder.spec()['method']} learned from no collected image; Distill shows more of this run.")
+    job = distance_job(folder)
+    hybrid.show(folder, status, boot.timeline(str(folder.path)), job.state(), lambda command: _steer(command, folder))
+    steering.end_polling(folder.id, _goes_on(folder, status))
+
+
+def distance_job(folder: RunFolder) -> Job:
+    """What tells synthetic from collected images, in the background."""
+    return Job(folder.path / "analysis", "distance")
+
+
+def _steer(command: str, folder: RunFolder) -> None:
+    """What the stage wants of the run."""
+    if command == "slow":
+        steering.one_more_step(folder)
+    elif command == "distance":
+        distance_job(folder).start(["distance", folder.id, "--runs", str(folder.path.parent)])
+    elif command == "stop distance":
+        distance_job(folder).stop()
+
+
+# --- the view of experiments -----------------------------------------------------------------------------------
+
+
+def _experiments() -> None:
+    """The paper's comparisons and ablations as ready experiments."""
+    st.info("No experiment is ready yet.")
+
+
+look.through_app("pages/hybrid.py")
+main()

@@ -1,0 +1,106 @@
+"""The form's group for methods that collect: where the images come from, how many, and how they are chosen."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import PurePath
+from typing import Any, get_args
+
+import streamlit as st
+
+from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.benchmarks.collected import (
+    USUAL_SOURCE,
+    available_sources,
+    check_collected,
+    find_source,
+    usual_ratio,
+    wanted,
+)
+from dfkd_core.benchmarks.registry import Benchmark
+from dfkd_core.benchmarks.upload import unpack, uploaded, uploads
+from dfkd_core.errors import RequestError
+from dfkd_core.spec import RunSpec
+from pages.ui import form, glossary
+
+FOLDER, UPLOAD = "folder", "upload"
+OTHERS = {FOLDER: "Folder of images…", UPLOAD: "Upload a ZIP…"}
+
+
+def choose(benchmark: str) -> dict[str, Any]:
+    """Draw the group, and return the fields of the run that it says."""
+    source = _source(benchmark)
+    ratio = _ratio(benchmark)
+    ways = list(get_args(RunSpec.model_fields["collecting"].annotation))
+    titles = {"random": "At random", "cross-entropy": "Lowest cross-entropy", "confidence": "Confident for their class"}
+    collecting = form.select("Chosen", "collecting", ways, ways[0], lambda way: titles.get(way, way))
+    with suppress(RequestError):  # a folder that is not there: Start says what is wrong
+        _say_count(source, find_benchmark(benchmark), ratio)
+    return {"collected": source, "ratio": ratio, "collecting": collecting}
+
+
+def _source(benchmark: str) -> str:
+    """The name of the source; empty while a folder or an upload is still to be named."""
+    usual = USUAL_SOURCE.get(benchmark, "pool")
+    titles = {one.name: one.title for one in available_sources() if one.is_there() or one.name == usual}
+    titles.pop(benchmark, None)  # those are the original images
+    titles |= OTHERS
+    name = form.select("Collected images from", "collected", list(titles), usual, lambda one: titles[one])
+    if name == FOLDER:
+        path = st.text_input(
+            "Folder of images", key="form:collected-folder", placeholder="/path/with/images/at/any/depth"
+        )
+        return f"folder:{path}"
+    if name == UPLOAD:
+        help = "PNG, JPEG, BMP, WebP or TIFF images at any depth; folder names and labels are not kept."
+        st.file_uploader("ZIP of images", "zip", key="zip", on_change=_unpack, help=help)
+    if "zip:problem" in st.session_state:
+        st.error(st.session_state["zip:problem"])
+    return "" if name == UPLOAD else name
+
+
+def _unpack() -> None:
+    """What was uploaded becomes the source, or a sentence says why not."""
+    st.session_state.pop("zip:problem", None)
+    file = st.session_state["zip"]
+    if file is None:
+        return
+    try:
+        name = _free_name(file.name)
+        unpack(file, name, uploads())
+        st.session_state["form:collected"] = f"upload:{name}"
+    except RequestError as error:
+        st.session_state["zip:problem"] = str(error)
+
+
+def _free_name(file: str) -> str:
+    """A folder's name like that of the file, that no upload has yet."""
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", PurePath(file).stem).strip("-")[:40] or "images"
+    number, name = 1, stem
+    while name in uploaded():
+        number += 1
+        name = f"{stem}-{number}"
+    return name
+
+
+def _ratio(benchmark: str) -> float:
+    """ρ; each benchmark has a usual one of its own."""
+    usual, key = usual_ratio(benchmark), f"form:ratio:{benchmark}"
+    asked = st.session_state.get("form:asked", {}).pop("ratio", None)
+    if key not in st.session_state:
+        st.session_state[key] = form.parsed(RunSpec.model_fields["ratio"], asked, usual) or usual
+    help = glossary.help_of("ratio", f"Collected images per original one: |D_c| / |D_o|. Usual: {usual:g}.")
+    return float(st.number_input("Ratio (ρ)", 0.0, 20.0, key=key, step=form.increment(usual), format="%g", help=help))
+
+
+def _say_count(source: str, benchmark: Benchmark, ratio: float) -> None:
+    """How many images that is, or in one sentence why there are not as many."""
+    try:
+        count = wanted(benchmark, ratio)
+        check_collected(source, benchmark, ratio)
+    except RequestError as error:
+        st.warning(str(error))
+        return
+    st.caption(f"{count:,} images of {find_source(source or USUAL_SOURCE.get(benchmark.name, 'pool')).title}; "
+               f"the teacher was trained on {benchmark.original:,}.")  # fmt: skip

@@ -1,0 +1,100 @@
+"""The stage of a run that learns from collected images: one component for the whole way, collected set to student."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from dfkd_core.analysis.jobs import JobState
+from dfkd_core.analysis.measured import DISTANCE
+from dfkd_core.analysis.timeline import Timeline
+from dfkd_core.store import COLLECTED, RunFolder, RunStatus, read_samples
+from dfkd_core.store.atomic import read_json
+from pages.ui import stage
+
+OF_A_CLASS = 12  # collected images that are sent, at most
+MOST = 1200  # of all classes together
+
+
+def show(folder: RunFolder, status: RunStatus, timeline: Timeline, job: JobState, steer: Callable[[str], None]) -> None:
+    """Draw the run, or bring what is drawn up to date. Call it at the same place in every rerun.
+
+    ``job`` is how far the measurement of its distance is; ``steer`` carries out what the stage wants of the run.
+    """
+    asked = stage.what_is_asked("hybrid", folder.id)
+    if asked["command"]:
+        steer(asked["command"])
+    data = stage.data_of(folder, status, timeline, asked) | {
+        "gan_steps": folder.spec()["config"].get("gan_steps", 0),
+        "collected": _facts(folder),
+        "collected_images": None if asked.get("has_collected") else _images(folder),
+        "mix": _mix(folder),
+        "distance": read_json(folder.path / DISTANCE),
+        "job": {"state": job.state, "share": job.share, "message": job.message, "left": job.seconds_left()},
+        "measurable": _measurable(folder, status, timeline),
+    }
+    _component()(key="hybrid", data=data, on_ask_change=lambda: None)
+
+
+@st.cache_resource(show_spinner=False)
+def _component() -> Any:
+    return stage.component("hybrid")
+
+
+def _facts(folder: RunFolder) -> dict[str, Any] | None:
+    """What is known of the collected set: source, ratio, counts, the teacher's histogram."""
+    return read_json(folder.path / f"{COLLECTED}.json")
+
+
+def _images(folder: RunFolder) -> dict[str, Any] | None:
+    """Up to ``OF_A_CLASS`` collected images of each class as one sprite; None where the run kept none."""
+    path = folder.path / f"{COLLECTED}.npz"
+    return _sprite(str(folder.path), path.stat().st_mtime) if path.exists() else None
+
+
+@st.cache_data(show_spinner=False, max_entries=16)
+def _sprite(path: str, changed: float) -> dict[str, Any] | None:
+    """``changed``: when the images were written; others are other images."""
+    try:
+        images, columns = read_samples(RunFolder(Path(path)), COLLECTED)
+    except (OSError, ValueError, KeyError):
+        return None
+    label = columns["label"]
+    chosen = np.concatenate([np.flatnonzero(label == one)[:OF_A_CLASS] for one in np.unique(label)])[:MOST]
+    strip = images[chosen]
+    count, height, width, channels = strip.shape
+    tall = strip.reshape(count * height, width, channels)
+    buffer = io.BytesIO()
+    Image.fromarray(tall[:, :, 0] if channels == 1 else tall).save(buffer, "PNG")
+    return {
+        "sheet": base64.b64encode(buffer.getvalue()).decode(),
+        "width": width,
+        "height": height,
+        "label": label[chosen].tolist(),
+        "confidence": np.round(columns["confidence"][chosen].astype(float), 4).tolist(),
+    }
+
+
+def _mix(folder: RunFolder) -> dict[str, int] | None:
+    """Sizes of the hybrid set: collected, synthetic, inflation N; None where the student learns from no such set."""
+    config, facts = folder.spec()["config"], _facts(folder)
+    if facts is None or "inflation" not in config:
+        return None
+    collected, synthetic = facts["count"], config["synthetic"]
+    usual = max(1, synthetic // collected)
+    return {"collected": collected, "synthetic": synthetic, "inflation": config["inflation"] or usual, "usual": usual}
+
+
+def _measurable(folder: RunFolder, status: RunStatus, timeline: Timeline) -> bool:
+    """The GAN has learned, and a checkpoint holds it."""
+    config = folder.spec()["config"]
+    checkpoints = folder.path / "checkpoints"
+    kept = checkpoints.is_dir() and any(checkpoints.iterdir())
+    return "latent" in config and bool(_facts(folder)) and kept and timeline.step > config.get("gan_steps", 0)

@@ -1,0 +1,127 @@
+"""What the pages of a live run share: which run is shown, the buttons that start and steer it, and looking again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.store import RunFolder, RunStatus, runs_folder
+from pages.ui import boot, live
+
+if TYPE_CHECKING:
+    from dfkd_core.spec import RunSpec
+    from pages.ui.form import Choice
+
+LIVE = ("queued", "running", "paused")
+WIDTH = 116  # pixels, for both faces of the button that pauses and resumes
+
+
+def choose(only: Callable[[str], bool] | None = None) -> Choice | None:
+    """The form in the sidebar, with the methods that ``only`` lets through; None while the engine is being started."""
+    booted = boot.start()
+    if not booted.ready.is_set():
+        with st.sidebar:
+            boot.wait_for_engine()
+        return None
+    if booted.error:
+        st.sidebar.error(booted.error)
+        return None
+    from pages.ui import form
+
+    return form.show(only)
+
+
+def asked_run() -> RunFolder | None:
+    """The run in the address bar; one that does not exist is taken out of it, with a sentence."""
+    asked, runs = st.query_params.get("run", ""), runs_folder()
+    if not asked:
+        return None
+    folder = RunFolder(runs / asked)
+    if "/" not in asked and (folder.path / "spec.json").is_file():
+        return folder
+    st.warning(f"There is no run {asked} in {runs}.")
+    del st.query_params["run"]
+    return None
+
+
+def buttons(
+    choice: Choice | None, folder: RunFolder | None, status: RunStatus | None, beside: Callable[[], None]
+) -> None:
+    """Start, pause or resume, one step, stop, change knobs; what ``beside`` draws comes after them in the row."""
+    state = status.state if status is not None else ""
+    ready = choice is not None
+    begin = state in ("paused", "stopped", "interrupted", "failed")
+    label, command = ("Resume", "resume") if begin else ("Pause", "pause")
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        if st.button("Start", icon=":material/play_arrow:", type="primary", disabled=not ready, key="start"):
+            assert choice is not None
+            _start(choice)
+        # One button with two faces: two that take turns would move the next ones under the pointer. What the
+        # face said when it was pressed counts, so the command is bound when it is drawn.
+        st.button(
+            label,
+            icon=f":material/{command}:",
+            disabled=not ready or not (begin or state == "running"),
+            key="pause_or_resume",
+            width=WIDTH,
+            on_click=lambda: st.session_state.update(pressed=command),
+        )
+        if pressed := st.session_state.pop("pressed", ""):
+            _tell(pressed, folder)
+        if st.button("One step", icon=":material/skip_next:", disabled=not ready or state != "paused", key="step"):
+            _tell("one_step", folder)
+        if st.button("Stop", icon=":material/stop:", disabled=not ready or state not in LIVE, key="stop"):
+            _tell("stop", folder)
+        timeline = boot.timeline(str(folder.path)) if folder is not None else None
+        live.button(folder, timeline, ready and state in ("running", "paused"))
+        if folder is None:
+            st.caption("**Start** trains your own on this machine.")
+        beside()
+    if "problem" in st.session_state:
+        st.error(st.session_state["problem"])
+
+
+def _start(choice: Choice) -> None:
+    from dfkd_core.spec import make_spec
+
+    engine = boot.start().engine
+    assert engine is not None
+    st.session_state.pop("problem", None)
+    try:
+        spec: RunSpec = make_spec(choice.changes, **choice.fields)
+        st.query_params["run"] = engine.submit(spec.model_dump())
+        st.query_params.pop("step", None)
+    except (RequestError, StoreError, OSError) as error:
+        st.session_state["problem"] = str(error)
+    st.rerun()
+
+
+def _tell(command: str, folder: RunFolder | None) -> None:
+    engine = boot.start().engine
+    assert engine is not None and folder is not None
+    st.session_state.pop("problem", None)
+    try:
+        getattr(engine, command)(folder.id)
+    except (RequestError, StoreError) as error:
+        st.session_state["problem"] = str(error)
+    st.rerun()
+
+
+def one_more_step(folder: RunFolder) -> None:
+    """For slow motion: one more step to look at, paused before and after."""
+    engine = boot.start().engine
+    if engine is not None and folder.status_seen().is_live:
+        if folder.status().state != "paused":
+            engine.pause(folder.id)
+        engine.one_step(folder.id)
+
+
+def end_polling(name: str, goes_on: bool) -> None:
+    """Run the whole page once more when ``name``, which went on when it was watched, no longer does."""
+    was_live = st.session_state.get("watched") == name
+    st.session_state["watched"] = name if goes_on else None
+    if was_live and not goes_on:
+        st.rerun()
