@@ -18,7 +18,7 @@ from dfkd_core.errors import StoreError
 from dfkd_core.store import COLLECTED, RunFolder, store_samples
 from dfkd_core.store.atomic import read_json, write_json
 
-KEPT = 100
+KEPT = 2000
 
 
 @dataclass(frozen=True)
