@@ -119,16 +119,17 @@ def test_the_papers_figures_belong_to_runs_of_the_experiment() -> None:
             assert names is None or x in names
 
 
-def test_compared_methods_get_the_same_schedule_and_what_was_asked_for() -> None:
-    specs = specs_of("comparison", values=[0.05], changes={"distill_steps": 33, "gan_steps": 7})
+@pytest.mark.parametrize("preset", ["demo", "paper"])
+def test_compared_methods_get_the_same_schedule_and_what_was_asked_for(preset: str) -> None:
+    specs = specs_of("comparison", values=[0.05], changes={"gan_steps": 7}, preset=preset)
     assert [labels["series"] for labels, _ in specs] == list(METHODS)
     lead = specs[0][1].config
+    assert lead["gan_steps"] == 7
     for _, spec in specs:
-        same = [name for name in SHARED if name in spec.config and name in lead]
-        assert {"distill_steps", "updates", "batch_size"} <= set(same)
+        same = [name for name in SHARED if name in spec.config]
+        assert {"distill_steps", "updates", "batch_size"} <= set(same) and spec.ratio == 0.05
         assert {name: spec.config[name] for name in same} == {name: lead[name] for name in same}
-        assert spec.config["distill_steps"] == 33 and spec.ratio == 0.05
-        own = methods.find(spec.method).Config.build("demo").model_dump()
+        own = methods.find(spec.method).Config.build(preset).model_dump()
         others = {name for name in own if name not in SHARED}
         assert {name: spec.config[name] for name in others} == {name: own[name] for name in others}, "its own preset"
 

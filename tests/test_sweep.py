@@ -228,6 +228,7 @@ def test_methods_are_lines_over_the_ratio_and_nothing_is_drawn_before_a_run_ends
     asked = {"values": [0.02, 0.05], "series": ["hidfd", "collected"]}
     page.goto(f"{sweep_lab.url}?study={crafted(data, 'comparison', done=0, **asked).id}")
     wait(page, "stage.view === 'lines' && stage.points === '0'", SWEEP)
+    expect(page.locator(".sweep-main .exp-empty")).to_be_visible()
     expect(page.locator(".sweep-main .exp-empty")).to_have_text(
         "No run has ended yet. Continue goes on from where it stopped."
     )
