@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import TEACHER, execute, metric_rows, new_run, rows, student_hash
+from PIL import Image
 from torch import Tensor, nn
 
 from dfkd_core import rival_losses
@@ -90,7 +91,9 @@ def test_an_image_is_kept_where_its_confidence_exceeds_the_threshold_of_its_clas
     with torch.no_grad():
         images = method.image.normalise(mixed_pool().float() / 255)
         joint = 0.7 * method.stage.teacher(images) + 0.3 * method.student(images)
+    method.student.train()
     method._select(0.7)
+    assert torch.allclose(method.joint, joint, atol=1e-4), "judged in eval mode"
     confidence, labels = joint.softmax(dim=1).max(dim=1)
     counts = [labels.tolist().count(label) for label in range(10)]
     expected = []
@@ -315,21 +318,31 @@ def test_synthesize_chooses_among_the_collected_images() -> None:
 # --- the run ---------------------------------------------------------------------------------------------------
 
 
-def small_run(runs: Path) -> RunFolder:
-    return new_run(runs, SMALL, method="kd3", collected="digits", ratio=0.02)
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pool")
+    for index, image in enumerate(mixed_pool()):
+        Image.fromarray(image[0].numpy()).save(folder / f"{index}.png")
+    return folder
+
+
+def small_run(runs: Path, pool: Path) -> RunFolder:
+    return new_run(runs, SMALL, method="kd3", collected=f"folder:{pool}", ratio=0.04)
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    folder = small_run(tmp_path_factory.mktemp("whole"))
+def whole(tmp_path_factory: pytest.TempPathFactory, pool: Path) -> RunFolder:
+    folder = small_run(tmp_path_factory.mktemp("whole"), pool)
     assert execute(folder).state == "done"
     return folder
 
 
 @pytest.mark.parametrize("stops", [(1,), (2,), (3, 4)], ids=str)
-def test_a_stopped_run_resumes_bit_identically(runs: Path, whole: RunFolder, stops: tuple[int, ...]) -> None:
+def test_a_stopped_run_resumes_bit_identically(
+    runs: Path, pool: Path, whole: RunFolder, stops: tuple[int, ...]
+) -> None:
     """Between two selections as well: what was kept must not be chosen again with a later student."""
-    folder = small_run(runs)
+    folder = small_run(runs, pool)
     for stop in stops:
 
         def halt(event: Any, stop: int = stop) -> None:
@@ -343,3 +356,5 @@ def test_a_stopped_run_resumes_bit_identically(runs: Path, whole: RunFolder, sto
 
 def test_the_log_holds_every_selection(whole: RunFolder) -> None:
     assert [row["step"] for row in rows(whole, "classshares")] == [1, 3, 5]
+    kept = [row["values"]["kept"] for row in rows(whole, "step")]
+    assert 0 < min(kept) < 1 and kept[0::2] == kept[1::2]
