@@ -137,10 +137,10 @@ def test_a_histogram_counts_every_class() -> None:
 
 def test_the_judge_leaves_the_teacher_and_torchs_generators_alone(judge: Judge) -> None:
     before = torch.random.get_rng_state()
-    judge.teacher.train()
+    judge.teacher.train().requires_grad_(True)
     seen = judge.see(torch.randint(0, 256, (700, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte())
     assert judge.teacher.training and torch.equal(before, torch.random.get_rng_state())
-    judge.teacher.eval()
+    judge.teacher.eval().requires_grad_(False)
     again = judge.see(torch.randint(0, 256, (700, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte())
     assert torch.equal(seen.logits, again.logits) and seen.logits.shape == (700, 10) and not seen.logits.requires_grad
 
@@ -246,6 +246,13 @@ def test_digits_and_mnist_serve_each_other(tmp_path: Path, judge: Judge) -> None
     assert torch.equal(colours.images, there.images.expand(-1, 3, -1, -1))
 
 
+def test_a_benchmark_is_counted_again_when_it_changes(tmp_path: Path) -> None:
+    for count in (12, 30):
+        shutil.rmtree(tmp_path / "data", ignore_errors=True)
+        write_mnist(tmp_path / "data", count)
+        assert find_source("mnist").count() == count
+
+
 def test_channels_are_made_from_what_is_there() -> None:
     grey = torch.randint(0, 256, (2, 1, 3, 3)).byte()
     colours = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255]]).byte()[:, :, None, None]
@@ -329,6 +336,10 @@ def test_a_wrong_request_gets_one_sentence(kind: str) -> None:
 def test_the_ratios_that_are_named_fit() -> None:
     for ratio in (1.0, 0.0017):
         assert make_spec(method="collected", teacher=TEACHER, collected="digits", ratio=ratio).ratio == ratio
+    mnist = find_benchmark("mnist")
+    with pytest.raises(RequestError, match="should be at most 0.0199"):
+        check_collected("digits", mnist, 0.02)  # 1,198 of 60,000 is 0.01997
+    assert check_collected("digits", mnist, 0.0199) == "digits"
 
 
 def test_every_usual_source_is_one() -> None:
@@ -419,6 +430,21 @@ def test_no_label_of_a_benchmark_reaches_a_method(run_on: Callable[..., RunFolde
     first = run_on(collected="mnist")
     raw.write_bytes(raw.read_bytes()[:8] + bytes(reversed(raw.read_bytes()[8:])))
     assert student_hash(run_on(collected="mnist")) == student_hash(first)
+
+
+def test_no_class_of_a_benchmark_in_folders_reaches_a_method(tmp_path: Path, judge: Judge) -> None:
+    train = tmp_path / "data" / "cifar10" / "train"
+    names = find_benchmark("cifar10").image.classes
+    for number, name in enumerate(names):
+        (train / name).mkdir(parents=True)
+        for index in range(4):
+            Image.new("RGB", (32, 32), (20 * number, 60 * index, 9)).save(train / name / f"{index}.png")
+    before = collect("cifar10", DIGITS, 0.01, 0, "random", judge)
+    (train / "cat").rename(train / "aside")
+    (train / "ship").rename(train / "cat")
+    (train / "aside").rename(train / "ship")
+    after = collect("cifar10", DIGITS, 0.01, 0, "random", judge)
+    assert keys(before.images) == keys(after.images) and len(before.images) == 12
 
 
 def test_a_run_does_not_go_on_with_other_collected_images(runs: Path, pets: Path) -> None:

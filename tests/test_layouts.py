@@ -189,6 +189,8 @@ def test_isic_is_collected_without_the_images_of_ham10000(data: Path) -> None:
     others = find_source("isic", find_benchmark("ham10000"))
     assert others.count() == 2 and read_all(others).shape == (2, 3, 8, 8)
     assert find_source("isic", find_benchmark("cifar10")).count() == len(ham) + 2
+    (data / "ham10000").rename(data / "elsewhere")
+    assert find_source("isic", find_benchmark("ham10000")).count() == len(ham) + 2, "nothing to tell them by"
 
 
 def test_the_pool_is_collected_without_tiny_imagenets_own_images(data: Path) -> None:
