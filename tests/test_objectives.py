@@ -168,6 +168,7 @@ def test_an_objective_holds_no_teacher(name: str) -> None:
     """``train()`` must not reach it, and no checkpoint needs to keep it; sharing copies the classifier alone."""
     problem = problem_of()
     objective = build_objective(name, problem, B)
+    assert problem.student.training and not problem.teacher.training  # looking at shapes changed no mode
     assert not set(objective.modules()) & set(problem.teacher.modules())
     of_teacher = {id(one) for one in problem.teacher.state_dict(keep_vars=True).values()}
     assert not of_teacher & {id(one) for one in objective.state_dict(keep_vars=True).values()}
