@@ -8,7 +8,8 @@ import streamlit as st
 
 from dfkd_core.analysis.jobs import Job
 from dfkd_core.store import RunFolder, RunStatus, runs_folder, runs_in
-from pages.ui import boot, hybrid, look, steering
+from dfkd_core.study import Study
+from pages.ui import boot, experiment, hybrid, look, steering, sweep
 
 if TYPE_CHECKING:
     from pages.ui.form import Choice
@@ -17,8 +18,7 @@ VIEWS = {"run": "Run", "experiments": "Experiments"}
 LOOKED_THROUGH = 50  # of the newest runs, for one that collects
 EMPTY = (
     "HiDFD learns from a few collected images: a GAN makes more of them under the teacher's eyes, and the student "
-    "learns from both. Press Start to train it on the choice at the left: first images come after a second, and the "
-    "student's first accuracy when the GAN is done."
+    "learns from both. Choose on the left, then press Start: the GAN's images come first, then the student's accuracy."
 )
 
 
@@ -119,8 +119,35 @@ def _steer(command: str, folder: RunFolder) -> None:
 
 
 def _experiments() -> None:
-    """The paper's comparisons and ablations as ready experiments."""
-    st.info("No experiment is ready yet.")
+    """The paper's comparisons and ablations, ready to be begun; one that is going on fills a plot live."""
+    study = experiment.chosen(sweep.KIND)
+    if study is None:
+        sweep.set_up(steering.choose(_collects))
+        experiment.list_earlier(sweep.KIND)
+        return
+    with st.sidebar:
+        _settings(study)
+    experiment.watch(study, _watch)
+
+
+def _settings(study: Study) -> None:
+    """What the experiment was begun with."""
+    st.markdown("**This experiment**")
+    names = ("benchmark", "teacher", "student", "preset", "collected", "ratio", "seeds")
+    facts = {name: study.settings[name] for name in names if name in study.settings}
+    st.markdown("\n".join(f"- {name}: `{value}`" for name, value in facts.items()))
+    st.caption(f"`python -m dfkd_core study show {study.id}`")
+
+
+def _watch(study: Study) -> None:
+    """Buttons and charts; reruns by itself while the experiment goes on."""
+    progress = experiment.progress_of(study)
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        experiment.buttons(study, progress)
+        sweep.offer_csv(study, progress)
+    experiment.problem()
+    sweep.show(study, progress)
+    experiment.end_polling(study)
 
 
 look.through_app("pages/hybrid.py")

@@ -60,6 +60,11 @@ class Hybrid extends Player {
   // --- which stage ---
 
   get border() { return this.data.gan_steps; }
+  // Known before the run comes there.
+  get laterStages() {
+    const entered = super.laterStages;
+    return entered.length || !this.border ? entered : [{ step: this.border + 1, name: "student", title: "The student learns" }];
+  }
   get reached() { return this.view ?? this.data.step; }
   get part() { return this.reached <= this.border ? "gan" : "student"; }
 
@@ -93,8 +98,8 @@ class Hybrid extends Player {
     if (title) this.at("what").prepend(element("b", { className: "dfkd-stage-title" }, title), " ");
     if (this.part !== "gan") return;
     const covered = this.valueAt("coverage"), fake = this.valueAt("confidence_fake");
-    const words = element("small", {}, covered == null ? "the GAN has not begun" : "of the classes in what the generator makes");
-    if (fake != null) words.append(", ", element("strong", {}, whole(fake)), " taken for real");
+    const words = element("small", {}, covered == null ? "the GAN has not begun" : "of the classes covered by the generator");
+    if (fake != null) words.append(", ", element("strong", {}, whole(fake)), " of its images taken for real");
     this.at("score").replaceChildren(covered == null ? "–" : whole(covered), words);
   }
 

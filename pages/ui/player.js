@@ -259,7 +259,7 @@ class Player {
   stageAt(step) { return this.data.stages.findLast((stage) => stage.step <= step); }
 
   entries() {
-    const d = this.data, key = JSON.stringify([d.stages, d.total]);
+    const d = this.data, key = JSON.stringify([this.laterStages, d.total]);
     if (this.drawnEntries === key) return;
     this.drawnEntries = key;
     this.at("entries").replaceChildren(...this.laterStages.map((stage) => {

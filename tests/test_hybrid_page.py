@@ -1,0 +1,274 @@
+"""The page Hybrid: its form, its parts by stage, and one run from the collected images to the student, in a browser."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import streamlit as st
+from browser import Lab, button, shoot, wait
+from conftest import ROOT, execute, new_run, tiny_knobs
+from PIL import Image
+from playwright.sync_api import Page, expect
+from streamlit.testing.v1 import AppTest
+
+from dfkd_core.analysis.timeline import Timeline
+from dfkd_core.store import RunFolder, runs_in
+from pages.ui import boot, hybrid
+
+SHORT = {"gan_steps": 20, "distill_steps": 30, "updates": 2, "gan_batch_size": 16, "batch_size": 16, "width": 2}
+SHORT |= {"latent": 8, "synthetic": 48}
+
+
+@pytest.fixture(autouse=True)
+def own_uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DFKD_COLLECTED", str(tmp_path / "uploads"))
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder of 40 small pictures."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for index, picture in enumerate(_pictures(40)):
+        picture.save(folder / f"{index}.png")
+    return folder
+
+
+def _pictures(count: int) -> list[Image.Image]:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 8, 8), dtype=np.uint8)
+    return [Image.fromarray(one) for one in pixels]
+
+
+def _zip(names: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in names.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _run(runs: Path, method: str = "hidfd", **fields: object) -> RunFolder:
+    """A finished tiny run of a method that collects."""
+    folder = new_run(runs, tiny_knobs(method), method=method, **fields)
+    assert execute(folder).state == "done"
+    return folder
+
+
+# --- what the browser is told ----------------------------------------------------------------------------------
+
+
+def test_the_timeline_knows_the_stages_and_the_class_shares(runs: Path) -> None:
+    folder = _run(runs)
+    timeline = Timeline(folder)
+    timeline.update()
+    first, second = timeline.stages
+    steps = folder.spec()["config"]["gan_steps"]
+    assert (first["step"], first["name"], second["step"], second["name"]) == (1, "gan", steps + 1, "student")
+    shares = timeline.frame(1)["class_shares"]
+    assert sum(shares["made"]) == pytest.approx(1) and sum(shares["smoothed"]) == pytest.approx(1)
+    student = next(step for step in sorted(timeline.frames) if step > steps)
+    assert timeline.frame(student)["class_shares"] is None and set(timeline.frame(student)["collected"]) <= {0, 1}
+
+
+@pytest.mark.parametrize(("inflation", "expected"), [(0, 3), (5, 5)])
+def test_the_mix_is_that_of_the_run(runs: Path, inflation: int, expected: int) -> None:
+    knobs = {**tiny_knobs("hidfd"), "synthetic": 200, "inflation": inflation}
+    folder = new_run(runs, knobs, method="hidfd", ratio=0.05)
+    assert hybrid._mix(folder) is None, "nothing is collected before it begins"
+    execute(folder)
+    assert hybrid._mix(folder) == {"collected": 60, "synthetic": 200, "inflation": expected, "usual": 3}
+
+
+def test_a_method_without_a_hybrid_set_has_no_mix(runs: Path) -> None:
+    assert hybrid._mix(_run(runs, "dfnd")) is None
+
+
+def test_a_few_collected_images_of_each_class_are_sent(runs: Path) -> None:
+    folder = _run(runs, ratio=0.3)
+    sent = hybrid._images(folder)
+    assert sent is not None
+    histogram = np.array(hybrid._facts(folder)["histogram"])
+    found = np.bincount(sent["label"], minlength=len(histogram))
+    assert (found == np.minimum(histogram, hybrid.OF_A_CLASS)).all() and (histogram > hybrid.OF_A_CLASS).any()
+
+
+# --- the form --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
+    monkeypatch.chdir(ROOT)
+    st.cache_resource.clear()
+    assert boot.start().ready.wait(120) and not boot.start().error
+    yield AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    boot.start().engine.close()
+    st.cache_resource.clear()
+
+
+def test_collected_images_are_asked_for_where_a_method_needs_them(app: AppTest, images: Path) -> None:
+    app.run()
+    assert not [box for box in app.selectbox if box.key == "form:collected"] and "ratio" not in app.query_params
+    app.query_params["collected"] = f"folder:{images}"
+    app.query_params["ratio"] = "0.02"
+    app.query_params["collecting"] = "cross-entropy"
+    app.selectbox(key="form:method").set_value("hidfd").run()
+    assert not app.exception
+    assert app.number_input(key="form:ratio:digits").value == 0.05, "the usual one: the link was read before"
+    assert app.query_params["ratio"] == "0.05" and app.query_params["collected"]
+
+
+def test_a_link_brings_its_collected_images_and_says_how_many(app: AppTest, images: Path) -> None:
+    app.query_params.update({"method": "hidfd", "collected": f"folder:{images}", "ratio": "0.02"})
+    app.query_params["collecting"] = "cross-entropy"
+    app.run()
+    assert not app.exception
+    assert app.text_input(key="form:collected-folder").value == str(images)
+    assert app.selectbox(key="form:collecting").value == "cross-entropy"
+    assert "24 images of Folder images" in " ".join(caption.value for caption in app.caption)
+    app.number_input(key="form:ratio:digits").set_value(0.5).run()
+    assert "has 40 images; should be at most 0.0333" in app.warning[0].value
+    assert app.query_params["ratio"] == "0.5" and app.query_params["collected"] == f"folder:{images}"
+
+
+def test_hybrid_offers_the_methods_that_collect_only(app: AppTest) -> None:
+    app.run()
+    app.switch_page("pages/hybrid.py").run()
+    assert not app.exception
+    offered = app.selectbox(key="form:method").options
+    assert "HiDFD" in offered and "TA-DFKD" not in offered
+    assert "press Start" in app.info[0].value and not app.button(key="start").disabled
+
+
+def test_a_run_without_collected_images_is_told_apart(app: AppTest, tmp_path: Path) -> None:
+    folder = new_run(tmp_path / "runs")
+    execute(folder)
+    app.run()
+    app.query_params["run"] = folder.id
+    app.switch_page("pages/hybrid.py").run()
+    assert not app.exception and "learned from no collected image" in app.info[0].value
+
+
+# --- in the browser --------------------------------------------------------------------------------------------
+
+
+def _link(images: Path, **more: object) -> str:
+    knobs = "&".join(f"k.{name}={value}" for name, value in {**SHORT, **more}.items())
+    return f"hybrid?method=hidfd&collected=folder:{images}&ratio=0.02&{knobs}"
+
+
+@pytest.mark.browser
+def test_a_run_is_watched_from_the_collected_images_to_the_student(page: Page, lab: Lab, images: Path) -> None:
+    page.goto(lab.url + _link(images, gan_steps=60))
+    expect(page.get_by_text("24 images of Folder images")).to_be_visible()
+    expect(button(page, "Start")).to_be_enabled()
+    button(page, "Start").click()
+    parts = page.locator(".dfkd-parts")
+    expect(parts).to_have_attribute("data-now", "gan")
+    expect(parts.locator("> section").first).to_have_attribute("data-part", "gan")
+    page.wait_for_selector(".dfkd-row .right canvas")
+    page.wait_for_selector(".dfkd-row .left canvas.collected")
+    expect(page.locator(".dfkd-entries span")).to_have_text("student")
+    page.wait_for_selector(".dfkd-sure .main-svg")
+    page.evaluate("Plotly.relayout(document.querySelector('.dfkd-sure .dfkd-plot'), {'xaxis.range': [3, 9]})")
+
+    expect(parts).to_have_attribute("data-now", "student")
+    expect(parts.locator("> section").first).to_have_attribute("data-part", "student")
+    wait(page, "stage.state === 'done'")
+    assert page.evaluate("document.querySelector('.dfkd-sure .dfkd-plot').layout.xaxis.range") == [3, 9], "a zoom stays"
+    frames = page.locator(".dfkd-batch canvas")
+    expect(frames.first).to_have_class(re.compile("collected|made"))
+    assert {"collected", "made"} == set(frames.evaluate_all("all => all.map(one => one.className)"))
+    expect(page.locator(".dfkd-score")).to_contain_text("student's accuracy, teacher")
+    shoot(page, "hybrid")
+
+    expect(page.locator(".dfkd-blend b").nth(1)).to_have_text("α 0.50")
+    page.locator(".dfkd-apart").click()
+    expect(page.locator(".dfkd-apart")).to_have_text("Estimate again")
+    expect(page.locator(".dfkd-estimate span")).to_contain_text(re.compile(r"At least \d\.\d\d \[\d\.\d\d, \d\.\d\d\]"))
+    expect(page.locator(".dfkd-bound .ytitle")).to_contain_text("TVD(P, Q) =")
+
+
+@pytest.mark.browser
+def test_a_link_leads_to_a_step_of_either_stage(page: Page, shared_lab: Lab) -> None:
+    knobs = {**tiny_knobs("hidfd"), "gan_steps": 6, "distill_steps": 6}
+    folder = new_run(shared_lab.runs, knobs, method="hidfd")
+    execute(folder)
+    page.goto(f"{shared_lab.url}hybrid?run={folder.id}&step=3")
+    parts = page.locator(".dfkd-parts")
+    expect(parts).to_have_attribute("data-now", "gan")
+    expect(page.locator(".dfkd-frequencies h4")).to_contain_text("step 3")
+    expect(page.locator(".dfkd-batch")).to_contain_text("The student does not learn yet.")
+    expect(page.locator(".dfkd-maker-terms .main-svg").first).to_be_visible()
+
+    curves = "document.querySelector('.dfkd-judge-terms .dfkd-plot').data.length"
+    before = page.evaluate(curves)
+    page.get_by_role("button", name="class, real").click()
+    assert page.evaluate(curves) == before - 1
+    page.get_by_role("button", name="class, real").click()
+    assert page.evaluate(curves) == before
+
+    page.locator(".dfkd-slide input").press("End")
+    expect(parts).to_have_attribute("data-now", "student")
+    expect(page.locator("[data-part=gan] h3")).to_contain_text("as it was at step 6")
+    page.wait_for_url(re.compile("step=12"))
+
+
+@pytest.mark.browser
+def test_slow_motion_shows_the_phases_of_the_stage_it_is_in(page: Page, shared_lab: Lab) -> None:
+    knobs = {**tiny_knobs("hidfd"), "gan_steps": 6, "distill_steps": 6}
+    folder = new_run(shared_lab.runs, knobs, method="hidfd", phases_every=4)
+    execute(folder)
+    page.goto(f"{shared_lab.url}hybrid?run={folder.id}&slow=4.0&step=3")
+    boxes = page.locator(".dfkd-box")
+    expect(boxes).to_have_count(4)
+    assert boxes.evaluate_all("all => all.map(one => one.dataset.phase)")[2] == "discriminate"
+    for _ in range(4):
+        page.get_by_title("The next phase").click()
+    expect(boxes).to_have_count(3)
+    expect(page.locator(".dfkd-slow-where")).to_have_text("Step 8 · phase 1 of 3")
+
+
+@pytest.mark.browser
+def test_a_method_without_a_gan_shows_what_it_has(page: Page, shared_lab: Lab) -> None:
+    folder = _run(shared_lab.runs, "collected")
+    page.goto(f"{shared_lab.url}hybrid?run={folder.id}")
+    expect(page.locator(".dfkd-part:visible")).to_have_count(2)
+    page.wait_for_selector(".dfkd-few canvas")
+    expect(page.locator("[data-part=collected] h3")).to_contain_text("60 of")
+
+
+@pytest.mark.browser
+def test_a_zip_becomes_the_collected_images_or_gets_a_sentence(page: Page, lab: Lab) -> None:
+    page.goto(lab.url + "hybrid?ratio=0.02")
+    page.get_by_role("combobox", name=re.compile("Collected images from")).click()
+    page.get_by_text("Upload a ZIP…", exact=True).click()
+    file = page.locator("input[type=file]")
+    file.set_input_files({"name": "notes.zip", "mimeType": "application/zip", "buffer": _zip({"a.txt": b"nothing"})})
+    expect(page.get_by_test_id("stSidebar").get_by_role("alert")).to_contain_text("image")
+    good = _zip({f"some/where/{index}.png": _png(picture) for index, picture in enumerate(_pictures(30))})
+    file.set_input_files({"name": "My pictures.zip", "mimeType": "application/zip", "buffer": good})
+    expect(page.get_by_text("24 images of Upload My-pictures")).to_be_visible()
+    expect(page.get_by_test_id("stSidebar").get_by_role("alert")).to_have_count(0)
+    page.wait_for_url(re.compile("collected=upload%3AMy-pictures"))
+    assert not runs_in(lab.runs)
+
+
+@pytest.mark.browser
+def test_the_experiments_are_a_view_of_the_page(page: Page, shared_lab: Lab) -> None:
+    page.goto(shared_lab.url + "hybrid?view=experiments")
+    expect(page.get_by_role("combobox", name=re.compile("Experiment")).first).to_be_visible()
+    page.get_by_role("radio", name="Run", exact=True).click()
+    expect(button(page, "Pause")).to_be_visible()
+    assert "view=" not in page.url
