@@ -1,8 +1,8 @@
 """The README's pictures and tables again: ``make figures``.
 
 Tables are filled in between ``<!-- NAME -->`` and ``<!-- /NAME -->`` from ``benchmarks/results/``, the teachers' cards
-and the recorded run; pictures are taken of the page by a headless browser. The measurements themselves are commands of
-their own (``benchmarks/README.md``), since they take hours.
+and the recorded run: what has a target in README.md, everything in benchmarks/README.md. Pictures are taken of the page
+by a headless browser. The measurements themselves are commands of their own, since they take hours.
 """
 
 from __future__ import annotations
@@ -40,11 +40,15 @@ MEASURED = (
     "prior-mnist",
     "fig1a-digits",
     "fig1a-mnist",
+    "hybrid-digits",
+    "hybrid-ablation-digits",
+    "hybrid-cifar10",
+    "gan_step",
 )
 
 
-def measured() -> str:
-    """All stored results as one table, each with its command."""
+def measured(everything: bool) -> str:
+    """The stored results as one table, each with its command; only those with a target unless ``everything``."""
     lines = ["| what | measured | target | command |", "|---|---|---|---|"]
     for name in MEASURED:
         path = RESULTS / f"{name}.json"
@@ -52,6 +56,8 @@ def measured() -> str:
             continue
         result: dict[str, Any] = json.loads(path.read_text())
         for row in result["rows"]:
+            if row["met"] is None and not everything:
+                continue
             verdict = {True: " ✓", False: " ✗", None: ""}[row["met"]]
             lines.append(f"| {row['what']} | {row['measured']} | {row['target']}{verdict} | `{result['command']}` |")
     return "\n".join(lines)
@@ -95,22 +101,22 @@ def pictures() -> None:
         browser.close()
 
 
-def fill(text: str, name: str, content: str) -> str:
-    """``content`` between the marks of ``name``; a README without them is an error."""
-    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+def fill(path: Path, name: str, content: str) -> None:
+    """``content`` between the marks of ``name``; a file without them is an error."""
+    pattern, text = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL), path.read_text()
     if not pattern.search(text):
-        raise SystemExit(f"README.md has no <!-- {name} --> … <!-- /{name} -->")
-    return pattern.sub(lambda found: found[1] + content + "\n" + found[2], text)
+        raise SystemExit(f"{path.relative_to(ROOT)} has no <!-- {name} --> … <!-- /{name} -->")
+    path.write_text(pattern.sub(lambda found: found[1] + content + "\n" + found[2], text))
 
 
 def main() -> None:
     """Pictures first, then the tables."""
     pictures()
     readme = ROOT / "README.md"
-    text = readme.read_text()
-    for name, content in (("measured", measured()), ("teachers", teachers()), ("recorded", recorded())):
-        text = fill(text, name, content)
-    readme.write_text(text)
+    fill(readme, "measured", measured(everything=False))
+    fill(readme, "teachers", teachers())
+    fill(readme, "recorded", recorded())
+    fill(ROOT / "benchmarks" / "README.md", "measured", measured(everything=True))
 
 
 if __name__ == "__main__":

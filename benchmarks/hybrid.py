@@ -1,4 +1,4 @@
-"""HiDFD with few collected images against its rivals, and against the collected images alone, over seeds.
+"""HiDFD with few collected images, over seeds: against its rivals and the collected images alone, or its ablations.
 
 Every arm gets the same collected images (drawn with the run's seed), and its student equally many updates on equally
 large batches with the same augmentation; whatever else sets a method apart is its own preset ``demo``. So many runs as
@@ -17,17 +17,23 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from benchmarks.common import Row, options, report, say
+from dfkd_core import methods
 from dfkd_core.spec import make_spec
-from dfkd_core.study.experiments import SHARED
+from dfkd_core.study.experiments import EXPERIMENTS, SHARED
 from dfkd_core.study.outcome import in_points, interval, plus_minus
 
-ARMS: dict[str, tuple[str, dict[str, Any]]] = {
-    "HiDFD": ("hidfd", {}),
-    "collected images alone, classifier sharing": ("collected", {"objective": "classifier-sharing"}),
-    "collected images alone, KD": ("collected", {"objective": "kd"}),
-    "DeGAN": ("degan", {}),
-    "DFND": ("dfnd", {}),
-    "KD3": ("kd3", {}),
+Arms = dict[str, tuple[str, dict[str, Any]]]
+ALONE = "collected images alone, classifier sharing"
+PARTS: dict[str, Arms] = {  # the first arm is what the others are compared with
+    "rivals": {
+        "HiDFD": ("hidfd", {}),
+        ALONE: ("collected", {"objective": "classifier-sharing"}),
+        "collected images alone, KD": ("collected", {"objective": "kd"}),
+        "DeGAN": ("degan", {}),
+        "DFND": ("dfnd", {}),
+        "KD3": ("kd3", {}),
+    },
+    "ablation": {f"HiDFD, {name}": ("hidfd", changes) for name, changes in EXPERIMENTS["ablation"].variants.items()},
 }
 SECONDS = 300.0  # for HiDFD and the collected images alone, three seeds, two at a time
 
@@ -45,8 +51,6 @@ def trained(method: str, knobs: dict[str, Any], fields: dict[str, Any]) -> dict[
 
 def knobs_of(method: str, changes: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
     """``changes`` and those of ``shared`` that the method has."""
-    from dfkd_core import methods
-
     known = methods.find(method).Config.model_fields
     return {name: value for name, value in shared.items() if name in known} | changes
 
@@ -59,7 +63,7 @@ def measure(asked: argparse.Namespace) -> tuple[dict[str, list[dict[str, Any]]],
     shared |= {"gan_steps": 2, "distill_steps": 2} if asked.quick else {}
     results: dict[str, list[dict[str, Any]]] = {}
     walls = {}
-    for name, (method, changes) in ARMS.items():
+    for name, (method, changes) in PARTS[asked.part].items():
         knobs, started = knobs_of(method, changes, shared), time.monotonic()
         with ThreadPoolExecutor(asked.jobs) as pool:
             runs = [
@@ -74,27 +78,33 @@ def measure(asked: argparse.Namespace) -> tuple[dict[str, list[dict[str, Any]]],
 
 
 def rows_of(asked: argparse.Namespace, results: dict[str, list[dict[str, Any]]], walls: dict[str, float]) -> list[Row]:
-    """Each arm's final accuracy, beside the best, and HiDFD's lead over it."""
-    ours = [result["final"] for result in results["HiDFD"]]
+    """Each arm's final accuracy, beside the best, and the lead of the first one over it."""
+    first = next(iter(results))
+    ours = [result["final"] for result in results[first]]
     seeds, rows = len(ours), []
     for name, runs in results.items():
         mean, _, high = interval([run["final"] for run in runs])
         best = interval([run["best"] for run in runs])[0] or 0.0
         text = f"final {plus_minus(mean, high)} %, best {100 * best:.1f} %, {walls[name]:.0f} s for {seeds} runs"
-        if name == "HiDFD":
+        if name == first:
             rows.append(Row(f"{name}, {asked.benchmark}, {seeds} seeds", text, value=mean))
             continue
         lead = interval([own - run["final"] for own, run in zip(ours, runs, strict=True)])
-        clear = lead[1] is not None and lead[1] > 0
-        rows.append(Row(name, f"{text}; HiDFD's lead {in_points(*lead)} points", "lead clear of 0", clear, mean))
-    took = walls["HiDFD"] + walls["collected images alone, classifier sharing"]
-    what = f"HiDFD and the collected images alone, {seeds} seeds, {asked.jobs} runs at a time"
-    rows.append(Row(what, f"{took:.0f} s", f"≤ {SECONDS:.0f} s", took <= SECONDS, took))
+        text += f"; the lead of {first} {in_points(*lead)} points"
+        if asked.part == "ablation":  # reported as it comes out
+            rows.append(Row(name, text, value=mean))
+        else:
+            rows.append(Row(name, text, "lead clear of 0", lead[1] is not None and lead[1] > 0, mean))
+    if ALONE in walls:
+        took = walls[first] + walls[ALONE]
+        what = f"HiDFD and the collected images alone, {seeds} seeds, {asked.jobs} runs at a time"
+        rows.append(Row(what, f"{took:.0f} s", f"≤ {SECONDS:.0f} s", took <= SECONDS, took))
     return rows
 
 
 def main() -> None:
     def add(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--part", choices=PARTS, default="rivals", help="which arms (default rivals)")
         parser.add_argument("--benchmark", default="digits", help="default digits")
         parser.add_argument("--ratio", type=float, default=0.0, help="ρ (default: the benchmark's usual one)")
         parser.add_argument("--seeds", type=int, default=3, help="how many (default 3)")
@@ -102,9 +112,8 @@ def main() -> None:
 
     asked = options("hybrid", __doc__, add)
     results, walls = measure(asked)
-    report(
-        "hybrid", asked.quick, rows_of(asked, results, walls), {"results": results, "seconds": walls}, asked.benchmark
-    )
+    part = asked.benchmark if asked.part == "rivals" else f"{asked.part}-{asked.benchmark}"
+    report("hybrid", asked.quick, rows_of(asked, results, walls), {"results": results, "seconds": walls}, part)
 
 
 if __name__ == "__main__":
