@@ -111,8 +111,10 @@ def _steer(command: str, folder: RunFolder) -> None:
         steering.one_more_step(folder)
     elif command == "distance":
         distance_job(folder).start(["distance", folder.id, "--runs", str(folder.path.parent)])
+        st.rerun()  # so that polling begins
     elif command == "stop distance":
         distance_job(folder).stop()
+        st.rerun()
 
 
 # --- the view of experiments -----------------------------------------------------------------------------------

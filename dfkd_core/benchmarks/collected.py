@@ -189,9 +189,11 @@ def available_sources() -> list[Source]:
 
 def find_source(name: str, benchmark: Benchmark | None = None) -> Source:
     """The source ``name``. Where it shares files with ``benchmark`` (ISIC holds the images of HAM10000), these are
-    passed over. Raises ``RequestError`` for an unknown name."""
+    passed over. Raises ``RequestError`` for an unknown name, or none."""
     if name in BENCHMARKS:
         return TrainingImages(BENCHMARKS[name])
+    if name == "folder:":
+        raise RequestError("collected", name, "should name a folder: folder:PATH.")
     if name.startswith("folder:"):
         root = Path(name.removeprefix("folder:")).expanduser()
         return Folder(name, f"Folder {root.name}", (root,))

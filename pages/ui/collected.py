@@ -35,13 +35,14 @@ def choose(benchmark: str) -> dict[str, Any]:
     ways = list(get_args(RunSpec.model_fields["collecting"].annotation))
     titles = {"random": "At random", "cross-entropy": "Lowest cross-entropy", "confidence": "Confident for their class"}
     collecting = form.select("Chosen", "collecting", ways, ways[0], lambda way: titles.get(way, way))
-    with suppress(RequestError):  # a folder that is not there: Start says what is wrong
-        _say_count(source, find_benchmark(benchmark), ratio)
+    if not source.endswith(":"):  # it has been named
+        with suppress(RequestError):  # a benchmark's folder that is not there: Start says what is wrong
+            _say_count(source, find_benchmark(benchmark), ratio)
     return {"collected": source, "ratio": ratio, "collecting": collecting}
 
 
 def _source(benchmark: str) -> str:
-    """The name of the source; empty while a folder or an upload is still to be named."""
+    """The name of the source; without its second part while a folder or an upload is still to be named."""
     usual = USUAL_SOURCE.get(benchmark, "pool")
     titles = {one.name: one.title for one in available_sources() if one.is_there() or one.name == usual}
     titles.pop(benchmark, None)  # those are the original images
@@ -57,7 +58,7 @@ def _source(benchmark: str) -> str:
         st.file_uploader("ZIP of images", "zip", key="zip", on_change=_unpack, help=help)
     if "zip:problem" in st.session_state:
         st.error(st.session_state["zip:problem"])
-    return "" if name == UPLOAD else name
+    return "upload:" if name == UPLOAD else name  # none of that name: Start says so
 
 
 def _unpack() -> None:
@@ -102,5 +103,5 @@ def _say_count(source: str, benchmark: Benchmark, ratio: float) -> None:
     except RequestError as error:
         st.warning(str(error))
         return
-    st.caption(f"{count:,} images of {find_source(source or USUAL_SOURCE.get(benchmark.name, 'pool')).title}; "
+    st.caption(f"{count:,} images of {find_source(source).title}; "
                f"the teacher was trained on {benchmark.original:,}.")  # fmt: skip
