@@ -78,7 +78,7 @@ class DeGANConfig(StudentConfig):
             "latent": 32,
             "generator_lr": 2e-3,
             "discriminator_lr": 2e-3,
-            "distill_steps": 200,
+            "distill_steps": 400,
             "updates": 5,
             "student_lr": 0.1,
             "schedule": "cosine",
