@@ -28,15 +28,12 @@ import numpy as np
 import psutil
 import torch
 
-from dfkd_core import methods
 from dfkd_core.engine import LocalEngine
-from dfkd_core.networks import build_classifier
-from dfkd_core.problem import Method, Problem
 from dfkd_core.provenance import code_version
-from dfkd_core.run import _seed as seed_step
+from dfkd_core.run import assemble
 from dfkd_core.spec import RunSpec
 from dfkd_core.store import EventReader, RunFolder
-from dfkd_core.teachers import load_teacher
+from dfkd_core.store.checkpoints import save_checkpoint
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "streamlit", "playwright")
@@ -173,17 +170,17 @@ def train(engine: LocalEngine, spec: RunSpec, goal: float = 0.95) -> Trained:
     return Trained(spec.seed, final, best, teacher, seconds, reached, first, queries_of(spec, rows), curve)
 
 
-def make_method(spec: RunSpec) -> Method:
-    """The method of ``spec`` as ``run`` sets it up, on the CPU."""
-    teacher, card = load_teacher(spec.teacher)
-    image = card.image.spec()
-    seed_step(spec.seed, 0)
-    networks = (teacher, build_classifier(spec.student, image))
-    for network in networks:
-        network.to(memory_format=torch.channels_last)
-    method_class = methods.find(spec.method)
-    problem = Problem(*networks, image, torch.device("cpu"), recording=spec.recording())
-    return method_class(problem, method_class.Config.model_validate(spec.config))
+def checkpoint_seconds(spec: RunSpec) -> float:
+    """CPU seconds of one checkpoint of what ``spec`` trains, median of nine."""
+    method, times = assemble(spec)[2], []
+    next(iter(method.train()))
+    with tempfile.TemporaryDirectory() as runs:
+        folder = RunFolder.create(Path(runs), spec.model_dump())
+        for step in range(9):
+            started = time.process_time()
+            save_checkpoint(folder, step, {"method": method.state_dict()})
+            times.append(time.process_time() - started)
+    return bootstrap(times).median
 
 
 def _at_goal(row: dict[str, Any], goal: float) -> bool:

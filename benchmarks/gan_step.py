@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common import Row, bootstrap, interleave, options, ratios, report, seed_step
+from benchmarks.common import Row, bootstrap, checkpoint_seconds, interleave, options, ratios, report, seed_step
 from dfkd_core import gan_losses
 from dfkd_core.engine import InlineEngine
 from dfkd_core.events import Event, Step
@@ -27,7 +27,7 @@ from dfkd_core.networks import ClassGenerator, Discriminator, follow
 from dfkd_core.run import assemble
 from dfkd_core.spec import RunSpec, make_spec
 from dfkd_core.store import RunFolder
-from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
+from dfkd_core.store.checkpoints import load_checkpoint
 
 TARGET = 1.05
 SILENT = {"samples_every": 0, "probes_every": 0, "phases_every": 0}
@@ -136,20 +136,6 @@ def check_same(spec: RunSpec) -> None:
     different = [name for name, tensor in bare.items() if not torch.equal(tensor, engine[name])]
     if different:
         raise SystemExit(f"the bare loop trains otherwise than the engine: {', '.join(different[:3])} differ")
-
-
-def checkpoint_seconds(spec: RunSpec) -> float:
-    """CPU seconds of one checkpoint, median of nine."""
-    _, _, method = assemble(spec)
-    next(iter(method.train()))
-    times = []
-    with tempfile.TemporaryDirectory() as runs:
-        folder = RunFolder.create(Path(runs), spec.model_dump())
-        for step in range(9):
-            started = time.process_time()
-            save_checkpoint(folder, step, {"method": method.state_dict()})
-            times.append(time.process_time() - started)
-    return bootstrap(times).median
 
 
 def main() -> None:

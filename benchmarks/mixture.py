@@ -13,9 +13,10 @@ import warnings
 
 from torch import Tensor
 
-from benchmarks.common import Interval, Row, bootstrap, make_method, options, report, say
+from benchmarks.common import Interval, Row, bootstrap, options, report, say
 from dfkd_core.events import Step
 from dfkd_core.methods import ta_dfkd
+from dfkd_core.run import assemble
 from dfkd_core.selection import Selection, select
 from dfkd_core.spec import make_spec
 
@@ -39,7 +40,7 @@ class Stopwatch:
 
 def measure(changes: dict[str, int], steps: int, warm_up: int = 3) -> tuple[list[float], list[float], int]:
     """Per step: the share of ``select``, the share that scikit-learn's would have, and the number of fits in all."""
-    method = make_method(make_spec(changes))
+    method = assemble(make_spec(changes))[2]
     watch, events = Stopwatch(), method.train()
     shares, rivals, fits = [], [], 0
     ta_dfkd.select = watch

@@ -135,8 +135,7 @@ def main() -> None:
             shoot(browser, port, figure)
         browser.close()
     parts = [f"![{figure.name}](assets/pictures/{figure.name}.png)\n\n{figure.text}" for figure in found]
-    readme = ROOT / "README.md"
-    readme.write_text(fill(readme.read_text(), "figures", "\n\n".join(parts)))
+    fill(ROOT / "README.md", "figures", "\n\n".join(parts))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,16 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.common import Row, bootstrap, interleave, make_method, options, ratios, report, seed_step
+from benchmarks.common import (
+    Row,
+    bootstrap,
+    checkpoint_seconds,
+    interleave,
+    options,
+    ratios,
+    report,
+    seed_step,
+)
 from dfkd_core import losses
 from dfkd_core.bn_statistics import collect_statistics
 from dfkd_core.engine import InlineEngine
@@ -37,7 +46,6 @@ from dfkd_core.networks.generators import ConvGenerator
 from dfkd_core.selection import select
 from dfkd_core.spec import RunSpec, make_spec
 from dfkd_core.store import RunFolder
-from dfkd_core.store.checkpoints import save_checkpoint
 from dfkd_core.teachers import load_teacher
 
 TARGET, RECORDING_TARGET, NEVER = 1.05, 0.03, 100_000
@@ -168,20 +176,6 @@ def check_same(spec: RunSpec) -> None:
     different = [name for name, tensor in student.state_dict().items() if not torch.equal(tensor, weights[name])]
     if different:
         raise SystemExit(f"the bare loop trains otherwise than the engine: {', '.join(different[:3])} differ")
-
-
-def checkpoint_seconds(spec: RunSpec) -> float:
-    """CPU seconds of one checkpoint, median of nine."""
-    method = make_method(spec)
-    next(iter(method.train()))
-    times = []
-    with tempfile.TemporaryDirectory() as runs:
-        folder = RunFolder.create(Path(runs), spec.model_dump())
-        for step in range(9):
-            started = time.process_time()
-            save_checkpoint(folder, step, {"method": method.state_dict()})
-            times.append(time.process_time() - started)
-    return bootstrap(times).median
 
 
 # --- the report ------------------------------------------------------------------------------------------------
