@@ -19,11 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common import Row, bootstrap, checkpoint_seconds, interleave, options, ratios, report, seed_step
+from benchmarks.common import Row, bootstrap, checkpoint_seconds, interleave, options, ratios, report
 from dfkd_core import gan_losses
 from dfkd_core.engine import InlineEngine
 from dfkd_core.events import Event, Step
 from dfkd_core.networks import ClassGenerator, Discriminator, follow
+from dfkd_core.run import _seed as seed_step
 from dfkd_core.run import assemble
 from dfkd_core.spec import RunSpec, make_spec
 from dfkd_core.store import RunFolder

@@ -33,7 +33,6 @@ from benchmarks.common import (
     options,
     ratios,
     report,
-    seed_step,
 )
 from dfkd_core import losses
 from dfkd_core.bn_statistics import collect_statistics
@@ -43,6 +42,7 @@ from dfkd_core.images import ImageSpec
 from dfkd_core.networks import build_classifier
 from dfkd_core.networks.classifiers import Classifier
 from dfkd_core.networks.generators import ConvGenerator
+from dfkd_core.run import _seed as seed_step
 from dfkd_core.selection import select
 from dfkd_core.spec import RunSpec, make_spec
 from dfkd_core.store import RunFolder
