@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 from benchmarks.common import Row, options, report, say
@@ -23,6 +24,7 @@ from dfkd_core.study.experiments import EXPERIMENTS, SHARED
 from dfkd_core.study.outcome import in_points, interval, plus_minus
 
 Arms = dict[str, tuple[str, dict[str, Any]]]
+VARIANTS = EXPERIMENTS["ablation"].variants
 ALONE = "collected images alone, classifier sharing"
 PARTS: dict[str, Arms] = {  # the first arm is what the others are compared with
     "rivals": {
@@ -33,7 +35,7 @@ PARTS: dict[str, Arms] = {  # the first arm is what the others are compared with
         "DFND": ("dfnd", {}),
         "KD3": ("kd3", {}),
     },
-    "ablation": {f"HiDFD, {name}": ("hidfd", changes) for name, changes in EXPERIMENTS["ablation"].variants.items()},
+    "ablation": {f"HiDFD, {name}": ("hidfd", VARIANTS[name]) for name in ("full", "w/o all three", *VARIANTS)},
 }
 SECONDS = 300.0  # for HiDFD and the collected images alone, three seeds, two at a time
 
@@ -63,7 +65,7 @@ def measure(asked: argparse.Namespace) -> tuple[dict[str, list[dict[str, Any]]],
     shared |= {"gan_steps": 2, "distill_steps": 2} if asked.quick else {}
     results: dict[str, list[dict[str, Any]]] = {}
     walls = {}
-    for name, (method, changes) in PARTS[asked.part].items():
+    for name, (method, changes) in islice(PARTS[asked.part].items(), asked.arms):
         knobs, started = knobs_of(method, changes, shared), time.monotonic()
         with ThreadPoolExecutor(asked.jobs) as pool:
             runs = [
@@ -105,6 +107,7 @@ def rows_of(asked: argparse.Namespace, results: dict[str, list[dict[str, Any]]],
 def main() -> None:
     def add(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--part", choices=PARTS, default="rivals", help="which arms (default rivals)")
+        parser.add_argument("--arms", type=int, help="only the first so many")
         parser.add_argument("--benchmark", default="digits", help="default digits")
         parser.add_argument("--ratio", type=float, default=0.0, help="ρ (default: the benchmark's usual one)")
         parser.add_argument("--seeds", type=int, default=3, help="how many (default 3)")
