@@ -128,6 +128,19 @@ class HiDFDConfig(StudentConfig):
             "schedule": "cosine",
             "augmentation": "crop",
         },
+        "cpu": {
+            "gan_steps": 120,
+            "gan_batch_size": 64,
+            "width": 8,
+            "latent": 32,
+            "generator_lr": 1e-3,
+            "discriminator_lr": 1e-3,
+            "ema": 0.99,
+            "synthetic": 10_000,
+            "distill_steps": 600,
+            "updates": 5,
+            "schedule": "cosine",
+        },
         "paper": {},
     }
 
