@@ -11,8 +11,8 @@ from conftest import ROOT
 
 FRONT = ("streamlit", "app", "pages", "plotly")
 METHODS_MAY = (
-    "augmentation", "bn_statistics", "collecting", "config", "errors", "events", "gan_losses", "images", "losses", "networks",
-    "objectives", "problem", "rival_losses", "samples", "selection", "student_stage", "terms",
+    "augmentation", "bn_statistics", "collecting", "config", "errors", "events", "gan_losses", "images", "losses",
+    "networks", "objectives", "problem", "rival_losses", "samples", "selection", "student_stage", "terms",
 )  # fmt: skip
 
 

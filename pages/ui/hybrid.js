@@ -20,7 +20,7 @@ const HYBRID_SKELETON = `
       <section class="dfkd-panel dfkd-inflation"><h4>Inflation<span></span></h4><div class="dfkd-mix"></div></section>
       <section class="dfkd-panel dfkd-bound"><h4>Total variation distance<span></span></h4><div class="dfkd-plot" role="img"></div>
         <div class="dfkd-estimate"><button class="dfkd-apart"></button><span role="status"></span></div>
-        <p class="dfkd-theory">Repeating the collected images moves the hybrid set towards them and away from the synthetic ones.
+        <p class="dfkd-theory">P: collected, Q: synthetic, U: hybrid. Repeating the collected images moves the hybrid set towards them and away from the synthetic ones.
           The paper's bound on the distance from the synthetic ones falls only because it is loose: the distance itself grows.</p></section>
     </div></section>
     <section class="dfkd-part" data-part="student"><h3>Student<small></small></h3><div class="dfkd-grid">
@@ -168,13 +168,17 @@ class Hybrid extends Player {
     this.legend("histogram", [], "the teacher's class, mean confidence " + whole(facts.mean_confidence));
     const shapes = [{ type: "line", x0: 0, x1: 1, xref: "paper", y0: even, y1: even, line: { color: this.colour.text, width: 1.2, dash: "dash" } }];
     const bars = { type: "bar", x: names, y: facts.histogram, text: names.length > 20 ? undefined : facts.histogram, textposition: "outside", cliponaxis: false, marker: { color: this.colour.real }, hovertemplate: "%{x}: %{y}<extra></extra>" };
-    const layout = this.layout({ shapes, hovermode: "closest", margin: { l: 36, r: 6, t: 16, b: 40 }, xaxis: this.classAxis("the teacher's class") });
+    const layout = this.layout({ shapes, hovermode: "closest", margin: { l: 36, r: 6, t: 16, b: this.classMargin }, xaxis: this.classAxis("the teacher's class") });
     this.plot("histogram", [bars], layout, "Collected images by the teacher's class: " + names.map((name, index) => name + " " + facts.histogram[index]).join(", "));
   }
 
+  // Long names stand slanted, and then there is no room for a title.
+  get longNames() { return this.data.classes.length <= 20 && this.data.classes.some((name) => name.length > 3); }
+  get classMargin() { return this.longNames ? 62 : 40; }
+
   classAxis(text) {
-    const many = this.data.classes.length > 20;
-    return { type: "category", showticklabels: !many, title: { text: text + (many ? " (" + this.data.classes.length + ")" : ""), standoff: 2, font: { size: 12 } } };
+    const many = this.data.classes.length > 20, words = many ? text + " (" + this.data.classes.length + ")" : text;
+    return { type: "category", showticklabels: !many, tickangle: this.longNames ? -40 : 0, title: { text: this.longNames ? "" : words, standoff: 2, font: { size: 12 } } };
   }
 
   few() {
@@ -219,6 +223,7 @@ class Hybrid extends Player {
     const sheet = pngImage(frame.sheet);
     sheet.onload = () => {
       if (this.drawn["gan sheet"] !== frame.step) return;
+      box.style.setProperty("--label", Math.min(10, Math.max(...this.data.classes.map((name) => name.length))) + 1 + "ch");
       const scrolled = box.scrollTop, classes = this.data.classes.map((_, index) => index).filter((index) => this.data.classes.length <= 20 || by.includes(index));
       box.replaceChildren(...classes.map((index) => this.row(frame, sheet, index, by)));
       box.scrollTop = scrolled;
@@ -277,7 +282,7 @@ class Hybrid extends Player {
     this.legend("frequencies", legend, shares ? "step " + frame.step + "; dashed: even" : "");
     const even = 1 / names.length, tallest = Math.max(2 * even, ...traces.flatMap((trace) => trace.y));
     const shapes = [{ type: "line", x0: 0, x1: 1, xref: "paper", y0: even, y1: even, line: { color: this.colour.text, width: 1.2, dash: "dash" } }];
-    const layout = this.layout({ shapes, hovermode: "x", margin: { l: 40, r: 6, t: 6, b: 40 }, xaxis: this.classAxis("the teacher's class"), yaxis: { range: [0, 1.08 * tallest], tickformat: ".0%" } });
+    const layout = this.layout({ shapes, hovermode: "x", margin: { l: 40, r: 6, t: 6, b: this.classMargin }, xaxis: this.classAxis("the teacher's class"), yaxis: { range: [0, 1.08 * tallest], tickformat: ".0%" } });
     this.plot("frequencies", traces, layout, "Shares of the classes that the generator made, raw and smoothed" + (frame ? " at step " + frame.step : ""));
   }
 
@@ -356,8 +361,9 @@ class Hybrid extends Player {
     this.legend("inflation", [["collected", this.colour.real, "box"], ["synthetic", this.made, "box"]]);
     box.replaceChildren(
       bar(`${number(mix.collected)} collected, ${number(mix.synthetic)} synthetic`, 1),
-      bar(`each collected image ${number(mix.inflation)} times: ${number(mix.inflation * mix.collected)}`, mix.inflation),
-      element("p", {}, `α is the share of collected images in what the student learns from. N = ${number(mix.inflation)}` + (mix.inflation === mix.usual ? ", which makes both parts alike." : `; N = ${number(mix.usual)} would make both parts alike.`)),
+      bar(`each collected image N = ${number(mix.inflation)} ${mix.inflation === 1 ? "time" : "times"}: ${number(mix.inflation * mix.collected)}`, mix.inflation),
+      element("p", {}, "α is the share of collected images in what the student learns from. " + (mix.collected > mix.synthetic
+        ? "There are more collected than synthetic images: no inflation is needed." : `N = ⌊${number(mix.synthetic)} / ${number(mix.collected)}⌋ = ${number(mix.usual)} makes both parts about alike.`)),
     );
   }
 
@@ -367,19 +373,16 @@ class Hybrid extends Player {
     const found = this.data.distance, scale = found?.tvd ?? 1, far = Math.max(2 * mix.inflation, FARTHEST);
     const x = Array.from({ length: Math.min(far, 240) + 1 }, (_, index, all = Math.min(far, 240)) => (index * far) / all);
     const lines = [
-      ["bound", "(2 − α) TVD(P, Q), the paper's bound on TVD(U, Q)", (alpha) => (2 - alpha) * scale, this.colour.text, "dash"],
-      ["from the synthetic", "α TVD(P, Q) = TVD(U, Q), from the synthetic", (alpha) => alpha * scale, this.made, "solid"],
-      ["from the collected", "(1 − α) TVD(P, Q) = TVD(U, P), from the collected", (alpha) => (1 - alpha) * scale, this.colour.real, "solid"],
+      ["the paper's bound on TVD(U, Q): (2 − α) TVD(P, Q)", "bound", (alpha) => (2 - alpha) * scale, this.colour.text, "dash"],
+      ["TVD(U, Q) = α TVD(P, Q)", "from the synthetic", (alpha) => alpha * scale, this.made, "solid"],
+      ["TVD(U, P) = (1 − α) TVD(P, Q)", "from the collected", (alpha) => (1 - alpha) * scale, this.colour.real, "solid"],
     ];
     const traces = lines.map(([, name, value, color, dash]) => ({ x, y: x.map((n) => value(this.share(n))), name, mode: "lines", line: { color, dash, width: 2.4 }, hovertemplate: "%{y:.2f}" }));
     const now = this.share(mix.inflation);
     traces.push({ x: lines.map(() => mix.inflation), y: lines.map(([, , value]) => value(now)), mode: "markers", marker: { size: 9, color: lines.map(([, , , color]) => color) }, hoverinfo: "skip" });
     const shapes = [{ type: "line", x0: mix.inflation, x1: mix.inflation, y0: 0, y1: 1, yref: "paper", line: { color: this.colour.text, width: 1, dash: "dot" } }];
-    const at = 0.8 * far; // right of N, where the curves are flat
-    const annotations = [["(2 − α) TVD(P, Q): the paper's bound", 0, "bottom"], ["TVD(U, Q): from the synthetic", 1, "bottom"], ["TVD(U, P): from the collected", 2, "top"]].map(([text, index, yanchor]) =>
-      ({ x: at, y: lines[index][2](this.share(at)), text, showarrow: false, yanchor, yshift: yanchor === "top" ? -5 : 5, font: { color: lines[index][3], size: 12 } }));
-    annotations.push({ x: mix.inflation, y: 1, yref: "paper", yanchor: "top", xanchor: "left", text: " N = " + mix.inflation.toLocaleString("en"), showarrow: false, font: { color: this.colour.text, size: 12 } });
-    this.legend("bound", [], "P collected, Q synthetic, U hybrid");
+    const annotations = [{ x: mix.inflation, y: 1, yref: "paper", yanchor: "top", xanchor: "left", text: " N = " + mix.inflation.toLocaleString("en"), showarrow: false, font: { color: this.colour.text, size: 12 } }];
+    legend(this.at("bound").querySelector("h4 span"), lines.map(([name, , , color, dash]) => [name, color, dash === "dash" ? "dash" : "line"]));
     const words = found ? "total variation, with TVD(P, Q) = " + found.tvd.toFixed(2) : "in units of TVD(P, Q)";
     this.plot("bound", traces, this.layout({ shapes, annotations, xaxis: { range: [0, far], title: { text: "inflation factor N", standoff: 2, font: { size: 12 } } }, yaxis: { range: [0, 2.15 * scale], title: { text: words, standoff: 4, font: { size: 12 } } } }), "The paper's bound and the two exact distances over the inflation factor");
   }

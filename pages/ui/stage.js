@@ -66,7 +66,8 @@ class Stage extends Player {
 
   course() {
     const d = this.data;
-    const lines = [["kept", "kept", this.colour.clean], ["coverage", "classes", this.palette[0]], ["diversity", "diversity", this.palette[3]]];
+    const known = [["kept", "kept", this.colour.clean], ["coverage", "classes", this.palette[0]], ["diversity", "diversity", this.palette[3]]];
+    const lines = known.filter(([name]) => name !== "kept" || d.curves[name] || d.selection);
     this.legend("course", lines.map(([, label, color]) => [label, color]));
     const traces = lines.filter(([name]) => d.curves[name]).map(([name, label, color]) => ({ ...this.cut(d.curves[name]), name: label, mode: "lines", line: { color, width: 2 }, hovertemplate: "%{y:.0%}" }));
     this.plot("course", traces, this.layout({ shapes: this.marks(), xaxis: this.steps(), yaxis: { range: [0, 1.02], tickformat: ".0%" } }), "Share of samples kept, classes covered and diversity over training steps");
@@ -75,11 +76,13 @@ class Stage extends Player {
   losses() {
     const names = this.data.terms.filter((name) => this.data.curves[name]);
     const layout = this.layout({ shapes: this.marks(), xaxis: this.steps(), margin: { l: 58, r: 10, t: 6, b: 40 } });
-    const gap = 0.06, height = (1 - gap * (names.length - 1)) / Math.max(1, names.length);
+    const height = names.length > 8 ? 36 * names.length + 60 + "px" : ""; // each needs room for its ticks
+    for (const panel of ["losses", "shares"]) this.at(panel).style.height = height;
+    const gap = 0.06 / Math.max(1, names.length / 6), share = (1 - gap * (names.length - 1)) / Math.max(1, names.length);
     layout.annotations = [];
     const traces = names.map((name, index) => {
-      const key = index ? "yaxis" + (index + 1) : "yaxis", top = 1 - index * (height + gap);
-      layout[key] = { ...layout.yaxis, domain: [Math.max(0, top - height), top], nticks: 3, range: undefined };
+      const key = index ? "yaxis" + (index + 1) : "yaxis", top = 1 - index * (share + gap);
+      layout[key] = { ...layout.yaxis, domain: [Math.max(0, top - share), top], nticks: 3, range: undefined };
       layout.annotations.push({ text: title(name), x: 0.995, y: top, xref: "paper", yref: "paper", xanchor: "right", yanchor: "top", showarrow: false, font: { color: this.palette[index % 8] } });
       return { ...this.cut(this.data.curves[name]), name: title(name), yaxis: index ? "y" + (index + 1) : "y", mode: "lines", line: { color: this.palette[index % 8], width: 1.6 }, hovertemplate: "%{y:.4g}" };
     });
@@ -182,7 +185,7 @@ class Stage extends Player {
       }));
       mixture.region.forEach(([from, to]) => shapes.push({ type: "rect", x0: from, x1: to, y0: 0, y1: 1, yref: "paper", fillcolor: this.colour.clean, opacity: 0.13, line: { width: 0 }, layer: "below" }));
     }
-    const legend = [["clean", this.colour.clean, "box"], ["rejected", this.colour.rejected, "box"], ];
+    const legend = frame.mixture || frame.clean.includes(0) ? [["clean", this.colour.clean, "box"], ["rejected", this.colour.rejected, "box"]] : [];
     if (mixture.usable) legend.push(["mixture", this.colour.text], ["accepted", this.colour.clean, "faint"]);
     this.legend("judged", legend, mixture.usable ? "" : frame.mixture ? "all losses equal: all kept" : this.taken(frame));
     const tallest = Math.max(1, ...centres.map((_, i) => traces[0].y[i] + traces[1].y[i]));
