@@ -149,6 +149,14 @@ def test_a_source_without_a_name_is_refused_in_one_sentence(app: AppTest) -> Non
     assert not app.exception and "should name a folder: folder:PATH." in app.error[0].value
 
 
+def test_a_source_that_is_not_here_can_be_fetched(app: AppTest, tmp_path: Path) -> None:
+    app.query_params.update({"method": "hidfd", "collected": "mnist"})
+    app.run()
+    assert not app.exception
+    assert f"No MNIST in `{tmp_path / 'data'}`. Fetch it, or collect from elsewhere." in app.info[0].value
+    assert "Download MNIST (12 MB)" in [button.label for button in app.button]
+
+
 def test_hybrid_offers_the_methods_that_collect_only(app: AppTest) -> None:
     app.run()
     app.switch_page("pages/hybrid.py").run()

@@ -18,11 +18,11 @@ from dfkd_core.benchmarks.collected import (
     usual_ratio,
     wanted,
 )
-from dfkd_core.benchmarks.registry import Benchmark
+from dfkd_core.benchmarks.registry import BENCHMARKS, Benchmark
 from dfkd_core.benchmarks.upload import unpack, uploaded, uploads
 from dfkd_core.errors import RequestError
 from dfkd_core.spec import RunSpec
-from pages.ui import form, glossary
+from pages.ui import download, form, glossary
 
 FOLDER, UPLOAD = "folder", "upload"
 OTHERS = {FOLDER: "Folder of images…", UPLOAD: "Upload a ZIP…"}
@@ -31,6 +31,8 @@ OTHERS = {FOLDER: "Folder of images…", UPLOAD: "Upload a ZIP…"}
 def choose(benchmark: str) -> dict[str, Any]:
     """Draw the group, and return the fields of the run that it says."""
     source = _source(benchmark)
+    if source in BENCHMARKS and not BENCHMARKS[source].is_there():
+        download.offer(BENCHMARKS[source], "Fetch it, or collect from elsewhere.")
     ratio = _ratio(benchmark)
     ways = list(get_args(RunSpec.model_fields["collecting"].annotation))
     titles = {"random": "At random", "cross-entropy": "Lowest cross-entropy", "confidence": "Confident for their class"}

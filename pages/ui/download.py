@@ -24,13 +24,14 @@ def _downloads() -> dict[str, _Download]:
     return {}
 
 
-def offer(benchmark: Benchmark) -> None:
-    """Say where the data are missing; offer to fetch them, show how far that is, and why it failed."""
+def offer(benchmark: Benchmark, without: str = "The run works without; it then reports agreement.") -> None:
+    """Say where the data are missing, and what happens ``without``; offer to fetch them, show how far that is, and
+    why it failed."""
     running = _downloads().get(benchmark.name)
     if running is not None and not running.done.is_set():
         _progress(benchmark.name, benchmark.megabytes)
         return
-    text = f"No {benchmark.title} in `{data_folder()}`. The run works without; it then reports agreement."
+    text = f"No {benchmark.title} in `{data_folder()}`. {without}"
     if running is not None and running.error:
         text += f" The download failed: {running.error}"
     st.info(text)
