@@ -40,9 +40,9 @@ MEASURED = (
     "prior-mnist",
     "fig1a-digits",
     "fig1a-mnist",
-    "hybrid-digits",
-    "hybrid-ablation-digits",
-    "hybrid-cifar10",
+    "hybrid-digits-5-seeds",
+    "hybrid-digits-first-2",
+    "hybrid-ablation-digits-first-2-5-seeds",
     "gan_step",
 )
 
