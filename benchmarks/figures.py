@@ -40,8 +40,7 @@ MEASURED = (
     "prior-mnist",
     "fig1a-digits",
     "fig1a-mnist",
-    "hybrid-digits-5-seeds",
-    "hybrid-digits-first-2",
+    "hybrid-digits",
     "hybrid-ablation-digits-first-2-5-seeds",
     "gan_step",
 )

@@ -74,4 +74,5 @@ def class_frequencies(counts: Tensor) -> Tensor:
 def frequency_regulariser(teacher_logits: Tensor, frequencies: Tensor) -> Tensor:
     """L_reg = Σ_c p^c log p^c / n̂_c (eq. 12), p the batch mean of softmax T(x̂); ``frequencies`` (K,) are n̂."""
     mean = F.softmax(teacher_logits, dim=1).mean(dim=0)
-    return (torch.xlogy(mean, mean) / frequencies).sum()
+    logarithm = mean.clamp_min(torch.finfo(mean.dtype).tiny).log()  # finite, its gradient too, where a class is gone
+    return (mean * logarithm / frequencies).sum()

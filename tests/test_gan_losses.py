@@ -106,6 +106,12 @@ def test_the_regulariser_against_equation_12() -> None:
     assert gan_losses.frequency_regulariser(logits, frequencies).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_class_that_is_gone_leaves_the_gradient_finite() -> None:
+    logits = torch.tensor([[200.0, 0.0, 0.0]]).repeat(4, 1).requires_grad_(True)
+    gan_losses.frequency_regulariser(logits, torch.full((3,), 1 / 3)).backward()
+    assert logits.grad.isfinite().all()
+
+
 def test_a_rarely_made_class_pulls_harder() -> None:
     """Even predictions: what the loss gains by making more of a class is inverse to its frequency."""
     mean = torch.full((3,), 1 / 3).log().expand(4, 3).clone().requires_grad_(True)

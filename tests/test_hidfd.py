@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dfkd_core import gan_losses
 from dfkd_core.errors import RequestError
 from dfkd_core.events import ClassShares, Samples, Stage, Step
+from dfkd_core.methods import hidfd
 from dfkd_core.methods.hidfd import HiDFD, HiDFDConfig
 from dfkd_core.networks import ClassGenerator, Discriminator, build_classifier, follow
 from dfkd_core.networks.gan import halvings
@@ -153,7 +154,7 @@ def test_the_frequencies_are_those_of_the_generators_batches() -> None:
 
 
 def test_the_newest_batch_weighs_by_the_frequencies_before_it() -> None:
-    gan = make().gan
+    gan = make(frequency_weight=0.1).gan
     gan.counts = torch.arange(1.0, 11.0)
     frequencies = gan_losses.class_frequencies(gan.counts)
     _, made = gan.update(measured=False)
@@ -205,6 +206,24 @@ def test_the_other_gans_have_their_own_class_terms(conditioning: str, terms: set
     assert len(events(method, method.total_steps)) > 6
 
 
+def test_a_gan_that_knows_no_classes_is_told_none() -> None:
+    method = make(conditioning="none")
+    told: list[Tensor] = []
+    for generator in (method.gan.generator, method.gan.average):
+        generator.register_forward_hook(lambda _, given, __: told.append(given[1]))
+    method.gan.update(measured=False)
+    method.synthesize(8, torch.Generator())
+    assert len(told) == 3 and not torch.cat(told).any()
+
+
+def test_every_image_that_the_teacher_judges_is_a_query() -> None:
+    method = make(blend_gate=0.0, transfer=False)  # 20 pseudo-labels, then the generator's batches
+    found = of(Step, events(method, method.total_steps))
+    assert [step.values["queries"] for step in found] == [52, 84, 116, 148, 180, 212]
+    method = make()
+    assert of(Step, events(method, 1))[0].values["queries"] == 20 + 2 * (2 * 16 + 16)
+
+
 def test_the_projection_discriminator_looks_at_the_class() -> None:
     gan = make(conditioning="projection").gan
     features = torch.randn(2, gan.judge["join"].in_features)
@@ -232,7 +251,8 @@ def test_more_collected_than_synthetic_images_are_used_once() -> None:
     assert make(collected=60, synthetic=20).inflation == 1
 
 
-def test_every_class_is_synthesised_equally_often_and_the_same_again() -> None:
+def test_every_class_is_synthesised_equally_often_and_the_same_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hidfd, "PART", 16)  # no multiple of the classes
     method = make()
     told: list[Tensor] = []
     method.gan.average.register_forward_hook(lambda _, given, __: told.append(given[1]))

@@ -33,7 +33,7 @@ class CollectedConfig(StudentConfig):
 
     objective: ObjectiveName = knob("kd", "What the student matches of its teacher.", group="Student")
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "demo": {"distill_steps": 400, "updates": 5, "student_lr": 0.1, "schedule": "cosine", "augmentation": "crop"},
+        "demo": {"distill_steps": 320, "updates": 5, "student_lr": 0.1, "schedule": "cosine", "augmentation": "crop"},
         "cpu": {"distill_steps": 600, "updates": 5, "schedule": "cosine"},
         "paper": {},
     }

@@ -72,13 +72,13 @@ class DeGANConfig(StudentConfig):
     temperature: float = knob(20.0, "Temperature of the student's targets.", group="Student", symbol="T", gt=0, le=1000)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
-            "gan_steps": 150,
+            "gan_steps": 130,
             "gan_batch_size": 64,
             "width": 8,
             "latent": 32,
             "generator_lr": 2e-3,
             "discriminator_lr": 2e-3,
-            "distill_steps": 400,
+            "distill_steps": 320,
             "updates": 5,
             "student_lr": 0.1,
             "schedule": "cosine",

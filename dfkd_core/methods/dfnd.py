@@ -63,7 +63,7 @@ class DFNDConfig(StudentConfig):
         1e-3, "Learning rate of the noise adaptation layer (Adam).", group="Noise adaptation", live=True, gt=0, le=1
     )
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "demo": {"distill_steps": 400, "updates": 5, "schedule": "cosine", "augmentation": "crop"},
+        "demo": {"distill_steps": 320, "updates": 5, "schedule": "cosine", "augmentation": "crop"},
         "paper": {"kept_share": 0.47, "distill_steps": 7_700, "batch_size": 256, "student_lr": 0.1},
     }
 

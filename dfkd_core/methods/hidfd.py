@@ -16,12 +16,15 @@ What the paper leaves open, and our reading of it:
 1. Collected images have no labels: y = argmax T(x). Only that enters eq. 1.
 2. In the discriminator's step x̂ is generated for the y of x, so that the pairs of eqs. 8 and 9 match; in the
    generator's step y is uniform over the classes, as in the released code.
-3. A learned linear map joins Φ_D to the width of Φ_T. Φ is what the last linear layer sees.
+3. A learned linear map joins Φ_D to the width of Φ_T. Φ is what the last linear layer sees, in eq. 14 the last map of
+   features behind a projector, as in the released code.
 4. L_blend is applied "with a probability of q", as the text says; its indicator 1(p > q) would fire 1 − q of the
    time, and ``gate`` = ``above-q`` does that. One draw for each batch.
 5. n̄_c counts the teacher's argmaxes on the generator's batch; n_c starts at B/K; n̂_c is not below 1/(100 K).
 6. Adam's β₁ is 0, as in BigGAN; the paper names only the learning rates.
-7. The average of the generator starts with a shorter memory, (1 + t)/(10 + t), so that short runs can use it.
+7. The average of the generator starts with a shorter memory, (1 + t)/(10 + t), so that short runs can use it; its
+   BatchNorm statistics are those of the generator itself.
+8. ``ac`` trains its classifier on collected images only; Odena's AC-GAN on generated ones as well.
 
 Differences from the released code: it computes L_blend and L_trans without gradients and never updates the class
 frequencies, so that none of the three does there what the paper says; here all three are alive, and each can be
@@ -37,6 +40,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfkd_core import gan_losses, losses
@@ -113,7 +117,7 @@ class HiDFDConfig(StudentConfig):
     )  # fmt: skip
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
-            "gan_steps": 150,
+            "gan_steps": 130,
             "gan_batch_size": 64,
             "width": 8,
             "latent": 32,
@@ -122,7 +126,7 @@ class HiDFDConfig(StudentConfig):
             "ema": 0.99,
             "frequency_weight": 1.0,
             "synthetic": 6000,
-            "distill_steps": 400,
+            "distill_steps": 320,
             "updates": 5,
             "student_lr": 0.1,
             "schedule": "cosine",
@@ -193,6 +197,7 @@ class _GuidedGAN:
         self.judge_optimizer = torch.optim.Adam(self.judge.parameters(), config.discriminator_lr, betas, fused=True)
         self.counts = torch.full((self.classes,), config.gan_batch_size / self.classes, device=self.device)  # n_c
         self.updates = 0
+        self.queries = len(collected)  # images that the teacher has judged so far
 
     def _build_judge(self) -> nn.ModuleDict:
         """The discriminator with what is trained beside it: the map from Φ_D to the width of Φ_T."""
@@ -216,8 +221,8 @@ class _GuidedGAN:
 
     def update(self, measured: bool) -> tuple[_Judged, _Made]:
         """Steps of the discriminator, one of the generator, and its average; ``measured``: with gradient norms."""
-        for _ in range(self.config.discriminator_steps):
-            judged = self._discriminator_step(measured)
+        for left in reversed(range(self.config.discriminator_steps)):
+            judged = self._discriminator_step(measured and left == 0)
         made = self._generator_step(measured)
         self.updates += 1
         follow(self.average, self.generator, min(self.config.ema, (1 + self.updates) / (10 + self.updates)))
@@ -237,10 +242,11 @@ class _GuidedGAN:
     def _discriminator_step(self, measured: bool) -> _Judged:
         """One step on L_D = L_adc_d + λ_d (L_blend + L_trans)."""
         c = self.config
-        chosen = torch.randint(len(self.collected), (c.gan_batch_size,)).to(self.device)
-        real_images, labels = self._normalised(self.collected[chosen]), self.labels[chosen]
+        chosen = torch.randint(len(self.collected), (c.gan_batch_size,), device=self.device)
+        drawn, labels = self.collected[chosen], self.labels[chosen]
+        real_images = self._normalised(drawn)
         with torch.no_grad():
-            fake_images = self.image.normalise(self.generator(self._latents(), labels))
+            fake_images = self.image.normalise(self.generator(self._latents(), self._told(labels)))
         images = torch.cat([real_images, fake_images])
         features, logits, class_logits = self.judge["discriminator"](images)
         logits = logits + self._projection(features, torch.cat([labels, labels]))
@@ -252,7 +258,7 @@ class _GuidedGAN:
         self.judge_optimizer.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward()  # L_D
         self.judge_optimizer.step()
-        return _Judged(self.collected[chosen], labels, real.detach(), fake.detach(), _detached(terms), norms)
+        return _Judged(drawn, labels, real.detach(), fake.detach(), _detached(terms), norms)
 
     def _class_terms(self, class_logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """What the classifier learns: (2B, 2K) logits of ADC-GAN, (2B, K) of AC-GAN, which knows no fake classes."""
@@ -273,6 +279,7 @@ class _GuidedGAN:
             return {}
         with torch.no_grad():
             teacher_real, teacher_fake = self.teacher.features(images).pooled.chunk(2)
+        self.queries += len(images)
         real, fake = self.judge["join"](features).chunk(2)
         four, terms = (teacher_real, teacher_fake, real, fake), {}
         if blending:
@@ -292,7 +299,7 @@ class _GuidedGAN:
     def _generator_step(self, measured: bool) -> _Made:
         """One step on L_G = L_adc_g + λ_g L_reg."""
         c = self.config
-        wanted = self._told(torch.randint(self.classes, (c.gan_batch_size,)).to(self.device))
+        wanted = self._told(torch.randint(self.classes, (c.gan_batch_size,), device=self.device))
         pixels = self.generator(self._latents(), wanted)
         images = self.image.normalise(pixels)
         features, logits, class_logits = self.judge["discriminator"](images)
@@ -303,7 +310,8 @@ class _GuidedGAN:
             terms["class_g"] = gan_losses.class_real(class_logits, wanted)
         with torch.set_grad_enabled(c.smoothing):
             seen = self.teacher.features(images)
-        drawn = torch.bincount(seen.logits.argmax(dim=1), minlength=self.classes).float()  # n̄_c
+        self.queries += len(images)
+        drawn = F.one_hot(seen.logits.argmax(dim=1), self.classes).sum(dim=0).float()  # n̄_c
         if c.smoothing:
             frequencies = gan_losses.class_frequencies(self.counts)
             terms["frequency"] = c.frequency_weight * gan_losses.frequency_regulariser(seen.logits, frequencies)
@@ -313,7 +321,8 @@ class _GuidedGAN:
         self.generator_optimizer.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward(inputs=parameters)  # L_G
         self.generator_optimizer.step()
-        return _Made(pixels.detach(), wanted, seen, drawn / drawn.sum(), _detached(terms), norms)
+        judged = Features(seen.logits.detach(), seen.pooled.detach(), {})
+        return _Made(pixels.detach(), wanted, judged, drawn / drawn.sum(), _detached(terms), norms)
 
     def _latents(self) -> Tensor:
         return torch.randn(self.config.gan_batch_size, self.config.latent, device=self.device)
@@ -323,12 +332,9 @@ class _GuidedGAN:
         return torch.zeros_like(labels) if self.config.conditioning == "none" else labels
 
     @torch.no_grad()
-    def synthesise(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count, C, H, W) pixels of the averaged generator, all classes alike, from ``generator``, a CPU's."""
-        labels = self._told(torch.arange(count, device=self.device) % self.classes)
-        latents = torch.randn(count, self.config.latent, generator=generator).to(self.device)
-        parts = zip(latents.split(PART), labels.split(PART), strict=True)
-        return torch.cat([self.average(*part) for part in parts])
+    def synthesise(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """(N, latent), (N,), on any device -> (N, C, H, W) pixels of the averaged generator."""
+        return self.average(latents.to(self.device), self._told(labels.to(self.device)))
 
     def reconfigure(self, config: HiDFDConfig) -> None:
         """Weights, switches and learning rates from the next step on."""
@@ -337,13 +343,14 @@ class _GuidedGAN:
         self.judge_optimizer.param_groups[0]["lr"] = config.discriminator_lr
 
     def state_dict(self) -> dict[str, Any]:
-        return {"counts": self.counts, "updates": self.updates} | {
+        return {"counts": self.counts, "updates": self.updates, "queries": self.queries} | {
             name: getattr(self, name).state_dict()
             for name in ("generator", "average", "judge", "generator_optimizer", "judge_optimizer")
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.counts, self.updates = state["counts"].to(self.device), state["updates"]
+        self.queries = state["queries"]
         for name in ("generator", "average", "judge", "generator_optimizer", "judge_optimizer"):
             getattr(self, name).load_state_dict(state[name])
 
@@ -439,14 +446,15 @@ class HiDFD:
         """``updates`` updates of the student on the hybrid set."""
         done = self.step - self.config.gan_steps - 1
         learned = self.stage.learn(done / self.config.distill_steps, self._draw)
-        queries = {"queries": float((done + 1) * self.config.updates * self.config.batch_size)}
+        learned_from = (done + 1) * self.config.updates * self.config.batch_size
+        queries = {"queries": float(self.gan.queries + learned_from)}
         yield from self.stage.report(self.step, learned, self.slow, queries, {"collected": self.are_collected})
 
     def _draw(self) -> Tensor:
         """B images, in [0, 1], of D_c repeated N times and D_s."""
         hybrid, few = self._hybrid(), len(self.collected)
         inflated = self.inflation * few
-        chosen = torch.randint(inflated + self.config.synthetic, (self.config.batch_size,)).to(self.device)
+        chosen = torch.randint(inflated + self.config.synthetic, (self.config.batch_size,), device=self.device)
         self.are_collected = chosen < inflated
         return hybrid[torch.where(self.are_collected, chosen % few, chosen - inflated + few)].float() / 255
 
@@ -454,9 +462,10 @@ class HiDFD:
         """D_c and D_s, each image once, uint8. A resumed run makes the same again: the GAN no longer learns."""
         if self.hybrid is None:
             generator = torch.Generator().manual_seed(SYNTHETIC_SEED)
-            count = self.config.synthetic
-            parts = [self.gan.synthesise(min(PART, count - done), generator) for done in range(0, count, PART)]
-            synthetic = torch.cat([to_bytes(part).permute(0, 3, 1, 2) for part in parts])
+            latents = torch.randn(self.config.synthetic, self.config.latent, generator=generator)
+            labels = torch.arange(self.config.synthetic) % len(self.image.classes)  # every class alike
+            parts = zip(latents.split(PART), labels.split(PART), strict=True)
+            synthetic = torch.cat([to_bytes(self.gan.synthesise(*part)).permute(0, 3, 1, 2) for part in parts])
             self.hybrid = torch.cat([self.collected, synthetic])
         return self.hybrid
 
@@ -478,6 +487,7 @@ class HiDFD:
             "generator_loss": sum(values[name] for name in made.terms),
             "confidence_real": judged.real.sigmoid().mean().item(),
             "confidence_fake": judged.fake.sigmoid().mean().item(),
+            "queries": float(self.gan.queries),
             "coverage": math.exp(-float(losses.class_balance(made.seen.logits))) / len(self.image.classes),
             "diversity": float(losses.diversity(made.seen.pooled)),
             **(self._confidence_unseen() if measured else {}),
@@ -526,8 +536,10 @@ class HiDFD:
 
     @torch.no_grad()
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
-        """``count`` normalised images of the averaged generator from latents of ``generator`` (a CPU one)."""
-        return self.image.normalise(self.gan.synthesise(count, generator))
+        """``count`` normalised images of the averaged generator, classes and latents from ``generator`` (a CPU one)."""
+        labels = torch.randint(len(self.image.classes), (count,), generator=generator)
+        latents = torch.randn(count, self.config.latent, generator=generator)
+        return self.image.normalise(self.gan.synthesise(latents, labels))
 
     def reconfigure(self, config: HiDFDConfig) -> None:
         """Switches, weights and learning rates from the next step on."""

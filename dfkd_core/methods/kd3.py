@@ -67,7 +67,7 @@ class KD3Config(StudentConfig):
     )  # fmt: skip
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
-            "distill_steps": 400,
+            "distill_steps": 320,
             "updates": 5,
             "student_lr": 0.2,  # the mean over the map is small, and a demo short
             "schedule": "cosine",
