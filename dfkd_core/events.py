@@ -6,6 +6,7 @@ A method yields ``Step``, ``Phases``, ``Samples``, ``Epoch``, ``Stage`` and ``Cl
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -125,5 +126,10 @@ def to_row(event: Event) -> dict[str, Any]:
     if isinstance(event, Samples):
         return {"type": name, "step": event.step, "count": len(event.images), "mixture": event.mixture}
     if isinstance(event, Phases):
-        return {"type": name, "step": event.step, "values": {phase.name: phase.values for phase in event.phases}}
+        # A gradient can overflow one step before its loss does, and that is when the run is stopped with a sentence.
+        values = {
+            phase.name: {key: value for key, value in phase.values.items() if math.isfinite(value)}
+            for phase in event.phases
+        }
+        return {"type": name, "step": event.step, "values": values}
     return {"type": name, **asdict(event)}

@@ -6,9 +6,10 @@ and class c fake at K + c; ``labels`` (B,). What is a loss is a 0-d tensor to be
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from dfkd_core.losses import p_log_p
 
 
 def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
@@ -74,5 +75,4 @@ def class_frequencies(counts: Tensor) -> Tensor:
 def frequency_regulariser(teacher_logits: Tensor, frequencies: Tensor) -> Tensor:
     """L_reg = Σ_c p^c log p^c / n̂_c (eq. 12), p the batch mean of softmax T(x̂); ``frequencies`` (K,) are n̂."""
     mean = F.softmax(teacher_logits, dim=1).mean(dim=0)
-    logarithm = mean.clamp_min(torch.finfo(mean.dtype).tiny).log()  # finite, its gradient too, where a class is gone
-    return (mean * logarithm / frequencies).sum()
+    return (p_log_p(mean) / frequencies).sum()

@@ -75,8 +75,12 @@ def class_prior(teacher_logits: Tensor) -> Tensor:
 
 def class_balance(teacher_logits: Tensor) -> Tensor:
     """Σ_c p̄_c log p̄_c: the negative entropy of the batch's mean prediction (DAFL, eq. 5)."""
-    mean = F.softmax(teacher_logits, dim=1).mean(dim=0)
-    return torch.xlogy(mean, mean).sum()
+    return p_log_p(F.softmax(teacher_logits, dim=1).mean(dim=0)).sum()
+
+
+def p_log_p(p: Tensor) -> Tensor:
+    """p·log p of probabilities, any shape; 0 at p = 0, and its gradient finite there."""
+    return p * p.clamp_min(torch.finfo(p.dtype).tiny).log()
 
 
 def activation(teacher_features: Tensor) -> Tensor:

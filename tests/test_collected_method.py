@@ -24,7 +24,7 @@ from dfkd_core.student_stage import STUDENT_PHASES, StudentConfig, annealed, cho
 from dfkd_core.teachers import load_teacher
 from pages.ui import glossary
 
-SMALL = {"distill_steps": 6, "updates": 2, "batch_size": 16}
+SMALL = {"objective": "kd", "student_lr": 0.05, "distill_steps": 6, "updates": 2, "batch_size": 16}
 NAMES = get_args(ObjectiveName)
 
 

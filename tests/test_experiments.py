@@ -106,6 +106,9 @@ def test_the_ablation_switches_off_the_terms_that_it_names() -> None:
         "w/o blend": ["blend"],
         "w/o transfer": ["transfer"],
         "w/o smoothing": ["smoothing"],
+        "w/o blend, transfer": ["blend", "transfer"],
+        "w/o blend, smoothing": ["blend", "smoothing"],
+        "w/o transfer, smoothing": ["transfer", "smoothing"],
         "w/o all three": ["blend", "transfer", "smoothing"],
     }
 

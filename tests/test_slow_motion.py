@@ -10,7 +10,7 @@ import torch
 from conftest import execute, metric_rows, new_run, rows, tiny_knobs, tiny_method
 
 from dfkd_core import methods
-from dfkd_core.events import Event, Phase, Phases, Step
+from dfkd_core.events import Event, Phase, Phases, Step, to_row
 from dfkd_core.methods import ta_dfkd
 from dfkd_core.run import read_spec, run
 from dfkd_core.samples import SHOWN
@@ -123,3 +123,8 @@ def test_a_resumed_run_shows_no_step_twice(runs: Path) -> None:
         path.unlink()  # from the beginning again
     execute(folder)
     assert [row["step"] for row in rows(folder, "phases")] == [1, 2, 4, 6]
+
+
+def test_a_gradient_that_overflowed_leaves_no_number_but_its_phase() -> None:
+    event = Phases(3, (Phase("student", {"gradient": float("inf"), "student_loss": 2.0}), Phase("batch")))
+    assert to_row(event)["values"] == {"student": {"student_loss": 2.0}, "batch": {}}

@@ -258,8 +258,11 @@ def _enough(source: Source, benchmark: Benchmark, ratio: float) -> int:
     count = wanted(benchmark, ratio)
     if source.count(count) < count:
         there = source.count()
-        largest = math.floor(1e4 * there / benchmark.original) / 1e4
-        says = f"asks for {count:,} of {source.title}, which has {there:,} images; should be at most {largest:g}."
+        says = f"asks for {count:,} of {source.title}, which has {there:,} images; "
+        if there < 2:
+            raise RequestError("collected", source.name, f"has {there} images; should have two at least.")
+        digits = 10 ** (3 - math.floor(math.log10(there / benchmark.original)))  # four of them, rounded down
+        says += f"should be at most {math.floor(digits * there / benchmark.original) / digits:g}."
         raise RequestError("ratio", ratio, says)
     return count
 
@@ -292,7 +295,8 @@ def _judged(
         best = lowest_cross_entropy(logits, count + UNSEEN)
     else:
         best = most_confident(logits, count + UNSEEN, generator)
-    mixed = best[torch.randperm(count, generator=generator)]
+    # Sorted first: nearly equal losses may change places from one device to another.
+    mixed = best[:count].sort().values[torch.randperm(count, generator=generator)]
     return candidates[torch.cat([mixed, best[count:]])]
 
 

@@ -6,9 +6,9 @@ No generator and no labels: one step is ``updates`` times
 2. the teacher's answers to them, one query each (the metric ``queries``);
 3. an update of the student by the ``objective``: SGD with HiDFD's schedule.
 
-Schedule, optimizer, augmentation and presets are those of HiDFD's student stage, so that the two differ in the images
-and in nothing else. With the other objectives it is the upper block of HiDFD's Table 2 (Tang, Chen & Gong, AAAI 2025,
-arXiv 2412.13525) on the collected images alone; the paper runs those on its hybrid set.
+Objective, schedule, optimizer, augmentation and presets are those of HiDFD's student stage, so that the two differ in
+the images and in nothing else. The other objectives are the rivals of HiDFD's Table 2 (Tang, Chen & Gong, AAAI 2025,
+arXiv 2412.13525), which the paper runs on its hybrid set.
 
 In ``Samples`` every image is clean, and there is neither a posterior nor a mixture.
 """
@@ -31,7 +31,7 @@ from dfkd_core.student_stage import STUDENT_PHASES, StudentConfig, StudentStage,
 class CollectedConfig(StudentConfig):
     """Defaults are those of HiDFD's student."""
 
-    objective: ObjectiveName = knob("kd", "What the student matches of its teacher.", group="Student")
+    objective: ObjectiveName = knob("classifier-sharing", "What the student matches of its teacher.", group="Student")
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {"distill_steps": 320, "updates": 5, "student_lr": 0.1, "schedule": "cosine", "augmentation": "crop"},
         "cpu": {"distill_steps": 600, "updates": 5, "schedule": "cosine"},

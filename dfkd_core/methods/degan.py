@@ -17,7 +17,7 @@ Differences from the paper and from its released code:
    Adam (1e-3, then 1e-4 from the best student on) and no augmentation.
 3. Defaults are as long as HiDFD's. ``paper`` is as long as the released code: 200 epochs of 25 batches of 2,048, of
    which it keeps six classes in a hundred, some 123 images. Its student learns until it no longer gets better, after
-   5,000 epochs of 256 batches at most; here that is 128,000 updates.
+   5,000 epochs of 256 batches at most; here it learns a tenth of that, 128,000 updates.
 4. λ_e is 0, as released; L_d alone keeps the generator from collapsing.
 """
 
@@ -83,6 +83,17 @@ class DeGANConfig(StudentConfig):
             "student_lr": 0.1,
             "schedule": "cosine",
             "augmentation": "crop",
+        },
+        "cpu": {
+            "gan_steps": 120,
+            "gan_batch_size": 64,
+            "width": 8,
+            "latent": 32,
+            "generator_lr": 1e-3,
+            "discriminator_lr": 1e-3,
+            "distill_steps": 600,
+            "updates": 5,
+            "schedule": "cosine",
         },
         "paper": {"gan_steps": 500, "gan_batch_size": 123, "distill_steps": 12_800},
     }

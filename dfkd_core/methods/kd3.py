@@ -74,6 +74,7 @@ class KD3Config(StudentConfig):
             "augmentation": "crop",
             "selections": 20,
         },
+        "cpu": {"distill_steps": 600, "updates": 5, "student_lr": 0.2, "schedule": "cosine", "selections": 20},
         "paper": {"distill_steps": 30_000, "batch_size": 1024},
     }
 
@@ -154,13 +155,14 @@ class KD3:
 
     def train(self) -> Iterator[Event]:
         """Updates on the images that were kept last."""
+        images = self.collected[self.kept.to(self.device)]
         while self.step < self.total_steps:
             self.step += 1
             progress = (self.step - 1) / self.total_steps
             if self._is_selecting():
                 self._select(teacher_share(progress))
+                images = self.collected[self.kept.to(self.device)]
                 yield ClassShares(self.step, {"kept": self._class_shares()})
-            images = self.collected[self.kept.to(self.device)]
             learned = self.stage.learn(progress, lambda: draw(images, self.config.batch_size))  # noqa: B023 - called here
             also = {"queries": self._queries(), "kept": self.kept.float().mean().item()}
             for event in self.stage.report(self.step, learned, self.slow, also):

@@ -108,7 +108,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "ablation": Experiment(
         title="Ablation of the teacher's guidance",
-        question="What is lost without L_blend, L_trans, L_reg, or without all three?",
+        question="What is lost without L_blend, L_trans, L_reg, two of them, or all three?",
         finding="In Table 2 each missing term costs 1.9 to 2.9 points, all three cost 5.2.",
         axis="guidance of the GAN",
         variants={
@@ -116,6 +116,9 @@ EXPERIMENTS: dict[str, Experiment] = {
             "w/o blend": {"blend": False},
             "w/o transfer": {"transfer": False},
             "w/o smoothing": {"smoothing": False},
+            "w/o blend, transfer": {"blend": False, "transfer": False},
+            "w/o blend, smoothing": {"blend": False, "smoothing": False},
+            "w/o transfer, smoothing": {"transfer": False, "smoothing": False},
             "w/o all three": {"blend": False, "transfer": False, "smoothing": False},
         },
         reference="full",
@@ -125,6 +128,9 @@ EXPERIMENTS: dict[str, Experiment] = {
                 "w/o blend": 0.9287,
                 "w/o transfer": 0.9186,
                 "w/o smoothing": 0.9276,
+                "w/o blend, transfer": 0.9110,
+                "w/o blend, smoothing": 0.9077,
+                "w/o transfer, smoothing": 0.9142,
                 "w/o all three": 0.8955,
             }
         ),
@@ -179,7 +185,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         axis="inflation factor N",
         scale="linear",
         varies="inflation",
-        values=(1, 2, 4, 6, 8, 10),
+        values=(1, 2, 4, 6, 8, 10, 20),
+        values_on={"digits": (1, 10, 30, 100, 300)},
         reference=10,
     ),
     "ratio": Experiment(

@@ -383,7 +383,7 @@ class Hybrid extends Player {
     const shapes = [{ type: "line", x0: mix.inflation, x1: mix.inflation, y0: 0, y1: 1, yref: "paper", line: { color: this.colour.text, width: 1, dash: "dot" } }];
     const annotations = [{ x: mix.inflation, y: 1, yref: "paper", yanchor: "top", xanchor: "left", text: " N = " + mix.inflation.toLocaleString("en"), showarrow: false, font: { color: this.colour.text, size: 12 } }];
     legend(this.at("bound").querySelector("h4 span"), lines.map(([name, , , color, dash]) => [name, color, dash === "dash" ? "dash" : "line"]));
-    const words = found ? "total variation, with TVD(P, Q) = " + found.tvd.toFixed(2) : "in units of TVD(P, Q)";
+    const words = found ? "total variation, if TVD(P, Q) = " + found.tvd.toFixed(2) : "in units of TVD(P, Q)";
     this.plot("bound", traces, this.layout({ shapes, annotations, xaxis: { range: [0, far], title: { text: "inflation factor N", standoff: 2, font: { size: 12 } } }, yaxis: { range: [0, 2.15 * scale], title: { text: words, standoff: 4, font: { size: 12 } } } }), "The paper's bound and the two exact distances over the inflation factor");
   }
 
@@ -396,7 +396,7 @@ class Hybrid extends Player {
     else if (job.state === "failed") words.textContent = job.message;
     else if (found) {
       const chance = found.above_chance ? "above chance" : "not above chance: they cannot be told apart";
-      words.textContent = `At least ${found.tvd.toFixed(2)} [${found.low.toFixed(2)}, ${found.high.toFixed(2)}], ${chance}. A classifier on the teacher's features tells ${whole(found.accuracy)} of ${found.images.toLocaleString("en")} + ${found.images.toLocaleString("en")} images apart (generator of step ${Math.min(found.step, this.border)}).`;
+      words.textContent = `TVD(P, Q) is ${found.low.toFixed(2)} or more: ${found.tvd.toFixed(2)} [${found.low.toFixed(2)}, ${found.high.toFixed(2)}] as this classifier sees it, ${chance}. A classifier on the teacher's features tells ${whole(found.accuracy)} of ${found.images.toLocaleString("en")} + ${found.images.toLocaleString("en")} images apart (generator of step ${Math.min(found.step, this.border)}).`;
     } else words.textContent = measurable ? "By a classifier that tells collected from synthetic images: a bound from below." : "Can be estimated once the GAN has learned.";
   }
 
