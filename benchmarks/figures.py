@@ -41,6 +41,7 @@ MEASURED = (
     "fig1a-digits",
     "fig1a-mnist",
     "hybrid-digits",
+    "hybrid-closest-digits-5-seeds",
     "hybrid-ablation-digits-first-2-5-seeds",
     "gan_step",
 )

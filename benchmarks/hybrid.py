@@ -35,6 +35,7 @@ PARTS: dict[str, Arms] = {  # the first arm is what the others are compared with
         "DFND": ("dfnd", {}),
         "KD3": ("kd3", {}),
     },
+    "closest": {"HiDFD": ("hidfd", {}), "DeGAN": ("degan", {})},
     "ablation": {f"HiDFD, {name}": ("hidfd", VARIANTS[name]) for name in ("full", "w/o all three", *VARIANTS)},
 }
 SEEDS = 3
