@@ -1,9 +1,10 @@
-"""The figures of the TA-DFKD paper as this lab's pages show them, for the README.
+"""The figures of the TA-DFKD paper, and HiDFD's way, as this lab's pages show them, for the README.
 
 Takes pictures of the pages on a folder of runs in which the studies and runs are done already: Fig. 1a (Lessons),
-Figs. 2 and 3 (Class prior), Fig. 4 (Inspect, ★ and ×) for each benchmark that it finds, and fills the README's part
-between ``<!-- figures -->`` and ``<!-- /figures -->`` with them and the settings behind each. Any of them can be made
-from the pages alone; the commands are printed beside.
+Figs. 2 and 3 (Class prior), Fig. 4 (Inspect, ★ and ×), and a run of HiDFD (Hybrid), for each benchmark that it finds.
+Fills the README's parts between ``<!-- figures -->`` and ``<!-- /figures -->``, and ``<!-- hybrid -->`` and
+``<!-- /hybrid -->``, with those that it found and the settings behind each. Any of them can be made from the pages
+alone; the commands are printed beside.
 """
 
 from __future__ import annotations
@@ -100,8 +101,28 @@ def fig4(folder: RunFolder, benchmark: str) -> Figure:
     return Figure(f"fig4-{benchmark}", f"inspect?run={folder.id}&mark=boundary&sort=class", ".dfkd-microscope", text)
 
 
+def hybrid(runs: Path) -> list[Figure]:
+    """The newest run of HiDFD on each benchmark, late in its first stage."""
+    found = []
+    for benchmark in TITLES:
+        of_it = (folder for folder in runs_in(runs) if folder.spec()["benchmark"] == benchmark)
+        folder = next((run for run in of_it if run.spec()["method"] == "hidfd" and run.status().state == "done"), None)
+        if folder is None:
+            continue
+        spec, result = folder.spec(), folder.status().result
+        step = spec["config"]["gan_steps"] // spec["samples_every"] * spec["samples_every"]
+        text = (
+            f"**HiDFD, {TITLES[benchmark]}** (*Hybrid*, step {step}). `{spec['teacher']}` → `{spec['student']}`, seed "
+            f"{spec['seed']}, ρ {spec['ratio']:g} of `{spec['collected']}`, {settings(spec)}. Final accuracy "
+            f"{result['final']:.1%}, best {result['best']:.1%}, teacher {result['teacher']:.1%}, "
+            f"{result['seconds']:.0f} s."
+        )
+        found.append(Figure(f"hybrid-{benchmark}", f"hybrid?run={folder.id}&step={step}", "svg.main-svg", text))
+    return found
+
+
 def figures(runs: Path) -> list[Figure]:
-    """All that can be shown of what is there."""
+    """All of TA-DFKD that can be shown of what is there."""
     found: list[Figure | None] = []
     for benchmark in TITLES:
         lesson, experiment, run = (
@@ -128,14 +149,16 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, help="where the studies and runs are")
     runs = parser.parse_args().runs
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    found = figures(runs)
+    blocks = {"figures": figures(runs), "hybrid": hybrid(runs)}
     with serving(runs) as port, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
-        for figure in found:
+        for figure in (figure for found in blocks.values() for figure in found):
             shoot(browser, port, figure)
         browser.close()
-    parts = [f"![{figure.name}](assets/pictures/{figure.name}.png)\n\n{figure.text}" for figure in found]
-    fill(ROOT / "README.md", "figures", "\n\n".join(parts))
+    for name, found in blocks.items():
+        parts = [f"![{figure.name}](assets/pictures/{figure.name}.png)\n\n{figure.text}" for figure in found]
+        if parts:
+            fill(ROOT / "README.md", name, "\n\n".join(parts))
 
 
 if __name__ == "__main__":
