@@ -118,10 +118,10 @@ def test_the_forms_knobs_are_taken_where_they_are_hidfds_own(app: AppTest) -> No
     app.query_params.update({"method": "hidfd", "k.blend": "false", "preset": "demo", "k.gan_steps": "3"})
     app.run()
     app.selectbox(key="sweep:name").set_value("ablation").run()
-    assert any(text.value.startswith("**15 runs**") for text in app.markdown), "its own blend, not the form's"
+    assert any(text.value.startswith("**24 runs**") for text in app.markdown), "its own blend, not the form's"
     app.selectbox(key="form:method").set_value("ta-dfkd").run()
     app.segmented_control[0].set_value("cpu").run()
-    assert any(text.value.startswith("**15 runs**") for text in app.markdown), "not TA-DFKD's preset"
+    assert any(text.value.startswith("**24 runs**") for text in app.markdown), "not TA-DFKD's preset"
 
 
 def test_no_cell_of_the_csv_is_a_formula() -> None:
