@@ -90,18 +90,19 @@ def rows_of(asked: argparse.Namespace, results: dict[str, list[dict[str, Any]]],
         mean, _, high = interval([run["final"] for run in runs])
         best = interval([run["best"] for run in runs])[0] or 0.0
         text = f"final {plus_minus(mean, high)} %, best {100 * best:.1f} %, {walls[name]:.0f} s for {seeds} runs"
+        what = f"{asked.benchmark}: {name}"
         if name == first:
-            rows.append(Row(f"{name}, {asked.benchmark}, {seeds} seeds", text, value=mean))
+            rows.append(Row(what, text, value=mean))
             continue
         lead = interval([own - run["final"] for own, run in zip(ours, runs, strict=True)])
         text += f"; the lead of {first} {in_points(*lead)} points"
         if asked.part == "ablation":  # reported as it comes out
-            rows.append(Row(name, text, value=mean))
+            rows.append(Row(what, text, value=mean))
         else:
-            rows.append(Row(name, text, "lead clear of 0", lead[1] is not None and lead[1] > 0, mean))
+            rows.append(Row(what, text, "lead clear of 0", lead[1] is not None and lead[1] > 0, mean))
     if ALONE in walls:
         took = walls[first] + walls[ALONE]
-        what = f"HiDFD and the collected images alone, {seeds} seeds, {asked.jobs} runs at a time"
+        what = f"{asked.benchmark}: HiDFD and the collected images alone, {seeds} seeds, {asked.jobs} runs at a time"
         target = (f"≤ {SECONDS:.0f} s", took <= SECONDS) if seeds == SEEDS else ("", None)
         rows.append(Row(what, f"{took:.0f} s", *target, took))
     return rows
