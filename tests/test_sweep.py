@@ -206,11 +206,11 @@ def traces(page: Page, symbol: str) -> list[int]:
 
 @pytest.mark.browser
 def test_categories_have_the_papers_figures_beside_them_at_a_tick(page: Page, sweep_lab: Lab, data: Path) -> None:
-    study = crafted(data, "ablation", done=8)
+    study = crafted(data, "ablation", done=11)
     page.goto(f"{sweep_lab.url}?study={study.id}")
-    wait(page, "stage.view === 'dots' && stage.points === '7'", SWEEP)
+    wait(page, "stage.view === 'dots' && stage.points === '10'", SWEEP)
     page.wait_for_selector(".sweep-main .main-svg")
-    assert traces(page, "diamond-open") == [5]
+    assert traces(page, "diamond-open") == [8]
     expect(page.locator(".sweep-paper")).to_contain_text("CIFAR-10, ρ 0.1, ResNet34 → ResNet18 (Table 2)")
     expect(page.locator(".sweep-table tr[data-x='w/o all three']")).to_contain_text("89.55")
     page.get_by_role("checkbox").uncheck()
