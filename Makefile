@@ -17,7 +17,7 @@ $(VENV)/.installed: requirements.txt
 	@touch $@
 
 test: install lint
-	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
+	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
