@@ -9,10 +9,18 @@ from typing import Any, get_args
 import pytest
 import torch
 from conftest import TEACHER, execute, metric_rows, new_run, rows, student_hash
+from stepping import (
+    collecting_problem,
+    digits,
+    events,
+    of,
+    own_generator,  # noqa: F401 - in every test here
+    same,
+    weights,
+)
 from torch import Tensor
 
 from dfkd_core.benchmarks import collected as sources
-from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.events import Phases, Samples, Step
 from dfkd_core.methods.collected import Collected, CollectedConfig
@@ -28,49 +36,10 @@ SMALL = {"objective": "kd", "student_lr": 0.05, "distill_steps": 6, "updates": 2
 NAMES = get_args(ObjectiveName)
 
 
-@pytest.fixture(autouse=True)
-def own_generator():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
-
-
-def digits(count: int = 20) -> Tensor:
-    return find_benchmark("digits").load(train=True).images[:count]
-
-
 def make(images: Tensor | None = None, recording: Recording | None = None, **changes: Any) -> Collected:
-    teacher, card = load_teacher(TEACHER)
-    torch.manual_seed(1)
-    student = build_classifier("resnet8", card.image.spec())
-    images = digits() if images is None else images
     shown = recording or Recording(samples_every=1, samples=8, phases_every=1)
-    problem = Problem(teacher, student, card.image.spec(), torch.device("cpu"), images, recording=shown)
+    problem = collecting_problem(images, student="resnet8", recording=shown)
     return Collected(problem, CollectedConfig.build("demo", {**SMALL, **changes}))
-
-
-def steps(method: Collected, until: int) -> list[Any]:
-    """Events up to and including step ``until``, each step seeded as ``run`` does it."""
-    found, stream = [], method.train()
-    while method.step < until:
-        torch.manual_seed(method.step + 1)
-        for event in stream:
-            found.append(event)
-            if isinstance(event, Step):
-                break
-    return found
-
-
-def of(kind: type, found: list[Any]) -> list[Any]:
-    return [event for event in found if isinstance(event, kind)]
-
-
-def weights(network: torch.nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
 # --- learning --------------------------------------------------------------------------------------------------
@@ -86,7 +55,7 @@ def test_it_learns_the_images_it_has() -> None:
         return float((method.student.eval()(images).argmax(dim=1) == wanted).float().mean())
 
     before = agreement()
-    found = of(Step, steps(method, 40))
+    found = of(Step, events(method, 40))
     losses = [event.values["student_loss"] for event in found]
     assert agreement() > max(0.7, before + 0.3) and sum(losses[-5:]) < 0.5 * sum(losses[:5])
 
@@ -94,7 +63,7 @@ def test_it_learns_the_images_it_has() -> None:
 def test_every_weight_of_the_student_learns_and_the_teacher_stays() -> None:
     method = make()
     student, teacher = weights(method.student), weights(method.stage.teacher)
-    steps(method, 1)
+    events(method, 1)
     for name, parameter in method.student.named_parameters():
         assert parameter.grad is not None and parameter.grad.norm() > 0 and not torch.equal(parameter, student[name])
     assert same(teacher, weights(method.stage.teacher)) and not method.stage.teacher.training
@@ -107,7 +76,7 @@ def test_the_teacher_is_asked_about_augmented_collected_images_only() -> None:
     asked: list[Tensor] = []
     features = method.stage.teacher.features
     method.stage.teacher.features = lambda seen: asked.append(seen) or features(seen)  # type: ignore[method-assign]
-    found = of(Step, steps(method, 2))
+    found = of(Step, events(method, 2))
     assert [event.values["queries"] for event in found] == [48.0, 96.0] and sum(map(len, asked)) == 96
     known = {tuple(image.flatten().tolist()) for image in _moved(images)}
     pixels = (method.image.to_pixels(torch.cat(asked)) * 255).round().to(torch.uint8)
@@ -130,7 +99,7 @@ def test_without_images_there_is_nothing_to_learn(collected: int | None, message
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_objective_trains_and_names_its_terms(name: str) -> None:
-    found = steps(make(objective=name, distill_steps=2), 2)
+    found = events(make(objective=name, distill_steps=2), 2)
     values = of(Step, found)[-1].values
     assert all(math.isfinite(value) for value in values.values())
     terms = set(values) - {"student_loss", "coverage", "diversity", "learning_rate", "queries"}
@@ -144,7 +113,7 @@ def test_every_objective_trains_and_names_its_terms(name: str) -> None:
 
 
 def test_the_learning_rate_follows_the_schedule() -> None:
-    rates = [event.values["learning_rate"] for event in of(Step, steps(make(student_lr=0.1), 6))]
+    rates = [event.values["learning_rate"] for event in of(Step, events(make(student_lr=0.1), 6))]
     assert rates == pytest.approx([0.05 * (1 + math.cos(math.pi * step / 6)) for step in range(6)])
     stepwise = [annealed("step", epoch / 240) for epoch in (0, 149, 150, 179, 180, 209, 210, 239)]
     assert stepwise == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
@@ -152,9 +121,9 @@ def test_the_learning_rate_follows_the_schedule() -> None:
 
 def test_a_new_learning_rate_takes_effect_with_the_next_step() -> None:
     method = make()
-    steps(method, 2)
+    events(method, 2)
     method.reconfigure(method.config.change({"student_lr": 0.2}))
-    (event,) = of(Step, steps(method, 3))
+    (event,) = of(Step, events(method, 3))
     assert event.values["learning_rate"] == pytest.approx(0.2 * annealed("cosine", 2 / 6))
     with pytest.raises(RequestError, match="cannot change while a run goes on; these can: student_lr"):
         method.config.change({"batch_size": 8})
@@ -186,10 +155,10 @@ def test_images_of_fixed_latents_are_collected_ones_in_an_order_of_the_generator
 
 def test_looking_at_images_leaves_the_training_untouched() -> None:
     one, other = make(), make()
-    steps(one, 4)
+    events(one, 4)
     for step in range(1, 5):
         other.synthesize(16, torch.Generator().manual_seed(step))
-        steps(other, step)
+        events(other, step)
     assert same(weights(one.student), weights(other.student))
 
 
@@ -197,13 +166,13 @@ def test_looking_at_images_leaves_the_training_untouched() -> None:
 
 
 def test_samples_show_what_the_student_learned_from() -> None:
-    (event,) = of(Samples, steps(make(), 1))
+    (event,) = of(Samples, events(make(), 1))
     assert event.images.shape == (8, 8, 8, 1) and event.mixture is None and "posterior" not in event.columns
     assert event.columns["clean"].all() and event.columns["features"].shape == (8, 64)
 
 
 def test_slow_motion_shows_one_update() -> None:
-    (event,) = of(Phases, steps(make(), 1))
+    (event,) = of(Phases, events(make(), 1))
     assert [phase.name for phase in event.phases] == [info.name for info in STUDENT_PHASES]
     assert [phase.name for phase in event.phases] == [info.name for info in Collected.phases]
     assert all(phase.images is not None and phase.images.shape == (12, 8, 8, 1) for phase in event.phases)
@@ -215,24 +184,24 @@ def test_slow_motion_shows_one_update() -> None:
 
 def test_metrics_come_when_they_are_due_and_slow_motion_when_somebody_watches() -> None:
     method = make(recording=Recording(log_every=2, samples_every=0, phases_every=0))
-    found = steps(method, 3)
+    found = events(method, 3)
     assert [bool(event.values) for event in of(Step, found)] == [True, True, False]
     assert not of(Samples, found) and not of(Phases, found)
     method.slow = True
-    assert len(of(Phases, steps(method, 4))) == 1
+    assert len(of(Phases, events(method, 4))) == 1
 
 
 def test_a_loss_that_is_not_finite_stops_the_run() -> None:
     method = make(recording=Recording(log_every=100))
-    steps(method, 1)
+    events(method, 1)
     torch.nn.init.constant_(method.student.head.weight, math.nan)
     with pytest.raises(NonFiniteError, match="student_loss became nan at step 2"):
-        steps(method, 2)
+        events(method, 2)
 
 
 def test_recording_does_not_change_the_training() -> None:
     quiet, loud = make(recording=Recording(log_every=5, samples_every=0, phases_every=0)), make()
-    steps(quiet, 4), steps(loud, 4)
+    events(quiet, 4), events(loud, 4)
     assert same(weights(quiet.student), weights(loud.student))
 
 
@@ -266,10 +235,10 @@ def test_a_stopped_run_resumes_bit_identically(objective: str, collecting: dict[
 
 def test_state_round_trip_without_a_run() -> None:
     straight, first, second = make(), make(), make()
-    steps(straight, 6), steps(first, 3)
+    events(straight, 6), events(first, 3)
     stored = first.state_dict()
     second.load_state_dict({**stored, "stage": {**stored["stage"], "objective": weights(first.stage.objective)}})
-    steps(second, 6)
+    events(second, 6)
     assert same(weights(straight.student), weights(second.student))
 
 

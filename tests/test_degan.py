@@ -3,72 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import TEACHER, execute, metric_rows, new_run, rows, student_hash
-from torch import Tensor, nn
+from conftest import execute, new_run, rows
+from stepping import (
+    assert_resumes,
+    collecting_problem,
+    digits,
+    events,
+    of,
+    own_generator,  # noqa: F401 - in every test here
+    same,
+    weights,
+)
+from torch import Tensor
 
 from dfkd_core import losses, rival_losses
-from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.events import ClassShares, Samples, Stage, Step
 from dfkd_core.methods.degan import DeGAN, DeGANConfig
-from dfkd_core.networks import build_classifier
-from dfkd_core.problem import Problem, Recording
+from dfkd_core.problem import Recording
 from dfkd_core.store import RunFolder
-from dfkd_core.teachers import load_teacher
 
 SMALL = {"gan_steps": 3, "gan_batch_size": 16, "width": 2, "latent": 8, "distill_steps": 3, "updates": 2}
 TERMS = ("adversarial_g", "entropy", "class_balance")
 
 
-@pytest.fixture(autouse=True)
-def own_generator() -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
-
-
-def digits(count: int) -> Tensor:
-    return find_benchmark("digits").load(train=True).images[:count]
-
-
 def make(collected: Tensor | None = None, unseen: Tensor | None = None, **changes: Any) -> DeGAN:
-    teacher, card = load_teacher(TEACHER)
-    torch.manual_seed(1)
-    student = build_classifier("lenet5-bn", card.image.spec())
     recording = Recording(samples_every=1, samples=8, health_every=1, phases_every=0)
-    images = digits(20) if collected is None else collected
-    problem = Problem(teacher, student, card.image.spec(), torch.device("cpu"), images, unseen, recording)
+    problem = collecting_problem(collected, unseen, recording=recording)
     return DeGAN(problem, DeGANConfig.build("demo", {**SMALL, "batch_size": 16, **changes}))
-
-
-def events(method: DeGAN, until: int) -> list[Any]:
-    """Events up to and including step ``until``, each step seeded as ``run`` does it."""
-    found, stream = [], method.train()
-    while method.step < until:
-        torch.manual_seed(method.step + 1)
-        for event in stream:
-            found.append(event)
-            if isinstance(event, Step):
-                break
-    return found
-
-
-def of(kind: type, found: list[Any]) -> list[Any]:
-    return [event for event in found if isinstance(event, kind)]
-
-
-def weights(network: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
 # --- the terms -------------------------------------------------------------------------------------------------
@@ -252,16 +219,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def test_a_run_stopped_in_either_stage_resumes_bit_identically(
     runs: Path, whole: RunFolder, stops: tuple[int, ...]
 ) -> None:
-    folder = small_run(runs)
-    for stop in stops:
-
-        def halt(event: Any, stop: int = stop) -> None:
-            if isinstance(event, Step) and event.step == stop:
-                folder.command("stop")
-
-        assert execute(folder, halt).state == "stopped"
-    assert execute(folder).state == "done"
-    assert metric_rows(folder) == metric_rows(whole) and student_hash(folder) == student_hash(whole)
+    assert_resumes(lambda: small_run(runs), stops, whole)
 
 
 def test_a_student_that_waits_is_not_evaluated(whole: RunFolder) -> None:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import TEACHER, execute, metric_rows, new_run, student_hash
+from conftest import TEACHER, execute, new_run
+from stepping import (
+    assert_resumes,
+    collecting_problem,
+    digits,
+    events,
+    own_generator,  # noqa: F401 - in every test here
+    same,
+    weights,
+)
 from torch import Tensor, nn
 
 from dfkd_core import rival_losses
-from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Phases, Step
 from dfkd_core.methods.dfnd import DFND, DFNDConfig, NoiseAdaptation
-from dfkd_core.networks import build_classifier
 from dfkd_core.networks.classifiers import Features
-from dfkd_core.problem import Problem, Recording
 from dfkd_core.selection import judge
 from dfkd_core.store import RunFolder
 from dfkd_core.teachers import load_teacher
@@ -26,45 +31,8 @@ from dfkd_core.teachers import load_teacher
 SMALL = {"distill_steps": 6, "updates": 2, "batch_size": 16}
 
 
-@pytest.fixture(autouse=True)
-def own_generator() -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
-
-
-def digits(count: int) -> Tensor:
-    return find_benchmark("digits").load(train=True).images[:count]
-
-
 def make(collected: Tensor | None = None, **changes: Any) -> DFND:
-    teacher, card = load_teacher(TEACHER)
-    torch.manual_seed(1)
-    student = build_classifier("lenet5-bn", card.image.spec())
-    images = digits(20) if collected is None else collected
-    recording = Recording(samples_every=0, phases_every=0)
-    problem = Problem(teacher, student, card.image.spec(), torch.device("cpu"), images, None, recording)
-    return DFND(problem, DFNDConfig.build("demo", {**SMALL, **changes}))
-
-
-def events(method: DFND, until: int) -> list[Any]:
-    """Events up to and including step ``until``, each step seeded as ``run`` does it."""
-    found, stream = [], method.train()
-    while method.step < until:
-        torch.manual_seed(method.step + 1)
-        for event in stream:
-            found.append(event)
-            if isinstance(event, Step):
-                break
-    return found
-
-
-def weights(network: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    return DFND(collecting_problem(collected), DFNDConfig.build("demo", {**SMALL, **changes}))
 
 
 # --- the choice ------------------------------------------------------------------------------------------------
@@ -265,13 +233,4 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 @pytest.mark.parametrize("stops", [(2,), (1, 5)], ids=str)
 def test_a_stopped_run_resumes_bit_identically(runs: Path, whole: RunFolder, stops: tuple[int, ...]) -> None:
-    folder = small_run(runs)
-    for stop in stops:
-
-        def halt(event: Any, stop: int = stop) -> None:
-            if isinstance(event, Step) and event.step == stop:
-                folder.command("stop")
-
-        assert execute(folder, halt).state == "stopped"
-    assert execute(folder).state == "done"
-    assert metric_rows(folder) == metric_rows(whole) and student_hash(folder) == student_hash(whole)
+    assert_resumes(lambda: small_run(runs), stops, whole)

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TEACHER, execute, metric_rows, new_run, rows, student_hash
+from conftest import execute, new_run, rows
+from stepping import (
+    assert_resumes,
+    collecting_problem,
+    digits,
+    events,
+    of,
+    own_generator,  # noqa: F401 - in every test here
+)
 from torch import Tensor, nn
 
 from dfkd_core import gan_losses
@@ -15,11 +23,10 @@ from dfkd_core.errors import RequestError
 from dfkd_core.events import ClassShares, Samples, Stage, Step
 from dfkd_core.methods import hidfd
 from dfkd_core.methods.hidfd import HiDFD, HiDFDConfig
-from dfkd_core.networks import ClassGenerator, Discriminator, build_classifier, follow
+from dfkd_core.networks import ClassGenerator, Discriminator, follow
 from dfkd_core.networks.gan import halvings
-from dfkd_core.problem import Problem, Recording
+from dfkd_core.problem import Recording
 from dfkd_core.store import RunFolder, read_samples
-from dfkd_core.teachers import load_teacher
 
 SMALL = {
     "gan_steps": 3, "gan_batch_size": 16, "width": 2, "latent": 8, "synthetic": 40, "distill_steps": 3,
@@ -29,42 +36,10 @@ GUIDANCE = ("blend", "transfer", "smoothing")
 OFF = dict.fromkeys(GUIDANCE, False)
 
 
-@pytest.fixture(autouse=True)
-def own_generator():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
-
-
-def digits(count: int) -> Tensor:
-    from dfkd_core.benchmarks import find_benchmark
-
-    return find_benchmark("digits").load(train=True).images[:count]
-
-
 def make(unseen: Tensor | None = None, collected: int = 20, **changes: Any) -> HiDFD:
-    teacher, card = load_teacher(TEACHER)
-    torch.manual_seed(1)
-    student = build_classifier("lenet5-bn", card.image.spec())
     recording = Recording(samples_every=1, samples=8, health_every=1, phases_every=0)
-    problem = Problem(teacher, student, card.image.spec(), torch.device("cpu"), digits(collected), unseen, recording)
+    problem = collecting_problem(digits(collected), unseen, recording=recording)
     return HiDFD(problem, HiDFDConfig.build("demo", {**SMALL, **changes}))
-
-
-def events(method: HiDFD, until: int) -> list[Any]:
-    """Events up to and including step ``until``, each step seeded as ``run`` does it."""
-    found, stream = [], method.train()
-    while method.step < until:
-        torch.manual_seed(method.step + 1)
-        for event in stream:
-            found.append(event)
-            if isinstance(event, Step):
-                break
-    return found
-
-
-def of(kind: type, found: list[Any]) -> list[Any]:
-    return [event for event in found if isinstance(event, kind)]
 
 
 # --- the networks ----------------------------------------------------------------------------------------------
@@ -319,16 +294,7 @@ def hybrid_run(runs: Path, **knobs: Any) -> RunFolder:
 def test_a_run_stopped_in_either_stage_resumes_bit_identically(
     runs: Path, whole: RunFolder, stops: tuple[int, ...]
 ) -> None:
-    folder = hybrid_run(runs)
-    for stop in stops:
-
-        def halt(event: Any, stop: int = stop) -> None:
-            if isinstance(event, Step) and event.step == stop:
-                folder.command("stop")
-
-        assert execute(folder, halt).state == "stopped"
-    assert execute(folder).state == "done"
-    assert metric_rows(folder) == metric_rows(whole) and student_hash(folder) == student_hash(whole)
+    assert_resumes(lambda: hybrid_run(runs), stops, whole)
 
 
 def test_the_log_holds_both_stages_and_no_evaluation_of_a_student_that_waits(whole: RunFolder) -> None:

@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import TEACHER, execute, metric_rows, new_run, rows, student_hash
+from conftest import TEACHER, execute, new_run, rows
 from PIL import Image
+from stepping import (
+    assert_resumes,
+    collecting_problem,
+    digits,
+    events,
+    own_generator,  # noqa: F401 - in every test here
+    same,
+    weights,
+)
 from torch import Tensor, nn
 
 from dfkd_core import rival_losses
-from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.events import ClassShares, Phases, Step
 from dfkd_core.methods.kd3 import KD3, KD3Config, teacher_share
-from dfkd_core.networks import CLASSIFIERS, build_classifier
+from dfkd_core.networks import CLASSIFIERS
 from dfkd_core.networks.classifiers import Features
-from dfkd_core.problem import Problem, Recording
 from dfkd_core.store import RunFolder
 from dfkd_core.teachers import load_teacher
 
 SMALL = {"distill_steps": 6, "updates": 2, "batch_size": 16, "selections": 3}
-
-
-@pytest.fixture(autouse=True)
-def own_generator() -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
-
-
-def digits(count: int) -> Tensor:
-    return find_benchmark("digits").load(train=True).images[:count]
 
 
 def mixed_pool() -> Tensor:
@@ -44,33 +39,7 @@ def mixed_pool() -> Tensor:
 
 
 def make(collected: Tensor | None = None, student: str = "lenet5-bn", **changes: Any) -> KD3:
-    teacher, card = load_teacher(TEACHER)
-    torch.manual_seed(1)
-    network = build_classifier(student, card.image.spec())
-    images = digits(20) if collected is None else collected
-    recording = Recording(samples_every=0, phases_every=0)
-    problem = Problem(teacher, network, card.image.spec(), torch.device("cpu"), images, None, recording)
-    return KD3(problem, KD3Config.build("demo", {**SMALL, **changes}))
-
-
-def events(method: KD3, until: int) -> list[Any]:
-    """Events up to and including step ``until``, each step seeded as ``run`` does it."""
-    found, stream = [], method.train()
-    while method.step < until:
-        torch.manual_seed(method.step + 1)
-        for event in stream:
-            found.append(event)
-            if isinstance(event, Step):
-                break
-    return found
-
-
-def weights(network: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-
-def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
-    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+    return KD3(collecting_problem(collected, student=student), KD3Config.build("demo", {**SMALL, **changes}))
 
 
 # --- dynamic selection -----------------------------------------------------------------------------------------
@@ -342,16 +311,7 @@ def test_a_stopped_run_resumes_bit_identically(
     runs: Path, pool: Path, whole: RunFolder, stops: tuple[int, ...]
 ) -> None:
     """Between two selections as well: what was kept must not be chosen again with a later student."""
-    folder = small_run(runs, pool)
-    for stop in stops:
-
-        def halt(event: Any, stop: int = stop) -> None:
-            if isinstance(event, Step) and event.step == stop:
-                folder.command("stop")
-
-        assert execute(folder, halt).state == "stopped"
-    assert execute(folder).state == "done"
-    assert metric_rows(folder) == metric_rows(whole) and student_hash(folder) == student_hash(whole)
+    assert_resumes(lambda: small_run(runs, pool), stops, whole)
 
 
 def test_the_log_holds_every_selection(whole: RunFolder) -> None:

@@ -1,0 +1,85 @@
+"""Driving a method without a run around it: problems on digits, events step by step, weights to compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from conftest import TEACHER, execute, metric_rows, student_hash
+from torch import Tensor, nn
+
+from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.events import Step
+from dfkd_core.networks import build_classifier
+from dfkd_core.problem import Method, Problem, Recording
+from dfkd_core.store import RunFolder
+from dfkd_core.teachers import load_teacher
+
+
+@pytest.fixture(autouse=True)
+def own_generator() -> Iterator[None]:
+    """torch's generators are the test's own, seeded. A module that imports it has it in every test."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def digits(count: int = 20) -> Tensor:
+    """The first training images, (count, 1, 8, 8) uint8."""
+    return find_benchmark("digits").load(train=True).images[:count]
+
+
+def collecting_problem(
+    collected: Tensor | None = None,
+    unseen: Tensor | None = None,
+    student: str = "lenet5-bn",
+    recording: Recording | None = None,
+) -> Problem:
+    """A student to distil on digits from a shipped teacher; recorded is nothing unless asked for."""
+    teacher, card = load_teacher(TEACHER)
+    torch.manual_seed(1)
+    image = card.image.spec()
+    network = build_classifier(student, image)
+    images = digits() if collected is None else collected
+    silent = Recording(samples_every=0, phases_every=0)
+    return Problem(teacher, network, image, torch.device("cpu"), images, unseen, recording or silent)
+
+
+def events(method: Method, until: int) -> list[Any]:
+    """Events up to and including step ``until``, each step seeded as ``run`` does it."""
+    found, stream = [], method.train()
+    while method.step < until:
+        torch.manual_seed(method.step + 1)
+        for event in stream:
+            found.append(event)
+            if isinstance(event, Step):
+                break
+    return found
+
+
+def of(kind: type, found: list[Any]) -> list[Any]:
+    return [event for event in found if isinstance(event, kind)]
+
+
+def weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def assert_resumes(new: Callable[[], RunFolder], stops: tuple[int, ...], whole: RunFolder) -> None:
+    """A run of ``new`` stopped after the steps ``stops`` ends as ``whole``, row for row and bit for bit."""
+    folder = new()
+    for stop in stops:
+
+        def halt(event: Any, stop: int = stop) -> None:
+            if isinstance(event, Step) and event.step == stop:
+                folder.command("stop")
+
+        assert execute(folder, halt).state == "stopped"
+    assert execute(folder).state == "done"
+    assert metric_rows(folder) == metric_rows(whole) and student_hash(folder) == student_hash(whole)
