@@ -24,18 +24,19 @@ class Stage extends Player {
     this.spotlight();
   }
 
-  // The guided tour frames one panel. It moves the scrubber once a stop, then the visitor is free to; who comes in
-  // by an address that names a step stays there.
+  alsoTold() { return { stop: this.stop ?? null }; }
+
+  // The guided tour frames one panel, and moves the scrubber once a stop; then the visitor is free to. Whether it has
+  // been moved is remembered by Python: Streamlit may mount this component anew at any time.
   spotlight() {
-    const { stop = null, panel, step } = this.data.spot || {};
+    const { stop = null, panel, step, go } = this.data.spot || {};
     if (stop === this.stop) return;
-    const here = this.stop === undefined && this.data.view != null;
     this.stop = stop;
     this.root.querySelector(".spot")?.classList.remove("spot");
     if (stop == null) return;
     this.at(panel).classList.add("spot");
     this.at(panel).scrollIntoView({ behavior: "smooth", block: "end" }); // the buttons above it stay in sight if they can
-    if (here) return;
+    if (!go) return;
     if (step == null) this.followLive();
     else this.goTo(step);
   }

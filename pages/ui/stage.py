@@ -39,7 +39,7 @@ def show(
     asked = what_is_asked("stage", folder.id)
     if steer is not None and asked["command"]:
         steer(asked["command"])
-    data = data_of(folder, status, timeline, asked) | {"spot": tour.spot(sorted(timeline.frames))}
+    data = data_of(folder, status, timeline, asked) | {"spot": tour.spot(sorted(timeline.frames), asked)}
     if recorded:
         data |= {"autoplay": data["spot"] is None, "badge": "recorded run", "state": "done", "message": ""}
     _component()(key="stage", data=data, on_ask_change=lambda: None)

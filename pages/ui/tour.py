@@ -122,20 +122,26 @@ def card(shown: RunFolder) -> None:
             st.caption("The run shown learns without selection: nothing is rejected here.")
 
 
-def spot(steps: list[int]) -> dict[str, Any] | None:
-    """What the stage shows at this stop, out of the recorded ``steps``; None outside the tour."""
+def spot(steps: list[int], asked: dict[str, Any]) -> dict[str, Any] | None:
+    """What the stage shows at this stop, out of the recorded ``steps``; None outside the tour.
+
+    ``go``: the scrubber is yet to be moved there, as far as the stage ``asked``. Who comes in by an address that
+    names a step stays at that one.
+    """
     number = _number()
     if number is None:
         return None
     stop = stops()[number - 1]
-    return {"stop": number, "panel": stop.panel, "step": stop.step(steps)}
+    by_button = st.session_state.get("tour:went", False)
+    go = asked.get("stop") != number and (by_button or asked["view"] is None)
+    return {"stop": number, "panel": stop.panel, "step": stop.step(steps), "go": go}
 
 
 # --- where the visitor is --------------------------------------------------------------------------------------
 
 
 def _go(number: int | None) -> None:
-    st.session_state["tour:stop"] = number
+    st.session_state.update({"tour:stop": number, "tour:went": True})
 
 
 def _number() -> int | None:
