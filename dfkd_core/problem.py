@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from dfkd_core.config import MethodConfig
 from dfkd_core.events import Event
 from dfkd_core.images import ImageSpec
-from dfkd_core.networks import Classifier
+from dfkd_core.networks import Classifier, LatentNetwork
+from dfkd_core.networks.diffusion import Diffusion
+
+Task = Literal["classifier", "generative"]
 
 
 @dataclass(frozen=True)
@@ -45,14 +48,39 @@ class Problem:
     device: torch.device
     collected: Tensor | None = None
     unseen: Tensor | None = None
+    diffusion: Diffusion | None = None
+    recording: Recording = field(default_factory=Recording)
+
+
+@dataclass(frozen=True)
+class GenerativeProblem:
+    """All that a method for generative models may see.
+
+    ``original``: (N, C, H, W) uint8 images that the teacher learned from, only for baselines that require them.
+    ``diffusion``: a frozen diffusion model that never saw them, only for methods that require one, and None for
+    those that take none as they are configured.
+    """
+
+    teacher: LatentNetwork
+    student: LatentNetwork
+    image: ImageSpec
+    device: torch.device
+    original: Tensor | None = None
+    diffusion: Diffusion | None = None
     recording: Recording = field(default_factory=Recording)
 
 
 @dataclass(frozen=True)
 class Requirements:
-    """What ``run`` has to supply beyond teacher and student."""
+    """What ``run`` has to supply: ``task`` says of which kind teacher and student are, the others what beyond them.
+
+    ``diffusion``: whether the method may need a diffusion model; its configuration says whether this run does.
+    """
 
     collected: bool = False
+    original: bool = False
+    diffusion: bool = False
+    task: Task = "classifier"
 
 
 @dataclass(frozen=True)
@@ -75,12 +103,12 @@ class Method(Protocol):
     requires: ClassVar[Requirements]
     phases: ClassVar[tuple[PhaseInfo, ...]]
     config: Any
-    student: nn.Module  # images to logits: what is evaluated, and kept in the end
+    student: nn.Module  # images to logits, or a latent-variable model: what is evaluated, and kept in the end
     slow: bool  # somebody watches the next step in slow motion: yield its ``Phases``
     step: int
     total_steps: int
 
-    def __init__(self, problem: Problem, config: Any) -> None: ...
+    def __init__(self, problem: Any, config: Any) -> None: ...  # a Problem, or a GenerativeProblem
 
     @property
     def student_learns(self) -> bool:

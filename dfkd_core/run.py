@@ -132,7 +132,7 @@ def assemble(spec: RunSpec) -> tuple[TeacherCard, Problem, Method]:
         benchmark, judge = find_benchmark(spec.benchmark, image), Judge(teacher, image, device)
         found = collect(spec.collected, benchmark, spec.ratio, spec.seed, spec.collecting, judge)
         images, unseen = found.images, found.unseen
-    problem = Problem(teacher, student, image, device, images, unseen, spec.recording())
+    problem = Problem(teacher, student, image, device, images, unseen, recording=spec.recording())
     return card, problem, method_class(problem, method_class.Config.model_validate(spec.config))
 
 

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from dfkd_core.benchmarks import LabelledImages
     from dfkd_core.images import ImageSpec
-    from dfkd_core.networks import Classifier
+    from dfkd_core.networks import Classifier, LatentNetwork
+    from dfkd_core.networks.diffusion import Diffusion
 
 logger = logging.getLogger(__name__)
 
@@ -100,21 +101,53 @@ class Recipe(_Strict):
     )
 
 
+class ElboRecipe(_Strict):
+    """How a generative teacher is trained: by the ELBO, with Adam."""
+
+    kind: str = Field(max_length=80, description="What sets this recipe apart, in words.")
+    epochs: int = Field(ge=1, le=10_000, description="Passes over the training data.")
+    batch_size: int = Field(
+        default=128, ge=2, le=4096, description="Images a step; an incomplete last batch is dropped."
+    )
+    learning_rate: float = Field(default=1e-3, gt=0, le=10, description="At the start.")
+    weight_decay: float = Field(default=1e-4, ge=0, le=1, description="L2 penalty, added to the gradient.")
+    warmup: float = Field(
+        default=0.2, ge=0, le=1, description="Share of the training over which the KL's weight rises from 0 to 1."
+    )
+    beta: float = Field(default=0.1, gt=0, le=10, description="The output's std is √(β/2).")
+    schedule: Literal["cosine", "constant"] = Field(
+        default="cosine", description="Of the learning rate; cosine ends at 0."
+    )
+
+
 class TeacherCard(_Strict):
     """What is known about a teacher. A card that was only written by hand has no ``sha256`` yet: train it."""
+
+    task: Literal["classifier", "generative", "diffusion"] = Field(
+        default="classifier",
+        description="A classifier of images, a latent-variable model of them, or a diffusion model that helps to "
+        "make images for another benchmark's teachers.",
+    )
 
     name: str = Field(pattern=NAME_PATTERN, description="The name of its two files, without the ending.")
     title: str = Field(min_length=1, max_length=80, description="For people.")
     benchmark: str = Field(min_length=1, max_length=1000, description="What it was trained for.")
-    network: str = Field(min_length=1, max_length=80, description="Key of networks.CLASSIFIERS.")
+    network: str = Field(
+        min_length=1, max_length=80, description="Key of networks.CLASSIFIERS; lvae-H or conv-vae-H if generative."
+    )
     image: ImageCard
-    recipe: Recipe | None = Field(default=None, description="None for weights that were brought from elsewhere.")
+    recipe: Recipe | ElboRecipe | None = Field(
+        default=None, description="None for weights that were brought from elsewhere."
+    )
     seed: int = Field(default=0, ge=0, lt=2**63, description="Of initialisation, order and augmentation.")
     accuracy: float | None = Field(
         default=None,
         ge=0,
         le=1,
         description="Share of the test images classified right after the last epoch, never the best.",
+    )
+    elbo: float | None = Field(
+        default=None, description="Of a generative one: ELBO in nats per test image after the last epoch."
     )
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$", description="Of the safetensors file.")
     torch: str = Field(default="", max_length=80, description="Version of torch that made the file.")
@@ -135,12 +168,12 @@ def user_folder() -> Path:
     return Path(os.environ.get("DFKD_TEACHERS") or "teachers").expanduser()
 
 
-def available_teachers(benchmark: str | None = None) -> dict[str, TeacherCard]:
-    """All trained teachers by name, the shipped ones first; only those of ``benchmark`` if one is given.
+def available_teachers(benchmark: str | None = None, task: str = "classifier") -> dict[str, TeacherCard]:
+    """All trained teachers of ``task`` by name, the shipped ones first; only those of ``benchmark`` if one is given.
 
     A damaged card is passed over with a warning in the log.
     """
-    cards = {name: card for name, (card, _) in _found().items()}
+    cards = {name: card for name, (card, _) in _found().items() if card.task == task}
     return {name: card for name, card in cards.items() if benchmark in (None, card.benchmark)}
 
 
@@ -181,14 +214,44 @@ class WeightsError(ValueError):
 def load_teacher(name_or_path: str | Path) -> tuple[Classifier, TeacherCard]:
     """A frozen classifier in eval mode, on the CPU, and its card. Leaves torch's generators alone.
 
-    Raises ``RequestError`` (teacher) for an unknown name, or a file that is missing, damaged or does not fit.
+    Raises ``RequestError`` (teacher) for an unknown name, a generative model, or a file that is missing, damaged or
+    does not fit.
     """
+    from dfkd_core.networks import Classifier
+
+    network, card = _load(name_or_path)
+    if not isinstance(network, Classifier):
+        raise RequestError("teacher", str(name_or_path), "is a generative model; take a classifier.")
+    return network, card
+
+
+def load_latent_model(name_or_path: str | Path) -> tuple[LatentNetwork, TeacherCard]:
+    """The same for a generative teacher."""
+    from dfkd_core.networks import LatentNetwork
+
+    network, card = _load(name_or_path)
+    if not isinstance(network, LatentNetwork):
+        raise RequestError("teacher", str(name_or_path), "is a classifier; take a generative model.")
+    return network, card
+
+
+def load_diffusion(name_or_path: str | Path) -> tuple[Diffusion, TeacherCard]:
+    """The same for a diffusion model."""
+    from dfkd_core.networks.diffusion import Diffusion
+
+    network, card = _load(name_or_path)
+    if not isinstance(network, Diffusion):
+        raise RequestError("diffusion", str(name_or_path), f"is a {card.task} network; take a diffusion model.")
+    return network, card
+
+
+def _load(name_or_path: str | Path) -> tuple[nn.Module, TeacherCard]:
     from dfkd_core.networks import freeze
 
     card, path = find_card(name_or_path)
     weights = path.with_suffix(".safetensors")
     try:
-        network = _blank(card.network, card.image.spec())
+        network = _blank(card)
         data = _read(weights, _byte_limit(network))
         if hashlib.sha256(data).hexdigest() != card.sha256:
             raise WeightsError(f"{weights} is damaged or another file: its SHA-256 is not the card's")
@@ -217,14 +280,25 @@ def fill(network: nn.Module, tensors: dict[str, Tensor]) -> None:
     network.load_state_dict(tensors)
 
 
-def _blank(network: str, image: ImageSpec) -> Classifier:
+def build_network(card: TeacherCard) -> nn.Module:
+    """The architecture that ``card`` names, with initial weights from torch's global generator."""
+    from dfkd_core.networks import build_classifier, build_latent_model
+    from dfkd_core.networks.diffusion import build_diffusion
+
+    build: dict[str, Callable[[str, ImageSpec], nn.Module]] = {
+        "classifier": build_classifier,
+        "generative": build_latent_model,
+        "diffusion": build_diffusion,
+    }
+    return build[card.task](card.network, card.image.spec())
+
+
+def _blank(card: TeacherCard) -> nn.Module:
     """The architecture; its initial weights are drawn without moving torch's generators."""
     import torch
 
-    from dfkd_core.networks import build_classifier
-
     with torch.random.fork_rng(devices=[]):
-        return build_classifier(network, image)
+        return build_network(card)
 
 
 def _byte_limit(network: nn.Module) -> int:
@@ -282,8 +356,8 @@ def train_teacher(
     import torch
 
     from dfkd_core.benchmarks import find_benchmark
-    from dfkd_core.networks import build_classifier
-    from dfkd_core.training import train_classifier
+    from dfkd_core.networks import Classifier, LatentNetwork
+    from dfkd_core.training import elbo_of, train_classifier, train_latent_model
 
     if card.recipe is None:
         raise RequestError("teacher", card.name, "was brought from elsewhere: without a recipe it cannot be made.")
@@ -295,12 +369,18 @@ def train_teacher(
     try:
         with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []):
             torch.manual_seed(card.seed)
-            network = build_classifier(card.network, image).to(target)
-            train_classifier(network, data, image, card.recipe, target, progress)
-        accuracy = evaluate_accuracy(network, test, image, target)
+            network = build_network(card).to(target)
+            if isinstance(network, LatentNetwork) and isinstance(card.recipe, ElboRecipe):
+                train_latent_model(network, data, image, card.recipe, target, progress)
+                result = {"elbo": elbo_of(network, test, image, target, card.recipe.beta)}
+            elif isinstance(network, Classifier) and isinstance(card.recipe, Recipe):
+                train_classifier(network, data, image, card.recipe, target, progress)
+                result = {"accuracy": evaluate_accuracy(network, test, image, target)}
+            else:
+                raise RequestError("recipe", card.recipe.kind, f"does not fit {card.network}, a {card.task} network.")
     finally:
         torch.set_num_threads(threads)
-    return _store(network, card.model_copy(update={"accuracy": accuracy}), folder)
+    return _store(network, card.model_copy(update=result), folder)
 
 
 def import_weights(
@@ -330,7 +410,7 @@ def import_weights(
         raise explain(error) from None
     if name in _found() or (folder / f"{name}.json").exists():
         raise RequestError("name", name, "is taken by another teacher; choose a new one.")
-    classifier = _blank(network, spec)
+    classifier = _blank(card)
     try:
         data = _read(weights, _byte_limit(classifier))
         fill(classifier, _from_safetensors(data) if weights.suffix == ".safetensors" else _from_pt(data))

@@ -1,4 +1,4 @@
-"""Supervised training with labels, by a recipe: how teachers are made. No method imports this."""
+"""Training on original data, by a recipe: how teachers are made. No method imports this."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from dfkd_core.augmentation import random_crop
 from dfkd_core.benchmarks import LabelledImages
 from dfkd_core.errors import NonFiniteError
+from dfkd_core.generative_losses import BETA, negative_elbo
 from dfkd_core.images import ImageSpec
-from dfkd_core.teachers import Recipe
+from dfkd_core.networks.latent import LatentNetwork, draw_noise
+from dfkd_core.teachers import ElboRecipe, Recipe
 
 Progress = Callable[[int, int, float], None]
 """Called after each epoch with its number (from 1), the number of epochs, and the epoch's mean loss."""
@@ -64,7 +66,7 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr=rate, momentum=recipe.momentum, weight_decay=decay)
 
 
-def _factor(recipe: Recipe, steps: int) -> Callable[[int], float]:
+def _factor(recipe: Recipe | ElboRecipe, steps: int) -> Callable[[int], float]:
     """What multiplies the learning rate at step 0, 1, …"""
     if recipe.schedule == "constant":
         return lambda step: 1.0
@@ -117,3 +119,64 @@ def _erase(pixels: Tensor, side: int) -> Tensor:
     columns = torch.arange(width, device=pixels.device).view(1, 1, 1, -1)
     inside = (rows >= top) & (rows < top + side) & (columns >= left) & (columns < left + side)
     return pixels.masked_fill(inside, 0.0)
+
+
+# --- generative teachers ---
+
+
+def train_latent_model(
+    network: LatentNetwork,
+    data: LabelledImages,
+    image: ImageSpec,
+    recipe: ElboRecipe,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> None:
+    """Train ``network`` in place by the ELBO on ``data``, normalised; labels are not looked at.
+
+    The KL's weight rises from 0 to 1 over ``recipe.warmup`` (Sønderby et al. 2016, 2.3). Draws from torch's global
+    generators. Raises ``NonFiniteError`` after the first epoch whose loss is NaN or infinite.
+    """
+    images = data.images.to(device)
+    batch = min(recipe.batch_size, len(images))
+    batches = len(images) // batch
+    steps, step = recipe.epochs * batches, 0
+    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _factor(recipe, steps))
+    network.train()
+    for epoch in range(1, recipe.epochs + 1):
+        total = torch.zeros((), device=device)
+        for chosen in torch.randperm(len(images)).to(device)[: batches * batch].split(batch):
+            step += 1
+            pixels = image.normalise(images[chosen].float() / 255)
+            inferred = network.infer(pixels, draw_noise(network, batch, device))
+            kl_weight = min(1.0, step / (recipe.warmup * steps)) if recipe.warmup else 1.0
+            terms = negative_elbo(pixels, inferred, kl_weight, recipe.beta)
+            loss = terms["reconstruction"] + terms["kl"]
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += loss.detach()
+        mean = total.item() / batches
+        if not math.isfinite(mean):
+            raise NonFiniteError(step, "negative ELBO", mean, {})
+        if progress is not None:
+            progress(epoch, recipe.epochs, mean)
+    network.eval()
+
+
+@torch.no_grad()
+def elbo_of(
+    network: LatentNetwork, data: LabelledImages, image: ImageSpec, device: torch.device, beta: float = BETA
+) -> float:
+    """ELBO in nats an image, one draw of the posterior each, in eval mode; the mode is as before afterwards."""
+    was_training = network.training
+    network.eval()
+    total, generator = 0.0, torch.Generator().manual_seed(0)
+    for part in data.images.split(512):
+        pixels = image.normalise(part.to(device).float() / 255)
+        inferred = network.infer(pixels, draw_noise(network, len(part), device, generator))
+        total -= float(sum(negative_elbo(pixels, inferred, 1.0, beta).values())) * len(part)
+    network.train(was_training)
+    return total / len(data)

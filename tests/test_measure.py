@@ -13,8 +13,8 @@ from conftest import execute, new_run, rows
 from test_cli import call, refused
 from torchmetrics.image.fid import FrechetInceptionDistance
 
+from dfkd_core import quality
 from dfkd_core.analysis import measure as measuring
-from dfkd_core.analysis import quality
 from dfkd_core.analysis.measure import measure
 from dfkd_core.analysis.measured import GENERATED, MEASURED
 from dfkd_core.benchmarks import find_benchmark

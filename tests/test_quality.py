@@ -12,7 +12,7 @@ from scipy.linalg import sqrtm
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from dfkd_core.analysis import quality
+from dfkd_core import quality
 from dfkd_core.benchmarks import LabelledImages, find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.teachers import find_card

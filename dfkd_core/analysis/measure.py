@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfkd_core.analysis import quality
+from dfkd_core import quality
 from dfkd_core.analysis.jobs import report
 from dfkd_core.analysis.measured import GENERATED, MEASURED
 from dfkd_core.analysis.timeline import Timeline

@@ -16,9 +16,9 @@ from typing import Any, get_args
 
 from dfkd_core import methods
 from dfkd_core.analysis.measure import MOST_SAMPLES, SAMPLES
-from dfkd_core.analysis.quality import LEAST, find_extractor
 from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.errors import RequestError
+from dfkd_core.quality import LEAST, find_extractor
 from dfkd_core.spec import RunSpec, make_spec
 from dfkd_core.study.experiments import SHARED, Experiment, find_experiment
 from dfkd_core.study.folder import Cell, Study
