@@ -59,7 +59,7 @@ class ImageCard(_Strict):
     size: int = Field(ge=4, le=256, description="Side of the square image, in pixels.")
     mean: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(description="Per channel, of pixels in [0, 1].")
     std: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(description="Per channel, of pixels in [0, 1].")
-    classes: tuple[str, ...] = Field(min_length=2, max_length=10_000, description="Names of the classes, in order.")
+    classes: tuple[str, ...] = Field(min_length=1, max_length=10_000, description="Names of the classes, in order.")
 
     @model_validator(mode="after")
     def _one_per_channel(self) -> ImageCard:
@@ -120,6 +120,26 @@ class ElboRecipe(_Strict):
     )
 
 
+class DiffusionRecipe(_Strict):
+    """How a diffusion model is trained: to predict noise, with Adam."""
+
+    kind: str = Field(max_length=80, description="What sets this recipe apart, in words.")
+    epochs: int = Field(ge=1, le=10_000, description="Passes over the training data.")
+    batch_size: int = Field(
+        default=64, ge=2, le=4096, description="Images a step; an incomplete last batch is dropped."
+    )
+    learning_rate: float = Field(default=1e-3, gt=0, le=10, description="At the start.")
+    drop_class: float = Field(
+        default=0.1, ge=0, le=1, description="Share of the images whose class is hidden, for classifier-free guidance."
+    )
+    average: float = Field(
+        default=0.995, ge=0, lt=1, description="Decay a step of the weights' moving average, which is what is kept."
+    )
+    schedule: Literal["cosine", "constant"] = Field(
+        default="cosine", description="Of the learning rate; cosine ends at 0."
+    )
+
+
 class TeacherCard(_Strict):
     """What is known about a teacher. A card that was only written by hand has no ``sha256`` yet: train it."""
 
@@ -131,12 +151,19 @@ class TeacherCard(_Strict):
 
     name: str = Field(pattern=NAME_PATTERN, description="The name of its two files, without the ending.")
     title: str = Field(min_length=1, max_length=80, description="For people.")
-    benchmark: str = Field(min_length=1, max_length=1000, description="What it was trained for.")
+    benchmark: str = Field(
+        min_length=1,
+        max_length=1000,
+        description="What it was trained for; of a diffusion model what it was trained on: a benchmark, or a source of "
+        "collected images.",
+    )
     network: str = Field(
-        min_length=1, max_length=80, description="Key of networks.CLASSIFIERS; lvae-H or conv-vae-H if generative."
+        min_length=1,
+        max_length=80,
+        description="Key of networks.CLASSIFIERS; lvae-H or conv-vae-H if generative, unet-W if diffusion.",
     )
     image: ImageCard
-    recipe: Recipe | ElboRecipe | None = Field(
+    recipe: Recipe | ElboRecipe | DiffusionRecipe | None = Field(
         default=None, description="None for weights that were brought from elsewhere."
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="Of initialisation, order and augmentation.")
@@ -151,6 +178,12 @@ class TeacherCard(_Strict):
     )
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$", description="Of the safetensors file.")
     torch: str = Field(default="", max_length=80, description="Version of torch that made the file.")
+
+    @model_validator(mode="after")
+    def _two_classes_to_tell_apart(self) -> TeacherCard:
+        if self.task == "classifier" and len(self.image.classes) < 2:
+            raise ValueError("a classifier should have two classes at least")
+        return self
 
 
 def read_card(path: Path) -> TeacherCard:
@@ -355,32 +388,43 @@ def train_teacher(
     """
     import torch
 
-    from dfkd_core.benchmarks import find_benchmark
-    from dfkd_core.networks import Classifier, LatentNetwork
-    from dfkd_core.training import elbo_of, train_classifier, train_latent_model
-
     if card.recipe is None:
         raise RequestError("teacher", card.name, "was brought from elsewhere: without a recipe it cannot be made.")
-    image = card.image.spec()
-    task = find_benchmark(card.benchmark, image)
-    data, test, target = task.load(train=True), task.load(train=False), torch.device(device)
+    target = torch.device(device)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []):
             torch.manual_seed(card.seed)
             network = build_network(card).to(target)
-            if isinstance(network, LatentNetwork) and isinstance(card.recipe, ElboRecipe):
-                train_latent_model(network, data, image, card.recipe, target, progress)
-                result = {"elbo": elbo_of(network, test, image, target, card.recipe.beta)}
-            elif isinstance(network, Classifier) and isinstance(card.recipe, Recipe):
-                train_classifier(network, data, image, card.recipe, target, progress)
-                result = {"accuracy": evaluate_accuracy(network, test, image, target)}
-            else:
-                raise RequestError("recipe", card.recipe.kind, f"does not fit {card.network}, a {card.task} network.")
+            result = _train(network, card, target, progress)
     finally:
         torch.set_num_threads(threads)
     return _store(network, card.model_copy(update=result), folder)
+
+
+def _train(
+    network: nn.Module, card: TeacherCard, device: torch.device, progress: Callable[[int, int, float], None] | None
+) -> dict[str, float]:
+    """Train ``network`` by its card's recipe; what to note on the card."""
+    from dfkd_core.benchmarks import find_benchmark
+    from dfkd_core.networks import Classifier, LatentNetwork
+    from dfkd_core.networks.diffusion import Diffusion
+    from dfkd_core.training import diffusion_data, elbo_of, train_classifier, train_diffusion, train_latent_model
+
+    image, recipe = card.image.spec(), card.recipe
+    if isinstance(network, Diffusion) and isinstance(recipe, DiffusionRecipe):
+        train_diffusion(network, diffusion_data(card.benchmark, image), recipe, device, progress)
+        return {}
+    task = find_benchmark(card.benchmark, image)
+    data, test = task.load(train=True), task.load(train=False)
+    if isinstance(network, LatentNetwork) and isinstance(recipe, ElboRecipe):
+        train_latent_model(network, data, image, recipe, device, progress)
+        return {"elbo": elbo_of(network, test, image, device, recipe.beta)}
+    if isinstance(network, Classifier) and isinstance(recipe, Recipe):
+        train_classifier(network, data, image, recipe, device, progress)
+        return {"accuracy": evaluate_accuracy(network, test, image, device)}
+    raise RequestError("recipe", recipe and recipe.kind, f"does not fit {card.network}, a {card.task} network.")
 
 
 def import_weights(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 
@@ -10,12 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfkd_core.augmentation import random_crop
-from dfkd_core.benchmarks import LabelledImages
-from dfkd_core.errors import NonFiniteError
+from dfkd_core.benchmarks import LabelledImages, find_benchmark
+from dfkd_core.benchmarks.collected import find_source, to_channels
+from dfkd_core.benchmarks.registry import BENCHMARKS, resize
+from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.generative_losses import BETA, negative_elbo
 from dfkd_core.images import ImageSpec
+from dfkd_core.networks import follow
+from dfkd_core.networks.diffusion import TIMES, Diffusion
 from dfkd_core.networks.latent import LatentNetwork, draw_noise
-from dfkd_core.teachers import ElboRecipe, Recipe
+from dfkd_core.teachers import DiffusionRecipe, ElboRecipe, Recipe
 
 Progress = Callable[[int, int, float], None]
 """Called after each epoch with its number (from 1), the number of epochs, and the epoch's mean loss."""
@@ -66,7 +71,7 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, lr=rate, momentum=recipe.momentum, weight_decay=decay)
 
 
-def _factor(recipe: Recipe | ElboRecipe, steps: int) -> Callable[[int], float]:
+def _factor(recipe: Recipe | ElboRecipe | DiffusionRecipe, steps: int) -> Callable[[int], float]:
     """What multiplies the learning rate at step 0, 1, …"""
     if recipe.schedule == "constant":
         return lambda step: 1.0
@@ -180,3 +185,74 @@ def elbo_of(
         total -= float(sum(negative_elbo(pixels, inferred, 1.0, beta).values())) * len(part)
     network.train(was_training)
     return total / len(data)
+
+
+# --- diffusion models ---
+
+
+def diffusion_data(name: str, image: ImageSpec) -> LabelledImages:
+    """What a diffusion model learns from, in the shape of ``image``: the training images of a benchmark with their
+    labels, or a source of collected images, which has none and is one class.
+
+    Raises ``RequestError`` where ``image`` has another number of classes, or the images are missing.
+    """
+    if name in BENCHMARKS or name.startswith("folder:"):
+        task = find_benchmark(name, image)
+        data, classes = task.load(train=True), len(task.image.classes)
+        data = LabelledImages(resize(to_channels(data.images, image.channels), image.size), data.labels)
+    else:
+        source, classes = find_source(name), 1
+        images = source.read(torch.arange(source.count()), image)
+        data = LabelledImages(images, torch.zeros(len(images), dtype=torch.long))
+    if classes != len(image.classes):
+        raise RequestError("classes", len(image.classes), f"should be {classes} for images of {name}.")
+    return data
+
+
+def train_diffusion(
+    network: Diffusion,
+    data: LabelledImages,
+    recipe: DiffusionRecipe,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> None:
+    """Train ``network`` in place to predict the noise in ``data`` at a random time (Ho et al. 2020, algorithm 1).
+
+    With probability ``recipe.drop_class`` an image is of "any" class (Ho & Salimans 2022, algorithm 1). In the end the
+    weights are their exponential moving average. Draws from torch's global generators. Raises ``NonFiniteError``
+    after the first epoch whose loss is NaN or infinite.
+    """
+    images, labels = data.images.to(device), data.labels.to(device)
+    batch = min(recipe.batch_size, len(images))
+    batches = len(images) // batch
+    average = copy.deepcopy(network)
+    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _factor(recipe, recipe.epochs * batches))
+    network.train()
+    for epoch in range(1, recipe.epochs + 1):
+        total = torch.zeros((), device=device)
+        for chosen in torch.randperm(len(images)).to(device)[: batches * batch].split(batch):
+            dropped = torch.rand(batch, device=device) < recipe.drop_class
+            loss = _noise_loss(network, images[chosen], labels[chosen].masked_fill(dropped, network.any_class))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            with torch.no_grad():
+                follow(average, network, recipe.average)
+            total += loss.detach()
+        mean = total.item() / batches
+        if not math.isfinite(mean):
+            raise NonFiniteError(epoch * batches, "noise", mean, {})
+        if progress is not None:
+            progress(epoch, recipe.epochs, mean)
+    network.load_state_dict(average.state_dict())
+    network.eval()
+
+
+def _noise_loss(network: Diffusion, images: Tensor, labels: Tensor) -> Tensor:
+    """E ‖ε − ε(x_t, t, y)‖² (Ho et al. 2020, eq. 14), a mean over pixels; ``images`` (B, C, H, W) uint8."""
+    clean = network.image.normalise(images.float() / 255)
+    times = torch.randint(TIMES, (len(clean),), device=clean.device)
+    noise = torch.randn_like(clean)
+    return F.mse_loss(network(network.noised(clean, times, noise), times, labels), noise)

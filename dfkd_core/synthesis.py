@@ -1,0 +1,166 @@
+"""Images made for a teacher without its data: samples of its own prior, optimised latents, guided diffusion.
+
+A guidance is a function ``loss(images) -> (B,)`` of images as the teacher takes them, low where the teacher knows what
+it sees. Every source follows its gradient, and has a ``Film`` of how it got there. All draw from torch's global
+generators.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dfkd_core.errors import RequestError
+from dfkd_core.images import ImageSpec
+from dfkd_core.networks.diffusion import TIMES, Diffusion
+from dfkd_core.networks.latent import LatentModel, draw_noise
+
+Loss = Callable[[Tensor], Tensor]
+SHOWN = 8  # images of a film
+LONGEST = 32  # frames of a film
+
+
+@dataclass(frozen=True)
+class Film:
+    """How images came about, on the CPU: ``timesteps`` (T,), the diffusion's times or the optimizer's steps;
+    ``loss`` (T,), the guidance's mean over the batch, of what was there before the step's correction; ``frames``
+    (T, n, C, H, W), the first few images as the teacher takes them. Long ones are thinned out evenly.
+    """
+
+    timesteps: Tensor
+    loss: Tensor
+    frames: Tensor
+
+
+class Camera:
+    """Takes a ``Film`` of at most ``LONGEST`` of ``steps`` steps, the first and the last among them."""
+
+    def __init__(self, steps: int) -> None:
+        self.due = set(torch.linspace(0, steps - 1, min(steps, LONGEST)).round().int().tolist())
+        self.steps = 0
+        self.taken: list[tuple[int, Tensor, Tensor]] = []
+
+    def take(self, timestep: int, loss: Tensor, images: Tensor) -> None:
+        """``loss`` (B,) and ``images`` (B, C, H, W) of the next step."""
+        if self.steps in self.due:
+            self.taken.append((timestep, loss.detach().mean(), images[:SHOWN].detach().clone()))
+        self.steps += 1
+
+    def film(self) -> Film:
+        """What was taken."""
+        timesteps, loss, frames = zip(*self.taken, strict=True)
+        return Film(torch.tensor(timesteps), torch.stack(loss).cpu(), torch.stack(frames).cpu())
+
+
+# --- the teacher's own latents ---------------------------------------------------------------------------------
+
+
+def ancestral_noise(teacher: LatentModel, count: int, temperature: float, device: torch.device) -> tuple[Tensor, ...]:
+    """Noise for ``count`` samples of the teacher's prior; ``temperature`` is its std."""
+    return tuple(temperature * level for level in draw_noise(teacher, count, device))
+
+
+def optimise_latents(
+    teacher: LatentModel, loss: Loss, count: int, steps: int, rate: float, temperature: float, device: torch.device
+) -> tuple[Tensor, Film]:
+    """``steps`` steps of Adam on the noise behind ``count`` samples of the teacher, at the learning rate ``rate``.
+
+    The samples begin as ancestral ones. Returns (B, C, H, W) images without a graph, and the film.
+    """
+    noise = [level.requires_grad_() for level in ancestral_noise(teacher, count, temperature, device)]
+    optimizer, camera = torch.optim.Adam(noise, lr=rate), Camera(steps)
+    for step in range(steps):
+        images = teacher.generate(noise).images
+        losses = loss(images)
+        gradients = torch.autograd.grad(losses.sum(), noise)
+        for level, gradient in zip(noise, gradients, strict=True):
+            level.grad = gradient
+        optimizer.step()
+        camera.take(step, losses, images)
+    with torch.no_grad():
+        return teacher.generate(noise).images, camera.film()
+
+
+# --- diffusion -------------------------------------------------------------------------------------------------
+
+
+def conversion(made: ImageSpec, taken: ImageSpec) -> Callable[[Tensor], Tensor]:
+    """From a diffusion model's images, −1 to 1, to what a teacher takes.
+
+    Raises ``RequestError`` (diffusion) where channels or size differ.
+    """
+    ours, theirs = (f"{spec.channels}×{spec.size}×{spec.size}" for spec in (made, taken))
+    if ours != theirs:
+        raise RequestError("diffusion", ours, f"should make the teacher's images, {theirs}.")
+    return lambda images: taken.normalise((images + 1) / 2)
+
+
+def guided_diffusion(
+    diffusion: Diffusion,
+    loss: Loss,
+    labels: Tensor,
+    steps: int,
+    strength: float,
+    class_guidance: float,
+    to_teacher: Callable[[Tensor], Tensor],
+) -> tuple[Tensor, Film]:
+    """One image for each of ``labels`` (B,), by DDIM without added noise (Song et al. 2021, eq. 12) in ``steps`` steps.
+
+    Before every step the gradient of ``loss`` through the prediction of the clean image x̂₀(x_t), and so through the
+    U-Net, corrects the predicted noise (universal guidance, Bansal et al. 2023, eq. 6): ε ← ε + s·√ᾱ_t·g, which moves
+    x̂₀ by −s·√(1 − ᾱ_t)·g. Here g is the gradient at x_t, with a root mean square of 1 in each image: ``strength``
+    s is how far the pixels move, of −1 to 1, at full noise, whatever the scale of the loss; and as x̂₀ stays within −1
+    and 1, no strength makes it diverge. At strength 0 no gradient is computed.
+
+    ``class_guidance`` w: ε = ε(x_t) + w·(ε(x_t, y) − ε(x_t)) (Ho & Salimans 2022); 1 asks for the class only once.
+    Returns (B, C, H, W) images as the teacher takes them, without a graph, and the film.
+    """
+    image = diffusion.image
+    images = torch.randn(len(labels), image.channels, image.size, image.size, device=labels.device)
+    times, camera = sampling_times(steps), Camera(steps)
+    signals = [*diffusion.signal[times], diffusion.signal.new_ones(())]
+    for time, signal, next_signal in zip(times, signals[:-1], signals[1:], strict=True):
+        with torch.set_grad_enabled(strength > 0):
+            images.requires_grad_(strength > 0)
+            at = torch.full_like(labels, time)
+            clean = within(diffusion.clean(images, at, _noise(diffusion, images, at, labels, class_guidance)))
+            seen = to_teacher(clean)
+            losses = loss(seen)
+        camera.take(time, losses, seen)
+        if strength > 0:
+            clean = clean - strength * (1 - signal).sqrt() * direction(losses, images)
+        images, clean = images.detach(), clean.detach().clamp(-1, 1)
+        noise = (images - signal.sqrt() * clean) / (1 - signal).sqrt()  # what the corrected x̂₀ implies
+        images = next_signal.sqrt() * clean + (1 - next_signal).sqrt() * noise
+    return to_teacher(images), camera.film()
+
+
+def sampling_times(steps: int) -> list[int]:
+    """``steps`` times from pure noise on, evenly spaced."""
+    return [math.ceil(TIMES * (steps - step) / steps) - 1 for step in range(steps)]
+
+
+def within(clean: Tensor) -> Tensor:
+    """``clean`` between −1 and 1, the gradient as if it were not cut: a saturated pixel may be called back."""
+    return clean + (clean.detach().clamp(-1, 1) - clean.detach())
+
+
+def direction(losses: Tensor, images: Tensor) -> Tensor:
+    """The gradient of (B,) ``losses`` at ``images`` (B, …), with a root mean square of 1 in each image; 0 stays 0."""
+    (gradient,) = torch.autograd.grad(losses.sum(), images)
+    rms = gradient.flatten(1).square().mean(dim=1).sqrt().clamp_min(1e-12)
+    return gradient / rms.view(-1, *[1] * (gradient.ndim - 1))
+
+
+def _noise(diffusion: Diffusion, images: Tensor, times: Tensor, labels: Tensor, class_guidance: float) -> Tensor:
+    """The predicted noise, with classifier-free guidance."""
+    if class_guidance == 1:
+        return diffusion(images, times, labels)
+    anything = torch.full_like(labels, diffusion.any_class)
+    both = diffusion(images.repeat(2, 1, 1, 1), times.repeat(2), torch.cat([labels, anything]))
+    classed, free = both.chunk(2)
+    return free + class_guidance * (classed - free)
