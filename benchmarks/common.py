@@ -29,7 +29,7 @@ import psutil
 import torch
 
 from dfkd_core.engine import LocalEngine
-from dfkd_core.provenance import code_version
+from dfkd_core.provenance import code_version, processor
 from dfkd_core.run import assemble
 from dfkd_core.spec import RunSpec
 from dfkd_core.store import EventReader, RunFolder
@@ -263,7 +263,7 @@ def _command(name: str) -> str:
 def machine() -> dict[str, Any]:
     """Facts that bear on the figures; nothing that names the machine."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "load_1_min": round(os.getloadavg()[0], 2),
@@ -273,14 +273,6 @@ def machine() -> dict[str, Any]:
         "torch_threads": torch.get_num_threads(),
         "code": code_version(),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def say(message: str) -> None:

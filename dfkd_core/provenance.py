@@ -26,6 +26,20 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
+def device_name(device: torch.device) -> str:
+    """The GPU's, or the processor's."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+
+
+def processor() -> str:
+    """The model's name where the system tells it, else the architecture's."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
 def code_version() -> str:
     """The git revision, with ``+changes`` where the engine differs from it; elsewhere the package's version."""
     try:
