@@ -99,6 +99,48 @@ def conversion(made: ImageSpec, taken: ImageSpec) -> Callable[[Tensor], Tensor]:
     return lambda images: taken.normalise((images + 1) / 2)
 
 
+@dataclass(frozen=True)
+class Denoiser:
+    """What guided sampling needs of a diffusion model: ``signal`` (times,), ᾱ_t; ``noise(x_t, time)``, ε of a batch;
+    ``see(x̂₀)``, the images of its clean predictions as the teacher takes them; ``bound``, the most that |x̂₀| may be.
+    """
+
+    signal: Tensor
+    noise: Callable[[Tensor, int], Tensor]
+    see: Callable[[Tensor], Tensor]
+    bound: float = math.inf
+
+
+def guided_sampling(denoiser: Denoiser, loss: Loss, start: Tensor, steps: int, strength: float) -> tuple[Tensor, Film]:
+    """From noise ``start`` (B, …) to images, by DDIM without added noise (Song et al. 2021, eq. 12) in ``steps`` steps.
+
+    Before every step the gradient of ``loss`` through the prediction of the clean image x̂₀(x_t), and so through the
+    denoiser, corrects the predicted noise (universal guidance, Bansal et al. 2023, eq. 6): ε ← ε + s·√ᾱ_t·g, which
+    moves x̂₀ by −s·√(1 − ᾱ_t)·g. Here g is the gradient at x_t with a root mean square of 1 in each image: ``strength``
+    s is how far x̂₀ moves at full noise, whatever the scale of the loss; and as x̂₀ stays within its bound, no strength
+    makes it diverge. At strength 0 no gradient is computed.
+
+    Returns (B, C, H, W) images as the teacher takes them, without a graph, and the film.
+    """
+    noisy, times, camera = start, sampling_times(steps, len(denoiser.signal)), Camera(steps)
+    signals = [*denoiser.signal[times], denoiser.signal.new_ones(())]
+    for time, signal, next_signal in zip(times, signals[:-1], signals[1:], strict=True):
+        with torch.set_grad_enabled(strength > 0):
+            noisy.requires_grad_(strength > 0)
+            clean = (noisy - (1 - signal).sqrt() * denoiser.noise(noisy, time)) / signal.sqrt()
+            clean = within(clean, denoiser.bound)
+            images = denoiser.see(clean)
+            losses = loss(images)
+        camera.take(time, losses, images)
+        if strength > 0:
+            clean = clean - strength * (1 - signal).sqrt() * direction(losses, noisy)
+        noisy, clean = noisy.detach(), clean.detach().clamp(-denoiser.bound, denoiser.bound)
+        noise = (noisy - signal.sqrt() * clean) / (1 - signal).sqrt()  # what the corrected x̂₀ implies
+        noisy = next_signal.sqrt() * clean + (1 - next_signal).sqrt() * noise
+    with torch.no_grad():
+        return denoiser.see(noisy), camera.film()
+
+
 def guided_diffusion(
     diffusion: Diffusion,
     loss: Loss,
@@ -108,45 +150,39 @@ def guided_diffusion(
     class_guidance: float,
     to_teacher: Callable[[Tensor], Tensor],
 ) -> tuple[Tensor, Film]:
-    """One image for each of ``labels`` (B,), by DDIM without added noise (Song et al. 2021, eq. 12) in ``steps`` steps.
+    """One image for each of ``labels`` (B,) by ``guided_sampling``, which see for what it returns.
 
-    Before every step the gradient of ``loss`` through the prediction of the clean image x̂₀(x_t), and so through the
-    U-Net, corrects the predicted noise (universal guidance, Bansal et al. 2023, eq. 6): ε ← ε + s·√ᾱ_t·g, which moves
-    x̂₀ by −s·√(1 − ᾱ_t)·g. Here g is the gradient at x_t, with a root mean square of 1 in each image: ``strength``
-    s is how far the pixels move, of −1 to 1, at full noise, whatever the scale of the loss; and as x̂₀ stays within −1
-    and 1, no strength makes it diverge. At strength 0 no gradient is computed.
-
-    ``class_guidance`` w: ε = ε(x_t) + w·(ε(x_t, y) − ε(x_t)) (Ho & Salimans 2022); 1 asks for the class only once.
-    Returns (B, C, H, W) images as the teacher takes them, without a graph, and the film.
+    ``class_guidance`` w: ε = ε(x_t) + w·(ε(x_t, y) − ε(x_t)) (Ho & Salimans 2022); 1 asks for the class only.
+    ``to_teacher``: from images between −1 and 1 to what the teacher takes.
     """
+
+    def noise(images: Tensor, time: int) -> Tensor:
+        times = torch.full_like(labels, time)
+        if class_guidance == 1:
+            return diffusion(images, times, labels)
+        anything = torch.full_like(labels, diffusion.any_class)
+        both = diffusion(images.repeat(2, 1, 1, 1), times.repeat(2), torch.cat([labels, anything]))
+        return classifier_free(both, class_guidance)
+
     image = diffusion.image
-    images = torch.randn(len(labels), image.channels, image.size, image.size, device=labels.device)
-    times, camera = sampling_times(steps), Camera(steps)
-    signals = [*diffusion.signal[times], diffusion.signal.new_ones(())]
-    for time, signal, next_signal in zip(times, signals[:-1], signals[1:], strict=True):
-        with torch.set_grad_enabled(strength > 0):
-            images.requires_grad_(strength > 0)
-            at = torch.full_like(labels, time)
-            clean = within(diffusion.clean(images, at, _noise(diffusion, images, at, labels, class_guidance)))
-            seen = to_teacher(clean)
-            losses = loss(seen)
-        camera.take(time, losses, seen)
-        if strength > 0:
-            clean = clean - strength * (1 - signal).sqrt() * direction(losses, images)
-        images, clean = images.detach(), clean.detach().clamp(-1, 1)
-        noise = (images - signal.sqrt() * clean) / (1 - signal).sqrt()  # what the corrected x̂₀ implies
-        images = next_signal.sqrt() * clean + (1 - next_signal).sqrt() * noise
-    return to_teacher(images), camera.film()
+    start = torch.randn(len(labels), image.channels, image.size, image.size, device=labels.device)
+    return guided_sampling(Denoiser(diffusion.signal, noise, to_teacher, 1.0), loss, start, steps, strength)
 
 
-def sampling_times(steps: int) -> list[int]:
-    """``steps`` times from pure noise on, evenly spaced."""
-    return [math.ceil(TIMES * (steps - step) / steps) - 1 for step in range(steps)]
+def classifier_free(both: Tensor, weight: float) -> Tensor:
+    """(2B, …) predictions of B images, of their class and then of any, as one: any + w·(class − any)."""
+    classed, free = both.chunk(2)
+    return free + weight * (classed - free)
 
 
-def within(clean: Tensor) -> Tensor:
-    """``clean`` between −1 and 1, the gradient as if it were not cut: a saturated pixel may be called back."""
-    return clean + (clean.detach().clamp(-1, 1) - clean.detach())
+def sampling_times(steps: int, times: int = TIMES) -> list[int]:
+    """``steps`` of ``times`` times from pure noise on, evenly spaced."""
+    return [math.ceil(times * (steps - step) / steps) - 1 for step in range(steps)]
+
+
+def within(clean: Tensor, bound: float) -> Tensor:
+    """``clean`` between ±``bound``, the gradient as if it were not cut: a saturated pixel may be called back."""
+    return clean + (clean.detach().clamp(-bound, bound) - clean.detach())
 
 
 def direction(losses: Tensor, images: Tensor) -> Tensor:
@@ -154,13 +190,3 @@ def direction(losses: Tensor, images: Tensor) -> Tensor:
     (gradient,) = torch.autograd.grad(losses.sum(), images)
     rms = gradient.flatten(1).square().mean(dim=1).sqrt().clamp_min(1e-12)
     return gradient / rms.view(-1, *[1] * (gradient.ndim - 1))
-
-
-def _noise(diffusion: Diffusion, images: Tensor, times: Tensor, labels: Tensor, class_guidance: float) -> Tensor:
-    """The predicted noise, with classifier-free guidance."""
-    if class_guidance == 1:
-        return diffusion(images, times, labels)
-    anything = torch.full_like(labels, diffusion.any_class)
-    both = diffusion(images.repeat(2, 1, 1, 1), times.repeat(2), torch.cat([labels, anything]))
-    classed, free = both.chunk(2)
-    return free + class_guidance * (classed - free)
