@@ -50,9 +50,9 @@ class Extractor:
     identity: str
     module: nn.Module
 
-    def describe(self, real: int, generated: int) -> str:
-        """What an axis has to say: figures under another label are not comparable."""
-        return f"FID in {self.title} features, n = {real:,} real, {generated:,} generated"
+    def describe(self, real: int, generated: int, figures: str = "FID") -> str:
+        """What an axis has to say: ``figures`` under another label are not comparable."""
+        return f"{figures} in {self.title} features, n = {real:,} real, {generated:,} generated"
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
@@ -108,34 +108,32 @@ def find_extractor(name: str, under_test: TeacherCard) -> Extractor:
 
 
 def usual_extractor(under_test: TeacherCard) -> str:
-    """The most accurate teacher of the same benchmark whose network is of another kind, as ``teacher:NAME``.
+    """The most accurate classifier of the same benchmark whose network is of another kind, as ``teacher:NAME``.
 
-    Raises ``RequestError`` if there is none.
+    For a generative teacher every classifier is of another kind. Raises ``RequestError`` if there is none.
     """
     others = [card for card in available_teachers(under_test.benchmark).values() if _is_rival(card, under_test)]
     if not others:
         raise RequestError(
             "extractor",
             "",
-            f"there is no other teacher of {under_test.benchmark} with another kind of network than "
+            f"there is no classifier of {under_test.benchmark} with another kind of network than "
             f"{under_test.network}; import one, or take inception.",
         )
     return f"teacher:{max(others, key=lambda card: card.accuracy or 0.0).name}"
 
 
 def _is_rival(card: TeacherCard, under_test: TeacherCard) -> bool:
-    return _kind(card) != _kind(under_test) and (card.benchmark, card.image.channels, card.image.size) == _task(
-        under_test
-    )
+    return _kind(card) != _kind(under_test) and _task(card) == _task(under_test)
 
 
 def _task(card: TeacherCard) -> tuple[str, int, int]:
     return card.benchmark, card.image.channels, card.image.size
 
 
-def _kind(card: TeacherCard) -> str:
-    """``resnet`` of ``resnet20``, ``lenet`` of ``lenet5-bn``."""
-    return re.split(r"[^a-z]", card.network)[0]
+def _kind(card: TeacherCard) -> tuple[str, str]:
+    """``resnet`` of ``resnet20``, ``lenet`` of ``lenet5-bn``, and what such networks are for."""
+    return card.task, re.split(r"[^a-z]", card.network)[0]
 
 
 def _classifier(name: str) -> Extractor:

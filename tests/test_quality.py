@@ -15,7 +15,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from dfkd_core import quality
 from dfkd_core.benchmarks import LabelledImages, find_benchmark
 from dfkd_core.errors import RequestError
-from dfkd_core.teachers import find_card
+from dfkd_core.teachers import available_teachers, find_card
 
 
 class Flat(nn.Module):
@@ -183,6 +183,17 @@ def test_class_balance(counts: list[int], balance: float) -> None:
 )
 def test_the_usual_extractor_is_the_most_accurate_teacher_of_another_kind(under_test: str, usual: str) -> None:
     assert quality.usual_extractor(find_card(under_test)[0]) == usual
+
+
+@pytest.mark.parametrize("network", ["lvae-32", "conv-vae-8"])
+def test_a_generative_teacher_is_judged_by_the_most_accurate_classifier(network: str) -> None:
+    card = find_card("digits-resnet20-plain")[0]
+    generative = card.model_copy(update={"task": "generative", "network": network, "sha256": "0" * 64})
+    known = available_teachers("digits")
+    judge = quality.find_extractor("", generative)
+    assert judge.name == "teacher:" + max(known, key=lambda name: known[name].accuracy or 0)
+    with pytest.raises(RequestError, match="no classifier of nothing"):
+        quality.find_extractor("", generative.model_copy(update={"benchmark": "nothing"}))
 
 
 def test_an_extractor_gives_what_the_classifiers_last_layer_sees() -> None:
