@@ -14,9 +14,10 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from dfkd_core import methods
+from dfkd_core.analysis.generative import measure_run
 from dfkd_core.analysis.jobs import Job, report
 from dfkd_core.analysis.layout import EMBEDDINGS, fit_embedding
-from dfkd_core.analysis.measure import CACHE, SAMPLES, measure
+from dfkd_core.analysis.measured import generative_notes, generative_table
 from dfkd_core.analysis.two_sample import distance
 from dfkd_core.benchmarks import BENCHMARKS, data_folder, find_benchmark
 from dfkd_core.benchmarks.collected import Source, available_sources, source_facts
@@ -26,7 +27,7 @@ from dfkd_core.engine.base import begin_again, find_run
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.events import Evaluated, Event, Step
 from dfkd_core.networks import CLASSIFIERS
-from dfkd_core.run import assemble, borrowed, read_spec, run
+from dfkd_core.run import CACHE, assemble_classifier, borrowed, read_spec, run
 from dfkd_core.spec import RunSpec, check_change, make_spec
 from dfkd_core.store import EventReader, RunFolder, RunStatus, runs_folder, runs_in
 from dfkd_core.study import command as study_command
@@ -207,9 +208,18 @@ def _show(options: argparse.Namespace) -> int:
 
 def _measure(options: argparse.Namespace) -> int:
     folder = find_run(options.runs, options.id)
-    figures = measure(folder, options.runs / CACHE, options.samples, options.extractor, options.force)
-    print(json.dumps(figures) if options.json else _measured_lines(figures))
+    figures = measure_run(folder, options.runs / CACHE, options.samples, options.extractor, options.force)
+    lines = _generative_lines if "student" in figures else _measured_lines
+    print(json.dumps(figures) if options.json else lines(figures))
     return 0
+
+
+def _generative_lines(figures: dict[str, Any]) -> str:
+    """The table of teacher and student, after what it is a table of."""
+    rows = [("", "teacher", "student"), *generative_table(figures)]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    table = [f"{title:<{widths[0]}}  {one:>{widths[1]}}  {other:>{widths[2]}}" for title, one, other in rows]
+    return "\n".join([*generative_notes(figures), *table])
 
 
 def _measured_lines(figures: dict[str, Any]) -> str:
@@ -310,7 +320,7 @@ def _look_at_collected(options: argparse.Namespace) -> int:
     asked = {name: value for name in LOOK_FLAGS if (value := getattr(options, name)) is not None}
     spec = make_spec(method="collected", **asked)
     with borrowed(spec):
-        _, problem, _ = assemble(spec)
+        _, problem, _ = assemble_classifier(spec)
         assert problem.collected is not None
         judge = Judge(problem.teacher, problem.image, problem.device)
         found = survey(problem.collected, problem.unseen, judge, features=False).facts
@@ -378,9 +388,11 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     show = command("show", "Show one run.", _show, run_id=True)
     runs_and_json(show)
     show.add_argument("--events", action="store_true", help="with all rows of its log")
-    measured = command("measure", "Measure what a run's generator makes.", _measure, run_id=True)
+    measured = command("measure", "Measure what a run's generator or generative student makes.", _measure, run_id=True)
     runs_and_json(measured)
-    measured.add_argument("--samples", type=int, default=SAMPLES, metavar="N", help="images to synthesise")
+    measured.add_argument(
+        "--samples", type=int, metavar="N", help="images to synthesise (2000, of a generative student 1024)"
+    )
     measured.add_argument(
         "--extractor", default="", metavar="NAME", help="inception, or teacher:NAME; default: another kind of network"
     )

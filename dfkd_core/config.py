@@ -82,5 +82,6 @@ class MethodConfig(BaseModel):
 def planned_steps(config: Mapping[str, Any]) -> int:
     """How many steps a run with these knobs takes: epochs of iterations, or the sum of its stages."""
     if "distill_steps" in config:
-        return int(config.get("gan_steps", 0)) + int(config["distill_steps"])
+        synthesis = 0 if config.get("source") == "ancestral" else int(config.get("synthesis_batches", 0))
+        return int(config.get("gan_steps", 0)) + synthesis + int(config["distill_steps"])
     return int(config["epochs"]) * int(config["iterations"])

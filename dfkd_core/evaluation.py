@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -49,6 +51,15 @@ class Evaluation:
         answers = self._answers(self.student, self.data.images)
         accuracy = _share(answers, self.data.labels)
         return Evaluated(method.step, _share(answers, self.teacher_answers), accuracy, self.teacher_accuracy)
+
+    def score_of(self, event: Evaluated) -> float:
+        """The accuracy, or without data the agreement."""
+        return event.agreement if event.accuracy is None else event.accuracy
+
+    def result(self, scores: list[float]) -> dict[str, Any]:
+        """Final beside best, never the best alone."""
+        measure = "agreement" if self.data is None else "accuracy"
+        return {"measure": measure, "final": scores[-1], "best": max(scores), "teacher": self.teacher_accuracy}
 
     def real(self, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]] | None:
         """Up to ``count`` test images, as many of each class as there are, (N, H, W, C) uint8, with their true

@@ -1,7 +1,8 @@
 """What a run says while it goes on. Frozen, made of floats and uint8 images, never of live tensors.
 
 A method yields ``Step``, ``Phases``, ``Samples``, ``Epoch``, ``Stage`` and ``ClassShares``; ``run`` adds ``Probes``,
-``Evaluated``, ``Applied`` and ``Status``. Those of ``REPLAYED`` come again when a run is replayed from a checkpoint.
+``Evaluated`` or ``Quality``, ``Applied`` and ``Status``. Those of ``REPLAYED`` come again when a run is replayed from a
+checkpoint.
 """
 
 from __future__ import annotations
@@ -98,6 +99,20 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class Quality:
+    """A generative student beside its teacher, on data that no method sees.
+
+    ``values`` and ``teacher``: figures by name (see ``generative_evaluation``). ``levels``: per level of latents, the
+    top first, lists of numbers by name.
+    """
+
+    step: int
+    values: dict[str, float]
+    teacher: dict[str, float]
+    levels: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Applied:
     """A command that took effect after ``step``; ``knobs`` are the new values where it changed some."""
 
@@ -116,8 +131,8 @@ class Status:
     message: str = ""
 
 
-Event = Step | Phases | Samples | Probes | Epoch | Stage | ClassShares | Evaluated | Applied | Status
-REPLAYED = (Step, Samples, Probes, Epoch, Stage, ClassShares, Evaluated)
+Event = Step | Phases | Samples | Probes | Epoch | Stage | ClassShares | Evaluated | Quality | Applied | Status
+REPLAYED = (Step, Samples, Probes, Epoch, Stage, ClassShares, Evaluated, Quality)
 
 
 def to_row(event: Event) -> dict[str, Any]:

@@ -28,18 +28,21 @@ from dfkd_core.config import MethodConfig
 from dfkd_core.errors import NonFiniteError, RequestError, StoreError, explain
 from dfkd_core.evaluation import Evaluation
 from dfkd_core.events import Applied, Event, Status, Step
-from dfkd_core.networks import build_classifier
-from dfkd_core.problem import Method, Problem
+from dfkd_core.generative_evaluation import GenerativeEvaluation
+from dfkd_core.networks import build_classifier, build_latent_model
+from dfkd_core.networks.diffusion import Diffusion
+from dfkd_core.problem import GenerativeProblem, Method, Problem
 from dfkd_core.provenance import environment
 from dfkd_core.spec import RunSpec
 from dfkd_core.store import REAL, EventReader, EventWriter, Owner, RunFolder, RunStatus, store_samples
 from dfkd_core.store.atomic import write_atomic, write_json
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
 from dfkd_core.survey import fingerprint, is_kept, keep_survey, survey
-from dfkd_core.teachers import TeacherCard, load_teacher
+from dfkd_core.teachers import TeacherCard, load_diffusion, load_latent_model, load_teacher
 
 Progress = Callable[[Event], None]
 POLL_SECONDS = 0.05
+CACHE = "analysis-cache"  # below the runs: what is known of real images
 
 
 def run(folder: RunFolder, attempt: int, progress: Progress | None = None) -> RunStatus:
@@ -115,11 +118,36 @@ def _terminated_softly() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def assemble(spec: RunSpec) -> tuple[TeacherCard, Problem, Method]:
+def assemble(spec: RunSpec) -> tuple[TeacherCard, Problem | GenerativeProblem, Method]:
     """The teacher's card, the networks and the method of ``spec``, as they are before the first step.
 
     Seeds torch's global generators. Raises ``RequestError`` where the teacher cannot be loaded.
     """
+    if methods.find(spec.method).requires.task == "generative":
+        return assemble_generative(spec)
+    return assemble_classifier(spec)
+
+
+def assemble_generative(spec: RunSpec) -> tuple[TeacherCard, GenerativeProblem, Method]:
+    """The same of a run whose teacher and student are latent-variable models."""
+    device = torch.device(spec.device)
+    teacher, card = load_latent_model(spec.teacher)
+    image = card.image.spec()
+    _seed(spec.seed, 0)
+    student = build_latent_model(spec.student, image).to(device)
+    method_class = methods.find(spec.method)
+    original = find_benchmark(spec.benchmark, image).load(train=True).images if method_class.requires.original else None
+    diffusion = _diffusion(spec, device)
+    problem = GenerativeProblem(teacher.to(device), student, image, device, original, diffusion, spec.recording())
+    return card, problem, method_class(problem, method_class.Config.model_validate(spec.config))
+
+
+def _diffusion(spec: RunSpec, device: torch.device) -> Diffusion | None:
+    return load_diffusion(spec.diffusion)[0].to(device) if spec.diffusion else None
+
+
+def assemble_classifier(spec: RunSpec) -> tuple[TeacherCard, Problem, Method]:
+    """The same of a run whose teacher and student are classifiers."""
     device = torch.device(spec.device)
     network, card = load_teacher(spec.teacher)
     teacher = network.to(device).to(memory_format=torch.channels_last)
@@ -132,7 +160,7 @@ def assemble(spec: RunSpec) -> tuple[TeacherCard, Problem, Method]:
         benchmark, judge = find_benchmark(spec.benchmark, image), Judge(teacher, image, device)
         found = collect(spec.collected, benchmark, spec.ratio, spec.seed, spec.collecting, judge)
         images, unseen = found.images, found.unseen
-    problem = Problem(teacher, student, image, device, images, unseen, recording=spec.recording())
+    problem = Problem(teacher, student, image, device, images, unseen, _diffusion(spec, device), spec.recording())
     return card, problem, method_class(problem, method_class.Config.model_validate(spec.config))
 
 
@@ -153,7 +181,12 @@ class _Running:
         self.card, self.problem, self.method = assemble(spec)
         problem = self.problem
         self.student = self.method.student
-        self.evaluation = Evaluation(spec.benchmark, problem.image, problem.teacher, self.student, self.device)
+        self.evaluation: Any  # of either kind: the two have the same methods
+        if isinstance(problem, GenerativeProblem):
+            cache = folder.path.parent / CACHE
+            self.evaluation = GenerativeEvaluation(spec.benchmark, self.card, problem, cache)
+        else:
+            self.evaluation = Evaluation(spec.benchmark, problem.image, problem.teacher, self.student, self.device)
         self.evaluated: list[float] = []
         self.elapsed, self.replay_from = 0.0, 0
         self._restore()
@@ -228,7 +261,7 @@ class _Running:
 
     def _evaluate(self, since: float = 0.0) -> None:
         result = self.evaluation.measure(self.method, self.spec.seed)
-        self.evaluated.append(result.agreement if result.accuracy is None else result.accuracy)
+        self.evaluated.append(self.evaluation.score_of(result))
         self._add(result, self.elapsed + since)
 
     def _probe(self, since: float = 0.0) -> None:
@@ -246,7 +279,9 @@ class _Running:
     def _keep_collected(self) -> None:
         """The collected images as the teacher sees them, once per run. Raises ``StoreError`` if they have changed."""
         problem, spec = self.problem, self.spec
-        if problem.collected is None or is_kept(self.folder, problem.collected):
+        if isinstance(problem, GenerativeProblem) or problem.collected is None:
+            return
+        if is_kept(self.folder, problem.collected):
             return
         benchmark = find_benchmark(spec.benchmark, problem.image)
         source = source_facts(spec.collected, benchmark, spec.ratio, spec.collecting)
@@ -370,21 +405,16 @@ class _Running:
         return self.status
 
     def _result(self) -> dict[str, Any]:
-        """Final beside best, never the best alone. Without evaluation data both are agreements with the teacher."""
-        return {
-            "measure": "agreement" if self.evaluation.data is None else "accuracy",
-            "final": self.evaluated[-1],
-            "best": max(self.evaluated),
-            "teacher": self.evaluation.teacher_accuracy,
-            "seconds": round(self.elapsed, 2),
-        }
+        return {**self.evaluation.result(self.evaluated), "seconds": round(self.elapsed, 2)}
 
     def _write_environment(self) -> None:
         facts = {**environment(self.device), "classes": list(self.card.image.classes)}
         facts["phases"] = [asdict(phase) for phase in self.method.phases]
         data = self.evaluation.fingerprint()
-        if self.problem.collected is not None:
+        if isinstance(self.problem, Problem) and self.problem.collected is not None:
             data += fingerprint(self.problem.collected)
+        if self.problem.diffusion is not None:
+            data += self.spec.diffusion
         facts["fingerprint"] = self.spec.fingerprint(self.card.sha256, data, facts["code"])
         path = self.folder.attempt_path(self.attempt) / "environment.json"
         self._write(lambda: write_json(path, facts, durable=False))

@@ -16,9 +16,10 @@ from dfkd_core.benchmarks.collected import check_collected, usual_ratio
 from dfkd_core.errors import RequestError, explain
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks import CLASSIFIERS
+from dfkd_core.networks.latent import MOST_WIDTH, latent_network
 from dfkd_core.problem import Recording
 from dfkd_core.survey import KEPT
-from dfkd_core.teachers import available_teachers, find_card
+from dfkd_core.teachers import TeacherCard, available_teachers, find_card
 
 FILE = 4_000  # bytes that a recorded file takes beside its arrays
 
@@ -38,6 +39,9 @@ class RunSpec(BaseModel):
     )
     collecting: Literal["random", "cross-entropy", "confidence"] = Field(
         "random", description="How they are chosen: at random, or by the teacher."
+    )
+    diffusion: str = Field(
+        "", description="A diffusion model's name or the path of its card; empty: the benchmark's usual one."
     )
     preset: str = Field("demo", description="Where the method's knobs start from.")
     config: dict[str, Any] = Field(default_factory=dict, description="The method's knobs.")
@@ -104,11 +108,13 @@ def make_spec(changes: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
     method = methods.find(asked.method)
     preset = asked.preset if asked.preset in method.Config.presets or "preset" in fields else ""
     config = method.Config.build(preset, changes if changes is not None else asked.config)
-    card, _ = find_card(asked.teacher or usual_teacher(asked.benchmark))
+    task = method.requires.task
+    card, _ = find_card(asked.teacher or usual_teacher(asked.benchmark, task))
+    if card.task != task:
+        raise RequestError("teacher", card.name, f"is a {card.task} network; {method.title} takes a {task} one.")
     benchmark = find_benchmark(asked.benchmark, card.image.spec())
-    student = asked.student or USUAL_STUDENT.get(asked.benchmark, "resnet18")
-    if student not in CLASSIFIERS:
-        raise RequestError("student", student, f"should be one of {', '.join(CLASSIFIERS)}.")
+    student = asked.student or usual_student(asked.benchmark, task)
+    _check_student(student, card)
     ours, theirs = benchmark.image, card.image.spec()
     same_shape = (ours.channels, ours.size, len(ours.classes)) == (theirs.channels, theirs.size, len(theirs.classes))
     foreign = card.benchmark in BENCHMARKS and asked.benchmark in BENCHMARKS and card.benchmark != asked.benchmark
@@ -125,6 +131,8 @@ def make_spec(changes: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
         resolved |= {name: RunSpec.model_fields[name].default for name in ("collected", "ratio", "collecting")}
     if not asked.teacher:
         resolved["teacher"] = card.name
+    wanted = method.requires.diffusion and getattr(config, "source", "diffusion") == "diffusion"
+    resolved["diffusion"] = find_diffusion(asked.diffusion, card) if wanted else ""
     return asked.model_copy(update=resolved)
 
 
@@ -134,16 +142,63 @@ def check_change(spec: RunSpec, changes: dict[str, Any]) -> dict[str, Any]:
     return {name: getattr(config, name) for name in changes}
 
 
-def usual_teacher(benchmark: str) -> str:
-    """The benchmark's first teacher. Raises ``RequestError`` if it has none yet."""
-    names = [USUAL_TEACHER.get(benchmark), *available_teachers(benchmark)]
-    fitting = next(filter(None, names), None)
+def usual_teacher(benchmark: str, task: str = "classifier") -> str:
+    """The benchmark's first teacher of that task. Raises ``RequestError`` if it has none yet."""
+    names = list(available_teachers(benchmark, task))
+    fitting = next(filter(None, [USUAL_TEACHER.get(benchmark) if task == "classifier" else None, *names]), None)
     if fitting is None:
         find_benchmark(benchmark)  # a misspelt name is the nearer cause
-        raise RequestError(
-            "teacher", "", f"there is none for {benchmark}; import one: python -m dfkd_core teacher import."
-        )
+        how = "import one: python -m dfkd_core teacher import" if task == "classifier" else "train one from a card"
+        raise RequestError("teacher", "", f"there is no {task} one for {benchmark}; {how}.")
     return fitting
+
+
+def usual_student(benchmark: str, task: str = "classifier") -> str:
+    """The network that a form begins with."""
+    return USUAL_STUDENT.get(benchmark, "resnet18") if task == "classifier" else "lvae-8"
+
+
+def _check_student(student: str, teacher: TeacherCard) -> None:
+    """Raises ``RequestError`` for a network of another task, or with other latents than the teacher's."""
+    if teacher.task == "classifier":
+        if student not in CLASSIFIERS:
+            raise RequestError("student", student, f"should be one of {', '.join(CLASSIFIERS)}.")
+        return
+    kind = teacher.network.rpartition("-")[0]
+    if not latent_network(student) or student.rpartition("-")[0] != kind:
+        raise RequestError(
+            "student",
+            student,
+            f"should be {kind}-H, with a width H of 1 to {MOST_WIDTH}, to have its teacher's latents.",
+        )
+
+
+def find_diffusion(name: str, teacher: TeacherCard) -> str:
+    """``name``, or the usual diffusion model to make images for ``teacher`` if it is empty.
+
+    Raises ``RequestError`` for one that saw the teacher's data, makes other images, or does not exist.
+    """
+    if not name:
+        cards = available_teachers(None, "diffusion").items()
+        others = [(known, card) for known, card in cards if card.benchmark != teacher.benchmark]
+        fitting = [known for known, card in others if _same_shape(card, teacher)]
+        if not fitting:
+            raise RequestError(
+                "diffusion", "", f"there is none for {teacher.benchmark}; take another source."
+            )
+        return fitting[0]
+    card, _ = find_card(name)
+    if card.task != "diffusion":
+        raise RequestError("diffusion", name, f"is a {card.task} network; take a diffusion model.")
+    if card.benchmark == teacher.benchmark:
+        raise RequestError("diffusion", name, f"was trained on {card.benchmark}, the teacher's own data.")
+    if not _same_shape(card, teacher):
+        raise RequestError("diffusion", name, f"makes other images than {teacher.name} takes.")
+    return name
+
+
+def _same_shape(one: TeacherCard, other: TeacherCard) -> bool:
+    return (one.image.channels, one.image.size) == (other.image.channels, other.image.size)
 
 
 def _check_device(name: str) -> str:

@@ -19,7 +19,7 @@ from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.problem import Method, Problem
-from dfkd_core.run import assemble, borrowed, read_spec
+from dfkd_core.run import assemble_classifier, borrowed, read_spec
 from dfkd_core.samples import to_bytes
 from dfkd_core.spec import RunSpec
 from dfkd_core.store import RunFolder, store_samples
@@ -31,7 +31,6 @@ SEED = 1_912_11006  # of the latents; the same for every run, so that runs are c
 SAMPLES, MOST_SAMPLES = 2000, 50_000
 SHOWN = 24  # images of a class that are kept
 LATE = 0.9  # of the steps: the share kept is averaged over the rest
-CACHE = "analysis-cache"  # below the runs: what is known of real images
 
 
 def measure(
@@ -49,7 +48,7 @@ def measure(
     with borrowed(spec):
         started = time.monotonic()
         report(0.05, "Loading the networks")
-        card, problem, method = assemble(spec)
+        card, problem, method = assemble_classifier(spec)
         step = restore(method, folder)
         judge = quality.find_extractor(extractor, card)
         data = find_benchmark(spec.benchmark, problem.image).load(train=False)

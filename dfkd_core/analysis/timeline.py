@@ -54,6 +54,8 @@ class Timeline:
         self.marks: list[dict[str, Any]] = []
         self.stages: list[dict[str, Any]] = []  # first step, name and title of each that was entered
         self.class_shares: dict[int, dict[str, list[float]]] = {}
+        self.quality: dict[str, float] = {}  # the teacher's figures, if it is a generative one
+        self.levels: dict[int, dict[str, list[float]]] = {}
         self._reader = EventReader(folder)
         self._lock = threading.Lock()
 
@@ -85,6 +87,12 @@ class Timeline:
             self.has_accuracy, self.teacher = True, row["teacher_accuracy"]
             self._add("accuracy", row["step"], row["accuracy"])
 
+    def _take_quality(self, row: dict[str, Any]) -> None:
+        self.quality, self.levels[row["step"]] = row["teacher"], row["levels"]
+        for name, value in row["values"].items():
+            self._add(name, row["step"], value)
+        self.teacher = self.quality.get(self.score)
+
     def _take_samples(self, row: dict[str, Any]) -> None:
         self.frames[row["step"]] = row
 
@@ -109,7 +117,10 @@ class Timeline:
 
     @property
     def score(self) -> str:
-        """Which curve tells how good the student is: ``accuracy``, or ``agreement`` without evaluation data."""
+        """Which curve tells how good the student is: ``accuracy``, or ``agreement`` without evaluation data; of a
+        generative one ``fid``, or ``mismatch`` without."""
+        if "mismatch" in self.curves:
+            return "fid" if "fid" in self.curves else "mismatch"
         return "accuracy" if self.has_accuracy else "agreement"
 
     def latest(self, name: str, default: float | None = None) -> float | None:

@@ -26,7 +26,7 @@ from dfkd_core.analysis.threads import one_thread
 from dfkd_core.collecting import BATCH, Judge
 from dfkd_core.errors import RequestError
 from dfkd_core.problem import Method, Problem
-from dfkd_core.run import assemble, borrowed, read_spec
+from dfkd_core.run import assemble_classifier, borrowed, read_spec
 from dfkd_core.samples import to_bytes
 from dfkd_core.store import RunFolder
 from dfkd_core.store.atomic import write_json
@@ -127,7 +127,7 @@ def distance(folder: RunFolder) -> dict[str, Any]:
     with borrowed(spec):
         started = time.monotonic()
         report(0.05, "Loading the networks")
-        card, problem, method = assemble(spec)
+        card, problem, method = assemble_classifier(spec)
         step = restore(method, folder)
         collected = problem.collected
         if collected is None or len(collected) < LEAST:

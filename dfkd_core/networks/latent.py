@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -100,6 +101,18 @@ class LatentNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """T(x): the reconstruction from the posterior's means."""
         return self.infer(images).images
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode for a while; afterwards every module's own mode is back."""
+    modes = [(part, part.training) for part in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 def draw_noise(
@@ -270,11 +283,18 @@ LATENT_MODELS = tuple(f"{kind}-{width}" for kind in KINDS for width in (4, 8, 16
 """Those that forms offer; any other width goes too."""
 
 
+def latent_network(name: str) -> tuple[str, int] | None:
+    """Kind and width of ``lvae-H`` or ``conv-vae-H``; None for any other name."""
+    found = re.fullmatch(r"(lvae|conv-vae)-([1-9]\d{0,2})", name)
+    return (found[1], int(found[2])) if found and int(found[2]) <= MOST_WIDTH else None
+
+
 def build_latent_model(name: str, image: ImageSpec) -> LatentNetwork:
     """``lvae-H`` or ``conv-vae-H`` with H hidden channels. Raises ``RequestError`` (network) for any other name."""
-    found = re.fullmatch(r"(lvae|conv-vae)-([1-9]\d{0,2})", name)
-    if found is None or int(found[2]) > MOST_WIDTH:
+    found = latent_network(name)
+    if found is None:
         raise RequestError("network", name, f"should be lvae-H or conv-vae-H with a width H of 1 to {MOST_WIDTH}.")
     if image.size < 4:
         raise RequestError("size", image.size, "should be at least 4 pixels for a latent-variable model.")
-    return KINDS[found[1]](image, int(found[2]))
+    kind, width = found
+    return KINDS[kind](image, width)

@@ -128,9 +128,10 @@ class Conductor:
             raise StoreError(OTHER_DATA)
 
     def _measured_here(self, folder: RunFolder, samples: int, extractor: str) -> dict[str, Any]:
-        from dfkd_core.analysis.measure import CACHE, measure  # imports torch
+        from dfkd_core.analysis.generative import measure_run  # imports torch
+        from dfkd_core.run import CACHE
 
-        return dict(measure(folder, self.study.runs / CACHE, samples, extractor))
+        return dict(measure_run(folder, self.study.runs / CACHE, samples, extractor))
 
     def _measured_by_job(self, folder: RunFolder, samples: int, extractor: str) -> dict[str, Any] | None:
         job = Job(folder.path / "analysis", "measure")

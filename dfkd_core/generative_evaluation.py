@@ -1,0 +1,179 @@
+"""How good a generative student is beside its teacher, on data that no method sees.
+
+Of 500 images from the same noise at every evaluation: ``fid`` in a classifier's features against as many test images,
+and ``mismatch``, the mean squared difference between the teacher's and the student's pixels. Of test images:
+``reconstruction``, the mean squared error of pixels in [0, 1], and ``elbo`` in nats an image. A student whose encoder
+is not trained reconstructs from its teacher's latents, and has no ELBO.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dfkd_core import quality
+from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.errors import RequestError
+from dfkd_core.events import Probes, Quality
+from dfkd_core.generative_losses import level_kl, negative_elbo
+from dfkd_core.networks.latent import Gaussian, LatentNetwork, draw_noise, evaluating
+from dfkd_core.problem import GenerativeProblem, Method
+from dfkd_core.samples import to_bytes
+from dfkd_core.teachers import TeacherCard
+
+SAMPLES, RECONSTRUCTED = 500, 256  # images that are generated, and that are reconstructed
+SEED = 2_211_06385  # of the noise; any number will do, as long as it never changes
+SHOWN, BETWEEN, PATHS = 10, 10, 4  # reconstructions, images of one interpolation, interpolations
+PANELS = (
+    "real", "teacher reconstruction", "student reconstruction", "teacher interpolation", "student interpolation",
+    "teacher sample", "student sample", "synthetic",
+)  # fmt: skip
+"""What the number in the column ``panel`` of a generative run's ``Samples`` and ``Probes`` says."""
+
+
+class GenerativeEvaluation:
+    """Without evaluation data, or without a classifier of it, there is ``mismatch`` only. Leaves modes as they were."""
+
+    def __init__(self, benchmark: str, card: TeacherCard, problem: GenerativeProblem, cache: Path) -> None:
+        self.image, self.device = problem.image, problem.device
+        self.teacher, self.student = problem.teacher, problem.student
+        found = find_benchmark(benchmark, self.image)
+        self.data = found.load(train=False) if found.is_there() else None
+        self.extractor, self.reference = None, None
+        if self.data is not None:
+            try:
+                self.extractor = quality.find_extractor("", card)
+                self.reference = quality.reference(self.data, self.extractor, SAMPLES, cache)
+            except RequestError:  # nobody to judge: mismatch only
+                self.extractor = None
+        self.noise = self._noise(SAMPLES)
+        self.teacher_images = self._generate(self.teacher)
+        self.teacher_figures = self._judge(self.teacher, self.teacher_images, own_encoder=True)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the evaluation data, or ``none``."""
+        return self.data.fingerprint() if self.data is not None else "none"
+
+    @property
+    def score(self) -> str:
+        """The figure that tells how good the student is; the lower the better."""
+        return "fid" if self.extractor is not None else "mismatch"
+
+    def measure(self, method: Method, seed: int) -> Quality:
+        """All figures now."""
+        images = self._generate(self.student)
+        values = self._judge(self.student, images, getattr(method, "encoder_trained", False))
+        values["mismatch"] = float((self._pixels(images) - self._pixels(self.teacher_images)).square().mean())
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        return Quality(method.step, finite, self.teacher_figures, self._levels())
+
+    def score_of(self, event: Quality) -> float:
+        """NaN where it could not be computed."""
+        return event.values.get(self.score, math.nan)
+
+    def result(self, scores: list[float]) -> dict[str, Any]:
+        """Final beside best, never the best alone."""
+        known = [score for score in scores if math.isfinite(score)]
+        final = scores[-1] if math.isfinite(scores[-1]) else None
+        return {
+            "measure": self.score,
+            "final": final,
+            "best": min(known, default=None),
+            "teacher": self.teacher_figures.get(self.score),
+        }
+
+    def real(self, count: int) -> None:
+        """No images are kept beside such a run: ``Probes`` have some."""
+
+    @torch.no_grad()
+    def probe(self, method: Method, count: int, features: bool) -> Probes:
+        """What both make of the same: reconstructions, interpolations between fixed latents, ``count`` samples."""
+        parts = [*self._reconstructions(), *self._interpolations()]
+        parts += [images[:count] for images in (self.teacher_images, self._generate(self.student))]
+        panel = np.concatenate([np.full(len(part), number, np.int16) for number, part in enumerate(parts)])
+        pixels = self._pixels(torch.cat(parts))
+        return Probes(method.step, to_bytes(pixels).cpu().numpy(), {"panel": panel})
+
+    # --- parts ---
+
+    def _noise(self, count: int) -> tuple[Tensor, ...]:
+        return draw_noise(self.teacher, count, self.device, torch.Generator().manual_seed(SEED))
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        return self.image.to_pixels(images).clamp(0, 1)
+
+    @torch.no_grad()
+    def _generate(self, model: LatentNetwork) -> Tensor:
+        with evaluating(model):
+            parts = zip(*(level.split(quality.BATCH) for level in self.noise), strict=True)
+            return torch.cat([model.generate(part).images for part in parts])
+
+    def _real(self, count: int) -> Tensor:
+        """The first test images, normalised; without data what the teacher makes stands in."""
+        if self.data is None:
+            return self.teacher_images[:count]
+        return self.image.normalise(self.data.images[:count].to(self.device).float() / 255)
+
+    @torch.no_grad()
+    def _judge(self, model: LatentNetwork, images: Tensor, own_encoder: bool) -> dict[str, float]:
+        figures = {}
+        if self.extractor is not None and self.reference is not None:
+            pixels = to_bytes(self._pixels(images)).permute(0, 3, 1, 2).cpu()
+            if images.isfinite().all():
+                figures["fid"] = quality.frechet_distance(self.reference, self.extractor.features(pixels))
+        real = self._real(RECONSTRUCTED)
+        with evaluating(model):
+            again = model.infer(real).images if own_encoder else self._by_teacher(real)
+            figures["reconstruction"] = float((self._pixels(again) - self._pixels(real)).square().mean())
+            if own_encoder:
+                drawn = model.infer(real, self._noise(len(real)))
+                figures["elbo"] = -float(torch.stack(list(negative_elbo(real, drawn).values())).sum())
+        return figures
+
+    def _by_teacher(self, images: Tensor) -> Tensor:
+        """The student's reconstruction from the teacher's latents."""
+        return self.student.generate(self.teacher.infer(images).noise).images
+
+    @torch.no_grad()
+    def _levels(self) -> dict[str, list[float]]:
+        """Of test images, means over each level: std and root mean square of the mean of the teacher's posterior and
+        prior and of the student's prior for the same noise, and the teacher's KL in nats an image."""
+        real = self._real(RECONSTRUCTED)
+        with evaluating(self.student):
+            inferred = self.teacher.infer(real, self._noise(len(real)))
+            student = self.student.generate(inferred.noise)
+        found = {"kl": level_kl(inferred).mean(dim=1).tolist()}
+        kinds = (("posterior", inferred.posterior), ("prior", inferred.prior), ("student_prior", student.prior))
+        for name, levels in kinds:
+            found[f"{name}_std"] = [float(level.std.mean()) for level in levels]
+            found[f"{name}_mean"] = [_root_mean_square(level) for level in levels]
+        return {name: [_rounded(value) for value in row] for name, row in found.items()}
+
+    def _reconstructions(self) -> list[Tensor]:
+        real = self._real(SHOWN)
+        with evaluating(self.student):
+            return [real, self.teacher.infer(real).images, self._by_teacher(real)]
+
+    def _interpolations(self) -> list[Tensor]:
+        """Along the great circle between two latents, PATHS times BETWEEN images of each network."""
+        share = torch.linspace(0, 0.5 * math.pi, BETWEEN, device=self.device)
+        noise = []
+        for level in self.noise:
+            begin, end = level[:PATHS, None], level[PATHS : 2 * PATHS, None]
+            across = share.view(1, -1, *[1] * (level.dim() - 1))
+            noise.append((begin * across.cos() + end * across.sin()).flatten(0, 1))
+        with evaluating(self.student):
+            return [model.generate(noise).images for model in (self.teacher, self.student)]
+
+
+def _rounded(value: float) -> float:
+    return round(value, 5) if math.isfinite(value) else 0.0
+
+
+def _root_mean_square(level: Gaussian) -> float:
+    return float(level.mean.square().mean().sqrt())
