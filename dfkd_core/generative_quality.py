@@ -176,8 +176,8 @@ def inference_times(
     """How long each model takes to generate ``batch`` images, in eval mode and after a warm-up.
 
     ``milliseconds``, mean, and ``spread``, standard deviation over ``repeats``, which alternate between the models, so
-    that all of them meet the same load; ``batch``, ``repeats``, ``device`` and ``threads`` say of what. Modes and
-    generators are as before afterwards.
+    that all of them meet the same load; ``batch``, ``repeats`` and ``device`` say of what. Modes and generators are as
+    before afterwards.
     """
     generator = torch.Generator().manual_seed(0)
     noises = [draw_noise(model, batch, device, generator) for model in models]
@@ -193,10 +193,15 @@ def inference_times(
                 _wait(device)
                 if turn >= WARM_UP:
                     taken.append(1000 * (time.perf_counter() - started))
-    about = {
-        "batch": batch, "repeats": repeats, "device": device_name(device), "threads": torch.get_num_threads()
-    }  # fmt: skip
+    about = {"batch": batch, "repeats": repeats, "device": _device(device)}
     return [{"milliseconds": statistics.fmean(taken), "spread": statistics.stdev(taken), **about} for taken in times]
+
+
+def _device(device: torch.device) -> str:
+    """Its name; a processor's time also depends on the number of threads."""
+    threads = torch.get_num_threads()
+    suffix = "" if device.type == "cuda" else f", {threads} thread{'s' * (threads > 1)}"
+    return device_name(device) + suffix
 
 
 def _wait(device: torch.device) -> None:

@@ -14,6 +14,7 @@ from dfkd_core import generative_quality as found
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks import LatentNetwork, build_latent_model
 from dfkd_core.networks.latent import Gaussian, Generated, Inferred, draw_noise
+from dfkd_core.provenance import processor
 
 CPU = torch.device("cpu")
 GREY = ImageSpec(1, 4, (0.5,), (0.5,), ("a", "b"))
@@ -167,6 +168,14 @@ def test_a_student_without_an_encoder_takes_its_teachers_through_shared_noise() 
     assert found.reconstruction_error(student, images, GREY, CPU).mse > 2 * half.mse
 
 
+def test_all_levels_of_a_ladder_are_shared_as_noise() -> None:
+    torch.manual_seed(0)
+    model = build_latent_model("lvae-4", COLOUR).eval()
+    images = torch.rand(2, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        assert torch.allclose(found.reconstruct(model, images, model), found.reconstruct(model, images), atol=1e-4)
+
+
 def test_the_parts_of_a_large_set_weigh_by_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = found.reconstruction_error(Scaled(1.0, 0.3), bytes_images(), GREY, CPU)
     monkeypatch.setattr(found.quality, "BATCH", 7)  # 30 images: the last part has two
@@ -197,7 +206,7 @@ def test_times_are_those_of_the_batch_on_the_named_device() -> None:
     model.dropout.register_forward_hook(lambda module, given, made: seen.append(len(given[0])))
     (times,) = found.inference_times([model], CPU, batch=3, repeats=4)
     assert seen == [3] * (found.WARM_UP + 4)
-    assert times["batch"] == 3 and times["repeats"] == 4 and times["threads"] == 1 and times["device"]
+    assert times["batch"] == 3 and times["repeats"] == 4 and times["device"] == f"{processor()}, 1 thread"
     assert times["milliseconds"] > 0 and times["spread"] > 0
 
 

@@ -9,7 +9,24 @@ from dfkd_core.store import RunFolder
 from dfkd_core.store.atomic import read_json
 
 MEASURED, GENERATED = "analysis/measured.json", "analysis/generated"  # the second is a stem: PNG and NPZ
+NEAREST = "analysis/nearest"  # a stem too: synthetic images, then the real one that is nearest to each
 DISTANCE = "analysis/distance.json"
+GENERATIVE_ROWS = (
+    ("FID, the Fréchet distance", "fid", ".3f"),
+    ("FID as the slides', its root", "root_fid", ".3f"),
+    ("EMD", "emd", ".3f"),
+    ("MMD², unbiased", "mmd_squared", ".4f"),
+    ("MMD as the slides', root of the biased MMD²", "root_mmd", ".4f"),
+    ("1NN, 0.5 is ideal", "one_nn", ".3f"),
+    ("reconstruction, MSE of a pixel in [0, 1]", "mse", ".5f"),
+    ("reconstruction, PSNR in dB", "psnr", ".2f"),
+    ("ELBO, nats an image", "elbo", ".2f"),
+    ("parameters", "parameters", ",d"),
+    ("parameters that generate", "decoder_parameters", ",d"),
+    ("weights, MB", "megabytes", ".3f"),
+    ("weights, MiB", "mebibytes", ".3f"),
+)
+"""The table of a generative teacher and student: title, name and format of a figure."""
 
 
 def read_figures(folder: RunFolder) -> dict[str, Any]:
@@ -18,3 +35,27 @@ def read_figures(folder: RunFolder) -> dict[str, Any]:
     if not isinstance(figures, dict):
         raise StoreError(f"run {folder.id} was not measured yet")
     return figures
+
+
+def generative_table(figures: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Title, the teacher's figure and the student's, as text, of a generative run; a dash where there is none."""
+
+    def text(side: dict[str, Any], name: str, how: str) -> str:
+        return "–" if side[name] is None else format(side[name], how)
+
+    teacher, student = figures["teacher"], figures["student"]
+    rows = [(title, text(teacher, name, how), text(student, name, how)) for title, name, how in GENERATIVE_ROWS]
+    times = [f"{side['milliseconds']:.2f} ± {side['spread']:.2f}" for side in (teacher, student)]
+    return [*rows, (f"inference of {teacher['batch']} images, ms", times[0], times[1])]
+
+
+def generative_notes(figures: dict[str, Any]) -> list[str]:
+    """What the table has to say about itself, in sentences."""
+    teacher, student = figures["teacher"], figures["student"]
+    notes = [
+        f"{figures['label']}, step {figures['step']}.",
+        f"Inference on {teacher['device']}: mean ± standard deviation of {teacher['repeats']} repeats.",
+    ]
+    if student["encoder"] == "teacher":
+        notes.append("The student's encoder was not trained: it reconstructs from its teacher's latents.")
+    return notes
