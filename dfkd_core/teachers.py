@@ -254,7 +254,7 @@ def load_teacher(name_or_path: str | Path) -> tuple[Classifier, TeacherCard]:
 
     network, card = _load(name_or_path)
     if not isinstance(network, Classifier):
-        raise RequestError("teacher", str(name_or_path), "is a generative model; take a classifier.")
+        raise RequestError("teacher", str(name_or_path), f"is a {card.task} network; take a classifier.")
     return network, card
 
 
@@ -264,7 +264,7 @@ def load_latent_model(name_or_path: str | Path) -> tuple[LatentNetwork, TeacherC
 
     network, card = _load(name_or_path)
     if not isinstance(network, LatentNetwork):
-        raise RequestError("teacher", str(name_or_path), "is a classifier; take a generative model.")
+        raise RequestError("teacher", str(name_or_path), f"is a {card.task} network; take a generative one.")
     return network, card
 
 

@@ -30,6 +30,7 @@ from dfkd_core.teachers import (
     fill,
     find_card,
     import_weights,
+    load_diffusion,
     load_teacher,
     read_card,
     train_teacher,
@@ -37,8 +38,10 @@ from dfkd_core.teachers import (
 from dfkd_core.training import augment
 
 CPU = torch.device("cpu")
-DIGITS = sorted(path.stem for path in SHIPPED.glob("digits-*.json"))
-ALL = sorted(path.stem for path in SHIPPED.glob("*.json"))
+CARDS = {path.stem: read_card(path) for path in sorted(SHIPPED.glob("*.json"))}
+ALL = [name for name, card in CARDS.items() if card.task == "classifier"]
+DIGITS = [name for name in ALL if CARDS[name].benchmark == "digits"]
+DIFFUSION = [name for name, card in CARDS.items() if card.task == "diffusion"]
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +94,7 @@ def saved(value: object) -> bytes:
 def test_five_teachers_for_each_of_two_benchmarks_in_ten_megabytes() -> None:
     cards = available_teachers()
     assert [sum(card.benchmark == name for card in cards.values()) for name in ("digits", "mnist")] == [5, 5]
-    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= 10_000_000
+    assert sum((SHIPPED / f"{name}.safetensors").stat().st_size for name in cards) <= 10_000_000
     for benchmark in ("digits", "mnist"):
         accuracies = [card.accuracy or 0.0 for card in available_teachers(benchmark).values()]
         assert min(accuracies) > 0.98
@@ -108,6 +111,18 @@ def test_shipped_teacher_loads_frozen(name: str) -> None:
     assert not any(parameter.requires_grad for parameter in network.parameters())
     assert card.image.spec() == find_benchmark(card.benchmark).image
     assert hashlib.sha256((SHIPPED / f"{name}.safetensors").read_bytes()).hexdigest() == card.sha256
+
+
+@pytest.mark.parametrize("name", DIFFUSION)
+def test_a_shipped_diffusion_model_loads_frozen_and_is_small(name: str) -> None:
+    network, card = load_diffusion(name)
+    assert not network.training and not any(parameter.requires_grad for parameter in network.parameters())
+    weights = SHIPPED / f"{name}.safetensors"
+    assert weights.stat().st_size <= 1_300_000
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() == card.sha256
+    assert name not in available_teachers() and name in available_teachers(None, "diffusion")
+    with pytest.raises(RequestError, match="take a classifier"):
+        load_teacher(name)
 
 
 @pytest.mark.parametrize("name", DIGITS)
