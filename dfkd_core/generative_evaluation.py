@@ -2,7 +2,7 @@
 
 Of 500 images from the same noise at every evaluation: ``fid`` in a classifier's features against as many test images,
 and ``mismatch``, the mean squared difference between the teacher's and the student's pixels. Of test images:
-``reconstruction``, the mean squared error of pixels in [0, 1], and ``elbo`` in nats an image. A student whose encoder
+``mse`` of pixels in [0, 1], how well they are reconstructed, and ``elbo`` in nats an image. A student whose encoder
 is not trained reconstructs from its teacher's latents, and has no ELBO.
 """
 
@@ -129,7 +129,7 @@ class GenerativeEvaluation:
         real = self._real(RECONSTRUCTED)
         with evaluating(model):
             again = model.infer(real).images if own_encoder else self._by_teacher(real)
-            figures["reconstruction"] = float((self._pixels(again) - self._pixels(real)).square().mean())
+            figures["mse"] = float((self._pixels(again) - self._pixels(real)).square().mean())
             if own_encoder:
                 drawn = model.infer(real, self._noise(len(real)))
                 figures["elbo"] = -float(torch.stack(list(negative_elbo(real, drawn).values())).sum())
