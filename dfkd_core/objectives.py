@@ -50,6 +50,18 @@ class Objective(nn.Module):
         raise NotImplementedError
 
 
+class SoftTargets(Objective):
+    """T²·KL(T ‖ S) at a temperature, and nothing else."""
+
+    def __init__(self, problem: Problem, temperature: float) -> None:
+        super().__init__()
+        self.student, self.temperature = problem.student, temperature
+
+    def forward(self, images: Tensor, seen: Features) -> tuple[dict[str, Tensor], Tensor]:
+        logits = self.student(images)
+        return {"kl": losses.kl_discrepancy(logits, seen.logits, temperature=self.temperature)}, logits
+
+
 # --- classifier sharing ---
 
 

@@ -19,7 +19,17 @@ from torch import Tensor
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks import freeze
-from dfkd_core.synthesis import Denoiser, Film, Loss, classifier_free, guided_sampling, within
+from dfkd_core.networks.diffusion import Diffusion
+from dfkd_core.synthesis import (
+    Denoiser,
+    Film,
+    Loss,
+    classifier_free,
+    guided_diffusion,
+    guided_sampling,
+    to_teacher,
+    within,
+)
 
 MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 STEPS, CLASS_GUIDANCE = 5, 3.0
@@ -149,3 +159,19 @@ def decoding(autoencoder: Any, image: ImageSpec) -> Callable[[Tensor], Tensor]:
         return image.normalise(pixels)
 
     return see
+
+
+def guided_images(
+    model: Diffusion | StableDiffusion,
+    loss: Loss,
+    labels: Tensor,
+    steps: int,
+    strength: float,
+    class_guidance: float,
+    image: ImageSpec,
+) -> tuple[Tensor, Film]:
+    """The same by a diffusion model of either kind; of ``Diffusion`` the images must have the shape of ``image``."""
+    if isinstance(model, StableDiffusion):
+        return guided_stable_diffusion(model, loss, labels, steps, strength, class_guidance, image)
+    convert = to_teacher(model.image, image)
+    return guided_diffusion(model, loss, labels, steps, strength, class_guidance, convert)

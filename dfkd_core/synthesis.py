@@ -88,7 +88,7 @@ def optimise_latents(
 # --- diffusion -------------------------------------------------------------------------------------------------
 
 
-def conversion(made: ImageSpec, taken: ImageSpec) -> Callable[[Tensor], Tensor]:
+def to_teacher(made: ImageSpec, taken: ImageSpec) -> Callable[[Tensor], Tensor]:
     """From a diffusion model's images, −1 to 1, to what a teacher takes.
 
     Raises ``RequestError`` (diffusion) where channels or size differ.

@@ -17,7 +17,7 @@ from dfkd_core.generative_losses import guidance
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks import LatentNetwork
 from dfkd_core.networks.diffusion import TIMES, Diffusion
-from dfkd_core.synthesis import Denoiser, Film, ancestral_noise, conversion, guided_diffusion, optimise_latents
+from dfkd_core.synthesis import Denoiser, Film, ancestral_noise, guided_diffusion, optimise_latents, to_teacher
 from dfkd_core.teachers import load_diffusion, load_latent_model, load_teacher
 
 CPU = torch.device("cpu")
@@ -209,9 +209,9 @@ def test_the_same_seed_makes_the_same_images(diffusion: Diffusion, teacher: Late
 def test_images_are_brought_to_the_teachers_scale_or_refused() -> None:
     made, taken = (ImageSpec(1, 8, (mean,), (std,), ("a", "b")) for mean, std in ((0.5, 0.5), (0.3, 0.37)))
     images = torch.tensor([-1.0, 0.0, 1.0]).view(3, 1, 1, 1)
-    assert torch.allclose(conversion(made, taken)(images), taken.normalise((images + 1) / 2))
+    assert torch.allclose(to_teacher(made, taken)(images), taken.normalise((images + 1) / 2))
     with pytest.raises(RequestError, match="1×8×8.*3×32×32"):
-        conversion(made, ImageSpec(3, 32, (0.5,) * 3, (0.5,) * 3, ("a", "b")))
+        to_teacher(made, ImageSpec(3, 32, (0.5,) * 3, (0.5,) * 3, ("a", "b")))
 
 
 # --- the teacher's own latents ---------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ from dfkd_core.config import knob
 from dfkd_core.events import ClassShares, Event, Phase, Phases, Samples, Stage, Step
 from dfkd_core.networks import ClassGenerator, Discriminator
 from dfkd_core.networks.classifiers import Features
-from dfkd_core.objectives import Objective
+from dfkd_core.objectives import SoftTargets
 from dfkd_core.problem import PhaseInfo, Problem, Requirements
 from dfkd_core.samples import SHOWN, answers, describe, thumbnails
 from dfkd_core.student_stage import STUDENT_PHASES, StudentConfig, StudentStage, collected_images, draw
@@ -99,18 +99,6 @@ class DeGANConfig(StudentConfig):
     }
 
 
-class _SoftTargets(Objective):
-    """T²·KL(T ‖ S) at a temperature, and nothing else."""
-
-    def __init__(self, problem: Problem, temperature: float) -> None:
-        super().__init__()
-        self.student, self.temperature = problem.student, temperature
-
-    def forward(self, images: Tensor, seen: Features) -> tuple[dict[str, Tensor], Tensor]:
-        logits = self.student(images)
-        return {"kl": losses.kl_discrepancy(logits, seen.logits, temperature=self.temperature)}, logits
-
-
 @dataclass(frozen=True)
 class _Played:
     """The last update of the GAN in a step: pixels ``drawn`` from D_c and ``made`` by the generator, what the teacher
@@ -169,7 +157,7 @@ class DeGAN:
         self.judge = judge.to(self.device).to(memory_format=torch.channels_last)
         self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), config.generator_lr, BETAS, fused=True)
         self.judge_optimizer = torch.optim.Adam(self.judge.parameters(), config.discriminator_lr, BETAS, fused=True)
-        self.stage = StudentStage(problem, config, _SoftTargets(problem, config.temperature))
+        self.stage = StudentStage(problem, config, SoftTargets(problem, config.temperature))
         self.student = self.stage.student
         self.step = 0
         self.slow = False

@@ -1,0 +1,168 @@
+"""Stable Diffusion as a source, with a tiny pipeline of its classes that knows nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from stepping import own_generator, same, weights  # noqa: F401 - its own generator in every test here
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.errors import RequestError
+from dfkd_core.images import ImageSpec
+from dfkd_core.stable_diffusion import (
+    StableDiffusion,
+    decoding,
+    guided_images,
+    guided_stable_diffusion,
+    load_stable_diffusion,
+    prompts_for,
+)
+from dfkd_core.synthesis import Film
+
+CPU = torch.device("cpu")
+CIFAR10 = find_benchmark("cifar10").image
+LABELS = torch.tensor([0, 1, 0])
+
+
+def tokenizer(folder: Path) -> CLIPTokenizer:
+    """Knows letters, and no words."""
+    folder.mkdir()
+    letters = [chr(code) for code in range(33, 127)]
+    known = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(known)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=40)
+
+
+def write_pipeline(folder: Path, **scheduler: Any) -> Path:
+    """A pipeline of the same classes as Stable Diffusion's, as small as they go."""
+    torch.manual_seed(0)
+    words = tokenizer(folder.parent / f"{folder.name}-tokenizer")
+    width = {"hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2, "num_hidden_layers": 1}
+    text = CLIPTextModel(CLIPTextConfig(vocab_size=len(words), max_position_embeddings=40, **width))
+    unet = UNet2DConditionModel(
+        sample_size=8, in_channels=4, out_channels=4, layers_per_block=1, block_out_channels=(8, 16), norm_num_groups=4,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"), up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        cross_attention_dim=8, attention_head_dim=2,
+    )  # fmt: skip
+    autoencoder = AutoencoderKL(
+        block_out_channels=(8, 8), norm_num_groups=4, latent_channels=4, sample_size=16,
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+    )  # fmt: skip
+    noise = DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, **scheduler)
+    pipeline = StableDiffusionPipeline(autoencoder, text, words, unet, noise, None, None, requires_safety_checker=False)
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> StableDiffusion:
+    folder = write_pipeline(tmp_path_factory.mktemp("hub") / "tiny")
+    return load_stable_diffusion(str(folder), prompts_for(CIFAR10.classes), CPU)
+
+
+def brightness(images: Tensor) -> Tensor:
+    return images.flatten(1).mean(dim=1)
+
+
+def sample(model: StableDiffusion, seed: int = 1, image: ImageSpec = CIFAR10, **changes: Any) -> tuple[Tensor, Film]:
+    torch.manual_seed(seed)
+    usual = {"loss": brightness, "labels": LABELS, "steps": 5, "strength": 0.0, "class_guidance": 3.0, "image": image}
+    return guided_stable_diffusion(model, **{**usual, **changes})
+
+
+# --- synthesis -------------------------------------------------------------------------------------------------
+
+
+def test_unguided_it_makes_what_the_pipeline_itself_makes(model: StableDiffusion) -> None:
+    """The same steps, guidance and prompts; the pipeline's own DDIM must be told to go at the same times."""
+    images, film = sample(model)
+    torch.manual_seed(1)
+    start = torch.randn(3, 4, 8, 8)
+    pipeline = model.pipeline
+    prompts = [model.prompt(label, index) for index, label in enumerate(LABELS.tolist())]
+    theirs = StableDiffusionPipeline(
+        **{**pipeline.components, "scheduler": DDIMScheduler.from_config(
+            pipeline.scheduler.config, timestep_spacing="trailing", set_alpha_to_one=True, clip_sample=False
+        )}, requires_safety_checker=False,
+    )  # fmt: skip
+    theirs.set_progress_bar_config(disable=True)
+    settings = {"num_inference_steps": 5, "guidance_scale": 3.0, "height": 16, "width": 16}
+    latents = theirs(prompts, latents=start, output_type="latent", **settings).images
+    assert film.timesteps.tolist() == theirs.scheduler.timesteps.tolist() == [999, 799, 599, 399, 199]
+    assert torch.allclose(images, decoding(pipeline.vae, CIFAR10)(latents), atol=1e-3)
+    assert images.shape == (3, 3, 32, 32) and film.frames.shape == (5, 3, 3, 32, 32)
+
+
+def test_the_gradient_reaches_the_latents_and_lowers_the_loss(model: StableDiffusion) -> None:
+    before = [weights(part) for part in (model.pipeline.unet, model.pipeline.vae)]
+    plain, guided = (sample(model, strength=strength)[0] for strength in (0.0, 0.5))
+    assert (brightness(guided) < brightness(plain) - 0.02).all()
+    again, other = sample(model, strength=0.5)[0], sample(model, seed=2, strength=0.5)[0]
+    assert torch.equal(guided, again) and not torch.equal(guided, other)
+    after = [part.state_dict() for part in (model.pipeline.unet, model.pipeline.vae)]
+    assert all(map(same, before, after)) and not guided.requires_grad
+
+
+def test_prompts_decide_what_is_made(model: StableDiffusion) -> None:
+    one, other = (sample(model, labels=torch.tensor([label] * 3))[0] for label in (0, 1))
+    assert not torch.allclose(one, other, atol=1e-4)
+    assert [model.prompt(0, index) for index in range(4)] == [*prompts_for(["airplane"])[0], model.prompts[0][0]]
+
+
+def test_images_are_those_of_the_teacher(model: StableDiffusion) -> None:
+    digits = find_benchmark("digits").image
+    images, _ = guided_images(model, brightness, LABELS, 1, 0.0, 3.0, digits)
+    assert images.shape == (3, 1, 8, 8)
+    pixels = digits.to_pixels(images)
+    assert pixels.min() > -1e-5 and pixels.max() < 1 + 1e-5 and model.classes == 10
+
+
+# --- prompts ---------------------------------------------------------------------------------------------------
+
+
+def test_every_class_of_cifar10_and_attributes_of_celeba_have_prompts() -> None:
+    prompts = prompts_for(CIFAR10.classes)
+    assert len(prompts) == 10 and all(len(set(own)) == 3 for own in prompts)
+    assert prompts[0][0] == "a photo of an airplane" and prompts[9][0] == "a photo of a truck"
+    assert prompts_for(["Eyeglasses", "Male"])[0] == ("a high-resolution portrait photo of a person with eyeglasses",)
+    assert "handwritten digit 7" in prompts_for(["7"])[0][0]
+    assert prompts_for(["T-shirt", "sea_lion"])[1][0] == "a photo of a sea lion"
+
+
+# --- loading ---------------------------------------------------------------------------------------------------
+
+
+def refused(name: str) -> str:
+    with pytest.raises(RequestError) as caught:
+        load_stable_diffusion(name, prompts_for(CIFAR10.classes), CPU)
+    assert caught.value.field == "diffusion"
+    return str(caught.value)
+
+
+def test_without_diffusers_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    assert "pip install dfkd-lab[diffusers]" in refused("anything")
+
+
+def test_a_folder_without_a_pipeline_and_one_that_predicts_something_else_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "of a Stable Diffusion pipeline" in refused(str(tmp_path))
+    assert "of a Stable Diffusion pipeline" in refused("no folder and no id")
+    other = write_pipeline(tmp_path / "other", prediction_type="v_prediction")
+    assert "epsilon" in refused(str(other))
+
+
+def test_the_pipeline_is_frozen(model: StableDiffusion) -> None:
+    parts = (model.pipeline.unet, model.pipeline.vae, model.pipeline.text_encoder)
+    assert not any(part.training or any(one.requires_grad for one in part.parameters()) for part in parts)
