@@ -185,7 +185,7 @@ def test_the_usual_extractor_is_the_most_accurate_teacher_of_another_kind(under_
     assert quality.usual_extractor(find_card(under_test)[0]) == usual
 
 
-@pytest.mark.parametrize("network", ["lvae-32", "conv-vae-8", "lenet5-vae"])
+@pytest.mark.parametrize("network", ["lvae-32", "conv-vae-8", "resnet20-vae"])
 def test_a_generative_teacher_is_judged_by_the_most_accurate_classifier(network: str) -> None:
     card = find_card("digits-resnet20-plain")[0]
     generative = card.model_copy(update={"task": "generative", "network": network, "sha256": "0" * 64})
