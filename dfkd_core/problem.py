@@ -14,6 +14,7 @@ from dfkd_core.events import Event
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks import Classifier, LatentNetwork
 from dfkd_core.networks.diffusion import Diffusion
+from dfkd_core.stable_diffusion import StableDiffusion
 
 Task = Literal["classifier", "generative"]
 
@@ -48,7 +49,7 @@ class Problem:
     device: torch.device
     collected: Tensor | None = None
     unseen: Tensor | None = None
-    diffusion: Diffusion | None = None
+    diffusion: Diffusion | StableDiffusion | None = None
     recording: Recording = field(default_factory=Recording)
 
 
@@ -66,7 +67,7 @@ class GenerativeProblem:
     image: ImageSpec
     device: torch.device
     original: Tensor | None = None
-    diffusion: Diffusion | None = None
+    diffusion: Diffusion | StableDiffusion | None = None
     recording: Recording = field(default_factory=Recording)
 
 

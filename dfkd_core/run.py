@@ -29,11 +29,13 @@ from dfkd_core.errors import NonFiniteError, RequestError, StoreError, explain
 from dfkd_core.evaluation import Evaluation
 from dfkd_core.events import Applied, Event, Status, Step
 from dfkd_core.generative_evaluation import GenerativeEvaluation
+from dfkd_core.images import ImageSpec
 from dfkd_core.networks import build_classifier, build_latent_model
 from dfkd_core.networks.diffusion import Diffusion
 from dfkd_core.problem import GenerativeProblem, Method, Problem
 from dfkd_core.provenance import environment
 from dfkd_core.spec import RunSpec
+from dfkd_core.stable_diffusion import StableDiffusion, load_stable_diffusion, prompts_for
 from dfkd_core.store import REAL, EventReader, EventWriter, Owner, RunFolder, RunStatus, store_samples
 from dfkd_core.store.atomic import write_atomic, write_json
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
@@ -137,12 +139,14 @@ def assemble_generative(spec: RunSpec) -> tuple[TeacherCard, GenerativeProblem, 
     student = build_latent_model(spec.student, image).to(device)
     method_class = methods.find(spec.method)
     original = find_benchmark(spec.benchmark, image).load(train=True).images if method_class.requires.original else None
-    diffusion = _diffusion(spec, device)
+    diffusion = _diffusion(spec, image, device)
     problem = GenerativeProblem(teacher.to(device), student, image, device, original, diffusion, spec.recording())
     return card, problem, method_class(problem, method_class.Config.model_validate(spec.config))
 
 
-def _diffusion(spec: RunSpec, device: torch.device) -> Diffusion | None:
+def _diffusion(spec: RunSpec, image: ImageSpec, device: torch.device) -> Diffusion | StableDiffusion | None:
+    if spec.config.get("source") == "stable-diffusion":
+        return load_stable_diffusion(spec.diffusion, prompts_for(image.classes), device)
     return load_diffusion(spec.diffusion)[0].to(device) if spec.diffusion else None
 
 
@@ -160,7 +164,8 @@ def assemble_classifier(spec: RunSpec) -> tuple[TeacherCard, Problem, Method]:
         benchmark, judge = find_benchmark(spec.benchmark, image), Judge(teacher, image, device)
         found = collect(spec.collected, benchmark, spec.ratio, spec.seed, spec.collecting, judge)
         images, unseen = found.images, found.unseen
-    problem = Problem(teacher, student, image, device, images, unseen, _diffusion(spec, device), spec.recording())
+    diffusion = _diffusion(spec, image, device)
+    problem = Problem(teacher, student, image, device, images, unseen, diffusion, spec.recording())
     return card, problem, method_class(problem, method_class.Config.model_validate(spec.config))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import fields
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
@@ -18,6 +19,7 @@ from dfkd_core.images import ImageSpec
 from dfkd_core.networks import CLASSIFIERS
 from dfkd_core.networks.latent import MOST_WIDTH, latent_network
 from dfkd_core.problem import Recording
+from dfkd_core.stable_diffusion import INSTALL, MODEL
 from dfkd_core.survey import KEPT
 from dfkd_core.teachers import TeacherCard, available_teachers, find_card
 
@@ -41,7 +43,8 @@ class RunSpec(BaseModel):
         "random", description="How they are chosen: at random, or by the teacher."
     )
     diffusion: str = Field(
-        "", description="A diffusion model's name or the path of its card; empty: the benchmark's usual one."
+        "",
+        description="A diffusion model: its name, the path of its card, or where Stable Diffusion lies; empty: the usual.",
     )
     preset: str = Field("demo", description="Where the method's knobs start from.")
     config: dict[str, Any] = Field(default_factory=dict, description="The method's knobs.")
@@ -131,8 +134,8 @@ def make_spec(changes: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
         resolved |= {name: RunSpec.model_fields[name].default for name in ("collected", "ratio", "collecting")}
     if not asked.teacher:
         resolved["teacher"] = card.name
-    wanted = method.requires.diffusion and getattr(config, "source", "diffusion") == "diffusion"
-    resolved["diffusion"] = find_diffusion(asked.diffusion, card) if wanted else ""
+    source = getattr(config, "source", "diffusion") if method.requires.diffusion else ""
+    resolved["diffusion"] = find_diffusion(asked.diffusion, card, source)
     return asked.model_copy(update=resolved)
 
 
@@ -173,19 +176,24 @@ def _check_student(student: str, teacher: TeacherCard) -> None:
         )
 
 
-def find_diffusion(name: str, teacher: TeacherCard) -> str:
-    """``name``, or the usual diffusion model to make images for ``teacher`` if it is empty.
+def find_diffusion(name: str, teacher: TeacherCard, source: str = "diffusion") -> str:
+    """``name``, or if it is empty the usual diffusion model to make images for ``teacher``; nothing for a ``source``
+    that takes none. Of Stable Diffusion it is a local folder, or an id of the hub, which is only looked at by the run.
 
     Raises ``RequestError`` for one that saw the teacher's data, makes other images, or does not exist.
     """
+    if source == "stable-diffusion":
+        if find_spec("diffusers") is None:
+            raise RequestError("source", source, f"{INSTALL}.")
+        return name or MODEL
+    if source != "diffusion":
+        return ""
     if not name:
         cards = available_teachers(None, "diffusion").items()
         others = [(known, card) for known, card in cards if card.benchmark != teacher.benchmark]
         fitting = [known for known, card in others if _same_shape(card, teacher)]
         if not fitting:
-            raise RequestError(
-                "diffusion", "", f"there is none for {teacher.benchmark}; take another source."
-            )
+            raise RequestError("diffusion", "", f"there is none for {teacher.benchmark}; take another source.")
         return fitting[0]
     card, _ = find_card(name)
     if card.task != "diffusion":

@@ -40,10 +40,10 @@ from dfkd_core.config import MethodConfig, knob
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Event, Phase, Phases, Samples, Stage, Step
 from dfkd_core.generative_stage import DISTILL_PHASES, SYNTHETIC, DistillConfig, GenerativeStage, synthesize
-from dfkd_core.networks.diffusion import Diffusion
 from dfkd_core.networks.latent import draw_noise
 from dfkd_core.problem import GenerativeProblem, PhaseInfo, Requirements
 from dfkd_core.samples import to_bytes
+from dfkd_core.stable_diffusion import guided_images
 from dfkd_core.student_stage import draw
 
 Source = Literal["ancestral", "latents", "diffusion", "stable-diffusion"]
@@ -104,7 +104,7 @@ class UKD:
         self.config, self.problem, self.image = config, problem, problem.image
         self.teacher, self.diffusion = problem.teacher, problem.diffusion
         self.makes_images = config.source != "ancestral"
-        if config.source == "diffusion" and self.diffusion is None:
+        if config.source in ("diffusion", "stable-diffusion") and self.diffusion is None:
             raise RequestError("diffusion", "", "there is no diffusion model; take another source.")
         self.stage = GenerativeStage(problem, config)
         self.student = self.stage.student
@@ -157,12 +157,10 @@ class UKD:
                 self.teacher, self.guidance, count, config.latent_steps, config.latent_lr, config.temperature,
                 self.problem.device,
             )  # fmt: skip
-        assert isinstance(self.diffusion, Diffusion)
+        assert self.diffusion is not None
         labels = torch.arange(count, device=self.problem.device) % self.diffusion.classes
-        return synthesis.guided_diffusion(
-            self.diffusion, self.guidance, labels, config.denoising_steps, config.strength, config.class_guidance,
-            synthesis.to_teacher(self.diffusion.image, self.image),
-        )  # fmt: skip
+        steps, strength, class_guidance = config.denoising_steps, config.strength, config.class_guidance
+        return guided_images(self.diffusion, self.guidance, labels, steps, strength, class_guidance, self.image)
 
     def _film(self, film: synthesis.Film) -> Phases:
         """The denoising of a few images: those of one step after those of the other."""
