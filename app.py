@@ -44,6 +44,7 @@ def main() -> None:
             st.Page("pages/distill.py", title="Distill", icon=":material/science:", default=True),
             st.Page("pages/inspect.py", title="Inspect", icon=":material/search:"),
             st.Page("pages/hybrid.py", title="Hybrid", icon=":material/merge:"),
+            st.Page("pages/generative.py", title="Generative", icon=":material/auto_awesome:"),
             st.Page("pages/prior.py", title="Class prior", icon=":material/tune:"),
             st.Page("pages/lessons.py", title="Lessons", icon=":material/school:"),
             st.Page("pages/runs.py", title="Runs", icon=":material/list:"),

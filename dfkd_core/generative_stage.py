@@ -22,6 +22,7 @@ from dfkd_core.samples import SHOWN, thumbnails, to_bytes
 from dfkd_core.terms import TermGuard, gradient_norm
 
 TEACHER_SAMPLE, STUDENT_SAMPLE, SYNTHETIC = 5, 6, 7  # of generative_evaluation.PANELS
+LATENTS = 48  # numbers of an image's noise that slow motion shows, those of the top level first
 WARMUP = 0.2  # of the steps: the KL's weight rises from 0 to 1 when a student learns by the ELBO
 DISTILL_PHASES = (
     PhaseInfo("noise", "Noise", "Standard normal noise for every level: drawn, or inferred from images.", ("latent",)),
@@ -51,8 +52,10 @@ class DistillConfig(MethodConfig):
 
 
 class Learned(NamedTuple):
-    """One update: loss ``terms``, and what teacher and student made, (B, C, H, W) normalised, at learning ``rate``."""
+    """One update: the ``noise`` of every level, loss ``terms``, and what teacher and student made, (B, C, H, W)
+    normalised, at learning ``rate``."""
 
+    noise: tuple[Tensor, ...]
     terms: dict[str, Tensor]
     teacher: Tensor
     student: Tensor
@@ -94,7 +97,7 @@ class GenerativeStage:
         torch.stack(list(terms.values())).sum().backward()
         self.optimizer.step()
         detached = {name: term.detach() for name, term in terms.items()}
-        return Learned(detached, teacher.images, student.detach(), rate)
+        return Learned(noise, detached, teacher.images, student.detach(), rate)
 
     def _elbo(self, images: Tensor, kl_weight: float) -> tuple[dict[str, Tensor], Tensor]:
         inferred = self.student.infer(images, draw_noise(self.student, len(images), self.device))
@@ -146,7 +149,10 @@ class GenerativeStage:
         values = {name: float(term) for name, term in learned.terms.items()}
         values |= {"gradient": gradient_norm(self.student), "learning_rate": learned.rate}
         shown = [thumbnails(self.image.to_pixels(images[:SHOWN])) for images in (learned.teacher, learned.student)]
-        return Phases(step, (Phase("noise"), Phase("teacher", {}, shown[0]), Phase("student", values, shown[1])))
+        numbers = torch.cat([level[:SHOWN].flatten(1) for level in learned.noise], dim=1)
+        drawn = {"levels": float(len(learned.noise)), "length": float(numbers.shape[1])}
+        noise = Phase("noise", drawn, None, {"latents": numbers[:, :LATENTS].cpu().numpy()})
+        return Phases(step, (noise, Phase("teacher", {}, shown[0]), Phase("student", values, shown[1])))
 
     def reconfigure(self, config: DistillConfig) -> None:
         """Learning rate and weight of the latent term from the next step on."""

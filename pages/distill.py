@@ -27,7 +27,8 @@ def _chosen_run() -> RunFolder | None:
     asked = steering.asked_run()
     if asked is not None:
         return asked
-    newest = next((folder for folder in runs_in(runs_folder())[:5] if folder.status().is_live), None)
+    live = (folder for folder in runs_in(runs_folder())[:5] if folder.status().is_live)
+    newest = next((folder for folder in live if not steering.is_generative(folder)), None)
     if newest is not None:
         st.query_params["run"] = newest.id
     return newest
@@ -39,8 +40,9 @@ def _live(choice: Choice | None) -> None:
     status = folder.status_seen() if folder is not None else None
     steering.buttons(choice, folder, status, tour.button)
     if folder is not None and status is not None:
-        tour.card(folder)
-        stage.show(folder, status, boot.timeline(str(folder.path)), lambda command: _steer(command, folder))
+        if not steering.shown_elsewhere(folder, "distill"):
+            tour.card(folder)
+            stage.show(folder, status, boot.timeline(str(folder.path)), lambda command: _steer(command, folder))
         steering.end_polling(folder.id, status.is_live)
     elif (boot.RECORDED / "spec.json").is_file():
         recorded = RunFolder(boot.RECORDED)

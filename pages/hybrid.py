@@ -93,6 +93,9 @@ def _live(choice: Choice | None) -> None:
     if folder is None or status is None:
         st.info(EMPTY, icon=":material/merge:")
         return
+    if steering.shown_elsewhere(folder, "hybrid"):
+        steering.end_polling(folder.id, _goes_on(folder, status))
+        return
     if not folder.spec().get("collected"):
         st.info(f"{folder.spec()['method']} learned from no collected image; Distill shows more of this run.")
     job = distance_job(folder)

@@ -6,7 +6,7 @@ import streamlit as st
 
 from dfkd_core.errors import StoreError
 from dfkd_core.store import RunFolder, runs_folder, runs_in
-from pages.ui import boot, look, microscope
+from pages.ui import boot, look, microscope, steering
 
 MOST = 200  # runs in the list
 PAGE = "pages/inspect.py"
@@ -20,7 +20,8 @@ def main() -> None:
     if folder is None:
         st.info("Nothing to look at yet: there is no run. Go to Distill and press Start.")
         return
-    _live(folder)
+    if not steering.shown_elsewhere(folder, "inspect"):
+        _live(folder)
 
 
 # --- which run -------------------------------------------------------------------------------------------------
@@ -49,7 +50,7 @@ def _known(name: str) -> RunFolder | None:
 
 
 def _has_samples(folder: RunFolder) -> bool:
-    return any((folder.path / "samples").glob("*.npz"))
+    return not steering.is_generative(folder) and any((folder.path / "samples").glob("*.npz"))
 
 
 def _list_of_runs(shown: RunFolder | None) -> RunFolder | None:

@@ -9,6 +9,8 @@ import streamlit as st
 
 from pages.ui import boot, look
 
+TASKS = {"classifier": "classifier", "generative": "generative", "diffusion": "diffusion model"}
+
 
 def main() -> None:
     """One script run of the page."""
@@ -35,7 +37,8 @@ def _methods() -> None:
         st.subheader(method.title)
         st.markdown(f"**{heading}**")
         st.markdown(body.replace("``", "`"))
-        needs = "Needs collected images." if method.requires.collected else "Needs nothing but the teacher."
+        kind = "generative models" if method.requires.task == "generative" else "classifiers"
+        needs = f"Distils {kind}. Needs {method.requires.words()}."
         st.caption(f"{needs} `python -m dfkd_core train --method {method.name}`")
         config = method.Config
         rows = []
@@ -70,22 +73,28 @@ def _benchmarks() -> None:
 def _teachers() -> None:
     from dfkd_core.teachers import available_teachers
 
-    cards = available_teachers().values()
+    cards = [card for task in TASKS for card in available_teachers(None, task).values()]
     rows = [
         {
             "teacher": card.name,
+            "kind": TASKS[card.task],
             "benchmark": card.benchmark,
             "network": card.network,
             "recipe": card.recipe.kind if card.recipe else "imported",
             "accuracy": card.accuracy,
+            "ELBO": card.elbo,
             "seed": card.seed,
         }
         for card in cards
     ]
-    config = {"accuracy": st.column_config.NumberColumn("accuracy", format="percent")}
+    config = {
+        "accuracy": st.column_config.NumberColumn("accuracy", format="percent"),
+        "ELBO": st.column_config.NumberColumn("ELBO, nats", format="%.2f", help="Of a test image; higher is better."),
+    }
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config)
     st.caption(
-        "All well trained, by recipes that differ in kind. `python -m dfkd_core teacher import` brings your own."
+        "All well trained, by recipes that differ in kind. Diffusion models teach nobody: they help to make images, "
+        "and their benchmark is what they learned from. `python -m dfkd_core teacher import` brings your own classifier."
     )
 
 

@@ -10,16 +10,22 @@ import streamlit as st
 
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import StoreError
+from dfkd_core.score import DISTANCES
 from dfkd_core.store import RunFolder, runs_folder, runs_in
-from pages.ui import boot, look
+from pages.ui import boot, look, steering
 
 MOST = 500
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#999999")
+SHARES = ("score", "best", "teacher accuracy")  # of students that classify
+FIGURES = ("distance", "best distance", "teacher distance")  # of those that generate
 COLUMNS = {
     "run": st.column_config.TextColumn("Run", width="medium"),
     "score": st.column_config.ProgressColumn("Final", min_value=0, max_value=1, format="percent"),
     "best": st.column_config.NumberColumn("Best", format="percent"),
     "teacher accuracy": st.column_config.NumberColumn("Teacher", format="percent"),
+    "distance": st.column_config.NumberColumn("Final ↓", format="%.4g", help="FID, or mismatch: lower is better."),
+    "best distance": st.column_config.NumberColumn("Best ↓", format="%.4g", help="Lower is better."),
+    "teacher distance": st.column_config.NumberColumn("Teacher ↓", format="%.4g", help="Lower is better."),
     "seconds": st.column_config.NumberColumn("Seconds", format="%.0f"),
 }
 
@@ -32,6 +38,9 @@ def main() -> None:
         st.info(f"No runs in `{runs_folder()}` yet. Go to Distill and press Start.")
         return
     table = pd.DataFrame([_row(folder) for folder in folders])
+    for kind in (SHARES, FIGURES):  # a kind that no run has takes no room
+        if table[list(kind)].isna().all(axis=None):
+            table = table.drop(columns=list(kind))
     event = st.dataframe(
         table,
         hide_index=True,
@@ -55,12 +64,13 @@ def _row(folder: RunFolder) -> dict[str, Any]:
     except StoreError:
         spec = {}
     result = status.result
+    scores = [result.get(name) for name in ("final", "best", "teacher")]
+    shares, figures = ([None] * 3, scores) if result.get("measure") in DISTANCES else (scores, [None] * 3)
     return {
         "run": folder.id,
         "state": status.state,
-        "score": result.get("final"),
-        "best": result.get("best"),
-        "teacher accuracy": result.get("teacher"),
+        **dict(zip(SHARES, shares, strict=True)),
+        **dict(zip(FIGURES, figures, strict=True)),
         "measure": result.get("measure"),
         "seconds": result.get("seconds"),
         "method": spec.get("method"),
@@ -75,10 +85,8 @@ def _row(folder: RunFolder) -> dict[str, Any]:
 
 def _actions(chosen: list[RunFolder]) -> None:
     with st.container(horizontal=True):
-        if len(chosen) == 1 and st.button("Open in Distill", type="primary", icon=":material/open_in_full:"):
-            st.switch_page("pages/distill.py", query_params={"run": chosen[0].id})
-        if len(chosen) == 1 and st.button("Open in Inspect", icon=":material/search:"):
-            st.switch_page("pages/inspect.py", query_params={"run": chosen[0].id})
+        if len(chosen) == 1:
+            _open(chosen[0])
         st.download_button(
             "Metrics as CSV",
             _metrics(chosen).to_csv(index=False),
@@ -86,6 +94,16 @@ def _actions(chosen: list[RunFolder]) -> None:
             mime="text/csv",
             icon=":material/download:",
         )
+
+
+def _open(folder: RunFolder) -> None:
+    """Buttons to the pages that show this run."""
+    generative = steering.is_generative(folder)
+    title, page = ("Generative", "pages/generative.py") if generative else ("Distill", "pages/distill.py")
+    if st.button(f"Open in {title}", type="primary", icon=":material/open_in_full:"):
+        st.switch_page(page, query_params={"run": folder.id})
+    if not generative and st.button("Open in Inspect", icon=":material/search:"):
+        st.switch_page("pages/inspect.py", query_params={"run": folder.id})
 
 
 def _metrics(chosen: list[RunFolder]) -> pd.DataFrame:
@@ -106,7 +124,8 @@ def _overlay(chosen: list[tuple[RunFolder, Timeline]]) -> None:
     if not names:
         st.info("These runs have no rows yet.")
         return
-    metric = st.selectbox("Metric", names, index=names.index("accuracy") if "accuracy" in names else 0)
+    usual = next((name for name in ("accuracy", "fid", "mismatch") if name in names), names[0])
+    metric = st.selectbox("Metric", names, index=names.index(usual))
     figure = go.Figure()
     for index, (folder, timeline) in enumerate(chosen):
         if metric in timeline.curves:
@@ -118,7 +137,7 @@ def _overlay(chosen: list[tuple[RunFolder, Timeline]]) -> None:
         height=420,
         margin={"l": 50, "r": 10, "t": 10, "b": 40},
         xaxis_title="training step",
-        yaxis_title=metric.replace("_", " "),
+        yaxis_title=metric.replace("_", " ") + (", lower is better" if metric in DISTANCES else ""),
         legend={"orientation": "h", "y": -0.2},
         hovermode="x unified",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dfkd_core.analysis.timeline import Timeline
+from dfkd_core.score import DISTANCES, score_text
 
 SETTLED = 0.15  # share of the run after which a narrow generator is no longer just young
 DEAD, DROWNING = 0.005, 0.95  # shares of the generator's gradient
@@ -16,6 +17,7 @@ TERMS = {  # how a term is called, and the knob that weighs it, where that is no
     "tv": ("The total variation", "tv_weight"),
 }
 FALL = 0.10  # of accuracy, below the best so far
+WORSE = 1.5  # times the best distance so far
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,22 @@ def _mean(values: list[float]) -> float | None:
 
 def _fallen(timeline: Timeline) -> Alarm | None:
     curve = timeline.curves.get(timeline.score)
+    if timeline.score in DISTANCES:
+        return _farther(timeline.score, curve.values) if curve is not None else None
     if curve is None or max(curve.values) - curve.values[-1] < FALL:
         return None
     text = f"The student fell from {max(curve.values):.0%} to {curve.values[-1]:.0%}."
     return Alarm("collapse", text, ("adversarial_weight", "student_lr", "student_steps"))
+
+
+def _farther(score: str, values: list[float]) -> Alarm | None:
+    """A generative student that was nearer before."""
+    best, now = min(values), values[-1]
+    if now <= WORSE * best:
+        return None
+    name = "FID" if score == "fid" else score
+    text = f"The student's {name} rose from {score_text(score, best)} to {score_text(score, now)}."
+    return Alarm("collapse", text, ("student_lr", "latent_weight", "beta"))
 
 
 def _few_classes(timeline: Timeline, classes: int) -> Alarm | None:

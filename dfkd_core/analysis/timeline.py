@@ -141,7 +141,13 @@ class Timeline:
 
     def frame(self, step: int) -> dict[str, Any] | None:
         """One recorded sheet for the page: the PNG as base64 and the columns as short lists."""
-        row = self.frames.get(step)
+        return self._sheet(self.frames.get(step))
+
+    def probe(self, step: int) -> dict[str, Any] | None:
+        """The same of fixed latents; of a generative run, of what teacher and student make of the same."""
+        return self._sheet(self.probes.get(step))
+
+    def _sheet(self, row: dict[str, Any] | None) -> dict[str, Any] | None:
         if row is None:
             return None
         try:
@@ -151,25 +157,46 @@ class Timeline:
             return None
         _, height, width, _ = images.shape
         return {
-            "step": step,
+            "step": row["step"],
             "sheet": base64.b64encode(sheet).decode(),
             "width": width,
             "height": height,
             "mixture": row["mixture"],
-            "class_shares": self.class_shares.get(step),
+            "class_shares": self.class_shares.get(row["step"]),
             **{name: _short(values) for name, values in columns.items() if values.ndim == 1},
         }
 
     def slow_motion(self, step: int) -> dict[str, Any] | None:
         """The phases of one step for the page: numbers, small arrays as lists, images as one PNG strip in base64."""
+        phases = self._phases(step)
+        return {"step": step, "phases": [_shown(phase) for phase in phases]} if phases else None
+
+    @property
+    def films(self) -> list[int]:
+        """The steps whose synthesis was filmed."""
+        return sorted(step for step, row in self.slow.items() if "synthesis" in row["values"])
+
+    def film(self, step: int) -> dict[str, Any] | None:
+        """One synthesis for the page: a PNG in base64, a row for each of its ``frames`` and a column for each of the
+        images ``shown``, with the guidance's ``loss`` and the ``timestep`` of each frame."""
+        phase = next((phase for phase in self._phases(step) if phase.name == "synthesis"), None)
+        if phase is None or phase.images is None:
+            return None
+        frames, shown = phase.arrays["shown"].tolist()
+        _, height, width, channels = phase.images.shape
+        rows = phase.images.reshape(frames, shown, height, width, channels).swapaxes(1, 2)
+        sheet = _png(rows.reshape(frames * height, shown * width, channels))
+        about = {name: _short(phase.arrays[name]) for name in ("loss", "timestep")}
+        size = {"frames": frames, "shown": shown, "width": width, "height": height}
+        return {"step": step, "sheet": sheet, **size, **about}
+
+    def _phases(self, step: int) -> tuple[Phase, ...]:
+        """Of one step; none where nothing readable was recorded."""
         row = self.slow.get(step)
-        if row is None:
-            return None
         try:
-            phases = read_phases(self.folder, row)
+            return () if row is None else tuple(read_phases(self.folder, row))
         except (OSError, ValueError, KeyError, BadZipFile):
-            return None
-        return {"step": step, "phases": [_shown(phase) for phase in phases]}
+            return ()
 
 
 def _shown(phase: Phase) -> dict[str, Any]:
@@ -179,9 +206,14 @@ def _shown(phase: Phase) -> dict[str, Any]:
         return shown
     count, height, width, channels = phase.images.shape
     strip = phase.images.swapaxes(0, 1).reshape(height, count * width, channels)
+    return {**shown, "strip": _png(strip), "count": count, "width": width}
+
+
+def _png(picture: np.ndarray) -> str:
+    """(H, W, C) uint8 as a PNG in base64."""
     buffer = io.BytesIO()
-    Image.fromarray(strip[:, :, 0] if channels == 1 else strip).save(buffer, "PNG")
-    return {**shown, "strip": base64.b64encode(buffer.getvalue()).decode(), "count": count, "width": width}
+    Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _short(values: np.ndarray) -> list[Any]:

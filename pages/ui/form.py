@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import annotated_types
 import streamlit as st
@@ -17,12 +17,16 @@ from dfkd_core import methods
 from dfkd_core.benchmarks import BENCHMARKS, data_folder
 from dfkd_core.config import MethodConfig
 from dfkd_core.errors import RequestError
-from dfkd_core.networks import CLASSIFIERS
-from dfkd_core.spec import USUAL_STUDENT, usual_teacher
+from dfkd_core.images import ImageSpec
+from dfkd_core.networks import CLASSIFIERS, LATENT_MODELS, build_latent_model, parameter_count
+from dfkd_core.networks.latent import latent_network
+from dfkd_core.spec import usual_student, usual_teacher
 from dfkd_core.teachers import TeacherCard, available_teachers
 from pages.ui import download, glossary
 
 FOLDER = "folder"
+USUAL_METHOD = {"classifier": "ta-dfkd", "generative": "ukd"}
+FIRST = {"classifier": ("source",), "generative": ("source", "objective")}  # knobs that decide what a run is
 NETWORK_TITLES = {
     "lenet5": "LeNet-5",
     "lenet5-half": "LeNet-5-half",
@@ -43,24 +47,29 @@ class Choice:
     changes: dict[str, Any]
 
 
-def show(only: Callable[[str], bool] | None = None) -> Choice:
+def show(only: Callable[[str], bool] | None = None, task: Literal["classifier", "generative"] = "classifier") -> Choice:
     """Draw the form into the sidebar, keep the address bar in step with it, and return what it says.
 
-    ``only``: whether a method, by its name, is offered.
+    ``only``: whether a method, by its name, is offered; ``task``: of which kind methods, teachers and students are.
     """
     _from_address()
     with st.sidebar:
         benchmark = _benchmark()
-        teacher = _teacher(benchmark)
-        usual = USUAL_STUDENT.get(benchmark, "resnet18")
-        student = select("Student", "student", list(CLASSIFIERS), usual, lambda name: NETWORK_TITLES.get(name, name))
-        names = {name: found for name, found in methods.available().items() if only is None or only(name)}
-        method = select("Method", "method", list(names), "hidfd" if only else "ta-dfkd", lambda name: names[name].title)
+        teacher = _teacher(benchmark, task)
+        student = _student(benchmark, teacher, task)
+        known = {name: found for name, found in methods.available().items() if found.requires.task == task}
+        names = {name: found for name, found in known.items() if only is None or only(name)}
+        usual = "hidfd" if only else USUAL_METHOD[task]
+        method = select("Method", "method", list(names), usual, lambda name: names[name].title)
         config = names[method].Config
         preset = _preset(config)
         collecting = _collected(benchmark) if names[method].requires.collected else {}
+        first = [name for name in FIRST[task] if name in config.model_fields]
+        changes = _knobs(method, preset, config, first, headings=False)
+        if names[method].requires.diffusion:
+            collecting |= _diffusion(teacher, changes.get("source", config.build(preset).model_dump()["source"]))
         with st.expander("More knobs", icon=":material/tune:"):
-            changes = _knobs(method, preset, config)
+            changes |= _knobs(method, preset, config, [name for name in config.model_fields if name not in first])
         with st.expander("Seed, device, data", icon=":material/memory:"):
             machine = _machine()
         with st.expander("Recording", icon=":material/photo_camera:"):
@@ -110,13 +119,16 @@ def _benchmark() -> str:
     return name
 
 
-def _teacher(benchmark: str) -> str:
-    cards = available_teachers(None if benchmark.startswith("folder:") else benchmark)
+def _teacher(benchmark: str, task: str) -> str:
+    cards = available_teachers(None if benchmark.startswith("folder:") else benchmark, task)
     if not cards:
-        st.info("No teacher for this benchmark yet. Bring one: `python -m dfkd_core teacher import --help`.")
+        how = "Bring one: `python -m dfkd_core teacher import --help`"
+        if task == "generative":
+            how = "Train one from a card: `python -m dfkd_core teacher train --help`"
+        st.info(f"No {task} teacher for this benchmark yet. {how}.")
         return ""
     try:
-        usual = usual_teacher(benchmark)
+        usual = usual_teacher(benchmark, task)
     except RequestError:
         usual = next(iter(cards))
     name = select("Teacher", "teacher", list(cards), usual, lambda key: _teacher_title(cards[key]))
@@ -129,9 +141,57 @@ def _teacher_title(card: TeacherCard) -> str:
     return card.title if card.accuracy is None else f"{card.title} · {card.accuracy:.1%}"
 
 
+def _student(benchmark: str, teacher: str, task: str) -> str:
+    """A classifier; or a latent-variable model of the teacher's kind, of some width."""
+    usual = usual_student(benchmark, task)
+    if task == "classifier":
+        return select("Student", "student", list(CLASSIFIERS), usual, lambda name: NETWORK_TITLES.get(name, name))
+    card = available_teachers(None, task).get(teacher)
+    if card is None:
+        return usual
+    kind, image = card.network.rpartition("-")[0], card.image.spec()
+    names = [name for name in LATENT_MODELS if name.rpartition("-")[0] == kind]
+    asked = str(st.session_state.get("form:student", ""))  # a link may bring another width
+    if asked not in names and latent_network(asked) and asked.rpartition("-")[0] == kind:
+        names.append(asked)
+    return select(
+        "Student", "student", names, f"{kind}-8", lambda name: f"{name} · {_parameters(name, image):,} parameters"
+    )
+
+
+@st.cache_data(show_spinner=False)
+def _parameters(network: str, image: ImageSpec) -> int:
+    return parameter_count(build_latent_model(network, image))
+
+
+def _diffusion(teacher: str, source: str) -> dict[str, Any]:
+    """Which diffusion model makes images; one of the lab never saw the teacher's data, and what it saw is said."""
+    from pages.ui import generative
+
+    if source == "stable-diffusion":
+        help = "A folder that holds a Stable Diffusion of diffusers, or its id on the hub; empty: the usual one."
+        path = st.text_input("Folder or id of Stable Diffusion", key="form:stable-diffusion", help=help)
+        st.caption(generative.ORIGINS[source])
+        return {"diffusion": path}
+    if source != "diffusion":
+        return {}
+    card = available_teachers(None, "generative").get(teacher) or available_teachers().get(teacher)
+    cards = generative.fitting_diffusion(card) if card is not None else {}
+    if card is None or not cards:
+        st.info("No diffusion model makes images for this teacher without having seen its data. Take another source.")
+        return {}
+    name = select("Diffusion model", "diffusion", list(cards), next(iter(cards)), lambda key: cards[key].title)
+    st.caption(generative.declared(cards[name], card))
+    return {"diffusion": name}
+
+
 def _card(card: TeacherCard) -> None:
-    accuracy = "unknown" if card.accuracy is None else f"{card.accuracy:.2%} on the test images, after the last epoch"
-    st.markdown(f"**{card.title}** — {NETWORK_TITLES.get(card.network, card.network)}, accuracy {accuracy}.")
+    if card.task == "generative":
+        quality = "ELBO unknown" if card.elbo is None else f"ELBO {card.elbo:.2f} nats a test image"
+    else:
+        quality = "accuracy unknown" if card.accuracy is None else f"accuracy {card.accuracy:.2%} on the test images"
+    after = "" if "unknown" in quality else ", after the last epoch"
+    st.markdown(f"**{card.title}** — {NETWORK_TITLES.get(card.network, card.network)}, {quality}{after}.")
     if card.recipe is not None:
         used = card.recipe.model_dump()
         st.dataframe({"recipe": list(used), "value": [str(value) for value in used.values()]}, hide_index=True)
@@ -150,12 +210,15 @@ def _preset(config: type[MethodConfig]) -> str:
     return st.segmented_control("Preset", presets, key=key, help=help, required=True) or presets[0]
 
 
-def _knobs(method: str, preset: str, config: type[MethodConfig]) -> dict[str, Any]:
+def _knobs(
+    method: str, preset: str, config: type[MethodConfig], names: list[str], headings: bool = True
+) -> dict[str, Any]:
+    """Draw the knobs ``names``, and return those that differ from the preset."""
     start = config.build(preset).model_dump()
     changes, group = {}, ""
-    for name, field in config.model_fields.items():
-        about = config.about(name)
-        if about["group"] != group:
+    for name in names:
+        field, about = config.model_fields[name], config.about(name)
+        if headings and about["group"] != group:
             group = about["group"]
             st.markdown(f"**{group}**")
         key = f"knob:{method}:{preset}:{name}"
@@ -210,8 +273,8 @@ def bounds(field: FieldInfo) -> tuple[float | None, float | None]:
 def _recording(config: type[MethodConfig], preset: str, changes: dict[str, Any], teacher: str) -> dict[str, Any]:
     from pages.ui import recording  # which needs what stands above
 
-    recorded = recording.knobs()
-    card = available_teachers().get(teacher)
+    card = available_teachers().get(teacher) or available_teachers(None, "generative").get(teacher)
+    recorded = recording.knobs(card is None or card.task == "classifier")
     if card is not None:
         with suppress(RequestError):  # Start says what is wrong
             recording.cost(recorded, config.build(preset, changes), card)
@@ -238,7 +301,9 @@ def _machine() -> dict[str, Any]:
 # --- the address bar -------------------------------------------------------------------------------------------
 
 _OF_THE_PAGE = ("run", "step", "slow", "tour", "view")
-_IN_ADDRESS = ("benchmark", "teacher", "student", "method", "preset", "collecting", "device", "seed", "threads")
+_IN_ADDRESS = (
+    "benchmark", "teacher", "student", "method", "preset", "collecting", "diffusion", "device", "seed", "threads",
+)  # fmt: skip
 _WITH_A_KEY_OF_THEIR_OWN = ("collected", "ratio")
 
 
@@ -263,6 +328,7 @@ def _from_address() -> None:
         kind, _, path = given["collected"].partition("folder:")
         st.session_state["form:collected"] = kind or FOLDER
         st.session_state["form:collected-folder"] = path
+    st.session_state["form:stable-diffusion"] = given.get("diffusion", "")  # used where that is the source
     ratio = {"ratio": given["ratio"]} if "ratio" in given else {}
     knobs = {name[2:]: value for name, value in given.items() if name.startswith("k.")}
     recorded = {f"record:{name[2:]}": value for name, value in given.items() if name.startswith("r.")}

@@ -84,14 +84,6 @@ class Hybrid extends Player {
 
   // --- drawing ---
 
-  // Draws `name` unless nothing of what it depends on has changed.
-  once(name, on, act) {
-    const key = [this.run, this.theme, this.colour.text, !this.plotly, ...on].join("|");
-    if (this.drawn[name] === key) return;
-    this.drawn[name] = key;
-    act();
-  }
-
   head() {
     super.head();
     const title = this.stageAt(Math.max(1, this.reached))?.title;
@@ -101,13 +93,6 @@ class Hybrid extends Player {
     const words = element("small", {}, covered == null ? "the GAN has not begun" : "of the classes covered by the generator");
     if (fake != null) words.append(", ", element("strong", {}, whole(fake)), " of its images taken for real");
     this.at("score").replaceChildren(covered == null ? "–" : whole(covered), words);
-  }
-
-  // A metric at the step shown.
-  valueAt(name) {
-    const curve = this.data.curves[name] || { x: [], y: [] };
-    const index = curve.x.findLastIndex((x) => x <= (this.view ?? Infinity));
-    return index < 0 ? null : curve.y[index];
   }
 
   drawCurves() {
@@ -203,12 +188,6 @@ class Hybrid extends Player {
   }
 
   named(label) { return this.data.classes[label] ?? String(label); }
-
-  picture(sheet, width, height, x, y, kind, spoken) {
-    const canvas = element("canvas", { width, height, className: kind, title: spoken, role: "img", "aria-label": spoken });
-    canvas.getContext("2d").drawImage(sheet, -x, -y);
-    return canvas;
-  }
 
   // --- GAN ---
 

@@ -7,6 +7,7 @@ const TITLES = {
   tv: "total variation", class_prior: "class prior", class_balance: "class balance", activation: "activation",
   adversarial_d: "adversarial (D)", adversarial_g: "adversarial (G)", class_real: "class, real", class_fake: "class, fake",
   class_g: "class (G)", blend: "blend", transfer: "transfer", frequency: "frequency", entropy: "entropy",
+  output_kl: "output KL", latent_match: "latent match", reconstruction: "reconstruction", kl: "KL", guidance: "guidance",
 };
 const OF_DISCRIMINATOR = ["adversarial_d", "class_real", "class_fake", "blend", "transfer"];
 const PLAY_SECONDS = 20, ASK_AHEAD = 12, ASK_AGAIN_MS = 2500;
@@ -32,6 +33,7 @@ class Player {
     this.root.innerHTML = HEAD + skeleton;
     root.appendChild(this.root);
     this.at = (name) => this.root.querySelector(".dfkd-" + name);
+    this.drawn = {};
     this.frames = new Map();
     this.asked = new Map();
     this.nonce = 0;
@@ -204,18 +206,25 @@ class Player {
     box.textContent = message || "";
   }
 
+  // A metric at the step shown.
+  valueAt(name) {
+    const curve = this.data.curves[name] || { x: [], y: [] };
+    const index = curve.x.findLastIndex((x) => x <= (this.view ?? Infinity));
+    return index < 0 ? null : curve.y[index];
+  }
+
+  // How the score reads, and what it is.
+  scored(value) { return percent(value); }
+  get measure() { return this.data.score === "accuracy" ? "student's accuracy" : "agreement with the teacher"; }
+
   head() {
-    const d = this.data, curve = d.curves[d.score], until = this.view ?? Infinity;
-    let value = null;
-    if (curve) curve.x.forEach((x, i) => { if (x <= until) value = curve.y[i]; });
-    const score = this.at("score");
-    score.textContent = value == null ? "–" : percent(value);
+    const d = this.data, value = this.valueAt(d.score), score = this.at("score");
+    score.textContent = value == null ? "–" : this.scored(value);
     const small = document.createElement("small");
-    const what = d.score === "accuracy" ? "student's accuracy" : "agreement with the teacher";
-    small.append(value == null ? "nothing measured yet" : what + (this.view == null ? "" : " at step " + this.view));
+    small.append(value == null ? "nothing measured yet" : this.measure + (this.view == null ? "" : " at step " + this.view));
     if (d.teacher != null) {
       const teacher = document.createElement("b");
-      teacher.textContent = "teacher " + percent(d.teacher);
+      teacher.textContent = "teacher " + this.scored(d.teacher);
       small.append(", ", teacher);
     }
     score.append(small);
@@ -332,6 +341,14 @@ class Player {
     }), note);
   }
 
+  // Draws `name` unless nothing of what it depends on has changed.
+  once(name, on, act) {
+    const key = [this.run, this.theme, this.colour.text, !this.plotly, ...on].join("|");
+    if (this.drawn[name] === key) return;
+    this.drawn[name] = key;
+    act();
+  }
+
   cut(curve) {
     if (!this.playing || !curve) return curve || { x: [], y: [] };
     const count = curve.x.filter((x) => x <= this.step).length;
@@ -350,6 +367,12 @@ class Player {
     this.laterStages.forEach((stage) => shapes.push({ type: "line", x0: stage.step - 0.5, x1: stage.step - 0.5, y0: 0, y1: 1, yref: "paper", line: { color: this.colour.muted, width: 1.5, dash: "dashdot" } }));
     if (this.view != null && !this.playing) shapes.push({ type: "line", x0: this.view, x1: this.view, y0: 0, y1: 1, yref: "paper", line: { color: this.colour.text, width: 1.5 } });
     return shapes;
+  }
+
+  picture(sheet, width, height, x, y, kind, spoken) {
+    const canvas = element("canvas", { width, height, className: kind, title: spoken, role: "img", "aria-label": spoken });
+    canvas.getContext("2d").drawImage(sheet, -x, -y);
+    return canvas;
   }
 
   // What was changed while the run went on, written beside its mark; later ones lower, so that none covers another.

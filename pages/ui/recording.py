@@ -24,10 +24,17 @@ KNOBS = {  # and the word of the glossary that explains each
 }
 
 
-def knobs() -> dict[str, Any]:
-    """Draw the knobs, and return those that differ from the usual."""
+OF_CLASSIFIERS = ("real", "features")
+BESIDE = 110  # images of reconstructions and interpolations that a generative run keeps with its samples
+
+
+def knobs(classifies: bool = True) -> dict[str, Any]:
+    """Draw the knobs of a run that distils a classifier, or a generative model; return those that differ from the
+    usual."""
     changed = {}
     for name, term in KNOBS.items():
+        if not classifies and name in OF_CLASSIFIERS:
+            continue
         field = RunSpec.model_fields[name]
         asked = st.session_state.get("form:asked", {}).pop(f"record:{name}", None)
         key = f"form:record:{name}"
@@ -49,7 +56,10 @@ def cost(recorded: dict[str, Any], config: MethodConfig, card: TeacherCard) -> N
     values = config.model_dump()
     steps = planned_steps(values)
     image = card.image.spec()
-    size = RunSpec(config=values, **recorded).recorded_bytes(steps, image, _width(card.network, image))
+    spec = RunSpec(config=values, **recorded)
+    if card.task == "generative":  # whose fixed latents become images of teacher and student
+        spec = spec.model_copy(update={"features": False, "real": 0, "probes": 2 * spec.probes + BESIDE})
+    size = spec.recorded_bytes(steps, image, _width(card.network, image) if spec.features else 0)
     st.caption(f"About {size / 1e6:,.1f} MB for the {steps:,} steps of this run.")
 
 

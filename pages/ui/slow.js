@@ -12,7 +12,8 @@ const SLOW_SKELETON = `
   </div>
   <ol class="dfkd-flow"></ol>
   <p class="dfkd-slow-caption" aria-live="polite"></p>`;
-const PHASE_MS = 2200, DRAWN = 12, PAIRS = 3;
+const PHASE_MS = 2200, DRAWN = 12, PAIRS = 3, FILMED = { images: 4, frames: 8 };
+const OF_GENERATIVE = ["output_kl", "latent_match", "reconstruction", "kl", "guidance_first", "guidance"];
 
 class SlowMotion {
   constructor(stage, root) {
@@ -188,7 +189,8 @@ class SlowMotion {
     const pairs = arrays.teacher_probabilities && arrays.student_probabilities;
     if (arrays.loss && arrays.loss.length > (phase.count || 0)) body.append(this.histogram(phase));
     else if (pairs) body.append(...this.pairs(phase));
-    if (phase.strip && !pairs) body.append(this.thumbnails(phase));
+    if (arrays.shown) body.append(this.film(phase));
+    else if (phase.strip && !pairs) body.append(this.thumbnails(phase));
     body.append(this.numbers(values));
   }
 
@@ -224,6 +226,25 @@ class SlowMotion {
         if (arrays.loss) tile.title = "loss " + arrays.loss[index].toFixed(3) + " nats";
       }
       box.append(tile);
+    }
+    strip.src = "data:image/png;base64," + phase.strip;
+    return box;
+  }
+
+  // A synthesis: an image a line, its course from left to right.
+  film(phase) {
+    const box = document.createElement("div"), strip = new Image(), [frames, shown] = phase.arrays.shown;
+    box.className = "dfkd-thumbs film";
+    const columns = Math.min(FILMED.frames, frames);
+    box.style.setProperty("--columns", columns);
+    for (let line = 0; line < Math.min(FILMED.images, shown); line++) {
+      for (let column = 0; column < columns; column++) {
+        const frame = columns > 1 ? Math.round((column * (frames - 1)) / (columns - 1)) : 0;
+        const tile = document.createElement("figure");
+        tile.title = "guidance " + short(phase.arrays.loss[frame]);
+        tile.append(this.picture(strip, phase, frame * shown + line));
+        box.append(tile);
+      }
     }
     strip.src = "data:image/png;base64," + phase.strip;
     return box;
@@ -328,12 +349,14 @@ class SlowMotion {
     };
     if (values.kept != null) line("kept", Math.round(values.kept * values.batch) + " of " + values.batch);
     if (values.threshold != null) line("threshold τ", values.threshold);
+    if (values.levels != null) line("levels", values.levels);
     if (values.length != null) line("numbers each", values.length);
     if (values.collected != null) line("collected", values.collected);
     for (const name of ["confidence_real", "confidence_fake"]) if (values[name] != null) line(name.replace("confidence_", "taken for real: "), whole(values[name]));
     for (const name of ["student_loss", "gradient", "learning_rate", "student_steps"]) {
       if (values[name] != null) line({ gradient: "‖gradient‖", student_steps: "steps like this" }[name] || title(name), short(values[name]));
     }
+    for (const name of OF_GENERATIVE) if (values[name] != null) line(name === "guidance_first" ? "guidance at first" : title(name), short(values[name]));
     norms.forEach(([name, norm]) => {
       const term = name.slice("gradient/".length);
       line(title(term), short(values[term]));

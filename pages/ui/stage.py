@@ -20,7 +20,7 @@ MAX_FRAMES = 16  # sent at once
 TERMS = (
     "student_loss", "adversarial", "bn_statistics", "l2", "tv", "class_prior", "class_balance", "activation",
     "adversarial_d", "class_real", "class_fake", "blend", "transfer", "adversarial_g", "class_g", "frequency",
-    "entropy",
+    "entropy", "output_kl", "latent_match", "reconstruction", "kl", "guidance",
 )  # fmt: skip
 BADGES = {"running": "running", "queued": "waiting", "interrupted": "interrupted"}
 
@@ -104,20 +104,31 @@ def _step_to_address(step: int | None) -> None:
         st.query_params["step"] = str(step)
 
 
-def data_of(folder: RunFolder, status: RunStatus, timeline: Timeline, asked: dict[str, Any]) -> dict[str, Any]:
-    """What a stage is told about its run: the curves so far, the frames that were ``asked`` for, the newest one."""
+def data_of(
+    folder: RunFolder,
+    status: RunStatus,
+    timeline: Timeline,
+    asked: dict[str, Any],
+    recorded: Callable[[], list[int]] | None = None,
+    frame_of: Callable[[int], dict[str, Any] | None] | None = None,
+) -> dict[str, Any]:
+    """What a stage is told about its run: the curves so far, the frames that were ``asked`` for, the newest one.
+
+    ``recorded``: the steps that have a frame, and ``frame_of`` the frame of one; else they are its samples.
+    """
     version = timeline.update()
     spec = folder.spec()
     facts = _facts(folder, status.attempt)
     classes = list(facts.get("classes", [str(index) for index in range(10)]))
     wanted = [int(step) for step in asked["want"][:MAX_FRAMES]]
-    steps = sorted(timeline.frames)
+    steps = recorded() if recorded is not None else sorted(timeline.frames)
     if asked["view"] is None and steps:
         wanted.append(steps[-1])
-    elif asked["view"] in timeline.frames:
+    elif asked["view"] in steps:
         wanted.append(asked["view"])
     total = status.total_steps or max(timeline.step, 1)
-    frames = {step: frame for step in dict.fromkeys(wanted) if (frame := timeline.frame(step)) is not None}
+    frame_of = frame_of or timeline.frame
+    frames = {step: frame for step in dict.fromkeys(wanted) if (frame := frame_of(step)) is not None}
     live = status.state in ("running", "paused")
     return {
         "run": folder.id,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
@@ -19,8 +20,11 @@ LIVE = ("queued", "running", "paused")
 WIDTH = 116  # pixels, for both faces of the button that pauses and resumes
 
 
-def choose(only: Callable[[str], bool] | None = None) -> Choice | None:
-    """The form in the sidebar, with the methods that ``only`` lets through; None while the engine is being started."""
+def choose(
+    only: Callable[[str], bool] | None = None, task: Literal["classifier", "generative"] = "classifier"
+) -> Choice | None:
+    """The form in the sidebar, with the methods of ``task`` that ``only`` lets through; None while the engine is being
+    started."""
     booted = boot.start()
     if not booted.ready.is_set():
         with st.sidebar:
@@ -31,7 +35,7 @@ def choose(only: Callable[[str], bool] | None = None) -> Choice | None:
         return None
     from pages.ui import form
 
-    return form.show(only)
+    return form.show(only, task)
 
 
 def asked_run() -> RunFolder | None:
@@ -45,6 +49,28 @@ def asked_run() -> RunFolder | None:
     st.warning(f"There is no run {asked} in {runs}.")
     del st.query_params["run"]
     return None
+
+
+def is_generative(folder: RunFolder) -> bool:
+    """Whether a run distils a latent-variable model: known by its student's name, before torch has been imported."""
+    try:
+        return re.fullmatch(r"(lvae|conv-vae)-\d+", folder.spec()["student"]) is not None
+    except (StoreError, KeyError, TypeError):
+        return False
+
+
+def shown_elsewhere(folder: RunFolder, page: Literal["distill", "inspect", "hybrid", "generative"]) -> bool:
+    """Whether ``page`` has nothing to show of this run; then a sentence leads to the page that has."""
+    generative = is_generative(folder)
+    if generative == (page == "generative"):
+        return False
+    kind, title, path = ("a classifier", "Distill", "")
+    if generative:
+        kind, title, path = ("a generative model", "Generative", "generative")
+    words = f"This run of {folder.spec()['method']} distilled {kind}"
+    address = f"{boot.base_path()}/{path}?run={folder.id}"
+    st.info(f"{words}: [the page {title} shows it]({address}).", icon=":material/info:")
+    return True
 
 
 def buttons(

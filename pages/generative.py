@@ -1,0 +1,123 @@
+"""Generative: a model that makes images is distilled without its data; teacher and student side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from dfkd_core.analysis.jobs import Job
+from dfkd_core.errors import RequestError
+from dfkd_core.store import RunFolder, RunStatus, runs_folder, runs_in
+from pages.ui import boot, generative, look, steering
+
+if TYPE_CHECKING:
+    from pages.ui.form import Choice
+
+LOOKED_THROUGH = 50  # of the newest runs, for one that distils a generative model
+EMPTY = """
+**A model that makes images is made small, without one image of its training data.** The teacher turns random numbers,
+its latents, into images; the student, with far fewer parameters, learns to turn the *same* random numbers into the
+same images (UKD). Choose on the left, then press **Start**: teacher and student appear side by side, and the student's
+FID falls towards the teacher's. With the source *diffusion*, images are made first, under the teacher's guidance.
+"""
+
+
+def main() -> None:
+    """One script run of the page."""
+    choice = steering.choose(task="generative")
+    folder = _chosen_run()
+    watching = boot.poll_seconds() if folder is not None and _goes_on(folder, folder.status()) else None
+    st.fragment(_live, run_every=watching)(choice)
+
+
+def _chosen_run() -> RunFolder | None:
+    """The run in the address bar; else the newest of a generative model, a live one first."""
+    asked = steering.asked_run()
+    if asked is not None:
+        return asked
+    found = [folder for folder in runs_in(runs_folder())[:LOOKED_THROUGH] if steering.is_generative(folder)]
+    newest = next((folder for folder in found if folder.status().is_live), found[0] if found else None)
+    if newest is not None:
+        st.query_params["run"] = newest.id
+    return newest
+
+
+def _goes_on(folder: RunFolder, status: RunStatus) -> bool:
+    """The run, or the job that measures it."""
+    return status.is_live or measuring(folder).state().state == "running"
+
+
+def _live(choice: Choice | None) -> None:
+    """Buttons and stage; reruns by itself while something goes on."""
+    folder = _chosen_run()
+    status = folder.status_seen() if folder is not None else None
+    steering.buttons(choice, folder, status, lambda: None)
+    if folder is None or status is None:
+        st.info(EMPTY, icon=":material/auto_awesome:")
+        if choice is not None:
+            _preview(choice)
+        return
+    if not steering.shown_elsewhere(folder, "generative"):
+        job = measuring(folder).state()
+        timeline = boot.timeline(str(folder.path))
+        generative.show(folder, status, timeline, job, lambda command: _steer(command, folder))
+    steering.end_polling(folder.id, _goes_on(folder, status))
+
+
+def measuring(folder: RunFolder) -> Job:
+    """What compares teacher and student with test images, in the background."""
+    return Job(folder.path / "analysis", "measure")
+
+
+def _steer(command: str, folder: RunFolder) -> None:
+    """What the stage wants of the run."""
+    if command == "slow":
+        steering.one_more_step(folder)
+    elif command == "measure":
+        measuring(folder).start(["measure", folder.id, "--runs", str(folder.path.parent), "--force"])
+        st.rerun()  # so that polling begins
+    elif command == "stop measure":
+        measuring(folder).stop()
+        st.rerun()
+
+
+def _preview(choice: Choice) -> None:
+    """What the chosen teacher makes of random numbers, and how much smaller the chosen student is."""
+    try:
+        images, sizes = _drawn(choice.fields["teacher"], choice.fields["student"])
+    except RequestError:
+        return  # Start says what is wrong
+    with st.container(horizontal=True, gap="medium"):
+        st.image(images, caption=f"What {choice.fields['teacher']} makes of random numbers", width=480)
+        with st.container(width="stretch"):
+            teacher, student = sizes
+            st.metric("Teacher's parameters", f"{teacher:,}")
+            st.metric("Student's parameters", f"{student:,}", f"{teacher / student:.1f} × smaller", delta_color="off")
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def _drawn(teacher: str, student: str) -> tuple[np.ndarray, tuple[int, int]]:
+    """A sheet of the teacher's samples, (H, W, C) uint8, and both numbers of parameters."""
+    import torch
+
+    from dfkd_core.networks import build_latent_model, parameter_count
+    from dfkd_core.networks.latent import draw_noise
+    from dfkd_core.samples import to_bytes
+    from dfkd_core.teachers import load_latent_model
+
+    network, card = load_latent_model(teacher)
+    image = card.image.spec()
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        other = build_latent_model(student, image)
+        generator = torch.Generator().manual_seed(0)
+        made = network.generate(draw_noise(network, 6 * 16, torch.device("cpu"), generator)).images
+    pixels = to_bytes(image.to_pixels(made)).numpy().reshape(6, 16, image.size, image.size, image.channels)
+    sheet = pixels.swapaxes(1, 2).reshape(6 * image.size, 16 * image.size, image.channels)
+    larger = sheet.repeat(4, axis=0).repeat(4, axis=1) if image.size < 16 else sheet
+    return larger, (parameter_count(network), parameter_count(other))
+
+
+look.through_app("pages/generative.py")
+main()

@@ -1,0 +1,186 @@
+"""The stage of a run that distils a generative model: teacher and student side by side, and where images came from."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from dfkd_core.analysis.jobs import JobState
+from dfkd_core.analysis.measured import MEASURED, NEAREST, generative_notes, generative_table
+from dfkd_core.analysis.timeline import Timeline
+from dfkd_core.errors import RequestError
+from dfkd_core.store import RunFolder, RunStatus, read_samples
+from dfkd_core.store.atomic import read_json
+from dfkd_core.teachers import TeacherCard, available_teachers, find_card
+from pages.ui import stage
+
+SYNTHETIC = 7  # in the column ``panel`` of generative_evaluation.PANELS
+ORIGINS = {
+    "ancestral": "Samples of the teacher's own prior, drawn anew in every step: nothing is made beforehand.",
+    "latents": "Samples of the teacher's own prior, whose latents were moved to where the guidance is low. "
+    "No other model and no data took part.",
+    "stable-diffusion": "Stable Diffusion learned from images of the web; whether some like the teacher's were among "
+    "them, nobody can say.",
+}
+
+
+def show(folder: RunFolder, status: RunStatus, timeline: Timeline, job: JobState, steer: Callable[[str], None]) -> None:
+    """Draw the run, or bring what is drawn up to date. Call it at the same place in every rerun.
+
+    ``job`` is how far its measurement is; ``steer`` carries out what the stage wants of the run.
+    """
+    asked = stage.what_is_asked("generative", folder.id)
+    if asked["command"]:
+        steer(asked["command"])
+    recorded = _Recorded(timeline)
+    data = stage.data_of(folder, status, timeline, asked, recorded.steps, recorded.frame)
+    config = folder.spec()["config"]
+    data |= {
+        "recorded": recorded.kinds(),
+        "source": config.get("source", "original"),
+        "synthesis_steps": _synthesis_steps(config),
+        "own_encoder": config["objective"] == "elbo",
+        "origin": origin(folder.spec()),
+        "teacher_figures": timeline.quality,
+        "levels": recorded.levels(),
+        "nearest": _nearest(folder, asked.get("has_nearest")),
+        "measured": _measured(folder),
+        "job": {"state": job.state, "share": job.share, "message": job.message, "left": job.seconds_left()},
+        "measurable": _has_checkpoint(folder),
+    }
+    _component()(key="generative", data=data, on_ask_change=lambda: None)
+
+
+@st.cache_resource(show_spinner=False)
+def _component() -> Any:
+    return stage.component("generative")
+
+
+class _Recorded:
+    """What such a run keeps of some steps, by kind: the ``probes``, what teacher and student make of the same; the
+    last batch as ``samples``; the ``made`` images of a synthesis, and their ``films``."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self.timeline = timeline
+
+    def kinds(self) -> dict[str, list[int]]:
+        """The steps of each, ascending."""
+        films = self.timeline.films
+        samples = sorted(self.timeline.frames)
+        return {
+            "probes": sorted(self.timeline.probes),
+            "samples": [step for step in samples if step not in films],
+            "made": [step for step in samples if step in films],
+            "films": films,
+        }
+
+    def steps(self) -> list[int]:
+        """All of them: where the scrubber can stand."""
+        return sorted({step for steps in self.kinds().values() for step in steps})
+
+    def frame(self, step: int) -> dict[str, Any]:
+        """All that was kept of one step, and the newest evaluation's levels up to there."""
+        sheet = self.timeline.frame(step)
+        made = sheet is not None and SYNTHETIC in sheet["panel"]
+        return {
+            "step": step,
+            "probes": self.timeline.probe(step),
+            "samples": None if made else sheet,
+            "made": sheet if made else None,
+            "films": self.timeline.film(step),
+            "levels": self.levels(step),
+        }
+
+    def levels(self, until: int | None = None) -> dict[str, Any] | None:
+        """Posterior and priors of each level at the newest evaluation up to a step."""
+        known = [step for step in self.timeline.levels if until is None or step <= until]
+        return {"step": max(known), **self.timeline.levels[max(known)]} if known else None
+
+
+def _synthesis_steps(config: dict[str, Any]) -> int:
+    """How many steps make images before the student learns."""
+    return int(config["synthesis_batches"]) if config.get("source", "ancestral") != "ancestral" else 0
+
+
+# --- where images come from ------------------------------------------------------------------------------------
+
+
+def origin(spec: dict[str, Any]) -> str:
+    """Where the images that the student learns from come from, in a sentence or two; what a diffusion model learned
+    from is always declared."""
+    source = spec["config"].get("source", "original")
+    if source == "original":
+        return "Not data-free: the student learns from the teacher's own training images, their labels unknown."
+    if source != "diffusion":
+        return ORIGINS[source]
+    try:
+        return declared(find_card(spec["diffusion"])[0], find_card(spec["teacher"])[0])
+    except RequestError:
+        return f"What the diffusion model {spec['diffusion']} was trained on is not known on this machine."
+
+
+def declared(diffusion: TeacherCard, teacher: TeacherCard) -> str:
+    """What a diffusion model was trained on, and which of its classes are the teacher's as well."""
+    shared = [name for name in diffusion.image.classes if name in teacher.image.classes]
+    classes = f"these of the teacher's {len(teacher.image.classes)} classes: {', '.join(shared)}" if shared else "none"
+    size = f"{diffusion.image.size}×{diffusion.image.size}"
+    return (
+        f"The diffusion model {diffusion.title} was trained on {diffusion.benchmark} at {size}, never on "
+        f"{teacher.benchmark}. Its images show {classes}."
+    )
+
+
+def fitting_diffusion(teacher: TeacherCard) -> dict[str, TeacherCard]:
+    """The diffusion models that may make images for ``teacher``: of its shape, and trained on other data."""
+    from dfkd_core.spec import find_diffusion
+
+    def fits(name: str) -> bool:
+        try:
+            return bool(find_diffusion(name, teacher))
+        except RequestError:
+            return False
+
+    return {name: card for name, card in available_teachers(None, "diffusion").items() if fits(name)}
+
+
+# --- what was measured -----------------------------------------------------------------------------------------
+
+
+def _measured(folder: RunFolder) -> dict[str, Any] | None:
+    """The table of teacher and student, and what it has to say about itself."""
+    figures = read_json(folder.path / MEASURED)
+    if not isinstance(figures, dict) or "student" not in figures:
+        return None
+    return {
+        "version": (folder.path / MEASURED).stat().st_mtime,
+        "rows": generative_table(figures),
+        "notes": generative_notes(figures),
+    }
+
+
+def _nearest(folder: RunFolder, known: float | None) -> dict[str, Any] | None:
+    """Synthetic images and then the real one that is nearest to each; None where the browser has them, or there are
+    none."""
+    path = folder.path / f"{NEAREST}.png"
+    if not path.exists() or path.stat().st_mtime == known:
+        return None
+    try:
+        images, columns = read_samples(folder, NEAREST)
+        sheet = base64.b64encode(path.read_bytes()).decode()
+    except (OSError, ValueError, KeyError):
+        return None
+    return {
+        "version": path.stat().st_mtime,
+        "sheet": sheet,
+        "height": images.shape[1],
+        "width": images.shape[2],
+        "distance": [round(float(value), 4) for value in columns["distance"]],
+    }
+
+
+def _has_checkpoint(folder: RunFolder) -> bool:
+    checkpoints = folder.path / "checkpoints"
+    return checkpoints.is_dir() and any(checkpoints.iterdir())
