@@ -83,6 +83,16 @@ class Requirements:
     diffusion: bool = False
     task: Task = "classifier"
 
+    def words(self) -> str:
+        """What a method needs beside its teacher."""
+        if self.collected:
+            return "collected images"
+        if self.original:
+            return "the teacher's training images"
+        if self.diffusion:
+            return "nothing but the teacher, or a diffusion model that was trained on other data"
+        return "nothing but the teacher"
+
 
 @dataclass(frozen=True)
 class PhaseInfo:

@@ -94,7 +94,7 @@ def _teachers() -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config)
     st.caption(
         "All well trained, by recipes that differ in kind. Diffusion models teach nobody: they help to make images, "
-        "and their benchmark is what they learned from. `python -m dfkd_core teacher import` brings your own classifier."
+        "and their benchmark is what they learned from. `python -m dfkd_core teacher import` brings your own."
     )
 
 
