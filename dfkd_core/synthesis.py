@@ -131,9 +131,9 @@ def guided_sampling(denoiser: Denoiser, loss: Loss, start: Tensor, steps: int, s
             clean = within(clean, denoiser.bound)
             images = denoiser.see(clean)
             losses = loss(images)
+            if strength > 0:
+                clean = clean - strength * (1 - signal).sqrt() * direction(losses, noisy)
         camera.take(time, losses, images)
-        if strength > 0:
-            clean = clean - strength * (1 - signal).sqrt() * direction(losses, noisy)
         noisy, clean = noisy.detach(), clean.detach().clamp(-denoiser.bound, denoiser.bound)
         noise = (noisy - signal.sqrt() * clean) / (1 - signal).sqrt()  # what the corrected x̂₀ implies
         noisy = next_signal.sqrt() * clean + (1 - next_signal).sqrt() * noise

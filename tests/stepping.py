@@ -44,7 +44,7 @@ def collecting_problem(
     network = build_classifier(student, image)
     images = digits() if collected is None else collected
     silent = Recording(samples_every=0, phases_every=0)
-    return Problem(teacher, network, image, torch.device("cpu"), images, unseen, recording or silent)
+    return Problem(teacher, network, image, torch.device("cpu"), images, unseen, recording=recording or silent)
 
 
 def events(method: Method, until: int) -> list[Any]:

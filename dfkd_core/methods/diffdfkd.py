@@ -61,7 +61,7 @@ class DiffDFKDConfig(StudentConfig):
     synthesis_size: int = knob(100, "Images of one such batch.", group="Synthesis", ge=2, le=4096, memory=True)
     denoising_steps: int = knob(50, "Steps from noise to image.", group="Guidance", ge=1, le=1000)
     strength: float = knob(
-        0.3, "How far the guidance moves a denoising step; 0: not at all.", group="Guidance", live=True, ge=0, le=1000
+        1.0, "How far the guidance moves a denoising step; 0: not at all.", group="Guidance", live=True, ge=0, le=1000
     )
     class_guidance: float = knob(
         3.0, "Classifier-free guidance of the diffusion model; 1: none.", group="Guidance", live=True, ge=0, le=50
@@ -86,8 +86,7 @@ class DiffDFKDConfig(StudentConfig):
             "synthesis_size": 50,
             "denoising_steps": 8,
             "class_guidance": 1.0,
-            "strength": 0.3,
-            "distill_steps": 200,
+            "distill_steps": 150,
             "updates": 5,
             "schedule": "cosine",
             "augmentation": "crop",

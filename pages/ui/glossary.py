@@ -293,6 +293,16 @@ TERMS: tuple[Term, ...] = (
         also=("coverage", "classes", "classes generated"),
     ),
     Term(
+        "classifier-free guidance",
+        "How strongly a diffusion model is held to the class, or the prompt, that it was asked for: its prediction is "
+        "moved away from the one without a class. A weight of 1 takes the prediction for the class as it is.",
+        symbol="ε(x_t) + w·(ε(x_t, y) − ε(x_t))",
+        seen="the form, guidance",
+        source="Ho & Salimans, 2022",
+        related=("diffusion model", "guidance"),
+        also=("class_guidance",),
+    ),
+    Term(
         "clean",
         "Said of a sample that the teacher vouches for: its posterior is above the threshold. The student learns from "
         "the clean samples only, and only they count in the adversarial term.",
@@ -401,6 +411,16 @@ TERMS: tuple[Term, ...] = (
         also=("drowning",),
     ),
     Term(
+        "denoising step",
+        "One of the steps in which a diffusion model turns noise into an image. At each it predicts the clean image; "
+        "the film shows these predictions, and the loss that guides them.",
+        symbol="x̂₀(x_t)",
+        seen="Generative; Distill, slow motion; the form, guidance",
+        source="Song et al., ICLR 2021 (DDIM)",
+        related=("diffusion model", "guidance"),
+        also=("denoising_steps", "timestep", "film"),
+    ),
+    Term(
         "density and coverage",
         "Density counts in how many real neighbourhoods a generated image lies, on average and divided by k; coverage "
         "is the share of real neighbourhoods that hold a generated image. A neighbourhood is the ball around a real "
@@ -415,6 +435,15 @@ TERMS: tuple[Term, ...] = (
         "Where the computing is done: the processor (cpu) or a graphics card (cuda:0, cuda:1, …).",
         seen="the form",
         related=("threads",),
+    ),
+    Term(
+        "diffusion model",
+        "A network that learned to take noise out of images, and so makes images from noise. Here it was trained on "
+        "other data than the teacher, and the teacher guides it.",
+        seen="Generative; the form, synthesis",
+        source="Ho et al., NeurIPS 2020",
+        related=("denoising step", "classifier-free guidance", "guidance", "synthesis"),
+        also=("diffusion", "stable-diffusion"),
     ),
     Term(
         "discrepancy",
@@ -518,7 +547,7 @@ TERMS: tuple[Term, ...] = (
         seen="Hybrid; the form, guidance",
         source=f"{HIDFD}, eqs. 8, 9 and 13",
         related=("blend", "transfer", "discriminator confidence"),
-        also=("guidance", "guidance_weight", "teacher-guided generation"),
+        also=("guidance_weight", "teacher-guided generation"),
     ),
     Term(
         "FID",
@@ -601,6 +630,25 @@ TERMS: tuple[Term, ...] = (
         seen="Distill, term health and slow motion",
         related=("term health", "learning rate", "optimiser"),
         also=("gradient norm",),
+    ),
+    Term(
+        "guidance",
+        "The teacher steers what is made for it. In synthesis the gradient of a loss, low where the teacher knows what "
+        "it sees, moves latents or denoising steps; the metrics show it on the finished images, and on the first "
+        "prediction. HiDFD's teacher guides the discriminator's features instead.",
+        seen="Generative; Distill, course; the form, guidance",
+        source="Bansal et al., 2023 (universal guidance)",
+        related=("guidance strength", "denoising step", "synthesis", "feature integration"),
+        also=("guidance_first", "guidance loss"),
+    ),
+    Term(
+        "guidance strength",
+        "How far a denoising step moves along the gradient of the guidance's loss: a root mean square, of pixels "
+        "from −1 to 1, at full noise. At 0 the diffusion model goes its own way.",
+        symbol="x̂₀ − s·√(1 − ᾱ_t)·g",
+        seen="the form, guidance",
+        related=("guidance", "denoising step"),
+        also=("strength",),
     ),
     Term(
         "hybrid set",
@@ -1042,6 +1090,14 @@ TERMS: tuple[Term, ...] = (
         seen="Class prior; Lessons",
         related=("run", "seed", "FID"),
         also=("studies", "experiment"),
+    ),
+    Term(
+        "synthesis",
+        "The stage in which images are made for the student: by a diffusion model that the teacher guides or, for "
+        "generative teachers, from the teacher's own latents. They come in batches.",
+        seen="Generative; Distill, stages; the form, synthesis",
+        related=("synthetic image", "guidance", "diffusion model"),
+        also=("source", "synthesis_batches", "synthesis_size"),
     ),
     Term(
         "synthetic image",
