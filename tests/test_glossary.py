@@ -8,17 +8,16 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from browser import Lab, shoot
-from conftest import ROOT, STUDENT, TEACHER, execute, tiny_knobs
+from conftest import ROOT, execute, new_run
 from playwright.sync_api import Page, expect
 from streamlit import config
 
 from dfkd_core import methods
 from dfkd_core.analysis.timeline import Timeline
-from dfkd_core.spec import make_spec
-from dfkd_core.store import RunFolder
 from pages.ui import glossary
 
-SCRIPTS = {name: (ROOT / "pages" / "ui" / f"{name}.js").read_text() for name in ("player", "stage", "hybrid")}
+STAGES = ("stage", "hybrid", "generative")
+SCRIPTS = {name: (ROOT / "pages" / "ui" / f"{name}.js").read_text() for name in ("player", *STAGES)}
 
 
 def missing(names: list[str]) -> list[str]:
@@ -32,22 +31,23 @@ def test_every_knob_and_every_group_of_knobs_has_a_term(method: str) -> None:
     assert not missing([*knobs.model_fields, *(knobs.about(name)["group"] for name in knobs.model_fields)])
 
 
+@pytest.mark.usefixtures("few_judged")
 @pytest.mark.parametrize("method", list(methods.available()))
 def test_every_metric_of_a_run_has_a_term(method: str, runs: Path) -> None:
-    known = methods.find(method).Config.model_fields
-    knobs = tiny_knobs(method) | {name: 0.1 for name in known if name.endswith("_weight")}  # no loss term is off
-    spec = make_spec(knobs, method=method, teacher=TEACHER, student=STUDENT, health_every=1, collected="digits")
-    timeline = Timeline(RunFolder.create(runs, spec.model_dump()))
+    found = methods.find(method)
+    weights = {name: 0.1 for name in found.Config.model_fields if name.endswith("_weight")}  # no loss term is off
+    timeline = Timeline(new_run(runs, weights, method=method, health_every=1))
     execute(timeline.folder)
     timeline.update()
-    assert len(timeline.curves) > 4 and "agreement" in timeline.curves
+    score = "agreement" if found.requires.task == "classifier" else "mismatch"
+    assert len(timeline.curves) > 4 and score in timeline.curves
     assert not missing(list(timeline.curves))
 
 
-@pytest.mark.parametrize("stage", ["stage", "hybrid"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_every_heading_and_every_word_of_a_legend_has_a_term(stage: str) -> None:
     headings = re.findall(r"<h4>([^<]+)<", SCRIPTS[stage])
-    words = re.findall(r"\[\"([\w -]+)\", this\.(?:colour\.|made|palette)", SCRIPTS["player"] + SCRIPTS[stage])
+    words = re.findall(r"\[\"([\w' -]+)\", this\.(?:colour\.|made|palette)", SCRIPTS["player"] + SCRIPTS[stage])
     assert len(headings) >= 7 and len(words) >= 7
     assert not missing([*headings, *words])
 

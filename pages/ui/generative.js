@@ -26,7 +26,7 @@ const GENERATIVE_SKELETON = `
 const PANELS = { real: 0, teacherAgain: 1, studentAgain: 2, teacherBetween: 3, studentBetween: 4, teacher: 5, student: 6, made: 7 };
 const BETWEEN = 10; // images of one interpolation
 const FIGURES = { fid: "FID", mismatch: "mismatch", mse: "reconstruction error", elbo: "ELBO" };
-const ROLL_SECONDS = 4, DEEP = "₀₁₂₃₄₅₆₇₈₉";
+const ROLL_SECONDS = 4, STRIP = 138, DEEP = "₀₁₂₃₄₅₆₇₈₉";
 const WIDE_RANGE = 8; // from which ratio on an axis is logarithmic
 const nats = (value) => (value < 0.01 ? "< 0.01" : value.toPrecision(3)) + " nats";
 
@@ -244,7 +244,7 @@ class Generative extends Player {
   levels(found) {
     if (!found) return this.plot("levels", [], this.layout({ xaxis: { visible: false }, yaxis: { visible: false } }), "Nothing evaluated yet");
     this.drawn.shownLevels = found;
-    this.legend("levels", [["posterior", this.colour.teacher, "faint"], ["teacher's prior", this.colour.teacher, "dash"], ["student's prior", this.colour.student, "thick"]], "step " + found.step);
+    this.legend("levels", [["teacher's posterior", this.colour.teacher, "faint"], ["teacher's prior", this.colour.teacher, "dash"], ["student's prior", this.colour.student, "thick"]], "step " + found.step);
     const count = found.kl.length, gap = 0.03, width = (1 - gap * (count - 1)) / count, traces = [], layout = this.layout({ hovermode: "closest", margin: { l: 8, r: 8, t: 42, b: 40 } });
     layout.annotations = [];
     const kinds = [["posterior", this.colour.teacher, { fill: "tozeroy", fillcolor: this.colour.teacher + "44", line: { width: 0 } }], ["prior", this.colour.teacher, { line: { color: this.colour.teacher, width: 2, dash: "dash" } }], ["student_prior", this.colour.student, { line: { color: this.colour.student, width: 3 } }]];
@@ -254,7 +254,7 @@ class Generative extends Player {
       const low = Math.min(...ends), high = Math.max(...ends), x = Array.from({ length: 241 }, (_, index) => low + ((high - low) * index) / 240);
       layout["xaxis" + suffix] = { ...layout.xaxis, domain: [from, from + width], anchor: "y" + suffix, range: [low, high], nticks: 5, title: { text: "latent", standoff: 2, font: { size: 12 } } };
       layout["yaxis" + suffix] = { ...layout.yaxis, anchor: "x" + suffix, range: [0, 1.08], visible: false };
-      layout.annotations.push({ text: `<b>${z}${level ? "" : ", the top"}</b><br>KL ${nats(found.kl[level])}`, x: from + width / 2, y: 1, yshift: 38, yanchor: "top", xref: "paper", yref: "paper", showarrow: false, font: { color: this.colour.text, size: 13 } });
+      layout.annotations.push({ text: `<b>${z}${level ? "" : ", the top"}</b><br>KL ${nats(found.kl[level])}`, x: from + width / 2, y: 1, yshift: 38, xanchor: "center", yanchor: "top", xref: "paper", yref: "paper", showarrow: false, font: { color: this.colour.text, size: 13 } });
       for (const [kind, , style] of kinds) {
         const mean = found[kind + "_mean"][level], std = found[kind + "_std"][level], points = [...x, ...[-2, -1, -0.5, 0, 0.5, 1, 2].map((z) => mean + z * std)].sort((a, b) => a - b);
         const words = { posterior: "teacher's posterior", prior: "teacher's prior", student_prior: "student's prior" }[kind];
@@ -288,7 +288,7 @@ class Generative extends Player {
       this.at("now").replaceChildren(element("div", { className: "dfkd-empty" }, "The first film is shown after the first batch of images."));
       return;
     }
-    this.legend("film", [], `${film.shown} images of batch ${film.step}, from noise to image` + (this.denoises ? ": the clean image as it is predicted at each denoising step" : ": as their latents move"));
+    this.legend("film", [], `batch ${film.step}: ` + (this.denoises ? "the clean image as predicted at each denoising step" : "as their latents move"));
     const image = pngImage(film.sheet);
     image.onload = () => {
       if (this.film !== film) return;
@@ -336,7 +336,7 @@ class Generative extends Player {
 
   // All frames beside each other, the one shown framed: one line for each image, as many as there is room for.
   drawStrip(film, image) {
-    const canvas = this.at("strip"), side = canvas.clientWidth / film.frames, lines = Math.max(1, Math.min(film.shown, Math.floor(110 / side)));
+    const canvas = this.at("strip"), side = canvas.clientWidth / film.frames, lines = Math.max(1, Math.min(film.shown, Math.floor(STRIP / side)));
     canvas.style.height = Math.ceil(lines * side) + "px";
     canvas.setAttribute("aria-label", `All ${film.frames} frames of ${lines} images beside each other`);
     const { context } = sharp(canvas);

@@ -124,12 +124,12 @@ def origin(spec: dict[str, Any]) -> str:
 
 def declared(diffusion: TeacherCard, teacher: TeacherCard) -> str:
     """What a diffusion model was trained on, and which of its classes are the teacher's as well."""
-    shared = [name for name in diffusion.image.classes if name in teacher.image.classes]
-    classes = f"these of the teacher's {len(teacher.image.classes)} classes: {', '.join(shared)}" if shared else "none"
-    size = f"{diffusion.image.size}×{diffusion.image.size}"
+    theirs = teacher.image.classes
+    shared = [name for name in diffusion.image.classes if name in theirs]
+    classes = f"{len(shared)} of the teacher's {len(theirs)} classes" + (f": {', '.join(shared)}" if shared else "")
     return (
-        f"The diffusion model {diffusion.title} was trained on {diffusion.benchmark} at {size}, never on "
-        f"{teacher.benchmark}. Its images show {classes}."
+        f"The diffusion model “{diffusion.title}” was trained on {diffusion.benchmark}, never on {teacher.benchmark}. "
+        f"It shares {classes}."
     )
 
 

@@ -21,6 +21,9 @@ DIVIDE_MIX = "Li et al., ICLR 2020 (DivideMix)"
 DISTILLATION = "Hinton et al., 2015"
 PRECISION_RECALL = "Kynkäänniemi et al., NeurIPS 2019"
 DENSITY_COVERAGE = "Naeem et al., ICML 2020"
+UKD = "Chen et al., CVPR 2023 (UKD)"
+LVAE = "Sønderby et al., NeurIPS 2016 (ladder VAE)"
+VAE = "Kingma & Welling, ICLR 2014"
 HIDFD = "Tang, Chen & Gong, AAAI 2025 (HiDFD)"
 ADC_GAN = "Hou et al., ICML 2022 (ADC-GAN)"
 DEGAN = "Addepalli et al., AAAI 2020 (DeGAN)"
@@ -140,6 +143,16 @@ TERMS: tuple[Term, ...] = (
         seen="Distill, student against teacher; Runs; Inspect, selection audit",
         related=("accuracy", "selection audit"),
         also=("disagreement",),
+    ),
+    Term(
+        "ancestral sampling",
+        "Random numbers become the top level of latents, these say how the next level is distributed, and so on down "
+        "to the image. The teacher's own samples made in this way need no data and no other model.",
+        symbol="z_L ~ N(0, 1), z_l ~ p(z_l | z_{l+1}), x ~ p(x | z₁)",
+        seen="the form, synthesis; Generative",
+        source=UKD,
+        related=("latent", "level", "prior", "temperature"),
+        also=("ancestral",),
     ),
     Term(
         "augmentation",
@@ -418,7 +431,7 @@ TERMS: tuple[Term, ...] = (
         seen="Generative; Distill, slow motion; the form, guidance",
         source="Song et al., ICLR 2021 (DDIM)",
         related=("diffusion model", "guidance"),
-        also=("denoising_steps", "timestep", "film"),
+        also=("denoising_steps", "timestep", "film", "film of the synthesis"),
     ),
     Term(
         "density and coverage",
@@ -454,7 +467,7 @@ TERMS: tuple[Term, ...] = (
         seen="the form, adversarial",
         source=f"L1: {DFAD}, eq. 3; KL: {DISTILLATION}; JS: {TA_DFKD}, released code",
         related=("adversarial term", "student loss", "logit"),
-        also=("L1", "KL", "JS", "js-released"),
+        also=("L1", "JS", "js-released"),
     ),
     Term(
         "discriminator",
@@ -514,6 +527,16 @@ TERMS: tuple[Term, ...] = (
         also=("early_exits", "enhanced_target", "adaptive target enhancement", "OFA-KD"),
     ),
     Term(
+        "ELBO",
+        "Evidence lower bound: how well a VAE explains an image, in nats. It is the reconstruction's log-likelihood "
+        "minus the KL between posterior and prior; higher is better. A student whose encoder was not trained has none.",
+        symbol="E_q[log p(x | z₁)] − Σ_l KL(q ‖ p)",
+        seen="Generative; Library, teachers; the form, student",
+        source=VAE,
+        related=("reconstruction", "KL divergence", "posterior of a latent", "latent-variable model"),
+        also=("evidence lower bound",),
+    ),
+    Term(
         "epoch",
         "A fixed number of steps, after which the student's learning rate is lowered. It is no pass over a data set: "
         "there is none.",
@@ -555,9 +578,9 @@ TERMS: tuple[Term, ...] = (
         "to features of generated images. Lower is more alike. It depends on the network that gives the features and "
         "on the number of images, so compare only figures in which both are the same.",
         symbol="‖μ_r − μ_g‖² + tr(Σ_r + Σ_g − 2 (Σ_r Σ_g)^½)",
-        seen="Class prior",
+        seen="Class prior; Generative",
         source="Heusel et al., NeurIPS 2017",
-        related=("extractor", "density and coverage", "precision and recall", "original data"),
+        related=("extractor", "density and coverage", "precision and recall", "original data", "mismatch"),
         also=("Fréchet inception distance", "Fréchet distance"),
     ),
     Term(
@@ -680,6 +703,14 @@ TERMS: tuple[Term, ...] = (
         also=("data inflation", "inflation factor"),
     ),
     Term(
+        "interpolation",
+        "The images between two latents, a step at a time. Where a model has learned its latents well, one image turns "
+        "smoothly into the other.",
+        seen="Generative",
+        related=("latent", "shared noise"),
+        also=("interpolations",),
+    ),
+    Term(
         "joint prediction",
         "Teacher's and student's logits averaged. KD3 judges collected images by it: at first it is nearly the "
         "teacher's alone, later the student's.",
@@ -708,6 +739,16 @@ TERMS: tuple[Term, ...] = (
         also=("share kept",),
     ),
     Term(
+        "KL divergence",
+        "How far one distribution is from another, in nats; 0 where they are the same. Of a level of latents it says "
+        "how much that level tells about an image beyond the prior.",
+        symbol="KL(q ‖ p)",
+        seen="Generative; Distill, losses by term",
+        source="Kullback & Leibler, 1951",
+        related=("discrepancy", "ELBO", "level", "guidance"),
+        also=("KL", "kl_weight"),
+    ),
+    Term(
         "label",
         "The class that a network finds most likely, its argmax. A synthetic image has no true label, only the "
         "teacher's.",
@@ -718,10 +759,38 @@ TERMS: tuple[Term, ...] = (
     Term(
         "latent",
         "A vector of independent normal random numbers from which the generator makes one image. The knob is its "
-        "length.",
+        "length. In a model such as a VAE latents come in levels, and an encoder finds those of an image.",
         symbol="z",
-        seen="the form, networks; Inspect",
-        related=("generator", "fixed latents"),
+        seen="the form, networks; Inspect; Generative",
+        related=("generator", "fixed latents", "level", "latent-variable model"),
+        also=("latents",),
+    ),
+    Term(
+        "latent match",
+        "UKD's second term: over all levels, the mean squared differences between the means and between the standard "
+        "deviations of the teacher's and the student's prior, given the same noise.",
+        symbol="Σ_l mean[(μ_l^T − μ_l^S)² + (σ_l^T − σ_l^S)²], weight 0.1",
+        seen="Generative, losses by term",
+        source=UKD,
+        related=("UKD", "output KL", "level", "prior"),
+        also=("latent_weight",),
+    ),
+    Term(
+        "latent optimisation",
+        "Samples of the teacher are improved by moving their latents down the gradient of the guidance. It takes "
+        "nothing but the teacher.",
+        seen="the form, synthesis; the form, guidance",
+        related=("latent", "guidance", "ancestral sampling"),
+        also=("latent_steps", "latent_lr"),
+    ),
+    Term(
+        "latent-variable model",
+        "A model that explains an image by hidden numbers, its latents: a decoder makes images from them, an encoder "
+        "finds those of an image. A VAE is one; LVAE-H is one of several levels and width H.",
+        seen="Generative; Library",
+        source=f"{VAE}; {LVAE}",
+        related=("latent", "level", "ELBO", "width"),
+        also=("VAE", "LVAE", "conv-vae", "generative model"),
     ),
     Term(
         "layer attention",
@@ -751,6 +820,16 @@ TERMS: tuple[Term, ...] = (
         source=TA_DFKD,
         related=("teacher", "selection", "class prior"),
         also=("teacher as a lenient expert",),
+    ),
+    Term(
+        "level",
+        "One of the layers of latents of an LVAE. The top one has the fewest and says what the image is about; each "
+        "one below adds detail, given the one above.",
+        symbol="z_l",
+        seen="Generative",
+        source=LVAE,
+        related=("latent", "prior", "posterior of a latent", "latent-variable model"),
+        also=("levels", "posterior and prior by level"),
     ),
     Term(
         "live knob",
@@ -786,6 +865,14 @@ TERMS: tuple[Term, ...] = (
         also=("TA-DFKD",),
     ),
     Term(
+        "mismatch",
+        "Mean squared difference between the pixels that teacher and student make of the same noise. Lower is better; "
+        "it needs no test image.",
+        seen="Generative; Runs",
+        source=LAB,
+        related=("shared noise", "FID", "output KL"),
+    ),
+    Term(
         "MixDistribution",
         "An image takes over part of the channel means and deviations of another one: its brightness and contrast, "
         "not its shapes. The student shall see the same in both.",
@@ -819,6 +906,13 @@ TERMS: tuple[Term, ...] = (
         also=("nats",),
     ),
     Term(
+        "nearest real image",
+        "Of the test images, the one whose features are nearest to those of a synthetic image, and how far away it is.",
+        seen="Generative, synthesis",
+        related=("synthetic image", "extractor", "original data"),
+        also=("nearest real images",),
+    ),
+    Term(
         "network",
         "A function whose parameters are learned. Teacher and student are classifiers (LeNet-5, ResNets); the "
         "generator makes images.",
@@ -850,11 +944,11 @@ TERMS: tuple[Term, ...] = (
         "objective",
         "What the student matches of its teacher. HiDFD's way: the teacher's classifier is shared and frozen, and the "
         "student's features are aligned with the teacher's. The others are its rivals in the paper's Table 2. Where "
-        "one asks for labels, it gets the class that the teacher names.",
+        "one asks for labels, it gets the class that the teacher names; a generative student has UKD or the ELBO.",
         symbol="L_align",
         seen="Hybrid; the form, student",
         source=f"{HIDFD}, eq. 14 and Table 2",
-        related=("student", "student loss"),
+        related=("student", "student loss", "UKD", "ELBO"),
         also=("classifier sharing", "align", "alignment", "SimKD"),
     ),
     Term(
@@ -872,6 +966,16 @@ TERMS: tuple[Term, ...] = (
         seen="Inspect and Class prior, real images",
         related=("data-free distillation", "benchmark", "boundary of the real class"),
         also=("real", "real images", "real data"),
+    ),
+    Term(
+        "output KL",
+        "UKD's first term: the divergence between what teacher and student make of the same noise. Both are Gaussians "
+        "around an image, of the same standard deviation √(β/2), so it is the mean squared difference over β.",
+        symbol="KL(p_T(x | z₁) ‖ p_S(x | z₁)) = (μ_T − μ_S)² / β",
+        seen="Generative, losses by term; the form, student",
+        source=UKD,
+        related=("UKD", "latent match", "mismatch"),
+        also=("beta",),
     ),
     Term(
         "PCA",
@@ -909,6 +1013,16 @@ TERMS: tuple[Term, ...] = (
         related=("mixture", "threshold", "clean", "judged loss"),
     ),
     Term(
+        "posterior of a latent",
+        "How a level's latents are distributed once the image is known, as the encoder says. Where it equals the "
+        "prior, the level says nothing about the image.",
+        symbol="q(z_l | x, z_{l+1})",
+        seen="Generative",
+        source=VAE,
+        related=("prior", "KL divergence", "level"),
+        also=("teacher's posterior",),
+    ),
+    Term(
         "precision and recall",
         "Of two sets of images: precision is the share of generated images within reach of a real one, recall the "
         "share of real images within reach of a generated one. An image reaches as far as its k-th nearest neighbour "
@@ -935,6 +1049,16 @@ TERMS: tuple[Term, ...] = (
         seen="the form",
         related=("method", "schedule"),
         also=("demo", "cpu", "paper"),
+    ),
+    Term(
+        "prior",
+        "How a level's latents are distributed before any image is seen, given the level above; standard normal at the "
+        "top. The student's has to become the teacher's.",
+        symbol="p(z_l | z_{l+1})",
+        seen="Generative",
+        source=VAE,
+        related=("posterior of a latent", "level", "ancestral sampling", "latent match"),
+        also=("teacher's prior", "student's prior", "student_prior"),
     ),
     Term(
         "projection",
@@ -966,6 +1090,16 @@ TERMS: tuple[Term, ...] = (
         seen="Hybrid; the form",
         source=HIDFD,
         related=("collected images",),
+    ),
+    Term(
+        "reconstruction",
+        "What a model makes of the latents that an encoder found in an image. Its error is a mean square over pixels "
+        "in [0, 1]; as a term of the ELBO it is −log p(x | z₁), and as a term of the guidance MSE(x, T(x)).",
+        symbol="T(x), weight m in the guidance",
+        seen="Generative; the form, guidance",
+        source=VAE,
+        related=("ELBO", "guidance", "posterior of a latent"),
+        also=("reconstructions", "mse", "mse_weight", "reconstruction error"),
     ),
     Term(
         "recorded run",
@@ -1033,6 +1167,16 @@ TERMS: tuple[Term, ...] = (
         source=LAB,
         related=("boundary of the real class", "clean", "agreement", "AUROC"),
         also=("audit",),
+    ),
+    Term(
+        "shared noise",
+        "Teacher and student get the same random numbers, so that their images can be compared one by one. Noise can "
+        "be drawn, or be what the teacher's posterior on an image comes to as noise of its prior.",
+        symbol="ε_l = (z_l − μ_l) / σ_l",
+        seen="Generative",
+        source=UKD,
+        related=("UKD", "latent", "interpolation"),
+        also=("samples from the same noise",),
     ),
     Term(
         "slow motion",
@@ -1146,11 +1290,12 @@ TERMS: tuple[Term, ...] = (
     Term(
         "temperature",
         "Logits are divided by it before the softmax, so that what the teacher holds of the classes it did not choose "
-        "shows as well. The loss is multiplied by its square, which keeps the gradient's size.",
+        "shows as well. The loss is multiplied by its square, which keeps the gradient's size. Of a generative teacher "
+        "it multiplies the noise instead: below 1 samples are more typical and more alike.",
         symbol="T",
-        seen="the form, student",
+        seen="the form, student; the form, synthesis",
         source=DISTILLATION,
-        related=("logit", "distillation", "student loss"),
+        related=("logit", "distillation", "student loss", "ancestral sampling"),
     ),
     Term(
         "term health",
@@ -1218,6 +1363,16 @@ TERMS: tuple[Term, ...] = (
         seen="Hybrid, hybrid set",
         source="Lopez-Paz & Oquab, ICLR 2017",
         related=("total variation distance", "penultimate features"),
+    ),
+    Term(
+        "UKD",
+        "Unified knowledge distillation of generative models: teacher and student turn the same noise into latents and "
+        "an image, and the student learns to say what the teacher says at every level. Its encoder is not trained.",
+        symbol="output KL + 0.1 · latent match",
+        seen="Generative; the form, student",
+        source=UKD,
+        related=("output KL", "latent match", "shared noise", "student"),
+        also=("unified knowledge distillation",),
     ),
     Term(
         "UMAP",
