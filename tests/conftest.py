@@ -16,7 +16,7 @@ import pytest
 import torch
 from browser import browser, lab, page, shared_lab  # noqa: F401 - fixtures of the tests that drive a browser
 
-from dfkd_core import methods
+from dfkd_core import generative_evaluation, methods
 from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.events import REPLAYED, Event
 from dfkd_core.networks import build_classifier
@@ -31,6 +31,9 @@ TEACHER = "digits-resnet20-plain"
 STUDENT = "lenet5-half-bn"  # small, and with BatchNorm
 TINY = {"epochs": 1, "iterations": 6, "student_steps": 2, "batch_size": 16, "latent": 8, "width": 4}
 TINY_STAGES = {"gan_steps": 3, "distill_steps": 3, "updates": 1, "gan_batch_size": 16, "synthetic": 40}
+TINY_SYNTHESIS = {"synthesis_batches": 3, "synthesis_size": 8, "latent_steps": 2, "denoising_steps": 2}
+NETWORKS = {"classifier": (TEACHER, STUDENT), "generative": ("digits-lvae-32", "lvae-4")}
+"""Teacher and student of tiny runs, by what a method distils."""
 REPLAYED_TYPES = {event.__name__.lower() for event in REPLAYED}
 
 
@@ -51,15 +54,18 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tiny_knobs(method: str) -> dict[str, Any]:
     """What makes a run of ``method`` take a fraction of a second: six steps, at most."""
-    known = methods.find(method).Config.model_fields
-    return {name: value for name, value in (TINY | TINY_STAGES).items() if name in known}
+    found = methods.find(method)
+    source = {"source": "latents"} if found.requires.task == "generative" else {}
+    tiny = TINY | TINY_STAGES | TINY_SYNTHESIS | source
+    return {name: value for name, value in tiny.items() if name in found.Config.model_fields}
 
 
 def tiny_spec(knobs: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
     """A checked specification of a run that takes a fraction of a second."""
+    teacher, student = NETWORKS[methods.find(fields.get("method", "ta-dfkd")).requires.task]
     given = {
-        "teacher": TEACHER,
-        "student": STUDENT,
+        "teacher": teacher,
+        "student": student,
         "collected": "digits",  # for methods that collect: the only images that every machine has
         "samples_every": 3,
         "evaluate_every": 2,
@@ -106,6 +112,13 @@ def metric_rows(folder: RunFolder) -> list[dict[str, Any]]:
 
 def student_hash(folder: RunFolder) -> str:
     return hashlib.sha256((folder.path / "student.safetensors").read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def few_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of generative models are evaluated on a few images: what comes out is not looked at."""
+    monkeypatch.setattr(generative_evaluation, "SAMPLES", 24)
+    monkeypatch.setattr(generative_evaluation, "RECONSTRUCTED", 12)
 
 
 # --- methods ---------------------------------------------------------------------------------------------------

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.events import Step
 from dfkd_core.networks import build_classifier
-from dfkd_core.problem import Method, Problem, Recording
+from dfkd_core.networks.diffusion import Diffusion
+from dfkd_core.networks.latent import build_latent_model
+from dfkd_core.problem import GenerativeProblem, Method, Problem, Recording
 from dfkd_core.store import RunFolder
-from dfkd_core.teachers import load_teacher
+from dfkd_core.teachers import load_latent_model, load_teacher
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +47,21 @@ def collecting_problem(
     images = digits() if collected is None else collected
     silent = Recording(samples_every=0, phases_every=0)
     return Problem(teacher, network, image, torch.device("cpu"), images, unseen, recording=recording or silent)
+
+
+def generative_problem(
+    student: str = "lvae-4",
+    original: Tensor | None = None,
+    diffusion: Diffusion | None = None,
+    recording: Recording | None = None,
+) -> GenerativeProblem:
+    """A latent-variable student to distil on digits from the shipped teacher."""
+    teacher, card = load_latent_model("digits-lvae-32")
+    torch.manual_seed(1)
+    image = card.image.spec()
+    network = build_latent_model(student, image)
+    silent = Recording(samples_every=0, phases_every=0)
+    return GenerativeProblem(teacher, network, image, torch.device("cpu"), original, diffusion, recording or silent)
 
 
 def events(method: Method, until: int) -> list[Any]:

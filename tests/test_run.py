@@ -166,6 +166,7 @@ def test_other_students_and_more_samples_than_a_batch_work(runs: Path, student: 
     assert [row["count"] for row in rows(folder, "samples")] == [16]
 
 
+@pytest.mark.usefixtures("few_judged")
 @pytest.mark.parametrize("method", methods.available())
 def test_every_method_resumes_bit_identically(runs: Path, method: str) -> None:
     oracle, stopped = (new_run(runs, method=method) for _ in range(2))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import execute, metric_rows, new_run, rows, tiny_knobs, tiny_method
+from conftest import execute, metric_rows, new_run, rows, tiny_method
 
 from dfkd_core import methods
 from dfkd_core.events import Event, Phase, Phases, Step, to_row
@@ -28,20 +28,16 @@ def slow_step(knobs: dict | None = None) -> tuple[object, dict[str, Phase]]:
     return method, {phase.name: phase for phase in phases.phases}
 
 
+@pytest.mark.usefixtures("few_judged")
 @pytest.mark.parametrize("name", methods.available())
 def test_every_method_shows_the_phases_it_announces_in_their_order(runs: Path, name: str) -> None:
     """Those of all of its stages together, where it has several."""
-    folder = RunFolder.create(runs, _spec(name, tiny_knobs(name)))
+    folder = new_run(runs, method=name, phases_every=1)
     execute(folder)
     shown = [read_phases(folder, row) for row in rows(folder, "phases")]
     names = dict.fromkeys(phase.name for phases in shown for phase in phases)
     assert list(names) == [info.name for info in methods.find(name).phases]
     assert all(any(phase.images is not None and phase.images.max() > 0 for phase in phases) for phases in shown)
-
-
-def _spec(name: str, knobs: dict) -> dict:
-    fields = {"method": name, "student": "lenet5-half-bn", "collected": "digits"}
-    return make_spec(knobs, **fields, evaluate_every=2, phases_every=1).model_dump()
 
 
 def test_the_phases_hang_together() -> None:

@@ -13,15 +13,17 @@ from typing import Any
 
 from tqdm import tqdm
 
+from dfkd_core.analysis import generative as measuring_generative
 from dfkd_core.analysis.measure import SAMPLES
 from dfkd_core.engine import InlineEngine
-from dfkd_core.study import kinds, outcome
+from dfkd_core.study import generative, kinds, outcome
 from dfkd_core.study.conductor import Conductor
 from dfkd_core.study.experiments import EXPERIMENTS, METHODS
 from dfkd_core.study.folder import Cell, Progress, Record, Study, find_study, studies_in
 
 INTENSITIES = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
 SEEDS = [0, 1, 2]
+TABLE_METHOD = "ukd"  # whose knobs are the flags of the table of generative students
 
 
 Asked = Callable[[argparse.Namespace], tuple[dict[str, Any], dict[str, Any]]]
@@ -65,6 +67,23 @@ def add_actions(
     experiment.add_argument("--extractor", default="", metavar="NAME", help="as in measure")
     training_flags(experiment, "seed")
     experiment.set_defaults(asked=asked, method=METHODS[0])
+    table = action(
+        kinds.GENERATIVE, "The table of a generative teacher and its students, data-free and with data.", _begin_table
+    )
+    widths = ",".join(map(str, generative.WIDTHS))
+    table.add_argument(
+        "--widths", type=_numbers(int), default=generative.WIDTHS, metavar="H,H,…", help=f"students' (default {widths})"
+    )
+    table.add_argument(
+        "--arms", type=_words, metavar="NAME,NAME", help=f"of {', '.join(generative.ARMS)} (default: all)"
+    )
+    table.add_argument("--seeds", type=_numbers(int), default=SEEDS, metavar="N,N,…", help="default 0,1,2")
+    table.add_argument(
+        "--measured", type=int, default=measuring_generative.SAMPLES, metavar="N", help="images to generate and measure"
+    )
+    table.add_argument("--extractor", default="", metavar="NAME", help="as in measure")
+    training_flags(table, "seed")
+    table.set_defaults(asked=asked, method=TABLE_METHOD)
     continued = action("continue", "Go on with a study; what failed is tried again.", _continue)
     continued.add_argument("id", help="a study's id, or the unique beginning or end of one")
     action("list", "List the studies.", _list)
@@ -125,6 +144,15 @@ def _begin_experiment(options: argparse.Namespace) -> int:
     )
 
 
+def _begin_table(options: argparse.Namespace) -> int:
+    changes, fields = options.asked(options)
+    if fields["method"] == TABLE_METHOD:  # not asked for: its knobs are this command's flags
+        del fields["method"]
+    measuring = {"samples": options.measured, "extractor": options.extractor}
+    study = kinds.generative(options.runs, options.seeds, options.widths, options.arms, changes, **measuring, **fields)
+    return _conduct(study, options)
+
+
 def _continue(options: argparse.Namespace) -> int:
     return _conduct(find_study(options.runs, options.id), options)
 
@@ -158,6 +186,9 @@ def describe(cell: Cell, record: Record) -> str:
     labels = ", ".join(f"{name} {value}" for name, value in cell.labels.items())
     if record.problem:
         return f"{labels}: failed. {record.problem}"
+    if "student" in record.figures:
+        student, teacher = record.figures["student"], record.figures["teacher"]
+        return f"{labels}: FID {student['fid']:.3f}, the teacher's {teacher['fid']:.3f}"
     fid = f", FID {record.figures['fid']:.3f}" if "fid" in record.figures else ""
     return f"{labels}: {record.figures['measure']} final {record.figures['final']:.2%}{fid}"
 
@@ -195,7 +226,11 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _found(study: Study, progress: Progress) -> list[str]:
-    """The table of an experiment and what it says; nothing for other studies."""
+    """The table of an experiment or of generative students and what it says; nothing for other studies."""
+    if study.kind == kinds.GENERATIVE:
+        rows = generative.table(progress.cells)
+        lines = outcome.aligned(generative.text_table(rows, study.settings["benchmark"]))
+        return [*lines, *generative.notes(progress.cells), *filter(None, [generative.reading(rows)])]
     if study.kind != kinds.EXPERIMENT:
         return []
     settings, rows = study.settings, outcome.table(progress.cells, study.settings["reference"])
@@ -214,4 +249,7 @@ def _summary(study: Study, progress: Progress) -> dict[str, Any]:
     if study.kind == kinds.EXPERIMENT:
         summary["table"] = outcome.table(progress.cells, study.settings["reference"])
         summary["reading"] = outcome.experiment_reading(study.settings, summary["table"])
+    if study.kind == kinds.GENERATIVE:
+        summary["table"] = generative.table(progress.cells)
+        summary["reading"] = generative.reading(summary["table"])
     return summary

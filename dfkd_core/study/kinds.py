@@ -3,6 +3,8 @@
 - ``prior``: FID against the intensity of the class prior (Fig. 2 of TA-DFKD), and the images beside it (Fig. 3).
 - ``fig1a``: well-trained teachers × families of methods, as training curves (Fig. 1a of TA-DFKD).
 - ``experiment``: those of ``study.experiments`` (Tables 1 and 2, Figs. 2 and A-3 of HiDFD): methods × x × seeds.
+- ``generative``: the slides' table of a generative teacher and its students: arms of ``study.generative`` × widths ×
+  seeds.
 
 A request is checked whole before anything is started: every cell's specification, the extractor, the data.
 """
@@ -15,17 +17,19 @@ from pathlib import Path
 from typing import Any, get_args
 
 from dfkd_core import methods
+from dfkd_core.analysis import generative as measuring_generative
 from dfkd_core.analysis.measure import MOST_SAMPLES, SAMPLES
 from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.quality import LEAST, find_extractor
-from dfkd_core.spec import RunSpec, make_spec
+from dfkd_core.spec import RunSpec, make_spec, usual_teacher
 from dfkd_core.study.experiments import SHARED, Experiment, find_experiment
 from dfkd_core.study.folder import Cell, Study
+from dfkd_core.study.generative import ARMS, VARIED, WIDTHS
 from dfkd_core.study.outcome import plural
 from dfkd_core.teachers import find_card
 
-PRIOR, FIG1A, EXPERIMENT = "prior", "fig1a", "experiment"
+PRIOR, FIG1A, EXPERIMENT, GENERATIVE = "prior", "fig1a", "experiment", "generative"
 KNOB = "class_prior_weight"
 
 _NO_IMAGE_TERMS = {"bn_weight": 0.0, "l2_weight": 0.0, "tv_weight": 0.0, "selection": False}
@@ -105,10 +109,10 @@ def _check_list(name: str, values: Sequence[Any], least: int, most: int) -> None
         raise RequestError(name, list(values), f"should be {least} to {most}, each once.")
 
 
-def _check_measuring(spec: RunSpec, samples: int, extractor: str) -> str:
-    """The extractor's full name, if what ``spec`` trains can be measured."""
-    if not LEAST <= samples <= MOST_SAMPLES:
-        raise RequestError("samples", samples, f"should be from {LEAST} to {MOST_SAMPLES}.")
+def _check_measuring(spec: RunSpec, samples: int, extractor: str, most: int = MOST_SAMPLES) -> str:
+    """The extractor's full name, if what ``spec`` trains can be measured, on ``most`` images at most."""
+    if not LEAST <= samples <= most:
+        raise RequestError("samples", samples, f"should be from {LEAST} to {most}.")
     card, _ = find_card(spec.teacher)
     benchmark = find_benchmark(spec.benchmark, card.image.spec())
     if not benchmark.is_there():
@@ -231,7 +235,7 @@ def experiment_specs(
         if method not in asked.methods:
             raise RequestError("series", method, f"should be one of {', '.join(asked.methods)}.")
     _check_free(asked, changes, fields, compared)
-    xs = _values(asked, values, fields.get("benchmark", RunSpec.model_fields["benchmark"].default))
+    xs = _values(asked, values, _benchmark(fields))
     common = _common_knobs(compared, changes, fields.get("preset", RunSpec.model_fields["preset"].default))
     specs = []
     for seed in sorted(seeds):
@@ -317,3 +321,91 @@ def _size(series: Sequence[str], xs: Sequence[Any], seeds: Sequence[int]) -> str
 def _key(labels: dict[str, Any]) -> str:
     """A file name for a cell."""
     return "-".join([labels["series"], re.sub(r"[^a-z0-9.]+", "-", str(labels["x"]).lower()), f"seed-{labels['seed']}"])
+
+
+# --- the table of generative students --------------------------------------------------------------------------
+
+
+def generative(
+    runs: Path,
+    seeds: Sequence[int],
+    widths: Sequence[int] = WIDTHS,
+    arms: Sequence[str] | None = None,
+    changes: dict[str, Any] | None = None,
+    samples: int = measuring_generative.SAMPLES,
+    extractor: str = "",
+    **fields: Any,
+) -> Study:
+    """A study of ``arms`` (None: all) × ``widths`` H × ``seeds``; ``changes`` and ``fields`` as in ``make_spec``.
+
+    Raises ``RequestError`` with the first thing that is wrong; then nothing is written.
+    """
+    labelled = generative_specs(seeds, widths, arms, changes, **fields)
+    cells = [Cell(_key(labels), labels, spec.model_dump()) for labels, spec in labelled]
+    first = labelled[0][1]
+    used = list(dict.fromkeys(labels["series"] for labels, _ in labelled))
+    settings = {
+        **{field: getattr(first, field) for field in ("benchmark", "teacher", "preset")},
+        "diffusion": next((spec.diffusion for _, spec in labelled if spec.diffusion), ""),
+        "series": used,
+        "values": list(dict.fromkeys(labels["x"] for labels, _ in labelled)),
+        "seeds": sorted(seeds),
+        "samples": samples,
+        "extractor": _check_measuring(first, samples, extractor, measuring_generative.MOST_SAMPLES),
+    }
+    size = " × ".join([plural(len(used), "arm"), plural(len(widths), "width"), plural(len(seeds), "seed")])
+    return Study.create(runs, GENERATIVE, f"{first.teacher} and its students: {size}", settings, cells)
+
+
+def generative_specs(
+    seeds: Sequence[int],
+    widths: Sequence[int] = WIDTHS,
+    arms: Sequence[str] | None = None,
+    changes: dict[str, Any] | None = None,
+    **fields: Any,
+) -> list[tuple[dict[str, Any], RunSpec]]:
+    """Labels (series: the arm, x: H, seed) and specification of each run, seed by seed, so that a first whole table is
+    there early. Every arm gets ``changes`` as far as its method has such knobs."""
+    chosen, changes = list(ARMS) if arms is None else list(arms), changes or {}
+    widths = sorted(_whole("widths", width) for width in widths)
+    for name, values, most in (("seeds", seeds, 20), ("widths", widths, 10), ("arms", chosen, len(ARMS))):
+        _check_list(name, values, 1, most)
+    for arm in chosen:
+        if arm not in ARMS:
+            raise RequestError("arms", arm, f"should be one of {', '.join(ARMS)}.")
+    _check_free_of_arms(changes, fields)
+    teacher = fields.get("teacher") or usual_teacher(_benchmark(fields), "generative")
+    kind = find_card(teacher)[0].network.rpartition("-")[0]
+    specs = []
+    for seed in sorted(seeds):
+        for width in widths:
+            for name in chosen:
+                arm = ARMS[name]
+                known = methods.find(arm.method).Config.model_fields
+                knobs = {knob: value for knob, value in changes.items() if knob in known} | arm.knobs
+                given = {**fields, "teacher": teacher, "student": f"{kind}-{width}", "method": arm.method, "seed": seed}
+                specs.append(({"series": name, "x": width, "seed": seed}, make_spec(knobs, **given)))
+    return specs
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        return int(value)
+    except ValueError:
+        raise RequestError(name, value, "should be a whole number.") from None
+
+
+def _check_free_of_arms(changes: dict[str, Any], fields: dict[str, Any]) -> None:
+    """What tells the students apart cannot be asked for, nor knobs that no arm has."""
+    instead = {"student": "widths", "seed": "seeds", "method": "arms", **dict.fromkeys(VARIED, "arms")}
+    for name, value in {**fields, **changes}.items():
+        if name in instead:
+            raise RequestError(name, value, f"is what the table varies; give its {instead[name]}.")
+    known = {knob for arm in ARMS.values() for knob in methods.find(arm.method).Config.model_fields}
+    for name, value in changes.items():
+        if name not in known:
+            raise RequestError(name, value, "is no knob of ukd or with-data.")
+
+
+def _benchmark(fields: dict[str, Any]) -> str:
+    return str(fields.get("benchmark", RunSpec.model_fields["benchmark"].default))

@@ -131,6 +131,11 @@ def table_lines(settings: dict[str, Any], rows: list[dict[str, Any]]) -> list[st
         cells += ["–" if row["best"] is None else f"{100 * row['best']:.1f}", str(row["n"])]
         cells += [_rounded(row["fid"], 2)] * measured + [_rounded(row["seconds"], 0)]
         lines.append([*cells, in_points(row["difference"], row["difference_low"], row["difference_high"])])
+    return aligned(lines)
+
+
+def aligned(lines: list[list[str]]) -> list[str]:
+    """Cells of a table under each other, for a terminal."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 

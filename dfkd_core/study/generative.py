@@ -1,0 +1,214 @@
+"""The slides' table: a generative teacher, its students with data and without, by width. Does not import torch.
+
+Source: the slides *Data-Free Knowledge Distillation of Deep Generative Models* (IIT Mandi, 2025).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
+
+from dfkd_core.study.folder import CellState
+from dfkd_core.study.outcome import interval, plural
+
+TEACHER = "teacher"
+Figures = dict[str, Any]  # of one network, as ``analysis.generative.measure_generative`` has them
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A way to a student: ``method`` with ``knobs`` on top of the preset."""
+
+    title: str
+    method: str
+    knobs: dict[str, Any]
+
+
+def _data_free(source: str, objective: str = "ukd") -> dict[str, Any]:
+    return {"source": source, "objective": objective}
+
+
+ARMS = {
+    "with-data": Arm("with data", "with-data", {"objective": "ukd"}),
+    "with-data-elbo": Arm("with data, by the ELBO", "with-data", {"objective": "elbo"}),
+    "ancestral": Arm("data-free, ancestral samples", "ukd", _data_free("ancestral")),
+    "latents": Arm("data-free, optimised latents", "ukd", _data_free("latents")),
+    "diffusion": Arm("data-free, guided diffusion", "ukd", _data_free("diffusion")),
+    "diffusion-elbo": Arm("data-free, guided diffusion, by the ELBO", "ukd", _data_free("diffusion", "elbo")),
+}
+REFERENCE = "with-data"
+VARIED = ("source", "objective")  # knobs that tell the arms apart
+WIDTHS = (8,)
+
+
+class Column(NamedTuple):
+    """One figure of the table: its ``name`` among the figures, its title, its format, and what it is."""
+
+    name: str
+    title: str
+    form: str
+    help: str
+
+
+COLUMNS = (
+    Column("parameters", "parameters", ",.0f", "of the whole network, its encoder included"),
+    Column("fid", "FID", ".2f", "the Fréchet distance of features"),
+    Column("root_fid", "√FID", ".2f", "the slides' FID: its root"),
+    Column("emd", "EMD", ".2f", "mean distance of the cheapest transport"),
+    Column("mmd_squared", "MMD²", ".4f", "unbiased; may be negative"),
+    Column("root_mmd", "√MMD²", ".3f", "the slides' MMD: the root of the biased MMD²"),
+    Column("one_nn", "1NN", ".3f", "leave-one-out accuracy, real against generated; 0.5 is ideal"),
+    Column("mse", "reconstruction", ".4f", "mean squared error of a pixel in [0, 1]"),
+    Column("elbo", "ELBO", ".1f", "nats an image; a dash where the encoder was not trained"),
+    Column("milliseconds", "ms", ".2f", "to generate a batch"),
+    Column("megabytes", "MB", ".3f", "of float32 weights, 10⁶ bytes"),
+    Column("mebibytes", "MiB", ".3f", "the same in 2²⁰ bytes: the slides' MB"),
+)
+PUBLISHED: dict[str, dict[str, dict[str, float]]] = {
+    "cifar10": {
+        TEACHER: {
+            "parameters": 5.39e6, "root_fid": 4.63, "emd": 7.57, "root_mmd": 0.25, "one_nn": 0.89,
+            "milliseconds": 23.3, "mebibytes": 20.5,
+        },
+        "with data": {
+            "parameters": 0.03e6, "root_fid": 5.24, "emd": 7.96, "root_mmd": 0.30, "one_nn": 0.91,
+            "milliseconds": 5.63, "mebibytes": 1.44,
+        },
+        "data-free": {
+            "parameters": 0.03e6, "root_fid": 5.27, "emd": 8.07, "root_mmd": 0.29, "one_nn": 0.92,
+            "milliseconds": 5.6, "mebibytes": 1.52,
+        },
+    }
+}  # fmt: skip
+"""The slides' own figures by benchmark, in Inception's features; their parameters and sizes contradict each other."""
+
+
+# --- what was measured -----------------------------------------------------------------------------------------
+
+
+def table(cells: list[CellState]) -> list[dict[str, Any]]:
+    """The teacher's row, then one for each arm (``series``) and width (``x``), in the order of the cells.
+
+    ``n`` runs are done; ``values`` and ``spreads`` hold mean and standard deviation over them by the names of
+    ``COLUMNS``, None where there is none. ``ratio`` is the geometric mean of the FIDs as multiples of those with data,
+    of the same width and seed, over ``pairs`` of runs, from ``ratio_low`` to ``ratio_high`` (Student's t of the
+    logarithms, 95 %); of √FID it is the root.
+    """
+    done: dict[tuple[str, int], dict[int, dict[str, Any]]] = {}
+    for state in cells:
+        labels = state.cell.labels
+        seeds = done.setdefault((labels["series"], labels["x"]), {})
+        if state.state == "done":
+            seeds[labels["seed"]] = state.record.figures
+    measured = [figures for seeds in done.values() for figures in seeds.values()]
+    rows = [_row(TEACHER, None, [figures["teacher"] for figures in measured])]
+    for (series, x), seeds in done.items():
+        students = {seed: figures["student"] for seed, figures in seeds.items()}
+        others = {seed: figures["student"] for seed, figures in done.get((REFERENCE, x), {}).items()}
+        ratio = _ratio(students, {} if series == REFERENCE else others)
+        rows.append(_row(series, x, list(students.values())) | ratio)
+    return rows
+
+
+def _row(series: str, x: int | None, networks: Sequence[Figures]) -> dict[str, Any]:
+    known = {
+        column.name: [network[column.name] for network in networks if network[column.name] is not None]
+        for column in COLUMNS
+    }
+    return {
+        "series": series,
+        "x": x,
+        "n": len(networks),
+        "values": {name: fmean(values) if values else None for name, values in known.items()},
+        "spreads": {name: stdev(values) if len(values) > 1 else None for name, values in known.items()},
+        **_ratio({}, {}),
+    }
+
+
+def _ratio(students: dict[int, Figures], others: dict[int, Figures]) -> dict[str, Any]:
+    """Of FIDs, paired by seed."""
+    pairs = [(students[seed]["fid"], others[seed]["fid"]) for seed in students.keys() & others.keys()]
+    logarithms = [math.log(one / other) for one, other in pairs if one > 0 and other > 0]
+    ends = [None if end is None else math.exp(end) for end in interval(logarithms)]
+    return dict(zip(("ratio", "ratio_low", "ratio_high"), ends, strict=True)) | {"pairs": len(logarithms)}
+
+
+def notes(cells: list[CellState]) -> list[str]:
+    """What the figures are of, in sentences; none before a run was measured."""
+    figures = next((state.record.figures for state in cells if state.state == "done"), None)
+    if figures is None:
+        return []
+    teacher = figures["teacher"]
+    said = [
+        f"{figures['label']}.",
+        f"Time: {teacher['batch']} images on {teacher['device']}. ± is the standard deviation over runs.",
+    ]
+    if any(state.state == "done" and state.record.figures["student"]["encoder"] == "teacher" for state in cells):
+        said.append("Students without an ELBO have an untrained encoder and reconstruct from their teacher's latents.")
+    return said
+
+
+def reading(rows: list[dict[str, Any]]) -> str:
+    """The best data-free student of each width beside the one with data, in one sentence; empty before there is one."""
+    parts = []
+    for x in dict.fromkeys(row["x"] for row in rows):
+        found = best_data_free(rows, x)
+        if found is not None:
+            pairs = plural(found["pairs"], "seed")
+            title = ARMS[found["series"]].title.removeprefix("data-free, ")
+            parts.append(f"at H = {x} from {title}, {ratio_words(found)} ({pairs}, paired)")
+    if not parts:
+        return ""
+    return f"FID of the best data-free student as a multiple of that with data: {'; '.join(parts)}."
+
+
+def best_data_free(rows: list[dict[str, Any]], x: int | None) -> dict[str, Any] | None:
+    """The data-free row of width ``x`` whose FID is the least multiple of that with data; None before there is one."""
+    found = [row for row in rows if row["x"] == x and row["pairs"] and ARMS[row["series"]].method == "ukd"]
+    return min(found, key=lambda row: row["ratio"], default=None)
+
+
+# --- in words --------------------------------------------------------------------------------------------------
+
+
+def text_table(rows: list[dict[str, Any]], benchmark: str) -> list[list[str]]:
+    """The table as text, its head first: who, H, runs, ``COLUMNS``, and FID against the student with data."""
+    lines = [["", "H", "runs", *(column.title for column in COLUMNS), "FID, multiple of that with data"]]
+    for row in rows:
+        title = "teacher" if row["series"] == TEACHER else ARMS[row["series"]].title
+        width = "–" if row["x"] is None else str(row["x"])
+        lines.append([title, width, str(row["n"]), *figures_text(row), ratio_words(row)])
+    for title, figures in PUBLISHED.get(benchmark, {}).items():
+        shown = [_number(figures.get(column.name), column.form) for column in COLUMNS]
+        lines.append([f"the slides' {title}", "–", "–", *shown, "–"])
+    return lines
+
+
+def figures_text(row: dict[str, Any]) -> list[str]:
+    """``mean ± standard deviation`` of each of ``COLUMNS``; without the latter where all runs have the same."""
+    shown = []
+    for name, _, form, _ in COLUMNS:
+        spread = row["spreads"][name]
+        shown.append(_number(row["values"][name], form) + (f" ± {spread:{form}}" if spread else ""))
+    return shown
+
+
+def ratio_words(row: dict[str, Any]) -> str:
+    """``1.03 [0.98, 1.08]``, the interval where there is one."""
+    if row["ratio"] is None:
+        return "–"
+    ends = "" if row["ratio_low"] is None else f" [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]"
+    return f"{row['ratio']:.3f}{ends}"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def markdown(lines: list[list[str]]) -> list[str]:
+    """Cells of a table, its head first, for a README."""
+    rule = ["---", *["--:"] * (len(lines[0]) - 1)]
+    return ["| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:])]

@@ -1,0 +1,127 @@
+"""The with-data baseline: it learns from the teacher's own images, and is else as UKD without them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import execute, new_run, tiny_knobs
+from stepping import (
+    assert_resumes,
+    digits,
+    events,
+    generative_problem,
+    of,
+    own_generator,  # noqa: F401 - in every test here
+    weights,
+)
+from torch import Tensor
+
+from dfkd_core import generative_losses as losses
+from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.errors import RequestError
+from dfkd_core.events import Step
+from dfkd_core.generative_stage import WARMUP, DistillConfig, GenerativeStage, Learned
+from dfkd_core.methods.ukd import UKDConfig
+from dfkd_core.methods.with_data import WithData, WithDataConfig
+from dfkd_core.store import RunFolder
+
+
+pytestmark = pytest.mark.usefixtures("few_judged")
+
+
+def make(original: Tensor | None = None, **changes: Any) -> WithData:
+    problem = generative_problem(original=digits(40) if original is None else original)
+    return WithData(problem, WithDataConfig.build("demo", {**tiny_knobs("with-data"), **changes}))
+
+
+@pytest.mark.parametrize("preset", WithDataConfig.presets)
+def test_student_and_schedule_are_those_of_ukd(preset: str) -> None:
+    """Else the two could not be compared."""
+    one, other = WithDataConfig.build(preset), UKDConfig.build(preset)
+    shared = list(DistillConfig.model_fields)
+    assert {name: getattr(one, name) for name in shared} == {name: getattr(other, name) for name in shared}
+    assert set(WithDataConfig.model_fields) == set(shared)
+
+
+@pytest.mark.parametrize("objective", ["ukd", "elbo"])
+def test_it_learns_from_the_original_images_and_what_the_teacher_sees_in_them(
+    objective: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[tuple[Tensor, ...], Tensor]] = []
+    learn = GenerativeStage.learn
+
+    def spy(stage: GenerativeStage, progress: float, noise: tuple[Tensor, ...], images: Tensor) -> Learned:
+        seen.append((noise, images))
+        return learn(stage, progress, noise, images)
+
+    monkeypatch.setattr(GenerativeStage, "learn", spy)
+    method = make(objective=objective)
+    events(method, 2)
+    known = {image.numpy().tobytes() for image in digits(40)}
+    for noise, images in seen:
+        pixels = (255 * method.image.to_pixels(images)).round().to(torch.uint8)
+        assert len(pixels) == 16 and {image.numpy().tobytes() for image in pixels} <= known
+        again = method.stage.teacher.generate(noise).images
+        assert (again - images).square().mean() < 0.5 * (again - images.flip(0)).square().mean(), "of these images"
+    assert not torch.equal(seen[0][1], seen[1][1])
+
+
+def test_with_the_elbo_the_student_learns_as_a_vae_and_the_kl_warms_up() -> None:
+    method = make(objective="elbo", distill_steps=5)
+    found = [step.values for step in of(Step, events(method, 5))]
+    assert set(found[0]) == {"student_loss", "reconstruction", "kl", "learning_rate"}
+    assert found[0]["kl"] == 0 < found[1]["kl"], "its weight rises from 0"
+    images = method.image.normalise(digits(16).float() / 255)
+    torch.manual_seed(3)
+    method.student.train()
+    terms, _ = method.stage._elbo(images, 0.5)
+    torch.manual_seed(3)
+    noise = tuple(torch.randn(16, *shape) for shape in method.student.noise_shapes)
+    expected = losses.negative_elbo(images, method.student.infer(images, noise), 0.5)
+    assert {name: term.item() for name, term in terms.items()} == pytest.approx(
+        {name: term.item() for name, term in expected.items()}, rel=1e-4
+    )
+    assert 0 < WARMUP < 1
+
+
+@pytest.mark.parametrize("objective", ["ukd", "elbo"])
+def test_a_student_learns(objective: str) -> None:
+    method = make(objective=objective, distill_steps=20, student_lr=1e-2)
+    name = "output_kl" if objective == "ukd" else "reconstruction"
+    teacher, found = weights(method.stage.teacher), [step.values[name] for step in of(Step, events(method, 20))]
+    assert sum(found[-3:]) < sum(found[:3]) - 0.3 * abs(sum(found[:3]))
+    assert all(torch.equal(tensor, teacher[key]) for key, tensor in method.stage.teacher.state_dict().items())
+
+
+@pytest.mark.parametrize("objective", ["ukd", "elbo"])
+def test_it_resumes_bit_identically(runs: Path, objective: str) -> None:
+    def new() -> RunFolder:
+        return new_run(runs, {"objective": objective}, method="with-data", probes_every=0)
+
+    whole = new()
+    assert execute(whole).state == "done", whole.status().message
+    assert_resumes(new, (2,), whole)
+
+
+def test_it_is_given_the_training_images_without_labels_and_no_test_image(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+    original = WithData.__init__
+    monkeypatch.setattr(
+        WithData, "__init__", lambda self, problem, config: (given.append(problem), original(self, problem, config))[1]
+    )
+    assert execute(new_run(runs, method="with-data", probes_every=0)).state == "done"
+    (problem,) = given
+    assert torch.equal(problem.original, find_benchmark("digits").load(train=True).images)
+    assert problem.diffusion is None
+
+
+def test_without_images_it_is_refused() -> None:
+    for original in (None, digits(0)):
+        problem = generative_problem(original=original)
+        with pytest.raises(RequestError, match="there is no image to learn from"):
+            WithData(problem, WithDataConfig.build("demo"))
