@@ -25,14 +25,15 @@ from dfkd_core.benchmarks.upload import unpack, uploads
 from dfkd_core.collecting import Judge
 from dfkd_core.engine.base import begin_again, find_run
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.events import Evaluated, Event, Step
+from dfkd_core.events import Evaluated, Event, Quality, Step
 from dfkd_core.networks import CLASSIFIERS
 from dfkd_core.run import CACHE, assemble_classifier, borrowed, read_spec, run
+from dfkd_core.score import score_text
 from dfkd_core.spec import RunSpec, check_change, make_spec
 from dfkd_core.store import EventReader, RunFolder, RunStatus, runs_folder, runs_in
 from dfkd_core.study import command as study_command
 from dfkd_core.survey import survey
-from dfkd_core.teachers import available_teachers, find_card, import_weights, train_teacher, user_folder
+from dfkd_core.teachers import TeacherCard, available_teachers, find_card, import_weights, train_teacher, user_folder
 
 RUN_FLAGS = [name for name in RunSpec.model_fields if name not in ("config", "method")]
 
@@ -116,6 +117,9 @@ def _follow(folder: RunFolder, attempt: int, as_json: bool) -> int:
                 bar.update(0)
             elif isinstance(event, Evaluated):
                 bar.set_postfix_str(_percent("student", event.accuracy, "agreement", event.agreement))
+            elif isinstance(event, Quality):
+                measure = "fid" if "fid" in event.teacher else "mismatch"
+                bar.set_postfix_str(f"{measure} {score_text(measure, event.values.get(measure))}")
 
         status = run(folder, attempt, show)
     if as_json:
@@ -133,10 +137,11 @@ def _percent(name: str, accuracy: float | None, other: str, agreement: float) ->
 
 def _closing_line(run_id: str, spec: RunSpec, status: RunStatus) -> str:
     result = status.result
-    teacher = f", teacher {result['teacher']:.2%}" if result["teacher"] is not None else ""
+    final, best, of_teacher = (score_text(result["measure"], result[name]) for name in ("final", "best", "teacher"))
+    teacher = f", teacher {of_teacher}" if result["teacher"] is not None else ""
     return (
-        f"{status.state}: {spec.method} on {spec.benchmark}: {result['measure']} final {result['final']:.2%}, "
-        f"best {result['best']:.2%}{teacher}, {result['seconds']:.1f} s, run {run_id}"
+        f"{status.state}: {spec.method} on {spec.benchmark}: {result['measure']} final {final}, "
+        f"best {best}{teacher}, {result['seconds']:.1f} s, run {run_id}"
     )
 
 
@@ -187,7 +192,10 @@ def _list_runs(options: argparse.Namespace) -> int:
             continue
         spec = shown["spec"]
         result = shown["result"]
-        score = f"{result['measure']} {result['final']:.2%} (best {result['best']:.2%})" if result else ""
+        score = ""
+        if result:
+            final, best = (score_text(result["measure"], result[name]) for name in ("final", "best"))
+            score = f"{result['measure']} {final} (best {best})"
         progress = f"{shown['step']}/{shown['total_steps']}"
         print(f"{folder.id}  {shown['state']:<11} {progress:>11}  {spec['method']} {spec['teacher']}  {score}".rstrip())
     return 0
@@ -258,8 +266,8 @@ def _layout(options: argparse.Namespace) -> int:
 def _list_methods(options: argparse.Namespace) -> int:
     for name, method in methods.available().items():
         presets = ", ".join(method.Config.presets) or "none"
-        needs = "collected images" if method.requires.collected else "nothing but the teacher"
-        print(f"{name:<12} {method.title}; needs {needs}; presets: {presets}; {len(method.Config.model_fields)} knobs")
+        knobs = len(method.Config.model_fields)
+        print(f"{name:<12} {method.title}; needs {method.requires.words()}; presets: {presets}; {knobs} knobs")
     return 0
 
 
@@ -281,10 +289,20 @@ def _list_benchmarks(options: argparse.Namespace) -> int:
 
 
 def _list_teachers(options: argparse.Namespace) -> int:
-    for name, card in available_teachers().items():
-        accuracy = f"{card.accuracy:.2%}" if card.accuracy is not None else "unknown"
-        print(f"{name:<28} {card.network:<10} {card.recipe.kind if card.recipe else 'imported'}; accuracy {accuracy}")
+    for task in ("classifier", "generative", "diffusion"):
+        for name, card in available_teachers(None, task).items():
+            kind = card.recipe.kind if card.recipe else "imported"
+            print(f"{name:<28} {task:<10} {card.network:<10} {kind}{_quality(card)}")
     return 0
+
+
+def _quality(card: TeacherCard) -> str:
+    """What a card says of how good its network is."""
+    if card.task == "diffusion":
+        return f"; trained on {card.benchmark}"
+    if card.task == "generative":
+        return "; ELBO unknown" if card.elbo is None else f"; ELBO {card.elbo:.2f} nats"
+    return "; accuracy unknown" if card.accuracy is None else f"; accuracy {card.accuracy:.2%}"
 
 
 def _teacher(options: argparse.Namespace) -> int:
@@ -292,8 +310,7 @@ def _teacher(options: argparse.Namespace) -> int:
         card = train_teacher(find_card(options.card)[0], Path(options.to))
     else:
         card = import_weights(Path(options.weights), options.network, options.benchmark, options.name, Path(options.to))
-    accuracy = f", accuracy {card.accuracy:.2%}" if card.accuracy is not None else ""
-    print(f"{card.name}: {card.network}{accuracy}, written to {options.to}")
+    print(f"{card.name}: {card.network}{_quality(card)}, written to {options.to}")
     return 0
 
 
@@ -418,13 +435,16 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
 def _wanted_method(arguments: list[str]) -> str:
     """The method decides which knobs there are, so it is looked for before the real parsing."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--method", default="hidfd" if arguments[:2] == ["study", "experiment"] else "ta-dfkd")
+    leads = {"experiment": "hidfd", "generative": study_command.TABLE_METHOD}  # those of a study's own command
+    early.add_argument("--method", default=leads.get("".join(arguments[1:2]), "ta-dfkd"))
     return early.parse_known_args(arguments)[0].method if arguments[:1] in (["train"], ["study"]) else "ta-dfkd"
 
 
 def _training_flags(parser: argparse.ArgumentParser, method: str, without: str = "") -> None:
     parser.add_argument("--method", default="ta-dfkd", help=f"one of {', '.join(methods.available())}")
-    hints = {"student": f": {', '.join(CLASSIFIERS)}"}
+    task = methods.find(method).requires.task
+    networks = ", ".join(CLASSIFIERS) if task == "classifier" else "of its teacher's kind, lvae-H or conv-vae-H"
+    hints = {"student": f": {networks}"}
     for name in RUN_FLAGS:
         if name == without:
             continue
