@@ -44,7 +44,7 @@ class RunSpec(BaseModel):
     )
     diffusion: str = Field(
         "",
-        description="A diffusion model: its name, the path of its card, or where Stable Diffusion lies; empty: the usual.",
+        description="A diffusion model: its name or its card's path, or where Stable Diffusion lies; empty: the usual.",
     )
     preset: str = Field("demo", description="Where the method's knobs start from.")
     config: dict[str, Any] = Field(default_factory=dict, description="The method's knobs.")

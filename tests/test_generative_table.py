@@ -19,7 +19,6 @@ from dfkd_core.store import RunFolder
 from dfkd_core.study import Cell, CellState, Record, generative, kinds, studies_in
 from dfkd_core.study.generative import ARMS, COLUMNS, REFERENCE, TEACHER, VARIED
 
-
 pytestmark = pytest.mark.usefixtures("few_judged")
 
 

@@ -28,7 +28,6 @@ from dfkd_core.methods.ukd import UKDConfig
 from dfkd_core.methods.with_data import WithData, WithDataConfig
 from dfkd_core.store import RunFolder
 
-
 pytestmark = pytest.mark.usefixtures("few_judged")
 
 
