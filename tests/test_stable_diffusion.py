@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from stepping import own_generator, same, weights  # noqa: F401 - its own generator in every test here
 from torch import Tensor
@@ -19,7 +20,6 @@ from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.stable_diffusion import (
     StableDiffusion,
-    decoding,
     guided_images,
     guided_stable_diffusion,
     load_stable_diffusion,
@@ -57,7 +57,14 @@ def write_pipeline(folder: Path, **scheduler: Any) -> Path:
         block_out_channels=(8, 8), norm_num_groups=4, latent_channels=4, sample_size=16,
         down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
     )  # fmt: skip
-    noise = DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, **scheduler)
+    noise = DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        clip_sample=False,
+        steps_offset=1,
+        **scheduler,
+    )
     pipeline = StableDiffusionPipeline(autoencoder, text, words, unet, noise, None, None, requires_safety_checker=False)
     pipeline.save_pretrained(folder)
     return folder
@@ -96,9 +103,10 @@ def test_unguided_it_makes_what_the_pipeline_itself_makes(model: StableDiffusion
     )  # fmt: skip
     theirs.set_progress_bar_config(disable=True)
     settings = {"num_inference_steps": 5, "guidance_scale": 3.0, "height": 16, "width": 16}
-    latents = theirs(prompts, latents=start, output_type="latent", **settings).images
+    pixels = theirs(prompts, latents=start, output_type="pt", **settings).images
     assert film.timesteps.tolist() == theirs.scheduler.timesteps.tolist() == [999, 799, 599, 399, 199]
-    assert torch.allclose(images, decoding(pipeline.vae, CIFAR10)(latents), atol=1e-3)
+    pixels = F.interpolate(pixels, (32, 32), mode="bilinear", antialias=True)
+    assert torch.allclose(CIFAR10.to_pixels(images), pixels, atol=1e-3)
     assert images.shape == (3, 3, 32, 32) and film.frames.shape == (5, 3, 3, 32, 32)
 
 
