@@ -8,7 +8,7 @@ const GENERATIVE_SKELETON = `
       <section class="dfkd-panel dfkd-quality"><h4>Student against teacher<span></span></h4><div class="dfkd-plot" role="img"></div></section>
       <section class="dfkd-panel dfkd-again"><h4>Reconstructions<span></span></h4><div class="dfkd-rows" tabindex="0"></div></section>
       <section class="dfkd-panel dfkd-between"><h4>Interpolations<span></span></h4><div class="dfkd-rows" tabindex="0"></div></section>
-      <section class="dfkd-panel dfkd-levels"><h4>Posterior and prior by level<span></span></h4><div class="dfkd-plot" role="img"></div></section>
+      <section class="dfkd-panel dfkd-levels"><h4>Posterior and prior<span></span></h4><div class="dfkd-plot" role="img"></div></section>
       <section class="dfkd-panel dfkd-terms"><h4>Losses by term<span></span></h4><div class="dfkd-plot" role="img"></div></section>
     </div></section>
     <section class="dfkd-part" data-part="synthesis"><h3>Synthesis<small></small></h3><p class="dfkd-origin"></p><div class="dfkd-grid">
@@ -268,7 +268,7 @@ class Generative extends Player {
     const names = this.data.terms.filter((name) => name !== "guidance"), curves = names.map((name) => this.cut(this.data.curves[name]));
     const colours = names.map((name, index) => (name === "student_loss" ? this.colour.text : this.palette[(index + 1) % 8]));
     const log = curves.every((curve) => curve.y.every((value) => value > 0));
-    this.legend("terms", names.map((name, index) => [title(name), colours[index]]), log ? "logarithmic" : "in nats");
+    this.legend("terms", names.map((name, index) => [title(name), colours[index]]), log ? "log" : "in nats");
     const traces = names.map((name, index) => ({ ...curves[index], name: title(name), mode: "lines", line: { color: colours[index], width: name === "student_loss" ? 2.4 : 1.6 }, hovertemplate: "%{y:.4g}" }));
     const yaxis = log ? logarithmic(curves.flatMap((curve) => curve.y)) : { nticks: 5 };
     const layout = this.layout({ shapes: this.marks(), xaxis: this.steps(), yaxis });

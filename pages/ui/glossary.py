@@ -829,7 +829,7 @@ TERMS: tuple[Term, ...] = (
         seen="Generative",
         source=LVAE,
         related=("latent", "prior", "posterior of a latent", "latent-variable model"),
-        also=("levels", "posterior and prior by level"),
+        also=("levels", "posterior and prior"),
     ),
     Term(
         "live knob",
