@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dfkd_core import methods
 from dfkd_core.benchmarks import BENCHMARKS, find_benchmark
-from dfkd_core.benchmarks.collected import check_collected, usual_ratio
+from dfkd_core.benchmarks.collected import OVERLAPPING, check_collected, usual_ratio
 from dfkd_core.errors import RequestError, explain
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks import CLASSIFIERS
@@ -190,7 +190,7 @@ def find_diffusion(name: str, teacher: TeacherCard, source: str = "diffusion") -
         return ""
     if not name:
         cards = available_teachers(None, "diffusion").items()
-        others = [(known, card) for known, card in cards if card.benchmark != teacher.benchmark]
+        others = [(known, card) for known, card in cards if not _saw_data_of(card, teacher)]
         fitting = [known for known, card in others if _same_shape(card, teacher)]
         if not fitting:
             raise RequestError("diffusion", "", f"there is none for {teacher.benchmark}; take another source.")
@@ -198,11 +198,16 @@ def find_diffusion(name: str, teacher: TeacherCard, source: str = "diffusion") -
     card, _ = find_card(name)
     if card.task != "diffusion":
         raise RequestError("diffusion", name, f"is a {card.task} network; take a diffusion model.")
-    if card.benchmark == teacher.benchmark:
-        raise RequestError("diffusion", name, f"was trained on {card.benchmark}, the teacher's own data.")
+    if _saw_data_of(card, teacher):
+        raise RequestError("diffusion", name, f"was trained on {card.benchmark}, which has the teacher's own data.")
     if not _same_shape(card, teacher):
         raise RequestError("diffusion", name, f"makes other images than {teacher.name} takes.")
     return name
+
+
+def _saw_data_of(diffusion: TeacherCard, teacher: TeacherCard) -> bool:
+    """Whether a diffusion model was trained on the data that a teacher learned from, or on some of them."""
+    return teacher.benchmark in (diffusion.benchmark, *OVERLAPPING.get(diffusion.benchmark, ()))
 
 
 def _same_shape(one: TeacherCard, other: TeacherCard) -> bool:

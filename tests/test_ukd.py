@@ -273,7 +273,7 @@ def diffusion_card(folder: Path, **changes: Any) -> str:
 def test_a_diffusion_model_that_saw_the_teachers_data_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(RequestError, match="was trained on digits, the teacher's own data"):
+    with pytest.raises(RequestError, match="was trained on digits, which has the teacher's own data"):
         make_spec({"source": "diffusion"}, method="ukd", diffusion=diffusion_card(tmp_path, benchmark="digits"))
     own = tmp_path / "teachers"
     own.mkdir(exist_ok=True)
@@ -282,6 +282,9 @@ def test_a_diffusion_model_that_saw_the_teachers_data_is_refused(
     teacher = find_card("digits-lvae-32")[0]
     assert find_diffusion("", teacher) == DIFFUSION, "and never taken by itself"
     assert make_spec({"source": "diffusion"}, method="ukd").diffusion == DIFFUSION
+    natural = teacher.model_copy(update={"benchmark": "tiny-imagenet"})
+    with pytest.raises(RequestError, match="trained on pool"):  # which is part of TinyImageNet
+        find_diffusion(diffusion_card(tmp_path, benchmark="pool"), natural)
 
 
 @pytest.mark.parametrize(
