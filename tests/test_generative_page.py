@@ -281,7 +281,7 @@ def test_the_library_has_generative_teachers_and_diffusion_models(app: AppTest) 
 # --- in the browser --------------------------------------------------------------------------------------------
 
 QUICK = "generative?method=ukd&student=lvae-4&k.source=latents&k.synthesis_batches=2&k.synthesis_size=12&r.probes=16"
-QUICK += "&k.latent_steps=6&k.distill_steps=20&k.batch_size=8"
+QUICK += "&k.latent_steps=6&k.distill_steps=8&k.batch_size=8&r.probes_every=5"
 
 
 @pytest.mark.browser
@@ -318,6 +318,7 @@ def test_what_was_measured_is_a_table_and_pairs_of_images(page: Page, shared_lab
     side = {name: 7 for _, name, _ in GENERATIVE_ROWS} | {"milliseconds": 1.5, "spread": 0.25, "batch": 64}
     side |= {"device": "a machine", "repeats": 20, "encoder": "teacher"}
     figures = {"teacher": side, "student": {**side, "fid": 9.5, "elbo": None}, "label": "n = 599", "step": 6}
+    (folder.path / MEASURED).parent.mkdir(exist_ok=True)
     write_json(folder.path / MEASURED, figures)
     pairs = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 1), np.uint8)
     store_samples(folder, NEAREST, pairs, {"distance": np.linspace(1, 2, 5, dtype=np.float32)})
