@@ -10,11 +10,14 @@ import streamlit as st
 from dfkd_core.analysis.jobs import Job
 from dfkd_core.errors import RequestError
 from dfkd_core.store import RunFolder, RunStatus, runs_folder, runs_in
-from pages.ui import boot, generative, look, steering
+from dfkd_core.study import Study
+from pages.ui import boot, experiment, generative, generative_table, look, steering
 
 if TYPE_CHECKING:
     from pages.ui.form import Choice
 
+VIEWS = {"run": "Run", "table": "Table"}
+ROWS, COLUMNS, TILE = 6, 12, 48  # of the preview; a tile's pixels
 LOOKED_THROUGH = 50  # of the newest runs, for one that distils a generative model
 EMPTY = """
 **A model that makes images is made small, without one image of its training data.** The teacher turns random numbers,
@@ -26,6 +29,16 @@ FID falls towards the teacher's. With the source *diffusion*, images are made fi
 
 def main() -> None:
     """One script run of the page."""
+    if experiment.view("generative", VIEWS) == "run":
+        _run()
+    else:
+        _table()
+
+
+# --- the view of a run -----------------------------------------------------------------------------------------
+
+
+def _run() -> None:
     choice = steering.choose(task="generative")
     folder = _chosen_run()
     watching = boot.poll_seconds() if folder is not None and _goes_on(folder, folder.status()) else None
@@ -90,11 +103,17 @@ def _preview(choice: Choice) -> None:
     except RequestError:
         return  # Start says what is wrong
     with st.container(horizontal=True, gap="medium"):
-        st.image(images, caption=f"What {choice.fields['teacher']} makes of random numbers", width=480)
+        st.image(images, caption=f"What {choice.fields['teacher']} makes of random numbers", width=620)
         with st.container(width="stretch"):
             teacher, student = sizes
             st.metric("Teacher's parameters", f"{teacher:,}")
-            st.metric("Student's parameters", f"{student:,}", f"{teacher / student:.1f} × smaller", delta_color="off")
+            st.metric(
+                "Student's parameters",
+                f"{student:,}",
+                f"{teacher / student:.1f} × smaller",
+                delta_color="off",
+                delta_arrow="off",
+            )
 
 
 @st.cache_data(show_spinner=False, max_entries=32)
@@ -112,11 +131,49 @@ def _drawn(teacher: str, student: str) -> tuple[np.ndarray, tuple[int, int]]:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         other = build_latent_model(student, image)
         generator = torch.Generator().manual_seed(0)
-        made = network.generate(draw_noise(network, 6 * 16, torch.device("cpu"), generator)).images
-    pixels = to_bytes(image.to_pixels(made)).numpy().reshape(6, 16, image.size, image.size, image.channels)
-    sheet = pixels.swapaxes(1, 2).reshape(6 * image.size, 16 * image.size, image.channels)
-    larger = sheet.repeat(4, axis=0).repeat(4, axis=1) if image.size < 16 else sheet
-    return larger, (parameter_count(network), parameter_count(other))
+        made = network.generate(draw_noise(network, ROWS * COLUMNS, torch.device("cpu"), generator)).images
+    pixels = to_bytes(image.to_pixels(made)).numpy()
+    zoom = max(1, TILE // image.size)
+    tiles = np.pad(pixels.repeat(zoom, axis=1).repeat(zoom, axis=2), ((0, 0), (2, 2), (2, 2), (0, 0)))
+    _, side, _, channels = tiles.shape
+    sheet = tiles.reshape(ROWS, COLUMNS, side, side, channels).swapaxes(1, 2)
+    return sheet.reshape(ROWS * side, COLUMNS * side, channels), (parameter_count(network), parameter_count(other))
+
+
+# --- the view of the table -------------------------------------------------------------------------------------
+
+
+def _table() -> None:
+    """Students of several widths, with data and without, beside their teacher; it fills as runs end."""
+    study = experiment.chosen(generative_table.KIND)
+    if study is None:
+        generative_table.set_up(steering.choose(task="generative"))
+        experiment.list_earlier(generative_table.KIND)
+        return
+    with st.sidebar:
+        _settings(study)
+    experiment.watch(study, _watch)
+
+
+def _settings(study: Study) -> None:
+    """What the table was begun with."""
+    st.markdown("**This table**")
+    names = ("benchmark", "teacher", "preset", "diffusion", "values", "seeds", "samples", "extractor")
+    titles = {"values": "widths H", "samples": "images measured"}
+    facts = {titles.get(name, name): study.settings[name] for name in names if study.settings[name]}
+    st.markdown("\n".join(f"- {name}: `{value}`" for name, value in facts.items()))
+    st.caption(f"`python -m dfkd_core study show {study.id}`")
+
+
+def _watch(study: Study) -> None:
+    """Buttons, plot and table; reruns by itself while a run goes on."""
+    progress = experiment.progress_of(study)
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        experiment.buttons(study, progress)
+        generative_table.offer_csv(study, progress)
+    experiment.problem()
+    generative_table.show(study, progress)
+    experiment.end_polling(study)
 
 
 look.through_app("pages/generative.py")

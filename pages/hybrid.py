@@ -24,32 +24,10 @@ EMPTY = (
 
 def main() -> None:
     """One script run of the page."""
-    if _view() == "run":
+    if experiment.view("hybrid", VIEWS) == "run":
         _run()
     else:
         _experiments()
-
-
-def _view() -> str:
-    """Which of the two views is shown; it stands in the address."""
-    names = list(VIEWS)
-    if "hybrid:view" not in st.session_state:
-        asked = "experiments" if "study" in st.query_params else st.query_params.get("view", "")
-        st.session_state["hybrid:view"] = asked if asked in names else names[0]
-    view: str | None = st.segmented_control(
-        "View",
-        names,
-        key="hybrid:view",
-        format_func=lambda name: VIEWS[name],
-        label_visibility="collapsed",
-        required=True,
-    )
-    if view == "experiments":
-        st.query_params["view"] = view
-        return view
-    for name in ("view", "study"):
-        st.query_params.pop(name, None)
-    return "run"
 
 
 # --- the view of a run -----------------------------------------------------------------------------------------

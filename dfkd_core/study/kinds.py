@@ -370,9 +370,9 @@ def generative_specs(
     widths = sorted(_whole("widths", width) for width in widths)
     for name, values, most in (("seeds", seeds, 20), ("widths", widths, 10), ("arms", chosen, len(ARMS))):
         _check_list(name, values, 1, most)
-    for arm in chosen:
-        if arm not in ARMS:
-            raise RequestError("arms", arm, f"should be one of {', '.join(ARMS)}.")
+    for name in chosen:
+        if name not in ARMS:
+            raise RequestError("arms", name, f"should be one of {', '.join(ARMS)}.")
     _check_free_of_arms(changes, fields)
     teacher = fields.get("teacher") or usual_teacher(_benchmark(fields), "generative")
     kind = find_card(teacher)[0].network.rpartition("-")[0]

@@ -36,6 +36,25 @@ def component(name: str) -> Any:
     )
 
 
+def view(page: str, titles: dict[str, str]) -> str:
+    """Which of the two views of ``page`` is shown, that of a run or that of its studies; the second stands in the
+    address."""
+    first, second = titles
+    key = f"{page}:view"
+    if key not in st.session_state:
+        asked = "study" in st.query_params or st.query_params.get("view", "") == second
+        st.session_state[key] = second if asked else first
+    shown: str | None = st.segmented_control(
+        "View", list(titles), key=key, format_func=titles.__getitem__, label_visibility="collapsed", required=True
+    )
+    if shown == second:
+        st.query_params["view"] = second
+    else:
+        for name in ("view", "study"):
+            st.query_params.pop(name, None)
+    return shown or first
+
+
 # --- which study -----------------------------------------------------------------------------------------------
 
 
