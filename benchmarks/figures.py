@@ -44,7 +44,10 @@ MEASURED = (
     "hybrid-closest-digits-5-seeds",
     "hybrid-ablation-digits-first-2-5-seeds",
     "gan_step",
+    "generative-digits",
+    "generative-mnist",
 )
+GENERATIVE = ("digits", "mnist")  # whose tables of generative students are shown
 
 
 def measured(everything: bool) -> str:
@@ -70,6 +73,16 @@ def teachers() -> str:
         if (SHIPPED / f"{name}.json").exists() and card.recipe is not None and card.accuracy is not None:
             lines.append(f"| `{name}` | {card.network} | {card.recipe.kind} | {card.accuracy:.2%} |")
     return "\n".join(lines)
+
+
+def generative_students(benchmark: str) -> str:
+    """The table of a generative teacher and its students, and what it is of; empty if it was not measured."""
+    path = RESULTS / f"generative-{benchmark}.json"
+    if not path.exists():
+        return ""
+    result: dict[str, Any] = json.loads(path.read_text())
+    details = result["details"]
+    return "\n".join([*details["table"], "", " ".join([*details["notes"], f"`{result['command']}`"])])
 
 
 def recorded() -> str:
@@ -116,6 +129,9 @@ def main() -> None:
     fill(readme, "measured", measured(everything=False))
     fill(readme, "teachers", teachers())
     fill(readme, "recorded", recorded())
+    for benchmark in GENERATIVE:
+        if table := generative_students(benchmark):
+            fill(readme, f"generative {benchmark}", table)
     fill(ROOT / "benchmarks" / "README.md", "measured", measured(everything=True))
 
 

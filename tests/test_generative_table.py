@@ -169,9 +169,11 @@ def test_the_reading_names_the_best_data_free_student_of_each_width() -> None:
 def test_the_lines_have_a_dash_where_there_is_no_figure_and_no_spread_where_there_is_none() -> None:
     cells = [state(REFERENCE, 8, 0, 4.0), state(REFERENCE, 8, 1, 6.0), state("latents", 8, 0)]
     head, teacher, one, waiting = generative.text_table(generative.table(cells), "digits")
-    assert head[:5] == ["", "H", "runs", "parameters", "FID"] and {len(line) for line in (teacher, one)} == {len(head)}
-    assert teacher[:5] == ["teacher", "–", "2", "7,000", "2.00"] and teacher[head.index("ms")] == "5.50 ± 0.71"
-    assert one[:5] == ["with data", "8", "2", "7,000", "5.00 ± 1.41"] and one[head.index("ELBO")] == "–"
+    assert head[:6] == ["", "H", "runs", "FID ÷ with data", "parameters", "FID"] and {
+        len(line) for line in (teacher, one)
+    } == {len(head)}
+    assert teacher[:6] == ["teacher", "–", "2", "–", "7,000", "2.00"] and teacher[head.index("ms")] == "5.50 ± 0.71"
+    assert one[:6] == ["with data", "8", "2", "–", "7,000", "5.00 ± 1.41"] and one[head.index("ELBO")] == "–"
     assert waiting[:3] == ["data-free, optimised latents", "8", "0"] and set(waiting[3:]) == {"–"}
     lines = generative.markdown([head, teacher])
     assert lines[1].startswith("| --- | --: |") and lines[2].startswith("| teacher | – | 2 |") and len(lines) == 3
@@ -197,7 +199,7 @@ def test_the_table_is_made_by_one_command(capsys: Any, runs: Path) -> None:
     (study,) = studies_in(runs, "generative")
     assert status == 0 and "series ancestral, x 4, seed 1: FID " in err
     lines = out.splitlines()
-    assert lines[0].split()[:4] == ["H", "runs", "parameters", "FID"]
+    assert lines[0].split()[:4] == ["H", "runs", "FID", "÷"]
     assert [line.split()[0] for line in lines[1:4]] == ["teacher", "with", "data-free,"]
     assert lines[-1].startswith("done: 4 / 4 runs") and lines[-2].startswith("FID of the best data-free student")
     assert "n = 30 real, 30 generated" in out and "reconstruct from their teacher's latents" in out

@@ -175,15 +175,15 @@ def best_data_free(rows: list[dict[str, Any]], x: int | None) -> dict[str, Any] 
 
 
 def text_table(rows: list[dict[str, Any]], benchmark: str) -> list[list[str]]:
-    """The table as text, its head first: who, H, runs, ``COLUMNS``, and FID against the student with data."""
-    lines = [["", "H", "runs", *(column.title for column in COLUMNS), "FID, multiple of that with data"]]
+    """The table as text, its head first: who, H, runs, FID as a multiple of that with data, and ``COLUMNS``."""
+    lines = [["", "H", "runs", "FID ÷ with data", *(column.title for column in COLUMNS)]]
     for row in rows:
         title = "teacher" if row["series"] == TEACHER else ARMS[row["series"]].title
         width = "–" if row["x"] is None else str(row["x"])
-        lines.append([title, width, str(row["n"]), *figures_text(row), ratio_words(row)])
+        lines.append([title, width, str(row["n"]), ratio_words(row), *figures_text(row)])
     for title, figures in PUBLISHED.get(benchmark, {}).items():
         shown = [_number(figures.get(column.name), column.form) for column in COLUMNS]
-        lines.append([f"the slides' {title}", "–", "–", *shown, "–"])
+        lines.append([f"the slides' {title}", "–", "–", "–", *shown])
     return lines
 
 

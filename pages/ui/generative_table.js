@@ -109,7 +109,7 @@ class GenerativeTable extends Experiment {
       ...d.rows.map((row) => line(row.text, { dataset: { series: row.series, width: row.x ?? "" } }, d.cells.filter((cell) => cell.series === row.series && cell.x === row.x))),
       ...d.published.map((text) => line(text, { className: "published" }, [])),
     );
-    this.at(".table-figures p").textContent = [...d.notes, "The last column pairs runs of the same seed: geometric mean, 95 % t-interval of the logarithms; of √FID it is the root."].join(" ");
+    this.at(".table-figures p").textContent = [...d.notes, "FID ÷ with data pairs runs of the same seed: geometric mean, 95 % t-interval of the logarithms; of √FID it is the root."].join(" ");
   }
 
   // How far the run is that goes on.
