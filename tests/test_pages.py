@@ -42,8 +42,10 @@ def test_the_first_page_shows_the_form_and_an_enabled_start(app: AppTest) -> Non
 @pytest.mark.parametrize("method", list(methods.available()))
 def test_the_form_has_every_knob_of_the_method_with_its_help(app: AppTest, method: str) -> None:
     app.query_params["method"] = method
-    app.run()
-    config = methods.find(method).Config
+    found = methods.find(method)
+    page = {"classifier": "distill", "generative": "generative"}[found.requires.task]
+    app.switch_page(f"pages/{page}.py").run()
+    config = found.Config
     preset = next(iter(config.presets))
     for name, field in config.model_fields.items():
         widgets = [
