@@ -23,9 +23,12 @@ from dfkd_core.networks.latent import (
     Inferred,
     LatentModel,
     LatentNetwork,
+    _crop,
+    _pad,
     build_latent_model,
     draw_noise,
     evaluating,
+    padded_side,
     precision_weighted,
 )
 from dfkd_core.teachers import ElboRecipe, find_card, load_latent_model, train_teacher
@@ -132,6 +135,12 @@ def test_squares_of_any_side_come_out_as_they_went_in(name: str, size: int) -> N
     assert isinstance(network, LatentModel)
     assert network.generate(noise).images.shape == network.infer(images, noise).images.shape == images.shape
     assert [level.shape[1:] for level in network.infer(images).latents] == list(network.noise_shapes)
+
+
+def test_what_is_padded_comes_out_of_the_middle_again() -> None:
+    images = torch.randn(2, 1, 5, 5)
+    padded = _pad(images, padded_side(5))
+    assert padded.shape == (2, 1, 8, 8) and torch.equal(_crop(padded, 5), images)
 
 
 @pytest.mark.parametrize("name", ["lvae-4", "conv-vae-4"])
