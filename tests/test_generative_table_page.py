@@ -88,6 +88,7 @@ def test_the_csv_has_every_figure_with_its_spread_beside_it() -> None:
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_a_table_from_start_to_its_last_row(page: Page, shared_lab: Lab) -> None:
     page.goto(f"{shared_lab.url}generative?view=table&{TINY}")
     expect(page.get_by_test_id("stSidebar").get_by_text("Benchmark")).to_be_visible()  # the engine is there
