@@ -7,7 +7,7 @@ import re
 import pytest
 from browser import LONG, Lab, button, shoot, start, until, wait
 from conftest import ROOT
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.store import RunFolder, runs_in
@@ -113,6 +113,20 @@ def test_a_stop_moves_the_scrubber_of_a_stage_that_was_mounted_anew(page: Page, 
     button(page, "Next").click()
     at_stop(page, 4)
     wait(page, f"stage.step === '{fourth}'")
+
+
+@pytest.mark.browser
+def test_a_stage_taken_away_before_its_charts_could_be_drawn_makes_no_error(page: Page, lab: Lab) -> None:
+    """Plotly's script comes late on a busy machine; by then Streamlit may have mounted the stage anew."""
+    held: list[Route] = []
+    page.route("**/plotly.min.js", lambda route: held.append(route))  # playwright marks what it is given
+    page.goto(lab.url + "?tour=3")
+    page.wait_for_selector(".dfkd-tile")
+    page.evaluate("() => { window.taken = document.querySelector('.dfkd-host'); window.taken.remove(); }")
+    assert held
+    held[0].continue_()
+    page.wait_for_function("() => window.taken.querySelector('.js-plotly-plot')")
+    page.wait_for_timeout(500)  # an error of the page fails the test at its end
 
 
 @pytest.mark.browser

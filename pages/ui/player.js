@@ -309,7 +309,8 @@ class Player {
     const node = this.at(name).querySelector(".dfkd-plot");
     node.setAttribute("aria-label", description);
     this.plotly.react(node, traces, layout, { displaylogo: false, responsive: true, displayModeBar: false });
-    if (Math.abs(node.clientHeight - node._fullLayout.height) > 1) this.plotly.Plots.resize(node); // a heading has wrapped
+    const height = node.clientHeight; // none out of sight, where plotly refuses to fit a chart
+    if (height && Math.abs(height - node._fullLayout.height) > 1) this.plotly.Plots.resize(node); // a heading has wrapped
   }
 
   // Headings and legends lead to the glossary, which knows them by the names that stand here.
