@@ -61,6 +61,17 @@ def _recorded(folder: RunFolder) -> generative._Recorded:
     return generative._Recorded(timeline)
 
 
+def test_the_time_left_is_told_by_the_stage_that_the_run_is_in() -> None:
+    """Ten batches of images took 100 s; ten steps of the student took one second more."""
+    timeline = Timeline(RunFolder(Path("nowhere")))
+    timeline._take_stage({"step": 1, "name": "synthesis", "title": "", "elapsed": 0.0})
+    timeline.step, timeline.elapsed = 10, 100.0
+    assert timeline.time_left(110) is None
+    timeline._take_stage({"step": 11, "name": "student", "title": "", "elapsed": 100.0})
+    timeline.step, timeline.elapsed = 20, 101.0
+    assert timeline.time_left(110) == pytest.approx(9.0)
+
+
 # --- what the browser is told ----------------------------------------------------------------------------------
 
 

@@ -105,7 +105,7 @@ class Timeline:
         self.marks.append({"step": row["step"], "command": row["command"], "text": text})
 
     def _take_stage(self, row: dict[str, Any]) -> None:
-        self.stages.append({"step": row["step"], "name": row["name"], "title": row["title"]})
+        self.stages.append({name: row[name] for name in ("step", "name", "title", "elapsed")})
 
     def _take_classshares(self, row: dict[str, Any]) -> None:
         self.class_shares[row["step"]] = row["shares"]
@@ -134,10 +134,13 @@ class Timeline:
         return curve.values[-count:] if curve else []
 
     def time_left(self, total_steps: int) -> float | None:
-        """Seconds until the end at the pace so far; None before there is one."""
-        if self.step < 2 or not total_steps:
+        """Seconds until the end at the pace of the stage that the run is in; None before there is one, and while images
+        are made beforehand: the student's steps are many times as fast."""
+        stage: dict[str, Any] = self.stages[-1] if self.stages else {"name": "", "step": 1, "elapsed": 0.0}
+        done = self.step - stage["step"] + 1
+        if done < 2 or not total_steps or stage["name"] == "synthesis":
             return None
-        return self.elapsed / self.step * max(0, total_steps - self.step)
+        return (self.elapsed - stage["elapsed"]) / done * max(0, total_steps - self.step)
 
     def frame(self, step: int) -> dict[str, Any] | None:
         """One recorded sheet for the page: the PNG as base64 and the columns as short lists."""
