@@ -9,7 +9,7 @@ import streamlit as st
 
 from dfkd_core.analysis.jobs import Job
 from dfkd_core.errors import RequestError
-from dfkd_core.store import RunFolder, RunStatus, runs_folder, runs_in
+from dfkd_core.store import RunFolder, RunStatus
 from dfkd_core.study import Study
 from pages.ui import boot, experiment, generative, generative_table, look, steering
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 VIEWS = {"run": "Run", "table": "Table"}
 ROWS, COLUMNS, TILE = 6, 12, 48  # of the preview; a tile's pixels
-LOOKED_THROUGH = 50  # of the newest runs, for one that distils a generative model
 EMPTY = """
 **A model that makes images is made small, without one image of its training data.** The teacher turns random numbers,
 its latents, into images; the student, with far fewer parameters, learns to turn the *same* random numbers into the
@@ -46,15 +45,7 @@ def _run() -> None:
 
 
 def _chosen_run() -> RunFolder | None:
-    """The run in the address bar; else the newest of a generative model, a live one first."""
-    asked = steering.asked_run()
-    if asked is not None:
-        return asked
-    found = [folder for folder in runs_in(runs_folder())[:LOOKED_THROUGH] if steering.is_generative(folder)]
-    newest = next((folder for folder in found if folder.status().is_live), found[0] if found else None)
-    if newest is not None:
-        st.query_params["run"] = newest.id
-    return newest
+    return steering.newest_or_asked(steering.is_generative)
 
 
 def _goes_on(folder: RunFolder, status: RunStatus) -> bool:
@@ -75,25 +66,19 @@ def _live(choice: Choice | None) -> None:
     if not steering.shown_elsewhere(folder, "generative"):
         job = measuring(folder).state()
         timeline = boot.timeline(str(folder.path))
-        generative.show(folder, status, timeline, job, lambda command: _steer(command, folder))
+        generative.show(
+            folder,
+            status,
+            timeline,
+            job,
+            lambda command: steering.steer(command, folder, measuring(folder), ["--force"]),
+        )
     steering.end_polling(folder.id, _goes_on(folder, status))
 
 
 def measuring(folder: RunFolder) -> Job:
     """What compares teacher and student with test images, in the background."""
     return Job(folder.path / "analysis", "measure")
-
-
-def _steer(command: str, folder: RunFolder) -> None:
-    """What the stage wants of the run."""
-    if command == "slow":
-        steering.one_more_step(folder)
-    elif command == "measure":
-        measuring(folder).start(["measure", folder.id, "--runs", str(folder.path.parent), "--force"])
-        st.rerun()  # so that polling begins
-    elif command == "stop measure":
-        measuring(folder).stop()
-        st.rerun()
 
 
 def _preview(choice: Choice) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dfkd_core.analysis.jobs import Job
-from dfkd_core.store import RunFolder, RunStatus, runs_folder, runs_in
+from dfkd_core.store import RunFolder, RunStatus
 from dfkd_core.study import Study
 from pages.ui import boot, experiment, hybrid, look, steering, sweep
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pages.ui.form import Choice
 
 VIEWS = {"run": "Run", "experiments": "Experiments"}
-LOOKED_THROUGH = 50  # of the newest runs, for one that collects
 EMPTY = (
     "HiDFD learns from a few collected images: a GAN makes more of them under the teacher's eyes, and the student "
     "learns from both. Choose on the left, then press Start: the GAN's images come first, then the student's accuracy."
@@ -47,15 +46,7 @@ def _collects(method: str) -> bool:
 
 
 def _chosen_run() -> RunFolder | None:
-    """The run in the address bar; else the newest that learned from collected images, a live one first."""
-    asked = steering.asked_run()
-    if asked is not None:
-        return asked
-    found = [folder for folder in runs_in(runs_folder())[:LOOKED_THROUGH] if folder.spec().get("collected")]
-    newest = next((folder for folder in found if folder.status().is_live), found[0] if found else None)
-    if newest is not None:
-        st.query_params["run"] = newest.id
-    return newest
+    return steering.newest_or_asked(lambda folder: bool(folder.spec().get("collected")))
 
 
 def _goes_on(folder: RunFolder, status: RunStatus) -> bool:
@@ -77,25 +68,19 @@ def _live(choice: Choice | None) -> None:
     if not folder.spec().get("collected"):
         st.info(f"{folder.spec()['method']} learned from no collected image; Distill shows more of this run.")
     job = distance_job(folder)
-    hybrid.show(folder, status, boot.timeline(str(folder.path)), job.state(), lambda command: _steer(command, folder))
+    hybrid.show(
+        folder,
+        status,
+        boot.timeline(str(folder.path)),
+        job.state(),
+        lambda command: steering.steer(command, folder, distance_job(folder), []),
+    )
     steering.end_polling(folder.id, _goes_on(folder, status))
 
 
 def distance_job(folder: RunFolder) -> Job:
     """What tells synthetic from collected images, in the background."""
     return Job(folder.path / "analysis", "distance")
-
-
-def _steer(command: str, folder: RunFolder) -> None:
-    """What the stage wants of the run."""
-    if command == "slow":
-        steering.one_more_step(folder)
-    elif command == "distance":
-        distance_job(folder).start(["distance", folder.id, "--runs", str(folder.path.parent)])
-        st.rerun()  # so that polling begins
-    elif command == "stop distance":
-        distance_job(folder).stop()
-        st.rerun()
 
 
 # --- the view of experiments -----------------------------------------------------------------------------------

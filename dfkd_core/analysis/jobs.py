@@ -45,7 +45,7 @@ class Job:
     """The job ``name`` that keeps its file in ``folder``."""
 
     def __init__(self, folder: Path, name: str) -> None:
-        self.folder, self.path = Path(folder), Path(folder) / f"{name}.job.json"
+        self.folder, self.name, self.path = Path(folder), name, Path(folder) / f"{name}.job.json"
 
     def state(self) -> JobState:
         """As a watcher should see it: a job whose process died has failed."""

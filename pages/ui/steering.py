@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Literal
 import streamlit as st
 
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.store import RunFolder, RunStatus, runs_folder
+from dfkd_core.store import RunFolder, RunStatus, runs_folder, runs_in
 from pages.ui import boot, live
 
 if TYPE_CHECKING:
+    from dfkd_core.analysis.jobs import Job
     from dfkd_core.spec import RunSpec
     from pages.ui.form import Choice
 
 LIVE = ("queued", "running", "paused")
+LOOKED_THROUGH = 50  # of the newest runs, for one that fits a page
 WIDTH = 116  # pixels, for both faces of the button that pauses and resumes
 
 
@@ -57,6 +59,30 @@ def is_generative(folder: RunFolder) -> bool:
         return re.fullmatch(r"(lvae|conv-vae)-\d+", folder.spec()["student"]) is not None
     except (StoreError, KeyError, TypeError):
         return False
+
+
+def newest_or_asked(fits: Callable[[RunFolder], bool]) -> RunFolder | None:
+    """The run in the address bar; else the newest of those that fit, a live one first, which goes into it."""
+    asked = asked_run()
+    if asked is not None:
+        return asked
+    found = [folder for folder in runs_in(runs_folder())[:LOOKED_THROUGH] if fits(folder)]
+    newest = next((folder for folder in found if folder.status().is_live), found[0] if found else None)
+    if newest is not None:
+        st.query_params["run"] = newest.id
+    return newest
+
+
+def steer(command: str, folder: RunFolder, job: Job, asked: list[str]) -> None:
+    """What a stage wants of its run, or of the ``job`` whose name is the command; ``asked``: the job's flags."""
+    if command == "slow":
+        one_more_step(folder)
+    elif command == job.name:
+        job.start([job.name, folder.id, "--runs", str(folder.path.parent), *asked])
+        st.rerun()  # so that polling begins
+    elif command == f"stop {job.name}":
+        job.stop()
+        st.rerun()
 
 
 def shown_elsewhere(folder: RunFolder, page: Literal["distill", "inspect", "hybrid", "generative"]) -> bool:
