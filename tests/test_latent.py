@@ -214,6 +214,22 @@ def test_the_shipped_teacher_is_frozen_and_knows_digits_from_noise() -> None:
     assert loss[0] < 0.2 * loss[1]
 
 
+@pytest.mark.parametrize("name", ["digits-lvae-32", "mnist-lvae-32"])
+def test_a_shipped_teacher_makes_images_that_it_knows(name: str) -> None:
+    teacher, card = load_latent_model(name)
+    with torch.no_grad():
+        made = teacher.generate(draw_noise(teacher, 50, CPU, torch.Generator().manual_seed(0))).images
+        loss = [losses.guidance(one, teacher.infer(one), 1.0, 0.1).mean() for one in (made, torch.randn_like(made))]
+    assert loss[0] < 0.2 * loss[1]
+    pixels = card.image.spec().to_pixels(made)
+    assert 0.05 < pixels.mean() < 0.5 and pixels.std(dim=0).mean() > 0.1, "images that differ, on a dark ground"
+
+
+def test_the_shipped_generative_teachers_are_small() -> None:
+    files = [path.with_suffix(".safetensors") for _, path in map(find_card, ("digits-lvae-32", "mnist-lvae-32"))]
+    assert sum(path.stat().st_size for path in files) < 5e6
+
+
 def test_a_recipe_trains_a_teacher_with_its_elbo_on_the_card(tmp_path: Path) -> None:
     """One epoch of it: better than none, and the card says what the weights do."""
     recipe = ElboRecipe(kind="one epoch", epochs=1, batch_size=64, learning_rate=2e-3)
