@@ -84,7 +84,7 @@ def test_students_are_of_their_teachers_kind_and_the_first_arm_is_what_others_ar
         ({"widths": ["wide"]}, "widths = 'wide': should be a whole number"),
         ({"widths": [0]}, "'lvae-0': should be lvae-H, with a width H of 1 to 512"),
         ({"arms": ["magic"]}, "should be one of with-data, with-data-elbo, ancestral"),
-        ({"arms": []}, "should be 1 to 6"),
+        ({"arms": []}, "should be 1 to 7"),
         ({"student": "lvae-8"}, "is what the table varies; give its widths"),
         ({"method": "with-data"}, "is what the table varies; give its arms"),
         ({"seed": 3}, "is what the table varies; give its seeds"),

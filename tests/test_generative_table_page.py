@@ -59,7 +59,7 @@ def test_a_table_says_how_many_runs_it_takes_or_what_is_wrong_before_anything_st
     app.query_params.update({"view": "table", "k.source": "latents", "k.distill_steps": "7"})
     app.run()
     assert not app.exception and not app.error
-    assert any(text.value.startswith("**18 runs**") for text in app.markdown), "six arms, one width, three seeds"
+    assert any(text.value.startswith("**21 runs**") for text in app.markdown), "seven arms, one width, three seeds"
     app.text_input(key="table:widths").set_value("4, 8").run()
     app.multiselect(key="table:arms").set_value(["with-data", "ancestral"]).run()
     assert any(text.value.startswith("**12 runs**") for text in app.markdown)
@@ -96,7 +96,7 @@ def test_a_table_from_start_to_its_last_row(page: Page, shared_lab: Lab) -> None
         field = page.get_by_label(label, exact=True)
         field.fill(words)
         field.press("Enter")
-    expect(page.get_by_text("6 runs")).to_be_visible()
+    expect(page.get_by_text("7 runs")).to_be_visible()
     for arm in (arm for name, arm in generative.ARMS.items() if name not in ("with-data", "ancestral")):
         page.get_by_role("button", name=f"Remove {arm.title}", exact=True).click()
     expect(page.get_by_text("2 runs")).to_be_visible()

@@ -64,9 +64,9 @@ class UKDConfig(DistillConfig):
     mse_weight: float = knob(
         1.0, "Weight of MSE(x, T(x)) in the guidance.", group="Guidance", symbol="m", ge=0, le=1000
     )
-    kl_weight: float = knob(0.1, "Weight of the KL in the guidance.", group="Guidance", symbol="kl", ge=0, le=1000)
+    kl_weight: float = knob(1.0, "Weight of the KL in the guidance.", group="Guidance", symbol="kl", ge=0, le=1000)
     strength: float = knob(
-        1.0, "How far the guidance moves a denoising step; 0: not at all.", group="Guidance", ge=0, le=1000
+        3.0, "How far the guidance moves a denoising step; 0: not at all.", group="Guidance", ge=0, le=1000
     )
     class_guidance: float = knob(
         3.0, "Classifier-free guidance of the diffusion model; 1: none.", group="Guidance", ge=0, le=50
@@ -75,10 +75,8 @@ class UKDConfig(DistillConfig):
     latent_steps: int = knob(50, "Steps of the latents (source latents).", group="Guidance", ge=1, le=10_000)
     latent_lr: float = knob(0.05, "Adam's learning rate of the latents.", group="Guidance", gt=0, le=10)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "demo": {"distill_steps": 600, "batch_size": 64, "student_lr": 2e-3, "schedule": "cosine"},
-        "cpu": {
-            "distill_steps": 2000, "batch_size": 64, "student_lr": 2e-3, "schedule": "cosine", "synthesis_batches": 20
-        },
+        "demo": {"distill_steps": 600, "batch_size": 64, "student_lr": 5e-3, "schedule": "cosine"},
+        "cpu": {"distill_steps": 3000, "batch_size": 64, "student_lr": 5e-3, "schedule": "cosine"},
         "paper": {"denoising_steps": 5},
     }  # fmt: skip
 

@@ -31,8 +31,8 @@ class WithDataConfig(DistillConfig):
     """Knobs of the student only."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "demo": {"distill_steps": 600, "batch_size": 64, "student_lr": 2e-3, "schedule": "cosine"},
-        "cpu": {"distill_steps": 2000, "batch_size": 64, "student_lr": 2e-3, "schedule": "cosine"},
+        "demo": {"distill_steps": 600, "batch_size": 64, "student_lr": 5e-3, "schedule": "cosine"},
+        "cpu": {"distill_steps": 3000, "batch_size": 64, "student_lr": 5e-3, "schedule": "cosine"},
         "paper": {},
     }
 

@@ -37,6 +37,9 @@ ARMS = {
     "ancestral": Arm("data-free, ancestral samples", "ukd", _data_free("ancestral")),
     "latents": Arm("data-free, optimised latents", "ukd", _data_free("latents")),
     "diffusion": Arm("data-free, guided diffusion", "ukd", _data_free("diffusion")),
+    "diffusion-unguided": Arm(
+        "data-free, diffusion without guidance", "ukd", {**_data_free("diffusion"), "strength": 0.0}
+    ),
     "diffusion-elbo": Arm("data-free, guided diffusion, by the ELBO", "ukd", _data_free("diffusion", "elbo")),
 }
 REFERENCE = "with-data"

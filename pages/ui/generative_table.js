@@ -2,7 +2,7 @@
 // fill while the runs go on.
 
 const MARKS = ["circle", "square", "diamond", "triangle-up", "x", "star"];
-const INKS = [0, 1, 2, 3, 6, 5]; // of the palette: the one between is the teacher's
+const INKS = [0, 1, 2, 3, 6, 5, 8]; // of the palette: the one between is the teacher's
 const APART = 0.02; // between two arms of the same size, in decades
 
 const TABLE_SKELETON = `
