@@ -17,7 +17,8 @@ $(VENV)/.installed: requirements.txt
 	@touch $@
 
 test: install lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not browser" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m "browser and not slow"
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
