@@ -103,13 +103,14 @@ class Quality:
     """A generative student beside its teacher, on data that no method sees.
 
     ``values`` and ``teacher``: figures by name (see ``generative_evaluation``). ``levels``: per level of latents, the
-    top first, lists of numbers by name.
+    top first, lists of numbers by name. ``label``: what the FID is, its extractor and its numbers of images.
     """
 
     step: int
     values: dict[str, float]
     teacher: dict[str, float]
     levels: dict[str, list[float]] = field(default_factory=dict)
+    label: str = ""
 
 
 @dataclass(frozen=True)

@@ -64,13 +64,20 @@ class GenerativeEvaluation:
         """The figure that tells how good the student is; the lower the better."""
         return "fid" if self.extractor is not None else "mismatch"
 
+    @property
+    def label(self) -> str:
+        """What the FID is; empty where there is none."""
+        if self.extractor is None or self.reference is None:
+            return ""
+        return self.extractor.describe(len(self.reference.features), SAMPLES)
+
     def measure(self, method: Method, seed: int) -> Quality:
         """All figures now."""
         images = self._generate(self.student)
         values = self._judge(self.student, images, getattr(method, "encoder_trained", False))
         values["mismatch"] = float((self._pixels(images) - self._pixels(self.teacher_images)).square().mean())
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
-        return Quality(method.step, finite, self.teacher_figures, self._levels())
+        return Quality(method.step, finite, self.teacher_figures, self._levels(), self.label)
 
     def score_of(self, event: Quality) -> float:
         """NaN where it could not be computed."""

@@ -180,7 +180,8 @@ def test_teachers_are_listed_by_what_they_do(capsys: pytest.CaptureFixture[str])
 def test_an_alarm_says_that_the_distance_grew(runs: Path) -> None:
     timeline = Timeline(new_run(runs, TINY, method="ukd"))
     for step, fid in enumerate((20.0, 4.0, 5.9)):
-        timeline._take_quality({"step": step, "values": {"fid": fid, "mismatch": 0.1}, "teacher": {}, "levels": {}})
+        row = {"step": step, "values": {"fid": fid, "mismatch": 0.1}, "teacher": {}, "levels": {}, "label": ""}
+        timeline._take_quality(row)
     assert not alarms(timeline, 100, 10)
     timeline._add("fid", 3, 6.1)
     (alarm,) = alarms(timeline, 100, 10)
@@ -305,7 +306,8 @@ def test_a_run_is_watched_from_its_synthesis_to_its_student(page: Page, shared_l
     expect(parts.locator("> section").first).to_have_attribute("data-part", "synthesis")
     wait(page, "stage.state === 'done'")
     expect(parts.locator("> section").first).to_have_attribute("data-part", "student")
-    expect(page.locator(".dfkd-score")).to_contain_text(re.compile(r"^\d+\.\d.*FID of the student's samples, lower"))
+    label = r"^\d+\.\d.*FID in digits-resnet20-smooth features, n = 500 real, 500 generated; lower is better"
+    expect(page.locator(".dfkd-score")).to_contain_text(re.compile(label))
     for network in ("teacher", "student"):
         expect(page.locator(f".dfkd-block.{network} canvas")).to_have_count(16)
     expect(page.locator(".dfkd-again .dfkd-named")).to_have_count(3)

@@ -55,6 +55,7 @@ class Timeline:
         self.stages: list[dict[str, Any]] = []  # first step, name and title of each that was entered
         self.class_shares: dict[int, dict[str, list[float]]] = {}
         self.quality: dict[str, float] = {}  # the teacher's figures, if it is a generative one
+        self.quality_label = ""  # what the FID among them is
         self.levels: dict[int, dict[str, list[float]]] = {}
         self._reader = EventReader(folder)
         self._lock = threading.Lock()
@@ -92,6 +93,7 @@ class Timeline:
         for name, value in row["values"].items():
             self._add(name, row["step"], value)
         self.teacher = self.quality.get(self.score)
+        self.quality_label = row["label"]
 
     def _take_samples(self, row: dict[str, Any]) -> None:
         self.frames[row["step"]] = row

@@ -89,7 +89,7 @@ class Generative extends Player {
   // --- head ---
 
   scored(value) { return brief(value); }
-  get measure() { return { fid: "FID of the student's samples, lower is better", mismatch: "mismatch with the teacher, lower is better" }[this.data.score] ?? "nothing measured yet"; }
+  get measure() { return { fid: (this.data.quality_label || "FID") + "; lower is better", mismatch: "mismatch with the teacher, lower is better" }[this.data.score] ?? "nothing measured yet"; }
 
   head() {
     super.head();

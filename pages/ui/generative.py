@@ -45,6 +45,7 @@ def show(folder: RunFolder, status: RunStatus, timeline: Timeline, job: JobState
         "own_encoder": config["objective"] == "elbo",
         "origin": origin(folder.spec()),
         "teacher_figures": timeline.quality,
+        "quality_label": timeline.quality_label,
         "levels": recorded.levels(),
         "nearest": _nearest(folder, asked.get("has_nearest")),
         "measured": _measured(folder),
