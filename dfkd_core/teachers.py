@@ -1,21 +1,13 @@
 """Trained teachers: a safetensors file with a JSON card beside it, which says how it was made.
 
-Cards are read without importing torch, so that a page can list them at once. Weights come from anywhere, so they
-are read with suspicion: sizes are capped by what the network can hold, announced elements are held against the
-bytes that are there, and shapes are strict.
+Cards are read without importing torch, so that a page can list them at once.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 import logging
-import math
 import os
-import pickle
-import pickletools
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -23,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dfkd_core.errors import RequestError, explain
+from dfkd_core.weights import MAX_HEADER_BYTES, WeightsError, fill, from_pt, from_safetensors, read_file
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import nn
 
     from dfkd_core.benchmarks import LabelledImages
     from dfkd_core.images import ImageSpec
@@ -38,11 +31,6 @@ logger = logging.getLogger(__name__)
 SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "teachers"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MAX_CARD_BYTES = 1 << 20
-MAX_HEADER_BYTES = 1 << 20  # what a file of weights may need beside the numbers
-ITEM_BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, "I64": 8}
-PICKLED_NAMES = {"collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"} | {
-    f"torch {kind}Storage" for kind in ("Double", "Float", "Half", "BFloat16", "Long")
-}
 
 
 # --- cards -----------------------------------------------------------------------------------------------------
@@ -189,7 +177,7 @@ class TeacherCard(_Strict):
 def read_card(path: Path) -> TeacherCard:
     """The card at ``path``. Raises ``RequestError`` (teacher) if it is missing or damaged."""
     try:
-        return TeacherCard.model_validate_json(_read(path, MAX_CARD_BYTES))
+        return TeacherCard.model_validate_json(read_file(path, MAX_CARD_BYTES))
     except ValidationError as error:
         raise RequestError("teacher", str(path), f"is no card of a teacher: {explain(error)}") from None
     except WeightsError as error:
@@ -240,10 +228,6 @@ def _found() -> dict[str, tuple[TeacherCard, Path]]:
 # --- loading ---------------------------------------------------------------------------------------------------
 
 
-class WeightsError(ValueError):
-    """A file of weights that cannot be used, and why (without a full stop)."""
-
-
 def load_teacher(name_or_path: str | Path) -> tuple[Classifier, TeacherCard]:
     """A frozen classifier in eval mode, on the CPU, and its card. Leaves torch's generators alone.
 
@@ -285,32 +269,16 @@ def _load(name_or_path: str | Path) -> tuple[nn.Module, TeacherCard]:
     weights = path.with_suffix(".safetensors")
     try:
         network = _blank(card)
-        data = _read(weights, _byte_limit(network))
+        data = read_file(weights, _byte_limit(network))
         if hashlib.sha256(data).hexdigest() != card.sha256:
             raise WeightsError(f"{weights} is damaged or another file: its SHA-256 is not the card's")
-        fill(network, _from_safetensors(data))
+        fill(network, from_safetensors(data))
     except RequestError as error:
         raise RequestError("teacher", str(name_or_path), f"{error.field} {error.value!r} {error.expected}") from None
     except WeightsError as error:
         raise RequestError("teacher", str(name_or_path), f"{error}.") from None
     freeze(network)
     return network, card
-
-
-def fill(network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Put ``tensors`` into ``network``. Raises ``WeightsError`` unless names and shapes are exactly its own."""
-    own = network.state_dict()
-    missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
-    if missing or unknown:
-        differ = f"lack {', '.join(missing[:3]) or 'nothing'}, have beyond it {', '.join(unknown[:3]) or 'nothing'}"
-        raise WeightsError(f"the weights are not this network's: they {differ}")
-    for name, tensor in tensors.items():
-        if tensor.shape != own[name].shape:
-            shapes = f"{tuple(tensor.shape)}, should be {tuple(own[name].shape)}"
-            raise WeightsError(f"the weights are not this network's: {name} is {shapes}")
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise WeightsError(f"{name} holds values that are not finite")
-    network.load_state_dict(tensors)
 
 
 def build_network(card: TeacherCard) -> nn.Module:
@@ -337,38 +305,6 @@ def _blank(card: TeacherCard) -> nn.Module:
 def _byte_limit(network: nn.Module) -> int:
     """The most bytes that a file of this network's weights has a use for (in float64)."""
     return 8 * sum(tensor.numel() for tensor in network.state_dict().values()) + MAX_HEADER_BYTES
-
-
-def _read(path: Path, limit: int) -> bytes:
-    """The file's bytes; a larger one is not read at all. Raises ``WeightsError``."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read ({error.strerror})") from None
-    if len(data) > limit:
-        raise WeightsError(f"{path} is larger than the {limit:,} bytes that it may have")
-    return data
-
-
-def _from_safetensors(data: bytes) -> dict[str, Tensor]:
-    """The tensors of a safetensors file, once its header was held against its bytes. Raises ``WeightsError``."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        length = int.from_bytes(data[:8], "little")
-        if length > min(MAX_HEADER_BYTES, len(data) - 8):
-            raise ValueError("its header is longer than the file")
-        header = json.loads(data[8 : 8 + length])
-        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        for name, entry in entries.items():
-            begin, end = entry["data_offsets"]
-            if math.prod(entry["shape"]) * ITEM_BYTES[entry["dtype"]] != end - begin or end > len(data) - 8 - length:
-                raise ValueError(f"{name} announces elements that are not there")
-        return load(data)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
-        raise WeightsError(f"the safetensors file is damaged: {error}") from None
 
 
 # --- making ----------------------------------------------------------------------------------------------------
@@ -456,58 +392,14 @@ def import_weights(
         raise RequestError("name", name, "is taken by another teacher; choose a new one.")
     classifier = _blank(card)
     try:
-        data = _read(weights, _byte_limit(classifier))
-        fill(classifier, _from_safetensors(data) if weights.suffix == ".safetensors" else _from_pt(data))
+        data = read_file(weights, _byte_limit(classifier))
+        fill(classifier, from_safetensors(data) if weights.suffix == ".safetensors" else from_pt(data))
     except WeightsError as error:
         raise RequestError("weights", str(weights), f"{error}.") from None
     if task.is_there():
         accuracy = evaluate_accuracy(classifier, task.load(train=False), spec, torch.device("cpu"))
         card = card.model_copy(update={"accuracy": accuracy})
     return _store(classifier, card, folder)
-
-
-def _from_pt(data: bytes) -> dict[str, Tensor]:
-    """The state dict of a ``.pt`` file, never more than ``data`` holds. Raises ``WeightsError``.
-
-    ``weights_only`` keeps code out but not bombs: so entries must be stored as they are, not deflated, the pickle
-    may name nothing but tensors (``bytearray`` would pass, of any length), and elements must be there as bytes.
-    """
-    import torch
-
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = archive.infolist()
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                raise WeightsError("the .pt file is compressed; save it with torch.save")
-            if sum(entry.file_size for entry in entries) > len(data):
-                raise WeightsError("the .pt file announces more bytes than it has")
-            pickles = [archive.read(entry) for entry in entries if entry.filename.endswith("data.pkl")]
-        opcodes = [(opcode.name, argument) for part in pickles for opcode, argument, _ in pickletools.genops(part)]
-        named = {str(argument) for opcode, argument in opcodes if opcode in ("GLOBAL", "STACK_GLOBAL", "INST")}
-        if named - PICKLED_NAMES:
-            raise WeightsError(f"the .pt file holds more than tensors ({', '.join(sorted(named - PICKLED_NAMES))})")
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        if isinstance(error, WeightsError):
-            raise
-        raise WeightsError("it should be a state dict, saved with torch.save(network.state_dict(), …)") from None
-    return _plain_tensors(state, len(data))
-
-
-def _plain_tensors(state: object, held: int) -> dict[str, Tensor]:
-    """``state`` as names and tensors whose elements are all there, in storages of at most ``held`` bytes."""
-    import torch
-
-    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
-        raise WeightsError("it should hold a state dict, names to tensors")
-    storages = {}
-    for name, tensor in state.items():
-        if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
-            raise WeightsError(f"{name} should be a tensor")
-        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes() or sum(storages.values()) > held:
-            raise WeightsError(f"{name} announces elements that are not there")
-    return {name: tensor.detach() for name, tensor in state.items()}
 
 
 def _store(network: nn.Module, card: TeacherCard, folder: Path) -> TeacherCard:

@@ -24,10 +24,8 @@ from dfkd_core.teachers import (
     SHIPPED,
     Recipe,
     TeacherCard,
-    WeightsError,
     available_teachers,
     evaluate_accuracy,
-    fill,
     find_card,
     import_weights,
     load_diffusion,
@@ -36,6 +34,7 @@ from dfkd_core.teachers import (
     train_teacher,
 )
 from dfkd_core.training import augment
+from dfkd_core.weights import WeightsError, fill
 
 CPU = torch.device("cpu")
 CARDS = {path.stem: read_card(path) for path in sorted(SHIPPED.glob("*.json"))}
