@@ -8,6 +8,7 @@ those of the students with data, paired by seed. Prints the table for the README
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     fields = {"benchmark": asked.benchmark, "preset": asked.preset, "evaluate_every": 200, "probes_every": 0}
     fields |= {"teacher": asked.teacher} if asked.teacher else {}
     arms = asked.arms.split(",") if asked.arms else None
-    changes, samples = (TRIED, 50) if asked.quick else ({}, asked.measured)
+    changes, samples = (TRIED, 50) if asked.quick else (dict(asked.set), asked.measured)
     with tempfile.TemporaryDirectory() as runs:
         study = kinds.generative(
             Path(runs), seeds, widths, arms, changes, samples, asked.extractor, device=asked.device, **fields
@@ -85,6 +86,11 @@ def _data_free(name: str) -> bool:
     return generative.ARMS[name.split(",")[0]].method == "ukd"
 
 
+def _change(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    return name, json.loads(value)
+
+
 def main() -> None:
     def add(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--benchmark", default="digits", help="default digits")
@@ -92,6 +98,9 @@ def main() -> None:
         parser.add_argument("--widths", default=WIDTHS, help=f"of the students, with commas (default {WIDTHS})")
         parser.add_argument("--seeds", type=int, default=SEEDS, help=f"how many (default {SEEDS})")
         parser.add_argument("--arms", default="", help=f"some of {', '.join(generative.ARMS)} (default: all)")
+        parser.add_argument(
+            "--set", nargs="*", type=_change, default=[], metavar="KNOB=VALUE", help="on top of the preset"
+        )
         parser.add_argument("--preset", default="demo", help="of the methods (default demo)")
         parser.add_argument("--measured", type=int, default=1024, help="images of each network (default 1024)")
         parser.add_argument("--extractor", default="", help="of features, as in measure")

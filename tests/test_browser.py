@@ -101,6 +101,8 @@ def test_the_story_from_start_to_stop(page: Page, lab: Lab, browser: Browser) ->
     button(page, "Stop").click()
     wait(page, "stage.state === 'stopped'")
     assert run.status().state == "stopped"
+    left_at = run.status().step
+    page.wait_for_function(f"() => ({shown})(document.querySelector('.dfkd-accuracy .dfkd-plot'))[1] === {left_at}")
 
 
 def test_a_killed_worker_is_shown_and_resumed_to_the_end(page: Page, lab: Lab) -> None:

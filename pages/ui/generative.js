@@ -36,7 +36,7 @@ function logarithmic(values) {
   if (!(low > 0) || !Number.isFinite(high)) return { type: "log" };
   const steps = high / low > 1000 ? [1] : high / low > 30 ? [1, 2, 5] : [1, 2, 3, 5, 7];
   for (let power = Math.floor(Math.log10(low)) - 1; power <= Math.log10(high) + 1; power++) tickvals.push(...steps.map((step) => Number((step * 10 ** power).toPrecision(2))));
-  return { type: "log", tickvals, ticktext: tickvals.map(String) };
+  return { type: "log", tickvals, ticktext: tickvals.map((tick) => (tick < 1e5 ? String(tick) : tick.toExponential().replace("+", ""))) };
 }
 
 class Generative extends Player {
@@ -107,7 +107,7 @@ class Generative extends Player {
 
   drawCurves() {
     this.arrange();
-    const seen = (...names) => [this.playing, this.view, this.data.total, this.data.marks.length, this.data.stages.length, ...names.map((name) => this.data.curves[name]?.x.length)];
+    const seen = (...names) => [this.playing, this.view, this.span, this.data.marks.length, this.data.stages.length, ...names.map((name) => this.data.curves[name]?.x.length)];
     this.once("quality", [...seen(...Object.keys(FIGURES)), this.figure], () => this.quality());
     this.once("terms", seen("student_loss"), () => this.terms());
     this.once("measured", [JSON.stringify([this.data.job, this.data.measurable]), this.data.measured?.version], () => this.measured());

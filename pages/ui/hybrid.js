@@ -78,7 +78,7 @@ class Hybrid extends Player {
   }
 
   steps(part = "student") {
-    const range = part === "gan" ? [0, this.border] : [this.border, Math.max(this.border + 1, this.data.total)];
+    const range = part === "gan" ? [0, this.border] : [this.border, Math.max(this.border + 1, this.span)];
     return { title: { text: "training step", standoff: 2, font: { size: 12 } }, range };
   }
 
@@ -97,7 +97,7 @@ class Hybrid extends Player {
 
   drawCurves() {
     this.arrange();
-    const seen = (names, part) => [this.playing, this.view, this.data.total, this.data.marks.length, part, ...names.map((name) => this.data.curves[name]?.x.length)];
+    const seen = (names, part) => [this.playing, this.view, this.span, this.data.marks.length, part, ...names.map((name) => this.data.curves[name]?.x.length)];
     this.once("histogram", [Boolean(this.data.collected)], () => this.histogram());
     this.once("few", [Boolean(this.collected?.sheet.complete)], () => this.few());
     if (this.border) {

@@ -178,7 +178,7 @@ class Player {
     this.track();
     this.slow.draw();
     this.alarms();
-    const version = [this.run, this.data.version, this.theme, this.playing, this.playing ? this.step : "", !this.plotly, this.view, ...this.drawnFor()].join("|");
+    const version = [this.run, this.data.version, this.span, this.theme, this.playing, this.playing ? this.step : "", !this.plotly, this.view, ...this.drawnFor()].join("|");
     if (this.drawnCurves !== version) {
       this.drawnCurves = version;
       this.drawCurves();
@@ -357,8 +357,14 @@ class Player {
     return { x: curve.x.slice(0, count), y: curve.y.slice(0, count) };
   }
 
+  // Where the axis of steps ends: with the run, or where it was left.
+  get span() {
+    const left = ["stopped", "failed", "interrupted"].includes(this.data.state);
+    return Math.max(1, left ? this.data.step : this.data.total);
+  }
+
   steps() {
-    return { title: { text: "training step", standoff: 2, font: { size: 12 } }, range: [0, Math.max(1, this.data.total)] };
+    return { title: { text: "training step", standoff: 2, font: { size: 12 } }, range: [0, this.span] };
   }
 
   marks() {
@@ -381,7 +387,7 @@ class Player {
   changes() {
     return this.data.marks.filter((mark) => mark.command === "set").map((mark, index) => ({
       text: mark.text.replace(", ", "<br>"), x: mark.step, y: 0.02 + 0.09 * (index % 5), xref: "x", yref: "paper", yanchor: "bottom",
-      xanchor: mark.step > 0.6 * this.data.total ? "right" : "left", showarrow: false, font: { color: this.colour.teacher, size: 11 }, align: "left",
+      xanchor: mark.step > 0.6 * this.span ? "right" : "left", showarrow: false, font: { color: this.colour.teacher, size: 11 }, align: "left",
     }));
   }
 
