@@ -40,7 +40,13 @@ def craft(
     names = [str(label) if classes == 10 else f"kind of thing {label}" for label in range(classes)]
     write_json(folder.attempt_path(attempt) / "environment.json", {"classes": names})
     centres = np.random.default_rng(0).normal(size=(classes, max(features, 1))) * 3
-    made = {"classes": classes, "channels": channels, "size": size, "centres": centres, "features": features > 0}
+    made: dict[str, Any] = {
+        "classes": classes,
+        "channels": channels,
+        "size": size,
+        "centres": centres,
+        "features": features > 0,
+    }
     made["rejects"] = method == "ta-dfkd"
     if real:
         event = _samples(Samples, 0, real, seed=99, **made)

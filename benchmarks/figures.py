@@ -104,7 +104,7 @@ def pictures() -> None:
     with tempfile.TemporaryDirectory() as runs, serving(Path(runs)) as port, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         for theme in ("light", "dark"):
-            page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme=theme)  # type: ignore[arg-type]
+            page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme=theme)
             page.goto(f"http://127.0.0.1:{port}/?step=300")
             page.wait_for_selector("[data-testid=stSidebar] [data-testid=stSelectbox]", timeout=60_000)
             page.wait_for_selector(".dfkd-tile", timeout=60_000)

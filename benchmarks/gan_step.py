@@ -25,7 +25,7 @@ from dfkd_core.engine import InlineEngine
 from dfkd_core.events import Event, Step
 from dfkd_core.networks import ClassGenerator, Discriminator, follow
 from dfkd_core.run import _seed as seed_step
-from dfkd_core.run import assemble
+from dfkd_core.run import assemble_classifier
 from dfkd_core.spec import RunSpec, make_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.store.checkpoints import load_checkpoint
@@ -44,7 +44,8 @@ class _Bare:
     """Algorithm A-1, lines 3 to 9, and nothing else."""
 
     def __init__(self, spec: RunSpec) -> None:
-        self.c, (_, problem, method) = spec.config, assemble(spec)
+        self.c, (_, problem, method) = spec.config, assemble_classifier(spec)
+        assert problem.collected is not None
         self.image, self.teacher, self.collected = problem.image, problem.teacher, problem.collected
         self.labels = method.gan.labels  # type: ignore[attr-defined]
         self.generator: ClassGenerator = method.gan.generator  # type: ignore[attr-defined]
