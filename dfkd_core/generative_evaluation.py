@@ -19,6 +19,7 @@ from torch import Tensor
 from dfkd_core import quality
 from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.errors import RequestError
+from dfkd_core.evaluation import evenly_by_class
 from dfkd_core.events import Probes, Quality
 from dfkd_core.generative_losses import level_kl, negative_elbo
 from dfkd_core.networks.latent import Gaussian, LatentNetwork, draw_noise, evaluating
@@ -40,7 +41,7 @@ class GenerativeEvaluation:
     """Without evaluation data, or without a classifier of it, there is ``mismatch`` only. Leaves modes as they were."""
 
     def __init__(self, benchmark: str, card: TeacherCard, problem: GenerativeProblem, cache: Path) -> None:
-        self.image, self.device = problem.image, problem.device
+        self.image, self.device, self.beta = problem.image, problem.device, card.beta
         self.teacher, self.student = problem.teacher, problem.student
         found = find_benchmark(benchmark, self.image)
         self.data = found.load(train=False) if found.is_there() else None
@@ -100,7 +101,8 @@ class GenerativeEvaluation:
     @torch.no_grad()
     def probe(self, method: Method, count: int, features: bool) -> Probes:
         """What both make of the same: reconstructions, interpolations between fixed latents, ``count`` samples."""
-        parts = [*self._reconstructions(), *self._interpolations()]
+        own_encoder = getattr(method, "encoder_trained", False)
+        parts = [*self._reconstructions(own_encoder), *self._interpolations()]
         parts += [images[:count] for images in (self.teacher_images, self._generate(self.student))]
         panel = np.concatenate([np.full(len(part), number, np.int16) for number, part in enumerate(parts)])
         pixels = self._pixels(torch.cat(parts))
@@ -121,10 +123,11 @@ class GenerativeEvaluation:
             return torch.cat([model.generate(part).images for part in parts])
 
     def _real(self, count: int) -> Tensor:
-        """The first test images, normalised; without data what the teacher makes stands in."""
+        """The first test images of each class, normalised; without data what the teacher makes stands in."""
         if self.data is None:
             return self.teacher_images[:count]
-        return self.image.normalise(self.data.images[:count].to(self.device).float() / 255)
+        chosen = self.data.images[evenly_by_class(self.data.labels, count)]
+        return self.image.normalise(chosen.to(self.device).float() / 255)
 
     @torch.no_grad()
     def _judge(self, model: LatentNetwork, images: Tensor, own_encoder: bool) -> dict[str, float]:
@@ -139,7 +142,7 @@ class GenerativeEvaluation:
             figures["mse"] = float((self._pixels(again) - self._pixels(real)).square().mean())
             if own_encoder:
                 drawn = model.infer(real, self._noise(len(real)))
-                figures["elbo"] = -float(torch.stack(list(negative_elbo(real, drawn).values())).sum())
+                figures["elbo"] = -float(torch.stack(list(negative_elbo(real, drawn, beta=self.beta).values())).sum())
         return figures
 
     def _by_teacher(self, images: Tensor) -> Tensor:
@@ -161,10 +164,11 @@ class GenerativeEvaluation:
             found[f"{name}_mean"] = [_root_mean_square(level) for level in levels]
         return {name: [_rounded(value) for value in row] for name, row in found.items()}
 
-    def _reconstructions(self) -> list[Tensor]:
+    def _reconstructions(self, own_encoder: bool) -> list[Tensor]:
         real = self._real(SHOWN)
         with evaluating(self.student):
-            return [real, self.teacher.infer(real).images, self._by_teacher(real)]
+            again = self.student.infer(real).images if own_encoder else self._by_teacher(real)
+            return [real, self.teacher.infer(real).images, again]
 
     def _interpolations(self) -> list[Tensor]:
         """Along the great circle between two latents, PATHS times BETWEEN images of each network."""

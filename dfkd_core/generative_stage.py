@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +27,12 @@ WARMUP = 0.2  # of the steps: the KL's weight rises from 0 to 1 when a student l
 DISTILL_PHASES = (
     PhaseInfo("noise", "Noise", "Standard normal noise for every level: drawn, or inferred from images.", ("latent",)),
     PhaseInfo("teacher", "Teacher", "The frozen teacher turns the noise into an image, level by level.", ("teacher",)),
-    PhaseInfo("student", "Student", "The student does so with the same noise, and is moved towards it.", ("student",)),
+    PhaseInfo(
+        "student",
+        "Student",
+        "The student, of the same noise, is moved towards it; by the ELBO, towards the image that it reconstructs.",
+        ("student",),
+    ),
 )
 
 
@@ -64,8 +69,6 @@ class Learned(NamedTuple):
 
 class GenerativeStage:
     """Updates of a student. With ``ukd`` its encoder stays as it is: only what generates is trained."""
-
-    phases: ClassVar[tuple[PhaseInfo, ...]] = DISTILL_PHASES
 
     def __init__(self, problem: GenerativeProblem, config: DistillConfig) -> None:
         self.config, self.image, self.device = config, problem.image, problem.device
@@ -138,7 +141,7 @@ class GenerativeStage:
 
     def samples(self, step: int, learned: Learned) -> Samples:
         """The first images of the last update: what the teacher made, and then the student of the same."""
-        count = self.recording.samples // 2
+        count = max(1, self.recording.samples // 2)
         pairs = [learned.teacher[:count], learned.student[:count]]
         panel = np.repeat(np.array([TEACHER_SAMPLE, STUDENT_SAMPLE], np.int16), [len(part) for part in pairs])
         return Samples(step, to_bytes(self.image.to_pixels(torch.cat(pairs))).cpu().numpy(), {"panel": panel})

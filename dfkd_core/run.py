@@ -8,6 +8,7 @@ recording can draw what they like without changing the training, and a resumed r
 from __future__ import annotations
 
 import errno
+import math
 import signal
 import time
 import traceback
@@ -209,7 +210,7 @@ class _Running:
         _, state = found
         self.method.load_state_dict(state["method"])
         self.elapsed, self.replay_from = state["elapsed"], state["replayed"]
-        self.evaluated = state["evaluated"]
+        self.evaluated = [math.nan if score is None else score for score in state["evaluated"]]
 
     def _repeat_changes(self) -> None:
         """What was changed live in earlier attempts takes effect after the same steps again."""
@@ -388,7 +389,7 @@ class _Running:
             "method": self.method.state_dict(),
             "elapsed": self.elapsed,
             "replayed": self.writer.replayed,
-            "evaluated": self.evaluated,
+            "evaluated": [score if math.isfinite(score) else None for score in self.evaluated],
         }
         self._write(lambda: self.writer.flush(durable=True))
         self._write(lambda: save_checkpoint(self.folder, self.method.step, state))

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import fields
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dfkd_core import methods
 from dfkd_core.benchmarks import BENCHMARKS, find_benchmark
-from dfkd_core.benchmarks.collected import OVERLAPPING, check_collected, usual_ratio
+from dfkd_core.benchmarks.collected import check_collected, usual_ratio
 from dfkd_core.errors import RequestError, explain
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks import CLASSIFIERS
@@ -21,6 +22,7 @@ from dfkd_core.networks.latent import MOST_WIDTH, latent_network
 from dfkd_core.problem import Recording
 from dfkd_core.stable_diffusion import INSTALL, MODEL
 from dfkd_core.survey import KEPT
+from dfkd_core.synthesis import LONGEST, SHOWN
 from dfkd_core.teachers import TeacherCard, available_teachers, find_card
 
 FILE = 4_000  # bytes that a recorded file takes beside its arrays
@@ -59,7 +61,9 @@ class RunSpec(BaseModel):
     probes: int = Field(64, ge=2, le=2048, description="Fixed latents, the same in every run.")
     real: int = Field(500, ge=0, le=10_000, description="Real test images kept with the run to compare with.")
     health_every: int = Field(25, ge=0, le=100_000, description="Steps between two measurements of term health.")
-    phases_every: int = Field(50, ge=0, le=100_000, description="Steps between two recordings in slow motion; 0: none.")
+    phases_every: int = Field(
+        50, ge=0, le=100_000, description="Steps between two recordings in slow motion; 0: none but of synthesis."
+    )
     evaluate_every: int = Field(10, ge=1, le=100_000, description="Steps between two evaluations of the student.")
     checkpoint_seconds: float = Field(20.0, ge=0, le=86_400, description="Seconds between two checkpoints.")
 
@@ -87,7 +91,9 @@ class RunSpec(BaseModel):
         )
         real = self.real * one if self.features else 0
         collected = min(KEPT, self.ratio * find_benchmark(self.benchmark, image).original) if self.collected else 0
-        return sheets + times(self.phases_every) * (slow + FILE) + real + round(collected) * one
+        synthesis = int(self.config.get("synthesis_batches", 0)) if self.config.get("source") != "ancestral" else 0
+        film = self.samples * one + LONGEST * SHOWN * picture + 2 * FILE  # recorded of each synthesis
+        return sheets + times(self.phases_every) * (slow + FILE) + synthesis * film + real + round(collected) * one
 
     def fingerprint(self, teacher_sha256: str, data: str, code: str) -> str:
         """SHA-256 over the canonical specification, the teacher's weights, the data and the code's version."""
@@ -95,6 +101,11 @@ class RunSpec(BaseModel):
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
+SHARING = (  # benchmarks and collected sources that have images in common
+    {"cifar10", "cinic10"},
+    {"cinic10", "imagenet", "tiny-imagenet", "tiny-imagenet-10", "pool"},  # of ImageNet
+    {"isic", "ham10000"},
+)
 USUAL_STUDENT = {"digits": "resnet8", "mnist": "lenet5-half", "fashion-mnist": "lenet5-half"}
 USUAL_TEACHER = {"digits": "digits-resnet20-plain", "mnist": "mnist-lenet5-plain"}
 
@@ -207,7 +218,11 @@ def find_diffusion(name: str, teacher: TeacherCard, source: str = "diffusion") -
 
 def _saw_data_of(diffusion: TeacherCard, teacher: TeacherCard) -> bool:
     """Whether a diffusion model was trained on the data that a teacher learned from, or on some of them."""
-    return teacher.benchmark in (diffusion.benchmark, *OVERLAPPING.get(diffusion.benchmark, ()))
+    one, other = diffusion.benchmark, teacher.benchmark
+    if one.startswith("folder:") and other.startswith("folder:"):
+        paths = [Path(name.removeprefix("folder:")).expanduser().resolve() for name in (one, other)]
+        return paths[0].is_relative_to(paths[1]) or paths[1].is_relative_to(paths[0])
+    return one == other or any({one, other} <= names for names in SHARING)
 
 
 def _same_shape(one: TeacherCard, other: TeacherCard) -> bool:

@@ -7,6 +7,7 @@ autoencoder and the resizing, as in ``synthesis``. The slides' released code pre
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +33,8 @@ from dfkd_core.synthesis import (
 )
 
 MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-STEPS, CLASS_GUIDANCE = 5, 3.0
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in torchvision's rgb_to_grayscale
-INSTALL = "needs diffusers: pip install dfkd-lab[diffusers]"
+INSTALL = "needs diffusers: pip install diffusers transformers"
 
 TEMPLATES = ("a photo of {}", "a close-up photo of {}", "{} in its usual surroundings")
 DIGITS = ("a photo of the handwritten digit {}", "the handwritten number {} in white on black")
@@ -132,7 +132,11 @@ def guided_stable_diffusion(
     Images are decoded and resized to those of ``image``, the teacher's. Returns what ``guided_sampling`` does.
     """
     pipeline, device = model.pipeline, labels.device
-    prompts = [model.prompt(label, index) for index, label in enumerate(labels.tolist())]
+    known, asked = Counter[int](), labels.tolist()
+    prompts = []
+    for label in asked:
+        prompts.append(model.prompt(label, known[label]))
+        known[label] += 1
     with torch.no_grad():
         classed, free = pipeline.encode_prompt(prompts, device, 1, True)
     told = torch.cat([classed, free])

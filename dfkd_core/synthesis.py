@@ -117,8 +117,8 @@ def guided_sampling(denoiser: Denoiser, loss: Loss, start: Tensor, steps: int, s
     Before every step the gradient of ``loss`` through the prediction of the clean image x̂₀(x_t), and so through the
     denoiser, corrects the predicted noise (universal guidance, Bansal et al. 2023, eq. 6): ε ← ε + s·√ᾱ_t·g, which
     moves x̂₀ by −s·√(1 − ᾱ_t)·g. Here g is the gradient at x_t with a root mean square of 1 in each image: ``strength``
-    s is how far x̂₀ moves at full noise, whatever the scale of the loss; and as x̂₀ stays within its bound, no strength
-    makes it diverge. At strength 0 no gradient is computed.
+    s is how far x̂₀ moves at full noise, whatever the scale of the loss; where x̂₀ has a bound, no strength makes it
+    diverge. At strength 0 no gradient is computed.
 
     Returns (B, C, H, W) images as the teacher takes them, without a graph, and the film.
     """

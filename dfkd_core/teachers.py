@@ -9,8 +9,9 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -128,6 +129,9 @@ class DiffusionRecipe(_Strict):
     )
 
 
+RECIPES: dict[str, type[_Strict]] = {"classifier": Recipe, "generative": ElboRecipe, "diffusion": DiffusionRecipe}
+
+
 class TeacherCard(_Strict):
     """What is known about a teacher. A card that was only written by hand has no ``sha256`` yet: train it."""
 
@@ -166,6 +170,23 @@ class TeacherCard(_Strict):
     )
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$", description="Of the safetensors file.")
     torch: str = Field(default="", max_length=80, description="Version of torch that made the file.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipe_of_the_task(cls, card: Any) -> Any:
+        """Where fields would fit several kinds of recipe the task decides; what fits none is the union's to refuse."""
+        if not isinstance(card, dict) or not isinstance(card.get("recipe"), dict):
+            return card
+        kind = RECIPES.get(card.get("task", "classifier"))
+        with suppress(ValidationError):
+            return card | ({"recipe": kind.model_validate(card["recipe"])} if kind else {})
+        return card
+
+    @property
+    def beta(self) -> float:
+        """β of a generative one's output, whose std is √(β/2)."""
+        recipe = self.recipe if isinstance(self.recipe, ElboRecipe) else None
+        return recipe.beta if recipe else float(ElboRecipe.model_fields["beta"].default)
 
     @model_validator(mode="after")
     def _two_classes_to_tell_apart(self) -> TeacherCard:

@@ -374,6 +374,6 @@ def test_a_failed_run_says_why_and_that_its_first_images_are_missing(page: Page,
     folder.set_status(replace(folder.status(), state="failed", message="Out of memory on cpu: lower synthesis_size."))
     page.goto(f"{shared_lab.url}generative?run={folder.id}")
     expect(page.locator(".dfkd-message")).to_have_text("Out of memory on cpu: lower synthesis_size.")
-    expect(page.locator(".dfkd-same")).to_contain_text("The first images appear after the first step.")
+    expect(page.locator(".dfkd-same")).to_contain_text("None were recorded.")
     expect(page.locator(".dfkd-score")).to_contain_text("no image has been made yet")
     expect(page.locator(".dfkd-measure button")).to_be_disabled()

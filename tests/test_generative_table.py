@@ -14,10 +14,11 @@ from test_cli import call, refused
 
 from dfkd_core.errors import RequestError
 from dfkd_core.generative_stage import DistillConfig
-from dfkd_core.spec import RunSpec
+from dfkd_core.spec import RunSpec, make_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.study import Cell, CellState, Record, generative, kinds, studies_in
 from dfkd_core.study.generative import ARMS, COLUMNS, REFERENCE, TEACHER, VARIED
+from dfkd_core.teachers import find_card
 
 pytestmark = pytest.mark.usefixtures("few_judged")
 
@@ -112,6 +113,15 @@ def test_a_studys_folder_says_everything(runs: Path) -> None:
     assert settings["diffusion"] and settings["samples"] == 50 and settings["extractor"].startswith("teacher:digits-")
     assert study.cells[1].key == "diffusion-4-seed-0" and study.title.endswith("2 arms × 2 widths × 2 seeds")
     assert all(cell.spec["config"]["distill_steps"] == 5 for cell in study.cells)
+
+
+def test_the_disk_that_syntheses_take_is_foreseen() -> None:
+    image = find_card("digits-lvae-32")[0].image.spec()
+    few, many, none = (
+        make_spec({"source": source, "synthesis_batches": batches}, method="ukd").recorded_bytes(100, image, 0)
+        for source, batches in (("latents", 10), ("latents", 110), ("ancestral", 110))
+    )
+    assert many - few > 100 * 64 * 256 and none < few  # 32 frames of 8 images of 8×8 at the least
 
 
 # --- the table -------------------------------------------------------------------------------------------------

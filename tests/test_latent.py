@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 from stepping import digits, own_generator  # noqa: F401 - a generator of its own in every test here
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
@@ -31,7 +33,7 @@ from dfkd_core.networks.latent import (
     padded_side,
     precision_weighted,
 )
-from dfkd_core.teachers import ElboRecipe, find_card, load_latent_model, train_teacher
+from dfkd_core.teachers import DiffusionRecipe, ElboRecipe, TeacherCard, find_card, load_latent_model, train_teacher
 from dfkd_core.training import elbo_of
 
 CPU = torch.device("cpu")
@@ -212,6 +214,17 @@ def test_the_shipped_teacher_is_frozen_and_knows_digits_from_noise() -> None:
         losses.guidance(images, teacher.infer(images), 1.0, 0.1).mean() for images in (real, torch.randn(50, 1, 8, 8))
     ]
     assert loss[0] < 0.2 * loss[1]
+
+
+def test_a_card_that_only_says_the_usual_has_the_recipe_of_its_task() -> None:
+    """Fields that all kinds of recipe have were once taken for a classifier's."""
+    card = json.loads(find_card("digits-lvae-32")[0].model_dump_json())
+    brief = {"kind": "brief", "epochs": 2, "batch_size": 8, "learning_rate": 0.1, "schedule": "cosine"}
+    assert isinstance(TeacherCard.model_validate({**card, "recipe": brief}).recipe, ElboRecipe)
+    network = {"task": "diffusion", "network": "unet-8"}
+    assert isinstance(TeacherCard.model_validate({**card, **network, "recipe": brief}).recipe, DiffusionRecipe)
+    with pytest.raises(ValidationError, match="epochs"):
+        TeacherCard.model_validate({**card, "recipe": {**brief, "epochs": 0}})
 
 
 @pytest.mark.parametrize("name", ["digits-lvae-32", "mnist-lvae-32"])

@@ -108,6 +108,23 @@ def test_both_networks_are_compared_on_the_same_noise(done: RunFolder, cache: Pa
         assert np.array_equal(shown, images[:24].permute(0, 2, 3, 1).numpy())
 
 
+def test_a_student_that_makes_no_finite_images_is_not_measured(
+    done: RunFolder, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore = measuring.classifiers.restore
+
+    def broken(method: Any, folder: RunFolder) -> int:
+        step = restore(method, folder)
+        with torch.no_grad():
+            next(iter(method.student.decoder()[-1].parameters())).fill_(torch.nan)
+        return step
+
+    monkeypatch.setattr(measuring.classifiers, "restore", broken)
+    with pytest.raises(StoreError, match="images that are not finite"):
+        measure_generative(done, cache, SAMPLES)
+    assert not (done.path / MEASURED).exists()
+
+
 def test_a_student_whose_encoder_stood_still_has_its_teachers_and_no_elbo(done: RunFolder, cache: Path) -> None:
     figures = measure_generative(done, cache, SAMPLES)
     _, problem, _ = assembled(done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -89,13 +90,27 @@ def sample(model: StableDiffusion, seed: int = 1, image: ImageSpec = CIFAR10, **
 # --- synthesis -------------------------------------------------------------------------------------------------
 
 
+def test_the_prompts_of_a_class_take_turns_wherever_its_images_stand(
+    model: StableDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With as many classes as prompts, classes in turn would each keep to one of them."""
+    told: list[list[str]] = []
+    encode = model.pipeline.encode_prompt
+    monkeypatch.setattr(
+        model.pipeline, "encode_prompt", lambda prompts, *more: told.append(prompts) or encode(prompts, *more)
+    )
+    two = dataclasses.replace(model, prompts=[("a", "b"), ("c", "d")])
+    sample(two, labels=torch.tensor([0, 1, 0, 1]), steps=1)
+    assert told == [["a", "c", "b", "d"]]
+
+
 def test_unguided_it_makes_what_the_pipeline_itself_makes(model: StableDiffusion) -> None:
     """The same steps, guidance and prompts; the pipeline's own DDIM must be told to go at the same times."""
     images, film = sample(model)
     torch.manual_seed(1)
     start = torch.randn(3, 4, 8, 8)
     pipeline = model.pipeline
-    prompts = [model.prompt(label, index) for index, label in enumerate(LABELS.tolist())]
+    prompts = [model.prompt(label, LABELS[:index].tolist().count(label)) for index, label in enumerate(LABELS.tolist())]
     theirs = StableDiffusionPipeline(
         **{**pipeline.components, "scheduler": DDIMScheduler.from_config(
             pipeline.scheduler.config, timestep_spacing="trailing", set_alpha_to_one=True, clip_sample=False
@@ -158,7 +173,7 @@ def refused(name: str) -> str:
 
 def test_without_diffusers_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    assert "pip install dfkd-lab[diffusers]" in refused("anything")
+    assert "pip install diffusers transformers" in refused("anything")
 
 
 def test_a_folder_without_a_pipeline_and_one_that_predicts_something_else_are_refused(

@@ -453,6 +453,10 @@ def test_an_estimate_takes_the_pace_of_the_run_most_alike(runs: Path) -> None:
     same = past_run(runs, 100.0)
     assert estimated_seconds([spec, spec], [other_teacher, same]) == pytest.approx(12)
     assert estimated_seconds([spec], [same], measured=True) == pytest.approx(6 + MEASURING_SECONDS)
+    quick = past_run(runs, 10.0, method="ukd", student="lvae-4", teacher="digits-lvae-32")
+    slow = tiny_spec(method="ukd", student="lvae-4", teacher="digits-lvae-32").model_dump()
+    slow["config"]["source"] = "diffusion"
+    assert estimated_seconds([slow], [quick]) is None, "what makes images beforehand goes at another pace"
     for useless in (past_run(runs, 1.0, steps=5), past_run(runs, 1.0, student="resnet8"), RunFolder(runs / "gone")):
         assert estimated_seconds([spec], [useless]) is None
 

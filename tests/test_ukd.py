@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import execute, new_run, rows, student_hash, tiny_knobs
@@ -24,16 +27,19 @@ from torch import Tensor, nn
 
 from dfkd_core import generative_losses as losses
 from dfkd_core import methods
-from dfkd_core.benchmarks import find_benchmark
-from dfkd_core.errors import RequestError
+from dfkd_core.benchmarks import LabelledImages, find_benchmark
+from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.events import Phases, Samples, Stage, Step
-from dfkd_core.generative_evaluation import PANELS
+from dfkd_core.generative_evaluation import PANELS, GenerativeEvaluation
 from dfkd_core.generative_stage import SYNTHETIC, GenerativeStage, Learned
+from dfkd_core.methods import ukd
 from dfkd_core.methods.ukd import UKD, UKDConfig
-from dfkd_core.networks.latent import draw_noise
+from dfkd_core.networks.latent import draw_noise, evaluating
 from dfkd_core.problem import Recording
+from dfkd_core.samples import to_bytes
 from dfkd_core.spec import find_diffusion, make_spec
 from dfkd_core.store import RunFolder
+from dfkd_core.store.checkpoints import load_checkpoint
 from dfkd_core.teachers import find_card, load_diffusion
 
 pytestmark = pytest.mark.usefixtures("few_judged")
@@ -187,6 +193,32 @@ def test_ancestral_samples_are_not_made_beforehand() -> None:
     assert [stage.name for stage in of(Stage, found)] == ["student"]
 
 
+def test_classes_take_turns_from_batch_to_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With batches smaller than the number of classes the last ones would never be made."""
+    asked: list[list[int]] = []
+    guided = ukd.guided_images
+    monkeypatch.setattr(ukd, "guided_images", lambda *given: asked.append(given[2].tolist()) or guided(*given))
+    events(make("diffusion", synthesis_batches=3, synthesis_size=4, denoising_steps=1), 3)
+    assert asked == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1]]
+
+
+def test_a_guidance_that_is_not_finite_stops_the_run_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = make("latents", synthesis_batches=1, latent_steps=2)
+    monkeypatch.setattr(losses, "guidance", lambda images, *more: images.flatten(1).sum(dim=1) * math.inf)
+    with pytest.raises(NonFiniteError, match="guidance"):
+        events(method, 1)
+
+
+def test_synthetic_images_come_back_onto_the_device() -> None:
+    method = make("latents", synthesis_batches=1, synthesis_size=4, latent_steps=2)
+    events(method, 1)
+    state = method.state_dict()
+    again = make("latents", synthesis_batches=1)
+    again.problem = dataclasses.replace(again.problem, device=torch.device("meta"))
+    again.load_state_dict(state)
+    assert again.synthesized is not None and again.synthesized.device.type == "meta"
+
+
 @pytest.mark.parametrize("source", SOURCES[1:])
 def test_the_guidance_lowers_the_teachers_loss(source: str) -> None:
     method = make(source, latent_steps=6, latent_lr=0.3, denoising_steps=6, synthesis_batches=1, synthesis_size=4)
@@ -209,6 +241,51 @@ def test_it_resumes_bit_identically_in_both_stages(runs: Path, source: str) -> N
     whole = new()
     assert execute(whole).state == "done", whole.status().message
     assert_resumes(new, (1,) if source == "ancestral" else (2, 4), whole)
+
+
+def test_a_sheet_of_one_sample_has_one_of_each_network(runs: Path) -> None:
+    folder = new_run(runs, {"source": "ancestral"}, method="ukd", samples=1, samples_every=1)
+    assert execute(folder).state == "done", folder.status().message
+
+
+def test_a_student_without_a_score_neither_ends_the_run_nor_is_forgotten(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JSON has no NaN: the score is none in the checkpoint, and again NaN when the run is resumed from it."""
+    monkeypatch.setattr(GenerativeEvaluation, "score_of", lambda self, event: math.nan)
+    folder = new_run(runs, {"source": "ancestral"}, method="ukd", evaluate_every=1)
+    status = execute(folder)
+    assert status.state == "done", status.message
+    assert status.result["final"] is None and status.result["best"] is None
+    found = load_checkpoint(folder)
+    assert found is not None and set(found[1]["evaluated"]) == {None}
+
+
+@pytest.mark.parametrize("objective", ["ukd", "elbo"])
+def test_reconstructions_are_of_the_encoder_that_was_trained(runs: Path, objective: str) -> None:
+    method = make(objective=objective)
+    events(method, 2)
+    card = find_card("digits-lvae-32")[0]
+    evaluation = GenerativeEvaluation("digits", card, method.problem, runs)
+    probes = evaluation.probe(method, 4, False)
+    shown = probes.images[probes.columns["panel"] == PANELS.index("student reconstruction")]
+    real = evaluation._real(len(shown))
+    with evaluating(method.student), torch.no_grad():
+        own, lent = method.student.infer(real).images, evaluation._by_teacher(real)
+    expected, other = (own, lent) if objective == "elbo" else (lent, own)
+    assert np.array_equal(shown, to_bytes(evaluation._pixels(expected)).numpy())
+    assert not np.array_equal(shown, to_bytes(evaluation._pixels(other)).numpy())
+
+
+def test_live_figures_are_of_all_classes_even_where_files_come_class_by_class(runs: Path) -> None:
+    method = make()
+    evaluation = GenerativeEvaluation("digits", find_card("digits-lvae-32")[0], method.problem, runs)
+    assert evaluation.data is not None
+    order = evaluation.data.labels.argsort(stable=True)
+    images, labels = evaluation.data.images[order], evaluation.data.labels[order]
+    evaluation.data = LabelledImages(images, labels)
+    first = [int((labels == label).nonzero()[0]) for label in range(10)]
+    assert torch.equal(evaluation._real(10), method.image.normalise(images[first].float() / 255))
 
 
 def test_looking_more_or_less_often_does_not_change_the_student(runs: Path) -> None:
@@ -285,6 +362,24 @@ def test_a_diffusion_model_that_saw_the_teachers_data_is_refused(
     natural = teacher.model_copy(update={"benchmark": "tiny-imagenet"})
     with pytest.raises(RequestError, match="trained on pool"):  # which is part of TinyImageNet
         find_diffusion(diffusion_card(tmp_path, benchmark="pool"), natural)
+
+
+@pytest.mark.parametrize(
+    ("diffusion", "teacher"),
+    [
+        ("cinic10", "cifar10"),  # CINIC-10 has every image of CIFAR-10
+        ("cifar10", "cinic10"),
+        ("tiny-imagenet", "tiny-imagenet-10"),
+        ("folder:images", "folder:images/"),
+        ("folder:images", "folder:images/cats"),
+    ],
+)
+def test_data_that_have_images_in_common_are_the_teachers_own(tmp_path: Path, diffusion: str, teacher: str) -> None:
+    card = find_card("digits-lvae-32")[0].model_copy(update={"benchmark": teacher})
+    with pytest.raises(RequestError, match="which has the teacher's own data"):
+        find_diffusion(diffusion_card(tmp_path, benchmark=diffusion), card)
+    other = card.model_copy(update={"benchmark": "mnist"})
+    assert find_diffusion(diffusion_card(tmp_path, benchmark=diffusion), other)
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,8 @@ from dfkd_core.analysis import measure as classifiers
 from dfkd_core.analysis.jobs import report
 from dfkd_core.analysis.measured import GENERATED, MEASURED, NEAREST
 from dfkd_core.benchmarks import LabelledImages, find_benchmark
-from dfkd_core.errors import RequestError
+from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.evaluation import evenly_by_class
-from dfkd_core.generative_losses import BETA
 from dfkd_core.networks import LatentNetwork
 from dfkd_core.networks.latent import draw_noise, evaluating
 from dfkd_core.problem import GenerativeProblem, Method
@@ -30,7 +29,7 @@ from dfkd_core.run import assemble_generative, borrowed, read_spec
 from dfkd_core.samples import to_bytes
 from dfkd_core.store import RunFolder, store_samples
 from dfkd_core.store.atomic import read_json, write_json
-from dfkd_core.teachers import ElboRecipe, TeacherCard
+from dfkd_core.teachers import TeacherCard
 from dfkd_core.training import elbo_of
 
 SEED = 2_211_06385  # of the noise; the same for every run, so that runs are compared on the same
@@ -110,7 +109,7 @@ class _Both:
         self.networks = {"teacher": problem.teacher, "student": problem.student}
         self.own_encoder = {"teacher": True, "student": bool(getattr(method, "encoder_trained", False))}
         self.image, self.device, self.data = problem.image, problem.device, data
-        self.beta = card.recipe.beta if isinstance(card.recipe, ElboRecipe) else BETA
+        self.beta = card.beta
 
     @torch.no_grad()
     def generate(self) -> dict[str, Tensor]:
@@ -121,8 +120,10 @@ class _Both:
     def _images(self, network: LatentNetwork, noise: tuple[Tensor, ...]) -> Tensor:
         with evaluating(network):
             parts = zip(*(level.split(quality.BATCH) for level in noise), strict=True)
-            made = [to_bytes(self.image.to_pixels(network.generate(part).images)) for part in parts]
-        return torch.cat(made).permute(0, 3, 1, 2).contiguous().cpu()
+            made = torch.cat([network.generate(part).images for part in parts])
+        if not made.isfinite().all():
+            raise StoreError("Its student makes images that are not finite: there is nothing to measure.")
+        return to_bytes(self.image.to_pixels(made)).permute(0, 3, 1, 2).contiguous().cpu()
 
     def themselves(self) -> dict[str, dict[str, Any]]:
         """What is not about generated images, of each network."""

@@ -40,7 +40,6 @@ from dfkd_core.config import MethodConfig, knob
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Event, Phase, Phases, Samples, Stage, Step
 from dfkd_core.generative_stage import DISTILL_PHASES, SYNTHETIC, DistillConfig, GenerativeStage, synthesize
-from dfkd_core.networks.latent import draw_noise
 from dfkd_core.problem import GenerativeProblem, PhaseInfo, Requirements
 from dfkd_core.samples import to_bytes
 from dfkd_core.stable_diffusion import guided_images
@@ -144,7 +143,7 @@ class UKD:
         columns = {"panel": panel, "loss": reached[: len(panel)].cpu().numpy()}
         yield Samples(self.step, pixels[: len(panel)].permute(0, 2, 3, 1).cpu().numpy(), columns)
         yield self._film(film)
-        values = {"guidance": float(reached.mean()), "guidance_first": float(film.loss[0])}
+        values = self.stage.guard.read(self.step, {"guidance": reached.mean().cpu(), "guidance_first": film.loss[0]})
         yield Step(self.step, {**values, "images": float(len(self.synthesized))})
 
     def _make(self, count: int) -> tuple[Tensor, synthesis.Film]:
@@ -156,7 +155,8 @@ class UKD:
                 self.problem.device,
             )  # fmt: skip
         assert self.diffusion is not None
-        labels = torch.arange(count, device=self.problem.device) % self.diffusion.classes
+        first = (self.step - 1) * count  # classes take turns from batch to batch
+        labels = torch.arange(first, first + count, device=self.problem.device) % self.diffusion.classes
         steps, strength, class_guidance = config.denoising_steps, config.strength, config.class_guidance
         return guided_images(self.diffusion, self.guidance, labels, steps, strength, class_guidance, self.image)
 
@@ -177,8 +177,8 @@ class UKD:
     def _distil(self) -> Iterator[Event]:
         count = self.config.batch_size
         if self.synthesized is None:
-            drawn = draw_noise(self.teacher, count, self.problem.device)
-            images, noise = None, tuple(self.config.temperature * level for level in drawn)
+            images = None
+            noise = synthesis.ancestral_noise(self.teacher, count, self.config.temperature, self.problem.device)
         else:
             images = self.image.normalise(draw(self.synthesized, count))
             noise = self.stage.infer(images)
@@ -200,5 +200,6 @@ class UKD:
         return {"step": self.step, "stage": self.stage.state_dict(), "synthesized": self.synthesized}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step, self.synthesized = state["step"], state["synthesized"]
+        self.step, made = state["step"], state["synthesized"]
+        self.synthesized = None if made is None else made.to(self.problem.device)
         self.stage.load_state_dict(state["stage"])

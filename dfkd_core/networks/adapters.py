@@ -46,9 +46,7 @@ class AutoencoderKLAdapter(LatentNetwork):
         try:
             from diffusers import AutoencoderKL
         except ImportError:
-            raise RequestError(
-                "network", str(source), "needs the package diffusers: pip install 'dfkd-lab[diffusers]'."
-            ) from None
+            raise RequestError("network", str(source), "needs the package diffusers: pip install diffusers.") from None
         try:
             return cls(AutoencoderKL.from_pretrained(source, use_safetensors=True), size)
         except (OSError, ValueError) as error:

@@ -13,8 +13,11 @@ LEAST_STEPS = 20  # of a run that others are judged by
 MOST_RUNS = 200  # looked at
 MEASURING_SECONDS = 8.0  # of a run: mostly the start of its process
 SAME_FIELDS = ("benchmark", "method", "student", "device", "threads", "teacher")
-PACE_KNOBS = ("student_steps", "batch_size", "width", "updates", "gan_batch_size")
-SAME_KNOBS = (*PACE_KNOBS, "latent", "augmentation", "selection", "gan_steps", "distill_steps", "objective")
+PACE_KNOBS = ("student_steps", "batch_size", "width", "updates", "gan_batch_size", "source")
+SYNTHESIS_KNOBS = ("synthesis_batches", "synthesis_size", "denoising_steps", "latent_steps")
+SAME_KNOBS = (
+    *PACE_KNOBS, *SYNTHESIS_KNOBS, "latent", "augmentation", "selection", "gan_steps", "distill_steps", "objective"
+)  # fmt: skip
 ENOUGH = SAME_FIELDS[:-1] + PACE_KNOBS  # for a rough idea
 
 

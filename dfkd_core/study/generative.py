@@ -169,9 +169,10 @@ def reading(rows: list[dict[str, Any]]) -> str:
 
 
 def best_data_free(rows: list[dict[str, Any]], x: int | None) -> dict[str, Any] | None:
-    """The data-free row of width ``x`` whose FID is the least multiple of that with data; None before there is one."""
+    """The data-free row of width ``x`` whose FID is the least multiple of that with data, among those with the most
+    pairs; None before there is one. Its interval is its own: it is not corrected for choosing."""
     found = [row for row in rows if row["x"] == x and row["pairs"] and ARMS[row["series"]].method == "ukd"]
-    return min(found, key=lambda row: row["ratio"], default=None)
+    return min(found, key=lambda row: (-row["pairs"], row["ratio"]), default=None)
 
 
 # --- in words --------------------------------------------------------------------------------------------------

@@ -328,7 +328,8 @@ def _from_address() -> None:
         kind, _, path = given["collected"].partition("folder:")
         st.session_state["form:collected"] = kind or FOLDER
         st.session_state["form:collected-folder"] = path
-    st.session_state["form:stable-diffusion"] = given.get("diffusion", "")  # used where that is the source
+    if given.get("k.source") == "stable-diffusion":
+        st.session_state["form:stable-diffusion"] = given.get("diffusion", "")
     ratio = {"ratio": given["ratio"]} if "ratio" in given else {}
     knobs = {name[2:]: value for name, value in given.items() if name.startswith("k.")}
     recorded = {f"record:{name[2:]}": value for name, value in given.items() if name.startswith("r.")}

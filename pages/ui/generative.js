@@ -145,7 +145,7 @@ class Generative extends Player {
   // Calls `act` with the sheet's image, unless another has taken its place meanwhile; without one, says so.
   withSheet(panel, sheet, act) {
     this.drawn[panel + " asked"] = sheet?.step;
-    if (!sheet) return this.nothing(panel, "The first images appear after the first step.");
+    if (!sheet) return this.nothing(panel, ["queued", "running", "paused"].includes(this.data.state) ? "The first images appear after the first step." : "None were recorded.");
     const image = pngImage(sheet.sheet);
     image.onload = () => { if (this.drawn[panel + " asked"] === sheet.step) act(image); };
   }
@@ -268,7 +268,7 @@ class Generative extends Player {
     const names = this.data.terms.filter((name) => name !== "guidance"), curves = names.map((name) => this.cut(this.data.curves[name]));
     const colours = names.map((name, index) => (name === "student_loss" ? this.colour.text : this.palette[(index + 1) % 8]));
     const log = curves.every((curve) => curve.y.every((value) => value > 0));
-    this.legend("terms", names.map((name, index) => [title(name), colours[index]]), log ? "log" : "in nats");
+    this.legend("terms", names.map((name, index) => [title(name), colours[index]]), log ? "log" : "");
     const traces = names.map((name, index) => ({ ...curves[index], name: title(name), mode: "lines", line: { color: colours[index], width: name === "student_loss" ? 2.4 : 1.6 }, hovertemplate: "%{y:.4g}" }));
     const yaxis = log ? logarithmic(curves.flatMap((curve) => curve.y)) : { nticks: 5 };
     const layout = this.layout({ shapes: this.marks(), xaxis: this.steps(), yaxis });

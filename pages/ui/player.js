@@ -391,11 +391,11 @@ class Player {
     }));
   }
 
-  // The student stands still until its stage begins, though nobody evaluates it then.
+  // The student stands still until its stage begins, unless it is evaluated there.
   still(curve) {
     const begins = this.data.stages.find((stage) => stage.name === "student")?.step ?? 1;
     const at = curve.x.findIndex((x) => x >= begins);
-    if (begins === 1 || at < 1) return curve;
+    if (begins === 1 || at < 1 || curve.x[at - 1] > 0) return curve;
     return { x: curve.x.toSpliced(at, 0, begins - 1), y: curve.y.toSpliced(at, 0, curve.y[at - 1]) };
   }
 
