@@ -46,6 +46,7 @@ MEASURED = (
     "gan_step",
     "generative-digits",
     "generative-mnist",
+    "guidance",
 )
 GENERATIVE = ("digits", "mnist")  # whose tables of generative students are shown
 

@@ -112,7 +112,8 @@ def main() -> None:
             rows += images_of(benchmark, 20 if asked.quick else asked.images)
     if "student" in asked.parts:
         rows += students(2 if asked.quick else asked.seeds, asked.quick)
-    report("guidance", asked.quick, rows, {})
+    whole = len(asked.parts) == 2 and len(asked.benchmarks) == 2
+    report("guidance", asked.quick, rows, {}, "" if whole else "-".join([*asked.parts, *asked.benchmarks]))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def steps(count: int, **values: float) -> list[Step]:
 def test_a_timeline_collects_curves_marks_and_the_teachers_line(folder: RunFolder) -> None:
     timeline = write(folder, Step(1, {"kept": 0.5}), Evaluated(1, 0.8, 0.7, 0.99), Applied(1, "pause"))
     assert timeline.curves["kept"].values == [0.5]
-    assert (timeline.score, timeline.teacher, timeline.latest("accuracy")) == ("accuracy", 0.99, 0.7)
+    assert (timeline.score, timeline.teacher, timeline.recent("accuracy", 1)) == ("accuracy", 0.99, [0.7])
     assert timeline.marks == [{"step": 1, "command": "pause", "text": "pause"}]
     assert timeline.update() == 3, "reading again must not read rows twice"
 

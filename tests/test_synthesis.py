@@ -130,7 +130,8 @@ def test_the_gradient_reaches_the_noisy_image_through_the_network(diffusion: Dif
     torch.manual_seed(3)
     noisy = torch.randn(20, 1, 8, 8, requires_grad=True)
     times = torch.full_like(LABELS, time)
-    clean = diffusion.clean(noisy, times, diffusion(noisy, times, LABELS))
+    signal = diffusion.signal[time]
+    clean = (noisy - (1 - signal).sqrt() * diffusion(noisy, times, LABELS)) / signal.sqrt()
     target = torch.rand(20, 1, 8, 8) - 0.5
 
     def loss(images: Tensor) -> Tensor:

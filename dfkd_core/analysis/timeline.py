@@ -125,11 +125,6 @@ class Timeline:
             return "fid" if "fid" in self.curves else "mismatch"
         return "accuracy" if self.has_accuracy else "agreement"
 
-    def latest(self, name: str, default: float | None = None) -> float | None:
-        """The newest value of a metric."""
-        curve = self.curves.get(name)
-        return curve.values[-1] if curve and curve.values else default
-
     def recent(self, name: str, count: int = 5) -> list[float]:
         """Up to ``count`` newest values of a metric."""
         curve = self.curves.get(name)

@@ -101,11 +101,6 @@ class Diffusion(nn.Module):
         signal = self.signal[times].view(-1, 1, 1, 1)
         return signal.sqrt() * clean + (1 - signal).sqrt() * noise
 
-    def clean(self, images: Tensor, times: Tensor, noise: Tensor) -> Tensor:
-        """The x_0 that ``noise`` implies: the inverse of ``noised``."""
-        signal = self.signal[times].view(-1, 1, 1, 1)
-        return (images - (1 - signal).sqrt() * noise) / signal.sqrt()
-
 
 def _waves(times: Tensor, size: int) -> Tensor:
     """(B,) times -> (B, size) sines and cosines of geometrically spaced frequencies (Vaswani et al. 2017)."""
