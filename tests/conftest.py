@@ -121,6 +121,13 @@ def few_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generative_evaluation, "RECONSTRUCTED", 12)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What drives a browser runs apart: several at once starve each other."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+
+
 # --- methods ---------------------------------------------------------------------------------------------------
 
 

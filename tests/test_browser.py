@@ -14,8 +14,6 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from dfkd_core.store import runs_in
 
-pytestmark = pytest.mark.browser
-
 # Every place where a button was seen, frame by frame: as long as it stays put, there is one.
 WATCH_PLACE = """node => {
   window.places = [];

@@ -296,7 +296,6 @@ QUICK = "generative?method=ukd&student=lvae-4&k.source=latents&k.synthesis_batch
 QUICK += "&k.latent_steps=6&k.distill_steps=8&k.batch_size=8&r.probes_every=5"
 
 
-@pytest.mark.browser
 def test_a_run_is_watched_from_its_synthesis_to_its_student(page: Page, shared_lab: Lab) -> None:
     page.goto(shared_lab.url + QUICK)
     expect(button(page, "Start")).to_be_enabled(timeout=2 * PATIENCE)
@@ -325,7 +324,6 @@ def test_a_run_is_watched_from_its_synthesis_to_its_student(page: Page, shared_l
     expect(measure).to_have_text("Measure")
 
 
-@pytest.mark.browser
 def test_what_was_measured_is_a_table_and_pairs_of_images(page: Page, shared_lab: Lab) -> None:
     folder = new_run(shared_lab.runs, TINY, method="ukd")
     side = {name: 7 for _, name, _ in GENERATIVE_ROWS} | {"milliseconds": 1.5, "spread": 0.25, "batch": 64}
@@ -348,7 +346,6 @@ def test_what_was_measured_is_a_table_and_pairs_of_images(page: Page, shared_lab
     assert shown == pairs[5 + 2].ravel().tolist(), "the images after the synthetic ones are the nearest"
 
 
-@pytest.mark.browser
 def test_scrubbing_shows_every_panel_at_its_step(page: Page, shared_lab: Lab) -> None:
     folder = _run(shared_lab.runs)
     page.goto(f"{shared_lab.url}generative?run={folder.id}")
@@ -368,7 +365,6 @@ def test_scrubbing_shows_every_panel_at_its_step(page: Page, shared_lab: Lab) ->
     expect(page.locator(".dfkd-film h4")).to_contain_text("batch 2")
 
 
-@pytest.mark.browser
 def test_a_failed_run_says_why_and_that_its_first_images_are_missing(page: Page, shared_lab: Lab) -> None:
     folder = new_run(shared_lab.runs, TINY, method="ukd")
     folder.set_status(replace(folder.status(), state="failed", message="Out of memory on cpu: lower synthesis_size."))

@@ -87,7 +87,6 @@ def test_the_csv_has_every_figure_with_its_spread_beside_it() -> None:
 # --- in a browser ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.browser
 @pytest.mark.slow
 def test_a_table_from_start_to_its_last_row(page: Page, shared_lab: Lab) -> None:
     page.goto(f"{shared_lab.url}generative?view=table&{TINY}")
@@ -120,7 +119,6 @@ def points(page: Page, symbol: str) -> list[list[float]]:
     return page.evaluate(script, [symbol])
 
 
-@pytest.mark.browser
 def test_the_plot_holds_each_arms_figure_against_size_and_the_teacher_as_a_line(page: Page, shared_lab: Lab) -> None:
     study = crafted(shared_lab.runs)
     page.goto(f"{shared_lab.url}generative?study={study.id}")

@@ -137,7 +137,6 @@ def term_of(link: str) -> str:
     return parse_qs(urlsplit(link).query)["term"][0]
 
 
-@pytest.mark.browser
 def test_a_link_to_a_term_opens_with_that_term_first(page: Page, lab: Lab) -> None:
     page.goto(lab.url + "glossary?term=posterior")
     entries = page.locator(".terms article")
@@ -152,7 +151,6 @@ def test_a_link_to_a_term_opens_with_that_term_first(page: Page, lab: Lab) -> No
     assert page.url.endswith("term=posterior#mixture")
 
 
-@pytest.mark.browser
 def test_a_search_leaves_out_what_a_link_can_still_bring_up(page: Page, lab: Lab) -> None:
     page.goto(lab.url + "glossary?term=nonsense")
     expect(page.get_by_text("There is no term “nonsense” here")).to_be_visible()
@@ -170,7 +168,6 @@ def test_a_search_leaves_out_what_a_link_can_still_bring_up(page: Page, lab: Lab
     expect(page.get_by_text("No term holds these words.")).to_be_visible()
 
 
-@pytest.mark.browser
 def test_headings_and_legends_of_the_stage_lead_to_their_terms(page: Page, lab: Lab) -> None:
     page.goto(lab.url + "?step=300")
     page.wait_for_selector(".dfkd-judged h4 a >> text=accepted")
@@ -188,7 +185,6 @@ def test_headings_and_legends_of_the_stage_lead_to_their_terms(page: Page, lab: 
     expect(opened.value.locator(".terms article.first h3")).to_have_text("judged loss")
 
 
-@pytest.mark.browser
 def test_the_help_of_a_knob_leads_to_its_term(page: Page, lab: Lab) -> None:
     page.goto(lab.url)
     page.get_by_text("More knobs").click()

@@ -200,7 +200,6 @@ def _zoom(page: Page) -> list[int]:
     return zoomed
 
 
-@pytest.mark.browser
 def test_a_run_is_watched_from_the_collected_images_to_the_student(page: Page, lab: Lab, images: Path) -> None:
     page.goto(lab.url + _link(images, gan_steps=60))
     expect(page.get_by_text("24 images of Folder images")).to_be_visible()
@@ -233,7 +232,6 @@ def test_a_run_is_watched_from_the_collected_images_to_the_student(page: Page, l
     expect(page.locator(".dfkd-bound .ytitle")).to_contain_text("if TVD(P, Q) =")
 
 
-@pytest.mark.browser
 def test_a_link_leads_to_a_step_of_either_stage(page: Page, shared_lab: Lab) -> None:
     knobs = {**tiny_knobs("hidfd"), "gan_steps": 6, "distill_steps": 6}
     folder = new_run(shared_lab.runs, knobs, method="hidfd")
@@ -258,7 +256,6 @@ def test_a_link_leads_to_a_step_of_either_stage(page: Page, shared_lab: Lab) -> 
     page.wait_for_url(re.compile("step=12"))
 
 
-@pytest.mark.browser
 def test_slow_motion_shows_the_phases_of_the_stage_it_is_in(page: Page, shared_lab: Lab) -> None:
     knobs = {**tiny_knobs("hidfd"), "gan_steps": 6, "distill_steps": 6}
     folder = new_run(shared_lab.runs, knobs, method="hidfd", phases_every=4)
@@ -273,7 +270,6 @@ def test_slow_motion_shows_the_phases_of_the_stage_it_is_in(page: Page, shared_l
     expect(page.locator(".dfkd-slow-where")).to_have_text("Step 8 · phase 1 of 3")
 
 
-@pytest.mark.browser
 def test_a_method_without_a_gan_shows_what_it_has(page: Page, shared_lab: Lab) -> None:
     folder = _run(shared_lab.runs, "collected")
     page.goto(f"{shared_lab.url}hybrid?run={folder.id}")
@@ -282,7 +278,6 @@ def test_a_method_without_a_gan_shows_what_it_has(page: Page, shared_lab: Lab) -
     expect(page.locator("[data-part=collected] h3")).to_contain_text("60 of")
 
 
-@pytest.mark.browser
 def test_a_zip_becomes_the_collected_images_or_gets_a_sentence(page: Page, lab: Lab) -> None:
     page.goto(lab.url + "hybrid?ratio=0.02")
     source = page.get_by_role("combobox", name=re.compile("Collected images from"))
@@ -300,7 +295,6 @@ def test_a_zip_becomes_the_collected_images_or_gets_a_sentence(page: Page, lab: 
     assert not runs_in(lab.runs)
 
 
-@pytest.mark.browser
 def test_the_experiments_are_a_view_of_the_page(page: Page, shared_lab: Lab) -> None:
     page.goto(shared_lab.url + "hybrid?view=experiments")
     expect(page.get_by_role("combobox", name=re.compile("Experiment")).first).to_be_visible()

@@ -28,7 +28,6 @@ from dfkd_core.region import accepted_region
 from dfkd_core.store import RunFolder, read_samples
 from pages.ui import glossary
 
-pytestmark = pytest.mark.browser
 SCOPE = ".dfkd-microscope"
 BINS = 40
 

@@ -16,7 +16,6 @@ ROOT = ".dfkd-lesson"
 TEACHERS = ["digits-resnet20-plain", "digits-lenet5-bn-mixup"]
 
 
-@pytest.mark.browser
 def test_a_lesson_is_begun_watched_and_stopped(page: Page, lab: Lab) -> None:
     page.goto(lab.url + "lessons")
     expect(page.get_by_text("Which of the two numbers")).to_be_visible()
@@ -39,7 +38,6 @@ def finished(shared_lab: Lab) -> Study:
     return study
 
 
-@pytest.mark.browser
 def test_final_stands_beside_best_and_each_run_has_its_links(page: Page, shared_lab: Lab, finished: Study) -> None:
     page.goto(f"{shared_lab.url}lessons?study={finished.id}")
     wait(page, "stage.state === 'done'", ROOT)
@@ -59,7 +57,6 @@ def test_final_stands_beside_best_and_each_run_has_its_links(page: Page, shared_
     expect(page.locator(".exp-reading")).to_contain_text("The teachers lie furthest apart with")
 
 
-@pytest.mark.browser
 def test_nothing_overflows(browser: Browser, shared_lab: Lab, finished: Study) -> None:
     for theme in ("light", "dark"):
         for size in ((1280, 800), (1920, 1080)):

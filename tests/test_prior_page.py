@@ -81,7 +81,6 @@ def crafted(runs: Path, failed: int = 1) -> Study:
 # --- in a browser ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.browser
 def test_the_story_from_start_over_stop_to_the_points_and_images(page: Page, lab: Lab) -> None:
     study = begin(page, lab)
     assert study.id in page.url
@@ -147,7 +146,6 @@ def pixels(canvas: Any) -> np.ndarray:
     return np.array(canvas.evaluate(read), np.uint8).reshape(8, 8)
 
 
-@pytest.mark.browser
 @pytest.mark.slow
 def test_after_the_servers_death_continue_adopts_the_run_that_goes_on(page: Page, lab: Lab) -> None:
     study = begin(page, lab, epochs=150)
@@ -166,7 +164,6 @@ def test_after_the_servers_death_continue_adopts_the_run_that_goes_on(page: Page
     wait(page, "stage.state === 'stopped'", ROOT)
 
 
-@pytest.mark.browser
 @pytest.mark.slow
 def test_a_failed_run_is_named_and_nothing_overflows(browser: Browser, shared_lab: Lab) -> None:
     study = crafted(shared_lab.runs)
@@ -187,7 +184,6 @@ def test_a_failed_run_is_named_and_nothing_overflows(browser: Browser, shared_la
             page.close()
 
 
-@pytest.mark.browser
 def test_the_axis_says_extractor_and_numbers_and_links_lead_to_the_runs(page: Page, shared_lab: Lab) -> None:
     study = crafted(shared_lab.runs, failed=3)
     page.goto(f"{shared_lab.url}prior?study={study.id}")

@@ -167,7 +167,6 @@ def data(sweep_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Path:
     return sweep_lab.runs
 
 
-@pytest.mark.browser
 def test_an_experiment_from_start_to_its_table(page: Page, sweep_lab: Lab, data: Path) -> None:
     knobs = "&".join(f"k.{name}={value}" for name, value in TINY.items())
     page.goto(f"{sweep_lab.url}?method=hidfd&student={STUDENT}&{knobs}")
@@ -204,7 +203,6 @@ def traces(page: Page, symbol: str) -> list[int]:
     return page.evaluate(script, [symbol])
 
 
-@pytest.mark.browser
 def test_categories_have_the_papers_figures_beside_them_at_a_tick(page: Page, sweep_lab: Lab, data: Path) -> None:
     study = crafted(data, "ablation", done=11)
     page.goto(f"{sweep_lab.url}?study={study.id}")
@@ -221,7 +219,6 @@ def test_categories_have_the_papers_figures_beside_them_at_a_tick(page: Page, sw
     expect(page.locator(".sweep-table tr[data-x='full'] .sweep-difference")).to_have_text("reference")
 
 
-@pytest.mark.browser
 def test_methods_are_lines_over_the_ratio_and_nothing_is_drawn_before_a_run_ends(
     page: Page, sweep_lab: Lab, data: Path
 ) -> None:
@@ -244,7 +241,6 @@ def test_methods_are_lines_over_the_ratio_and_nothing_is_drawn_before_a_run_ends
     until(lambda: traces(page, "diamond-open") == [2])  # HiDFD's at ρ 0.1 and 1; the other has none
 
 
-@pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(1280, 800), (1920, 1080)])

@@ -75,7 +75,6 @@ def not_touring(page: Page) -> None:
     page.wait_for_url(re.compile(r"^((?!tour=).)*$"))
 
 
-@pytest.mark.browser
 def test_five_stops_on_the_recorded_run_by_keyboard_alone(page: Page, lab: Lab) -> None:
     page.goto(lab.url)
     expect(button(page, "Tour")).to_be_visible()
@@ -98,7 +97,6 @@ def test_five_stops_on_the_recorded_run_by_keyboard_alone(page: Page, lab: Lab) 
     assert not runs_in(lab.runs), "the tour starts nothing"
 
 
-@pytest.mark.browser
 def test_a_stop_moves_the_scrubber_of_a_stage_that_was_mounted_anew(page: Page, lab: Lab) -> None:
     """Streamlit does so now and then, on a busy machine: the next stop once kept the last one's step."""
     steps = recorded_steps()
@@ -115,7 +113,6 @@ def test_a_stop_moves_the_scrubber_of_a_stage_that_was_mounted_anew(page: Page, 
     wait(page, f"stage.step === '{fourth}'")
 
 
-@pytest.mark.browser
 def test_a_stage_taken_away_before_its_charts_could_be_drawn_makes_no_error(page: Page, lab: Lab) -> None:
     """Plotly's script comes late on a busy machine; by then Streamlit may have mounted the stage anew."""
     held: list[Route] = []
@@ -129,7 +126,6 @@ def test_a_stage_taken_away_before_its_charts_could_be_drawn_makes_no_error(page
     page.wait_for_timeout(500)  # an error of the page fails the test at its end
 
 
-@pytest.mark.browser
 def test_a_link_opens_a_stop_and_the_scrubber_is_free_there(page: Page, lab: Lab) -> None:
     first, second = recorded_steps()[:2]
     page.goto(lab.url + "?tour=2")
@@ -154,7 +150,6 @@ def test_a_link_opens_a_stop_and_the_scrubber_is_free_there(page: Page, lab: Lab
     not_touring(page)
 
 
-@pytest.mark.browser
 @pytest.mark.slow
 def test_a_live_run_goes_on_through_the_tour(page: Page, lab: Lab) -> None:
     run = start(page, lab, LONG)
@@ -181,7 +176,6 @@ def test_a_live_run_goes_on_through_the_tour(page: Page, lab: Lab) -> None:
     until(lambda: run.status().state == "stopped")
 
 
-@pytest.mark.browser
 def test_a_run_without_selection_is_not_said_to_select(page: Page, lab: Lab) -> None:
     start(page, lab, LONG + "&k.selection=False&tour=2")
     at_stop(page, 2)
