@@ -1,7 +1,7 @@
 // The slides' table: a generative teacher and its students, by arm and width, and a plot of a figure against size. Both
 // fill while the runs go on.
 
-const MARKS = ["circle", "square", "diamond", "triangle-up", "x", "star"];
+const MARKS = ["circle", "square", "diamond", "triangle-up", "x", "star", "hexagon"];
 const INKS = [0, 1, 2, 3, 6, 5, 8]; // of the palette: the one between is the teacher's
 const APART = 0.02; // between two arms of the same size, in decades
 
