@@ -176,6 +176,13 @@ def test_the_reading_names_the_best_data_free_student_of_each_width() -> None:
     assert generative.reading(generative.table(cells[:1])) == ""
 
 
+def test_a_student_of_one_seed_is_not_the_best_beside_one_of_two() -> None:
+    cells = [state(REFERENCE, 8, seed, 4.0) for seed in (0, 1)]
+    cells += [state("ancestral", 8, 0, 4.4), state("ancestral", 8, 1, 4.4), state("latents", 8, 0, 4.1)]
+    best = generative.best_data_free(generative.table(cells), 8)
+    assert best is not None and (best["series"], best["pairs"]) == ("ancestral", 2)
+
+
 def test_the_lines_have_a_dash_where_there_is_no_figure_and_no_spread_where_there_is_none() -> None:
     cells = [state(REFERENCE, 8, 0, 4.0), state(REFERENCE, 8, 1, 6.0), state("latents", 8, 0)]
     head, teacher, one, waiting = generative.text_table(generative.table(cells), "digits")
