@@ -10,7 +10,6 @@ import streamlit as st
 from dfkd_core.analysis.jobs import Job
 from dfkd_core.errors import RequestError
 from dfkd_core.store import RunFolder, RunStatus
-from dfkd_core.study import Study
 from pages.ui import boot, experiment, generative, generative_table, look, steering
 
 if TYPE_CHECKING:
@@ -135,30 +134,11 @@ def _table() -> None:
         generative_table.set_up(steering.choose(task="generative"))
         experiment.list_earlier(generative_table.KIND)
         return
-    with st.sidebar:
-        _settings(study)
-    experiment.watch(study, _watch)
-
-
-def _settings(study: Study) -> None:
-    """What the table was begun with."""
-    st.markdown("**This table**")
     names = ("benchmark", "teacher", "preset", "diffusion", "values", "seeds", "samples", "extractor")
     titles = {"values": "widths H", "samples": "images measured"}
     facts = {titles.get(name, name): study.settings[name] for name in names if study.settings[name]}
-    st.markdown("\n".join(f"- {name}: `{value}`" for name, value in facts.items()))
-    st.caption(f"`python -m dfkd_core study show {study.id}`")
-
-
-def _watch(study: Study) -> None:
-    """Buttons, plot and table; reruns by itself while a run goes on."""
-    progress = experiment.progress_of(study)
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        experiment.buttons(study, progress)
-        generative_table.offer_csv(study, progress)
-    experiment.problem()
-    generative_table.show(study, progress)
-    experiment.end_polling(study)
+    experiment.begun_with(study, "This table", facts)
+    experiment.watch(study, generative_table.offer_csv, generative_table.show)
 
 
 look.through_app("pages/generative.py")

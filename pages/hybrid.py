@@ -8,7 +8,6 @@ import streamlit as st
 
 from dfkd_core.analysis.jobs import Job
 from dfkd_core.store import RunFolder, RunStatus
-from dfkd_core.study import Study
 from pages.ui import boot, experiment, hybrid, look, steering, sweep
 
 if TYPE_CHECKING:
@@ -93,29 +92,10 @@ def _experiments() -> None:
         sweep.set_up(steering.choose(_collects))
         experiment.list_earlier(sweep.KIND)
         return
-    with st.sidebar:
-        _settings(study)
-    experiment.watch(study, _watch)
-
-
-def _settings(study: Study) -> None:
-    """What the experiment was begun with."""
-    st.markdown("**This experiment**")
     names = ("benchmark", "teacher", "student", "preset", "collected", "ratio", "seeds")
     facts = {name: study.settings[name] for name in names if name in study.settings}
-    st.markdown("\n".join(f"- {name}: `{value}`" for name, value in facts.items()))
-    st.caption(f"`python -m dfkd_core study show {study.id}`")
-
-
-def _watch(study: Study) -> None:
-    """Buttons and charts; reruns by itself while the experiment goes on."""
-    progress = experiment.progress_of(study)
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        experiment.buttons(study, progress)
-        sweep.offer_csv(study, progress)
-    experiment.problem()
-    sweep.show(study, progress)
-    experiment.end_polling(study)
+    experiment.begun_with(study, "This experiment", facts)
+    experiment.watch(study, sweep.offer_csv, sweep.show)
 
 
 look.through_app("pages/hybrid.py")

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dfkd_core.errors import RequestError
 from dfkd_core.store import RunFolder, runs_folder, runs_in
-from dfkd_core.study import Study
+from dfkd_core.study import Progress, Study
 from dfkd_core.study.estimate import estimated_seconds
 from dfkd_core.teachers import TeacherCard, available_teachers
 from pages.ui import boot, experiment, lesson, look
@@ -64,7 +64,7 @@ def main() -> None:
     if study is None:
         _set_up()
     else:
-        experiment.watch(study, _watch)
+        experiment.watch(study, _what_to_look_for, lesson.show)
     with st.expander("Questions for the class", icon=":material/contact_support:", expanded=study is None):
         st.markdown(QUESTIONS)
 
@@ -140,16 +140,9 @@ def _start(asked: dict[str, Any]) -> None:
     experiment.begin(KIND, lambda: kinds.fig1a(runs_folder(), **asked))
 
 
-def _watch(study: Study) -> None:
-    """Buttons and curves; reruns by itself while the lesson goes on."""
-    progress = experiment.progress_of(study)
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        experiment.buttons(study, progress)
-        with st.popover("What to look for", icon=":material/visibility:"):
-            st.markdown(WHAT)
-    experiment.problem()
-    lesson.show(study, progress)
-    experiment.end_polling(study)
+def _what_to_look_for(study: Study, progress: Progress) -> None:
+    with st.popover("What to look for", icon=":material/visibility:"):
+        st.markdown(WHAT)
 
 
 look.through_app("pages/lessons.py")

@@ -10,7 +10,7 @@ import streamlit as st
 
 from dfkd_core.errors import RequestError
 from dfkd_core.store import RunFolder, runs_folder, runs_in
-from dfkd_core.study import Study
+from dfkd_core.study import Progress, Study
 from dfkd_core.study.estimate import estimated_seconds
 from dfkd_core.study.outcome import plural, points
 from pages.ui import boot, experiment, look, prior
@@ -37,9 +37,8 @@ def main() -> None:
     if study is None:
         _set_up()
         return
-    with st.sidebar:
-        _settings(study)
-    experiment.watch(study, _watch)
+    _settings(study)
+    experiment.watch(study, _offer_csv, prior.show)
 
 
 # --- a new experiment ------------------------------------------------------------------------------------------
@@ -148,7 +147,6 @@ def _start(asked: dict[str, Any]) -> None:
 def _settings(study: Study) -> None:
     """What the experiment was begun with."""
     settings, config = study.settings, study.cells[0].spec["config"]
-    st.markdown("**This experiment**")
     facts = {
         **{name: settings[name] for name in ("benchmark", "teacher", "student", "method", "preset")},
         "λ": ", ".join(f"{value:g}" for value in settings["intensities"]),
@@ -156,32 +154,18 @@ def _settings(study: Study) -> None:
         "measured": f"{settings['samples']:,} images of each run",
         "features": settings["extractor"].removeprefix("teacher:"),
     }
-    st.markdown("\n".join(f"- {name}: `{value}`" for name, value in facts.items()))
-    with st.expander("Knobs", icon=":material/tune:"):
+    experiment.begun_with(study, "This experiment", facts)
+    with st.sidebar, st.expander("Knobs", icon=":material/tune:"):
         knobs = {name: str(value) for name, value in config.items() if name != "class_prior_weight"}
         st.dataframe(
             {"knob": [name.replace("_", " ") for name in knobs], "value": list(knobs.values())}, hide_index=True
         )
-    st.caption(f"`python -m dfkd_core study show {study.id}`")
 
 
-def _watch(study: Study) -> None:
-    """Buttons and charts; reruns by itself while the experiment goes on."""
-    progress = experiment.progress_of(study)
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        experiment.buttons(study, progress)
-        table = pd.DataFrame(points(progress.cells))
-        st.download_button(
-            f"{plural(len(table), 'point')} as CSV",
-            table.to_csv(index=False),
-            file_name=f"class-prior-{study.id}.csv",
-            mime="text/csv",
-            icon=":material/download:",
-            disabled=table.empty,
-        )
-    experiment.problem()
-    prior.show(study, progress)
-    experiment.end_polling(study)
+def _offer_csv(study: Study, progress: Progress) -> None:
+    table = pd.DataFrame(points(progress.cells))
+    label = f"{plural(len(table), 'point')} as CSV"
+    experiment.offer_csv(table.to_csv(index=False), f"class-prior-{study.id}", table.empty, label)
 
 
 look.through_app("pages/prior.py")

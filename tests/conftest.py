@@ -8,16 +8,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import streamlit as st
 import torch
 from browser import browser, lab, page, shared_lab  # noqa: F401 - fixtures of the tests that drive a browser
+from streamlit.testing.v1 import AppTest
 
 from dfkd_core import generative_evaluation, methods
 from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.errors import StoreError
 from dfkd_core.events import REPLAYED, Event
 from dfkd_core.networks import build_classifier
 from dfkd_core.problem import Problem, Recording
@@ -25,6 +29,7 @@ from dfkd_core.run import run
 from dfkd_core.spec import RunSpec, make_spec
 from dfkd_core.store import EventReader, RunFolder, RunStatus
 from dfkd_core.teachers import import_weights, load_teacher
+from pages.ui import boot
 
 ROOT = Path(__file__).resolve().parent.parent
 TEACHER = "digits-resnet20-plain"
@@ -47,6 +52,22 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the user's runs, data or teachers."""
     for name in ("runs", "data", "teachers", "collected"):
         monkeypatch.setenv(f"DFKD_{name.upper()}", str(tmp_path / name))
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
+    """The lab without a browser, its engine ready; at the end nothing that it started is left."""
+    monkeypatch.chdir(ROOT)
+    st.cache_resource.clear()
+    assert boot.start().ready.wait(120) and not boot.start().error
+    yield AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    engine = boot.start().engine
+    assert engine is not None
+    for run_id in engine.poll():
+        with suppress(StoreError):  # it was never started
+            engine.stop(run_id)
+    engine.close()
+    st.cache_resource.clear()
 
 
 # --- runs ------------------------------------------------------------------------------------------------------

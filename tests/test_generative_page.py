@@ -6,13 +6,11 @@ import base64
 import io
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import streamlit as st
 from browser import PATIENCE, Lab, button, shoot, wait
 from conftest import ROOT, execute, new_run
 from PIL import Image
@@ -28,7 +26,7 @@ from dfkd_core.score import score_text
 from dfkd_core.store import RunFolder, store_samples
 from dfkd_core.store.atomic import write_json
 from dfkd_core.teachers import available_teachers
-from pages.ui import boot, generative, steering
+from pages.ui import generative, steering
 
 TINY = {"source": "latents", "synthesis_batches": 2, "synthesis_size": 6, "latent_steps": 3, "distill_steps": 4}
 TINY |= {"batch_size": 4}
@@ -189,16 +187,6 @@ def test_an_alarm_says_that_the_distance_grew(runs: Path) -> None:
 
 
 # --- the form, and pages that meet such a run ------------------------------------------------------------------
-
-
-@pytest.fixture
-def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
-    monkeypatch.chdir(ROOT)
-    st.cache_resource.clear()
-    assert boot.start().ready.wait(120) and not boot.start().error
-    yield AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    boot.start().engine.close()
-    st.cache_resource.clear()
 
 
 def _visit(app: AppTest, page: str, **query: str) -> AppTest:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-import streamlit as st
 from browser import Lab, button, shoot, wait
-from conftest import ROOT
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 from test_generative_table import network
 
 from dfkd_core.store import RunFolder, runs_folder
 from dfkd_core.study import Record, Study, generative, kinds, studies_in
-from pages.ui import boot
 from pages.ui.generative_table import table_csv
 
 TABLE = ".dfkd-generative-table"
@@ -43,21 +39,9 @@ def crafted(runs: Path, arms: list[str] | None = None) -> Study:
     return study
 
 
-@pytest.fixture
-def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
-    monkeypatch.chdir(ROOT)
-    st.cache_resource.clear()
-    assert boot.start().ready.wait(120) and not boot.start().error
-    yield AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run().switch_page("pages/generative.py")
-    engine = boot.start().engine
-    assert engine is not None
-    engine.close()
-    st.cache_resource.clear()
-
-
 def test_a_table_says_how_many_runs_it_takes_or_what_is_wrong_before_anything_starts(app: AppTest) -> None:
     app.query_params.update({"view": "table", "k.source": "latents", "k.distill_steps": "7"})
-    app.run()
+    app.run().switch_page("pages/generative.py").run()
     assert not app.exception and not app.error
     assert any(text.value.startswith("**21 runs**") for text in app.markdown), "seven arms, one width, three seeds"
     app.text_input(key="table:widths").set_value("4, 8").run()

@@ -5,21 +5,19 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import streamlit as st
 from browser import Lab, button, shoot, wait
-from conftest import ROOT, execute, new_run, tiny_knobs
+from conftest import execute, new_run, tiny_knobs
 from PIL import Image
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.store import RunFolder, runs_in
-from pages.ui import boot, hybrid
+from pages.ui import hybrid
 
 SHORT = {"gan_steps": 20, "distill_steps": 30, "updates": 2, "gan_batch_size": 16, "batch_size": 16, "width": 2}
 SHORT |= {"latent": 8, "synthetic": 48}
@@ -105,16 +103,6 @@ def test_a_few_collected_images_of_each_class_are_sent(runs: Path) -> None:
 
 
 # --- the form --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
-    monkeypatch.chdir(ROOT)
-    st.cache_resource.clear()
-    assert boot.start().ready.wait(120) and not boot.start().error
-    yield AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    boot.start().engine.close()
-    st.cache_resource.clear()
 
 
 def test_collected_images_are_asked_for_where_a_method_needs_them(app: AppTest, images: Path) -> None:

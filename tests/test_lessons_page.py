@@ -7,7 +7,6 @@ from browser import Lab, button, shoot, wait
 from conftest import STUDENT, TINY
 from playwright.sync_api import Browser, Page, expect
 from streamlit.testing.v1 import AppTest
-from test_pages import app  # noqa: F401 - a fixture
 
 from dfkd_core.engine import InlineEngine
 from dfkd_core.study import Conductor, Study, kinds, studies_in
@@ -75,7 +74,7 @@ def test_nothing_overflows(browser: Browser, shared_lab: Lab, finished: Study) -
 
 
 @pytest.fixture
-def lessons(app: AppTest) -> AppTest:  # noqa: F811
+def lessons(app: AppTest) -> AppTest:
     app.run()
     app.switch_page("pages/lessons.py").run()
     return app

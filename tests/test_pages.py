@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core import methods
 from dfkd_core.store import runs_in
-from pages.ui import boot
 
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture
-def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
-    monkeypatch.setenv("DFKD_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("DFKD_DATA", str(tmp_path / "data"))
-    monkeypatch.chdir(ROOT)
-    st.cache_resource.clear()
-    assert boot.start().ready.wait(120) and not boot.start().error
-    yield AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    engine = boot.start().engine
-    assert engine is not None
-    for run_id in engine.poll():
-        engine.stop(run_id)
-    engine.close()
-    st.cache_resource.clear()
 
 
 def test_the_first_page_shows_the_form_and_an_enabled_start(app: AppTest) -> None:

@@ -13,7 +13,6 @@ from browser import Lab, button, shoot, start_lab, until, wait
 from conftest import STUDENT, TINY
 from playwright.sync_api import Browser, Page, expect
 from streamlit.testing.v1 import AppTest
-from test_pages import app  # noqa: F401 - a fixture
 
 from dfkd_core.analysis.measured import GENERATED
 from dfkd_core.store import EventReader, RunFolder, read_samples, runs_in, store_samples
@@ -197,7 +196,7 @@ def test_the_axis_says_extractor_and_numbers_and_links_lead_to_the_runs(page: Pa
 
 
 @pytest.fixture
-def prior(app: AppTest) -> AppTest:  # noqa: F811
+def prior(app: AppTest) -> AppTest:
     app.run()
     app.switch_page("pages/prior.py").run()
     return app

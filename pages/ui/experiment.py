@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 WIDTH = 116  # pixels, for both faces of the button that stops and continues
 LIVE = ("queued", "running", "paused")
+Draw = Callable[[Study, Progress], None]
 SHOWN = ("title", "state", "runs", "begun")
 
 
@@ -169,12 +170,37 @@ def _conduct(study: Study) -> None:
     Conductor(study, started, as_jobs=True).start()
 
 
-def watch(study: Study, draw: Callable[[Study], None]) -> None:
-    """Call ``draw``, and again and again while something goes on."""
+def begun_with(study: Study, heading: str, facts: dict[str, Any]) -> None:
+    """In the sidebar: what the study was begun with, and the command that shows it."""
+    with st.sidebar:
+        st.markdown(f"**{heading}**")
+        st.markdown("\n".join(f"- {name}: `{value}`" for name, value in facts.items()))
+        st.caption(f"`python -m dfkd_core study show {study.id}`")
+
+
+def watch(study: Study, beside: Draw, show: Draw) -> None:
+    """Buttons with what the page puts ``beside`` them, and what it ``show``s of the study; again and again while
+    something goes on."""
     with st.sidebar:
         engine_state()
     watching = boot.poll_seconds() if _goes_on(study) else None
-    st.fragment(draw, run_every=watching)(study)
+    st.fragment(_draw, run_every=watching)(study, beside, show)
+
+
+def _draw(study: Study, beside: Draw, show: Draw) -> None:
+    progress = progress_of(study)
+    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+        buttons(study, progress)
+        beside(study, progress)
+    problem()
+    show(study, progress)
+    end_polling(study)
+
+
+def offer_csv(text: str, name: str, empty: bool, label: str = "Table as CSV") -> None:
+    """A button that saves ``text`` as NAME.csv."""
+    icon = ":material/download:"
+    st.download_button(label, text, file_name=f"{name}.csv", mime="text/csv", icon=icon, disabled=empty)
 
 
 def _goes_on(study: Study) -> bool:

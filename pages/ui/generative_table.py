@@ -59,14 +59,7 @@ def _component() -> Any:
 def offer_csv(study: Study, progress: Progress) -> None:
     """A button that saves the table. Its words come from the program, so no cell is a formula."""
     rows = generative.table(progress.cells)
-    st.download_button(
-        "Table as CSV",
-        table_csv(rows),
-        file_name=f"generative-{study.id}.csv",
-        mime="text/csv",
-        icon=":material/download:",
-        disabled=not any(row["n"] for row in rows),
-    )
+    experiment.offer_csv(table_csv(rows), f"generative-{study.id}", not any(row["n"] for row in rows))
 
 
 def table_csv(rows: list[dict[str, Any]]) -> str:

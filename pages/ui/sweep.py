@@ -66,13 +66,8 @@ def _so_far(study: Study, state: CellState) -> float | None:
 def offer_csv(study: Study, progress: Progress) -> None:
     """A button that saves the table."""
     rows = table(progress.cells, study.settings["reference"])
-    st.download_button(
-        "Table as CSV",
-        table_csv(rows),
-        file_name=f"{study.settings['experiment']}-{study.id}.csv",
-        mime="text/csv",
-        icon=":material/download:",
-        disabled=not any(row["n"] for row in rows),
+    experiment.offer_csv(
+        table_csv(rows), f"{study.settings['experiment']}-{study.id}", not any(row["n"] for row in rows)
     )
 
 
