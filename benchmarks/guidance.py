@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.common import Row, options, report, say
-from dfkd_core import generative_losses, quality
+from dfkd_core import quality
 from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.engine import InlineEngine
+from dfkd_core.losses.generator import latent as generative_losses
 from dfkd_core.samples import to_bytes
 from dfkd_core.spec import make_spec
 from dfkd_core.store import RunFolder

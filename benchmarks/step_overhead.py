@@ -34,11 +34,11 @@ from benchmarks.common import (
     ratios,
     report,
 )
-from dfkd_core import losses
-from dfkd_core.bn_statistics import collect_statistics
 from dfkd_core.engine import InlineEngine
 from dfkd_core.events import Event, Step
 from dfkd_core.images import ImageSpec
+from dfkd_core.losses.bn_statistics import collect_statistics
+from dfkd_core.losses.generator import generator as losses
 from dfkd_core.networks import build_classifier
 from dfkd_core.networks.classifiers import Classifier
 from dfkd_core.networks.generators import ConvGenerator

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfkd_core import generative_losses as losses
 from dfkd_core.config import MethodConfig, knob
 from dfkd_core.events import Event, Phase, Phases, Samples, Step
+from dfkd_core.losses.generator import latent as losses
 from dfkd_core.networks.latent import LatentNetwork, draw_noise, evaluating
 from dfkd_core.problem import GenerativeProblem, PhaseInfo
 from dfkd_core.samples import SHOWN, thumbnails, to_bytes

@@ -15,12 +15,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dfkd_core import losses
 from dfkd_core.augmentation import augment
 from dfkd_core.config import MethodConfig, knob
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Event, Phase, Phases, Samples, Step
 from dfkd_core.images import ImageSpec
+from dfkd_core.losses.generator import generator as losses
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.objectives import Objective, build_objective
 from dfkd_core.problem import PhaseInfo, Problem

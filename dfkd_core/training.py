@@ -15,8 +15,8 @@ from dfkd_core.benchmarks import LabelledImages, find_benchmark
 from dfkd_core.benchmarks.collected import find_source, to_channels
 from dfkd_core.benchmarks.registry import BENCHMARKS, resize
 from dfkd_core.errors import NonFiniteError, RequestError
-from dfkd_core.generative_losses import BETA, negative_elbo
 from dfkd_core.images import ImageSpec
+from dfkd_core.losses.latent import BETA, negative_elbo
 from dfkd_core.networks import follow
 from dfkd_core.networks.diffusion import TIMES, Diffusion
 from dfkd_core.networks.latent import LatentNetwork, draw_noise

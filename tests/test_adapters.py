@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from dfkd_core import generative_quality as quality
 from dfkd_core import methods
 from dfkd_core.errors import RequestError
-from dfkd_core.generative_losses import gaussian_kl, guidance, latent_match, output_kl
 from dfkd_core.images import ImageSpec
+from dfkd_core.losses.latent import gaussian_kl, guidance, latent_match, output_kl
 from dfkd_core.networks import LatentModel, LatentNetwork, freeze
 from dfkd_core.networks.adapters import AutoencoderKLAdapter
 from dfkd_core.networks.latent import Gaussian, Generated, Inferred, draw_noise

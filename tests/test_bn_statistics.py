@@ -7,8 +7,8 @@ import torch
 from conftest import TEACHER
 from torch import nn
 
-from dfkd_core.bn_statistics import collect_statistics
 from dfkd_core.images import ImageSpec
+from dfkd_core.losses.bn_statistics import collect_statistics
 from dfkd_core.networks import build_classifier
 from dfkd_core.teachers import load_teacher
 

@@ -21,9 +21,10 @@ from stepping import (
 )
 from torch import Tensor
 
-from dfkd_core import losses, rival_losses
 from dfkd_core.errors import RequestError
 from dfkd_core.events import ClassShares, Samples, Stage, Step
+from dfkd_core.losses.generator import generator as losses
+from dfkd_core.losses.generator import rival as rival_losses
 from dfkd_core.methods.degan import DeGAN, DeGANConfig
 from dfkd_core.problem import Recording
 from dfkd_core.store import RunFolder

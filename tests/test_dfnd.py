@@ -19,9 +19,9 @@ from stepping import (
 )
 from torch import Tensor, nn
 
-from dfkd_core import rival_losses
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Phases, Step
+from dfkd_core.losses.generator import rival as rival_losses
 from dfkd_core.methods.dfnd import DFND, DFNDConfig, NoiseAdaptation
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.selection import judge

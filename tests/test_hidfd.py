@@ -18,9 +18,9 @@ from stepping import (
 )
 from torch import Tensor, nn
 
-from dfkd_core import gan_losses
 from dfkd_core.errors import RequestError
 from dfkd_core.events import ClassShares, Samples, Stage, Step
+from dfkd_core.losses.generator import gan as gan_losses
 from dfkd_core.methods import hidfd
 from dfkd_core.methods.hidfd import HiDFD, HiDFDConfig
 from dfkd_core.networks import ClassGenerator, Discriminator, follow

@@ -13,10 +13,10 @@ from stepping import digits, own_generator  # noqa: F401 - a generator of its ow
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from dfkd_core import generative_losses as losses
 from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
+from dfkd_core.losses.generator import latent as losses
 from dfkd_core.networks import parameter_count
 from dfkd_core.networks.latent import (
     ConvVAE,

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from _pytest.mark import ParameterSet
 from torch import Tensor, nn
 
-from dfkd_core import losses, student_losses
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
+from dfkd_core.losses.generator import generator as losses
+from dfkd_core.losses.generator import student as student_losses
 from dfkd_core.networks import CLASSIFIERS, Classifier, build_classifier, freeze
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.objectives import (

@@ -34,12 +34,13 @@ from conftest import (
 from safetensors.torch import load_file
 from torch.utils.data import Dataset
 
-from dfkd_core import losses, methods
+from dfkd_core import methods
 from dfkd_core import run as run_module
 from dfkd_core.engine import InlineEngine
 from dfkd_core.errors import StoreError
 from dfkd_core.evaluation import Evaluation
 from dfkd_core.events import Event, Step
+from dfkd_core.losses.generator import generator as losses
 from dfkd_core.methods.ta_dfkd import TADFKD
 from dfkd_core.problem import Problem
 from dfkd_core.store import EventReader, EventWriter, Owner, RunFolder, RunStatus

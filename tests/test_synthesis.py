@@ -13,8 +13,8 @@ from torch import Tensor
 
 from dfkd_core import synthesis
 from dfkd_core.errors import RequestError
-from dfkd_core.generative_losses import guidance
 from dfkd_core.images import ImageSpec
+from dfkd_core.losses.latent import guidance
 from dfkd_core.networks import LatentNetwork
 from dfkd_core.networks.diffusion import TIMES, Diffusion
 from dfkd_core.synthesis import Denoiser, Film, ancestral_noise, guided_diffusion, optimise_latents, to_teacher

@@ -25,13 +25,13 @@ from stepping import (
 )
 from torch import Tensor, nn
 
-from dfkd_core import generative_losses as losses
 from dfkd_core import methods
 from dfkd_core.benchmarks import LabelledImages, find_benchmark
 from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.events import Phases, Samples, Stage, Step
 from dfkd_core.generative_evaluation import PANELS, GenerativeEvaluation
 from dfkd_core.generative_stage import SYNTHETIC, GenerativeStage, Learned
+from dfkd_core.losses.generator import latent as losses
 from dfkd_core.methods import ukd
 from dfkd_core.methods.ukd import UKD, UKDConfig
 from dfkd_core.networks.latent import draw_noise, evaluating

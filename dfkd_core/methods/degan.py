@@ -31,9 +31,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from dfkd_core import gan_losses, losses, rival_losses
 from dfkd_core.config import knob
 from dfkd_core.events import ClassShares, Event, Phase, Phases, Samples, Stage, Step
+from dfkd_core.losses.generator import gan as gan_losses
+from dfkd_core.losses.generator import generator as losses
+from dfkd_core.losses.generator import rival as rival_losses
 from dfkd_core.networks import ClassGenerator, Discriminator
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.objectives import SoftTargets

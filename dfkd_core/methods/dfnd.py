@@ -33,10 +33,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfkd_core import losses, rival_losses
 from dfkd_core.collecting import Judge, lowest_cross_entropy
 from dfkd_core.config import knob
 from dfkd_core.events import Event, Phase, Phases
+from dfkd_core.losses.generator import generator as losses
+from dfkd_core.losses.generator import rival as rival_losses
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.objectives import Objective
 from dfkd_core.problem import PhaseInfo, Problem, Requirements

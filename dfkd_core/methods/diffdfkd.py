@@ -34,11 +34,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfkd_core import losses
-from dfkd_core.bn_statistics import collect_statistics, has_statistics
 from dfkd_core.config import knob
 from dfkd_core.errors import RequestError
 from dfkd_core.events import ClassShares, Event, Phase, Phases, Samples, Stage, Step
+from dfkd_core.losses.bn_statistics import collect_statistics, has_statistics
+from dfkd_core.losses.generator import generator as losses
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.objectives import SoftTargets
 from dfkd_core.problem import PhaseInfo, Problem, Requirements

@@ -43,9 +43,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfkd_core import gan_losses, losses
 from dfkd_core.config import knob
 from dfkd_core.events import ClassShares, Event, Phase, Phases, Samples, Stage, Step
+from dfkd_core.losses.generator import gan as gan_losses
+from dfkd_core.losses.generator import generator as losses
 from dfkd_core.networks import ClassGenerator, Discriminator, follow
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.objectives import ObjectiveName

@@ -39,11 +39,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dfkd_core import losses
 from dfkd_core.augmentation import augment
-from dfkd_core.bn_statistics import collect_statistics, has_statistics
 from dfkd_core.config import MethodConfig, knob
 from dfkd_core.events import Epoch, Event, Phase, Phases, Samples, Step
+from dfkd_core.losses.bn_statistics import collect_statistics, has_statistics
+from dfkd_core.losses.generator import generator as losses
 from dfkd_core.networks import ConvGenerator
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.problem import PhaseInfo, Problem, Requirements

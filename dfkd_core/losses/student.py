@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dfkd_core.losses import kl_discrepancy
+from dfkd_core.losses.generator import kl_discrepancy
 
 # --- the last feature maps ---
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from dfkd_core.losses import p_log_p
+from dfkd_core.losses.generator import p_log_p
 
 
 def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
