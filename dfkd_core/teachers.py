@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dfkd_core.errors import RequestError, explain
-from dfkd_core.weights import MAX_HEADER_BYTES, WeightsError, fill, from_pt, from_safetensors, read_file
+from dfkd_core.networks.weights import MAX_HEADER_BYTES, WeightsError, fill, from_pt, from_safetensors, read_file
 
 if TYPE_CHECKING:
     import torch

@@ -57,7 +57,17 @@ FORBIDDEN = {
     "dfkd_core.store": ("run", "engine", "methods", "benchmarks", "evaluation", "analysis", "study", "spec", "cli"),
     "dfkd_core.benchmarks": ("run", "engine", "methods", "store", "analysis", "spec", "teachers", "cli"),
     "dfkd_core.networks": ("run", "engine", "methods", "store", "analysis", "spec", "benchmarks", "teachers", "cli"),
-    "dfkd_core.weights": ("run", "engine", "methods", "store", "analysis", "spec", "benchmarks", "teachers", "cli"),
+    "dfkd_core.networks.weights": (
+        "run",
+        "engine",
+        "methods",
+        "store",
+        "analysis",
+        "spec",
+        "benchmarks",
+        "teachers",
+        "cli",
+    ),
     "dfkd_core.problem": ("run", "engine", "methods", "store", "analysis", "spec", "benchmarks", "teachers", "cli"),
     "dfkd_core.losses.generator": (
         "run",
@@ -101,4 +111,6 @@ def test_only_those_who_evaluate_look_at_data() -> None:
 @pytest.mark.parametrize("name", ["multiprocessing", "pickle"])
 def test_workers_are_started_as_modules_and_nothing_is_unpickled(name: str) -> None:
     users = [module for module, path in modules().items() if name in imports(path)]
-    assert users == (["dfkd_core.weights"] if name == "pickle" else []), "weights names pickle's exception only"
+    assert users == (["dfkd_core.networks.weights"] if name == "pickle" else []), (
+        "weights names pickle's exception only"
+    )

@@ -20,6 +20,7 @@ from torch import nn
 from dfkd_core.benchmarks import LabelledImages, find_benchmark
 from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.networks import build_classifier
+from dfkd_core.networks.weights import WeightsError, fill
 from dfkd_core.teachers import (
     SHIPPED,
     Recipe,
@@ -34,7 +35,6 @@ from dfkd_core.teachers import (
     train_teacher,
 )
 from dfkd_core.training import augment
-from dfkd_core.weights import WeightsError, fill
 
 CPU = torch.device("cpu")
 CARDS = {path.stem: read_card(path) for path in sorted(SHIPPED.glob("*.json"))}
