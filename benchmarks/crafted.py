@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from dfkd_core.events import Evaluated, Probes, Samples, Step
-from dfkd_core.selection import judge, select
+from dfkd_core.selection.mixture import judge, select
 from dfkd_core.store import REAL, EventWriter, RunFolder, RunStatus, store_samples
 from dfkd_core.store.atomic import write_json
 

@@ -43,7 +43,7 @@ from dfkd_core.networks import build_classifier
 from dfkd_core.networks.classifiers import Classifier
 from dfkd_core.networks.generators import ConvGenerator
 from dfkd_core.run import _seed as seed_step
-from dfkd_core.selection import select
+from dfkd_core.selection.mixture import select
 from dfkd_core.spec import RunSpec, make_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.teachers import load_teacher

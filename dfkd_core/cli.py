@@ -22,13 +22,13 @@ from dfkd_core.analysis.two_sample import distance
 from dfkd_core.benchmarks import BENCHMARKS, data_folder, find_benchmark
 from dfkd_core.benchmarks.collected import Source, available_sources, source_facts
 from dfkd_core.benchmarks.upload import unpack, uploads
-from dfkd_core.collecting import Judge
 from dfkd_core.engine.base import begin_again, find_run
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.events import Evaluated, Event, Quality, Step
 from dfkd_core.networks import CLASSIFIERS
 from dfkd_core.run import CACHE, assemble_classifier, borrowed, read_spec, run
 from dfkd_core.score import score_text
+from dfkd_core.selection.collected import Judge
 from dfkd_core.spec import RunSpec, check_change, make_spec
 from dfkd_core.store import EventReader, RunFolder, RunStatus, runs_folder, runs_in
 from dfkd_core.study import command as study_command

@@ -14,7 +14,7 @@ from dfkd_core.images import ImageSpec
 from dfkd_core.networks.classifiers import Classifier, Features
 from dfkd_core.problem import Method
 from dfkd_core.samples import describe
-from dfkd_core.selection import judge, select
+from dfkd_core.selection.mixture import judge, select
 
 BATCH = 512
 AGREEMENT_SAMPLES = 512

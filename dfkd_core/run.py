@@ -24,7 +24,6 @@ from safetensors.torch import save
 from dfkd_core import methods
 from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.benchmarks.collected import collect, source_facts
-from dfkd_core.collecting import Judge
 from dfkd_core.config import MethodConfig
 from dfkd_core.errors import NonFiniteError, RequestError, StoreError, explain
 from dfkd_core.evaluation import Evaluation
@@ -35,6 +34,7 @@ from dfkd_core.networks import build_classifier, build_latent_model
 from dfkd_core.networks.diffusion import Diffusion
 from dfkd_core.problem import GenerativeProblem, Method, Problem
 from dfkd_core.provenance import environment
+from dfkd_core.selection.collected import Judge
 from dfkd_core.spec import RunSpec
 from dfkd_core.stable_diffusion import StableDiffusion, load_stable_diffusion, prompts_for
 from dfkd_core.store import REAL, EventReader, EventWriter, Owner, RunFolder, RunStatus, store_samples

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dfkd_core.events import Samples
 from dfkd_core.networks.classifiers import Features
-from dfkd_core.selection import Selection, judge
+from dfkd_core.selection.mixture import Selection, judge
 
 SHOWN = 12  # thumbnails of one phase in slow motion
 

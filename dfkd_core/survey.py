@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from dfkd_core.collecting import Judge, class_histogram
 from dfkd_core.errors import StoreError
+from dfkd_core.selection.collected import Judge, class_histogram
 from dfkd_core.store import COLLECTED, RunFolder, store_samples
 from dfkd_core.store.atomic import read_json, write_json
 

@@ -34,7 +34,10 @@ from dfkd_core.benchmarks.collected import (
 )  # fmt: skip
 from dfkd_core.benchmarks.upload import unpack, uploads
 from dfkd_core.cli import main
-from dfkd_core.collecting import (
+from dfkd_core.errors import RequestError
+from dfkd_core.images import ImageSpec
+from dfkd_core.run import assemble
+from dfkd_core.selection.collected import (
     Judge,
     class_adaptive,
     class_histogram,
@@ -42,9 +45,6 @@ from dfkd_core.collecting import (
     lowest_cross_entropy,
     most_confident,
 )  # fmt: skip
-from dfkd_core.errors import RequestError
-from dfkd_core.images import ImageSpec
-from dfkd_core.run import assemble
 from dfkd_core.spec import RunSpec, make_spec
 from dfkd_core.store import RunFolder, read_samples
 from dfkd_core.survey import COLLECTED

@@ -24,7 +24,7 @@ from dfkd_core.events import Phases, Step
 from dfkd_core.losses.generator import rival as rival_losses
 from dfkd_core.methods.dfnd import DFND, DFNDConfig, NoiseAdaptation
 from dfkd_core.networks.classifiers import Features
-from dfkd_core.selection import judge
+from dfkd_core.selection.mixture import judge
 from dfkd_core.store import RunFolder
 from dfkd_core.teachers import load_teacher
 

@@ -24,7 +24,7 @@ from dfkd_core.analysis.jobs import Job
 from dfkd_core.analysis.recorded import Recorded, Sheet, flagged, kept_at, what_if
 from dfkd_core.analysis.tags import Tags
 from dfkd_core.analysis.timeline import Timeline
-from dfkd_core.region import accepted_region
+from dfkd_core.selection.region import accepted_region
 from dfkd_core.store import RunFolder, read_samples
 from pages.ui import glossary
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from sklearn.mixture import GaussianMixture
 
-from dfkd_core import selection
-from dfkd_core.region import accepted_region
-from dfkd_core.selection import Mixture, fit, select, two_means
+from dfkd_core.selection.mixture import Mixture, fit, select, two_means
+from dfkd_core.selection.mixture import mixture as selection
+from dfkd_core.selection.region import accepted_region
 
 NAN, INF = math.nan, math.inf
 

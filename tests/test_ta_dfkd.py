@@ -18,7 +18,7 @@ from dfkd_core.events import Epoch, Event, Phases, Samples, Step
 from dfkd_core.losses.generator import generator as losses
 from dfkd_core.methods import ta_dfkd
 from dfkd_core.methods.ta_dfkd import TADFKD
-from dfkd_core.selection import Selection, judge
+from dfkd_core.selection.mixture import Selection, judge
 
 WEIGHTS = [name for name in TADFKD.Config.model_fields if name.endswith("_weight")]
 ALL_ON = dict.fromkeys(WEIGHTS, 1.0)

@@ -18,7 +18,7 @@ import numpy as np
 from dfkd_core.analysis.boundary import Boundary, nearest
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import RequestError
-from dfkd_core.region import accepted_region
+from dfkd_core.selection.region import accepted_region
 from dfkd_core.store import REAL, RunFolder, read_samples
 from dfkd_core.store.atomic import read_json
 

@@ -23,11 +23,11 @@ from dfkd_core.analysis.jobs import report
 from dfkd_core.analysis.measure import here, restore
 from dfkd_core.analysis.measured import DISTANCE
 from dfkd_core.analysis.threads import one_thread
-from dfkd_core.collecting import BATCH, Judge
 from dfkd_core.errors import RequestError
 from dfkd_core.problem import Method, Problem
 from dfkd_core.run import assemble_classifier, borrowed, read_spec
 from dfkd_core.samples import to_bytes
+from dfkd_core.selection.collected import BATCH, Judge
 from dfkd_core.store import RunFolder
 from dfkd_core.store.atomic import write_json
 from dfkd_core.survey import is_kept

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from dfkd_core.benchmarks.registry import BENCHMARKS, SUFFIXES, Benchmark, data_folder, read_files, resize
 from dfkd_core.benchmarks.upload import check_name, uploaded, uploads
-from dfkd_core.collecting import BATCH, Judge, lowest_cross_entropy, most_confident
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
+from dfkd_core.selection.collected import BATCH, Judge, lowest_cross_entropy, most_confident
 
 UNSEEN = 256  # images of the source that are kept aside
 JUDGED = 20  # images that the teacher judges for one that it chooses, at most

@@ -48,7 +48,7 @@ from dfkd_core.networks import ConvGenerator
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.problem import PhaseInfo, Problem, Requirements
 from dfkd_core.samples import SHOWN, answers, describe, thumbnails
-from dfkd_core.selection import Selection, judge, select
+from dfkd_core.selection.mixture import Selection, judge, select
 from dfkd_core.terms import TermGuard, gradient_norm, gradient_norms, shares
 
 

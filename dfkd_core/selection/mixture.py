@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfkd_core.region import accepted_region
+from dfkd_core.selection.region import accepted_region
 
 MAX_ITERATIONS = 10  # DivideMix's settings, and those of TA-DFKD's released code
 TOLERANCE = 1e-2
