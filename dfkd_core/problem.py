@@ -14,7 +14,7 @@ from dfkd_core.events import Event
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks import Classifier, LatentNetwork
 from dfkd_core.networks.diffusion import Diffusion
-from dfkd_core.stable_diffusion import StableDiffusion
+from dfkd_core.synthesis.stable_diffusion import StableDiffusion
 
 Task = Literal["classifier", "generative"]
 

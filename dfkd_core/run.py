@@ -36,11 +36,11 @@ from dfkd_core.problem import GenerativeProblem, Method, Problem
 from dfkd_core.provenance import environment
 from dfkd_core.selection.collected import Judge
 from dfkd_core.spec import RunSpec
-from dfkd_core.stable_diffusion import StableDiffusion, load_stable_diffusion, prompts_for
 from dfkd_core.store import REAL, EventReader, EventWriter, Owner, RunFolder, RunStatus, store_samples
 from dfkd_core.store.atomic import write_atomic, write_json
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
 from dfkd_core.survey import fingerprint, is_kept, keep_survey, survey
+from dfkd_core.synthesis.stable_diffusion import StableDiffusion, load_stable_diffusion, prompts_for
 from dfkd_core.teachers import TeacherCard, load_diffusion, load_latent_model, load_teacher
 
 Progress = Callable[[Event], None]

@@ -27,7 +27,7 @@ from dfkd_core.methods.diffdfkd import DiffDFKD, DiffDFKDConfig
 from dfkd_core.networks.diffusion import Diffusion
 from dfkd_core.problem import Recording
 from dfkd_core.store import RunFolder
-from dfkd_core.synthesis import SHOWN
+from dfkd_core.synthesis.guided import SHOWN
 from dfkd_core.teachers import load_diffusion, load_teacher
 
 SMALL = {

@@ -19,14 +19,14 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
-from dfkd_core.stable_diffusion import (
+from dfkd_core.synthesis.guided import Film
+from dfkd_core.synthesis.stable_diffusion import (
     StableDiffusion,
     guided_images,
     guided_stable_diffusion,
     load_stable_diffusion,
     prompts_for,
 )
-from dfkd_core.synthesis import Film
 
 CPU = torch.device("cpu")
 CIFAR10 = find_benchmark("cifar10").image

@@ -43,9 +43,9 @@ from dfkd_core.networks.classifiers import Features
 from dfkd_core.objectives import SoftTargets
 from dfkd_core.problem import PhaseInfo, Problem, Requirements
 from dfkd_core.samples import describe, to_bytes
-from dfkd_core.stable_diffusion import StableDiffusion, guided_images
 from dfkd_core.student_stage import STUDENT_PHASES, Learned, StudentConfig, StudentStage, choose, draw
-from dfkd_core.synthesis import Film
+from dfkd_core.synthesis.guided import Film
+from dfkd_core.synthesis.stable_diffusion import StableDiffusion, guided_images
 from dfkd_core.terms import TermGuard, gradient_norms, shares
 
 ADVERSARIAL_AFTER = 0.1  # of the batches: 20 of 200 images a class in the released settings

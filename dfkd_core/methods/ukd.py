@@ -34,7 +34,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfkd_core import synthesis
 from dfkd_core.config import MethodConfig, knob
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Event, Phase, Phases, Samples, Stage, Step
@@ -42,8 +41,9 @@ from dfkd_core.generative_stage import DISTILL_PHASES, SYNTHETIC, DistillConfig,
 from dfkd_core.losses.generator import latent as losses
 from dfkd_core.problem import GenerativeProblem, PhaseInfo, Requirements
 from dfkd_core.samples import to_bytes
-from dfkd_core.stable_diffusion import guided_images
 from dfkd_core.student_stage import draw
+from dfkd_core.synthesis.guided import guided as synthesis
+from dfkd_core.synthesis.stable_diffusion import guided_images
 
 Source = Literal["ancestral", "latents", "diffusion", "stable-diffusion"]
 

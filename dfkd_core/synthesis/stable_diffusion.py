@@ -21,7 +21,7 @@ from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks import freeze
 from dfkd_core.networks.diffusion import Diffusion
-from dfkd_core.synthesis import (
+from dfkd_core.synthesis.guided import (
     Denoiser,
     Film,
     Loss,
