@@ -29,9 +29,9 @@ from torch import Tensor, nn
 
 from benchmarks.common import Row, bootstrap, interleave, options, ratios, report, say
 from dfkd_core.images import ImageSpec
+from dfkd_core.kit.contract import Problem
 from dfkd_core.methods.ta_dfkd import TADFKD, TADFKDConfig
 from dfkd_core.networks import build_classifier, freeze
-from dfkd_core.problem import Problem
 
 TARGET = 0.4
 MAIN = "TA-DFKD-main-CIFAR.py"

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from dfkd_core.benchmarks import LabelledImages, find_benchmark
 from dfkd_core.events import Evaluated, Probes, Samples
 from dfkd_core.images import ImageSpec
+from dfkd_core.kit.contract import Method
+from dfkd_core.kit.samples import describe
 from dfkd_core.networks.classifiers import Classifier, Features
-from dfkd_core.problem import Method
-from dfkd_core.samples import describe
 from dfkd_core.selection.mixture import judge, select
 
 BATCH = 512

@@ -21,10 +21,10 @@ from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.evaluation import evenly_by_class
 from dfkd_core.events import Probes, Quality
+from dfkd_core.kit.contract import GenerativeProblem, Method
+from dfkd_core.kit.samples import to_bytes
 from dfkd_core.losses.latent import level_kl, negative_elbo
 from dfkd_core.networks.latent import Gaussian, LatentNetwork, draw_noise, evaluating
-from dfkd_core.problem import GenerativeProblem, Method
-from dfkd_core.samples import to_bytes
 from dfkd_core.teachers import TeacherCard
 
 SAMPLES, RECONSTRUCTED = 500, 256  # images that are generated, and that are reconstructed

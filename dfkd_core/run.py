@@ -24,15 +24,15 @@ from safetensors.torch import save
 from dfkd_core import methods
 from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.benchmarks.collected import collect, source_facts
-from dfkd_core.config import MethodConfig
 from dfkd_core.errors import NonFiniteError, RequestError, StoreError, explain
 from dfkd_core.evaluation import Evaluation
 from dfkd_core.events import Applied, Event, Status, Step
 from dfkd_core.generative_evaluation import GenerativeEvaluation
 from dfkd_core.images import ImageSpec
+from dfkd_core.kit.config import MethodConfig
+from dfkd_core.kit.contract import GenerativeProblem, Method, Problem
 from dfkd_core.networks import build_classifier, build_latent_model
 from dfkd_core.networks.diffusion import Diffusion
-from dfkd_core.problem import GenerativeProblem, Method, Problem
 from dfkd_core.provenance import environment
 from dfkd_core.selection.collected import Judge
 from dfkd_core.spec import RunSpec

@@ -17,9 +17,9 @@ from dfkd_core.benchmarks import BENCHMARKS, find_benchmark
 from dfkd_core.benchmarks.collected import check_collected, usual_ratio
 from dfkd_core.errors import RequestError, explain
 from dfkd_core.images import ImageSpec
+from dfkd_core.kit.contract import Recording
 from dfkd_core.networks import CLASSIFIERS
 from dfkd_core.networks.latent import MOST_WIDTH, latent_network
-from dfkd_core.problem import Recording
 from dfkd_core.survey import KEPT
 from dfkd_core.synthesis.guided import LONGEST, SHOWN
 from dfkd_core.synthesis.stable_diffusion import INSTALL, MODEL

@@ -105,9 +105,9 @@ def _drawn(teacher: str, student: str) -> tuple[np.ndarray, tuple[int, int]]:
     """A sheet of the teacher's samples, (H, W, C) uint8, and both numbers of parameters."""
     import torch
 
+    from dfkd_core.kit.samples import to_bytes
     from dfkd_core.networks import build_latent_model, parameter_count
     from dfkd_core.networks.latent import draw_noise
-    from dfkd_core.samples import to_bytes
     from dfkd_core.teachers import load_latent_model
 
     network, card = load_latent_model(teacher)

@@ -23,8 +23,8 @@ from dfkd_core import generative_evaluation, methods
 from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.errors import StoreError
 from dfkd_core.events import REPLAYED, Event
+from dfkd_core.kit.contract import Problem, Recording
 from dfkd_core.networks import build_classifier
-from dfkd_core.problem import Problem, Recording
 from dfkd_core.run import run
 from dfkd_core.spec import RunSpec, make_spec
 from dfkd_core.store import EventReader, RunFolder, RunStatus

@@ -15,11 +15,11 @@ from dfkd_core import generative_quality as quality
 from dfkd_core import methods
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
+from dfkd_core.kit.contract import GenerativeProblem
 from dfkd_core.losses.latent import gaussian_kl, guidance, latent_match, output_kl
 from dfkd_core.networks import LatentModel, LatentNetwork, freeze
 from dfkd_core.networks.adapters import AutoencoderKLAdapter
 from dfkd_core.networks.latent import Gaussian, Generated, Inferred, draw_noise
-from dfkd_core.problem import GenerativeProblem
 
 CPU = torch.device("cpu")
 

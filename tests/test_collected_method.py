@@ -23,12 +23,12 @@ from torch import Tensor
 from dfkd_core.benchmarks import collected as sources
 from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.events import Phases, Samples, Step
+from dfkd_core.kit.contract import Problem, Recording
+from dfkd_core.kit.objectives import ObjectiveName
+from dfkd_core.kit.student_stage import STUDENT_PHASES, StudentConfig, annealed, choose, draw
 from dfkd_core.methods.collected import Collected, CollectedConfig
 from dfkd_core.networks import build_classifier
-from dfkd_core.objectives import ObjectiveName
-from dfkd_core.problem import Problem, Recording
 from dfkd_core.store import RunFolder
-from dfkd_core.student_stage import STUDENT_PHASES, StudentConfig, annealed, choose, draw
 from dfkd_core.teachers import load_teacher
 from pages.ui import glossary
 

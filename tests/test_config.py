@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from dfkd_core import methods
-from dfkd_core.config import MethodConfig
 from dfkd_core.errors import RequestError, explain
+from dfkd_core.kit.config import MethodConfig
 from dfkd_core.spec import RunSpec, make_spec
 from dfkd_core.teachers import Recipe
 

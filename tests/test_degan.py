@@ -23,10 +23,10 @@ from torch import Tensor
 
 from dfkd_core.errors import RequestError
 from dfkd_core.events import ClassShares, Samples, Stage, Step
+from dfkd_core.kit.contract import Recording
 from dfkd_core.losses.generator import generator as losses
 from dfkd_core.losses.generator import rival as rival_losses
 from dfkd_core.methods.degan import DeGAN, DeGANConfig
-from dfkd_core.problem import Recording
 from dfkd_core.store import RunFolder
 
 SMALL = {"gan_steps": 3, "gan_batch_size": 16, "width": 2, "latent": 8, "distill_steps": 3, "updates": 2}

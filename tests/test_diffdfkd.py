@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from dfkd_core.errors import RequestError
 from dfkd_core.events import ClassShares, Phases, Samples, Stage, Step
+from dfkd_core.kit.contract import Recording
 from dfkd_core.methods.diffdfkd import DiffDFKD, DiffDFKDConfig
 from dfkd_core.networks.diffusion import Diffusion
-from dfkd_core.problem import Recording
 from dfkd_core.store import RunFolder
 from dfkd_core.synthesis.guided import SHOWN
 from dfkd_core.teachers import load_diffusion, load_teacher

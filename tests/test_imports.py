@@ -68,7 +68,17 @@ FORBIDDEN = {
         "teachers",
         "cli",
     ),
-    "dfkd_core.problem": ("run", "engine", "methods", "store", "analysis", "spec", "benchmarks", "teachers", "cli"),
+    "dfkd_core.kit.contract": (
+        "run",
+        "engine",
+        "methods",
+        "store",
+        "analysis",
+        "spec",
+        "benchmarks",
+        "teachers",
+        "cli",
+    ),
     "dfkd_core.losses.generator": (
         "run",
         "engine",

@@ -15,11 +15,8 @@ from torch import Tensor, nn
 
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
-from dfkd_core.losses.generator import generator as losses
-from dfkd_core.losses.generator import student as student_losses
-from dfkd_core.networks import CLASSIFIERS, Classifier, build_classifier, freeze
-from dfkd_core.networks.classifiers import Features
-from dfkd_core.objectives import (
+from dfkd_core.kit.contract import Problem
+from dfkd_core.kit.objectives import (
     CrossLayer,
     Objective,
     ObjectiveName,
@@ -27,8 +24,11 @@ from dfkd_core.objectives import (
     SharedClassifier,
     build_objective,
 )
-from dfkd_core.problem import Problem
-from dfkd_core.terms import gradient_norms
+from dfkd_core.kit.terms import gradient_norms
+from dfkd_core.losses.generator import generator as losses
+from dfkd_core.losses.generator import student as student_losses
+from dfkd_core.networks import CLASSIFIERS, Classifier, build_classifier, freeze
+from dfkd_core.networks.classifiers import Features
 
 NAMES = get_args(ObjectiveName)
 SHARING = ("classifier-sharing", "simkd")

@@ -40,9 +40,9 @@ from dfkd_core.engine import InlineEngine
 from dfkd_core.errors import StoreError
 from dfkd_core.evaluation import Evaluation
 from dfkd_core.events import Event, Step
+from dfkd_core.kit.contract import Problem
 from dfkd_core.losses.generator import generator as losses
 from dfkd_core.methods.ta_dfkd import TADFKD
-from dfkd_core.problem import Problem
 from dfkd_core.store import EventReader, EventWriter, Owner, RunFolder, RunStatus
 from dfkd_core.store.atomic import read_json, write_json
 from dfkd_core.store.checkpoints import save_checkpoint

@@ -12,9 +12,9 @@ import torch
 from conftest import STUDENT, TEACHER, TINY, tiny_method
 from torch import nn
 
-from dfkd_core.augmentation import augment, random_crop, random_flip
 from dfkd_core.errors import NonFiniteError
 from dfkd_core.events import Epoch, Event, Phases, Samples, Step
+from dfkd_core.kit.augmentation import augment, random_crop, random_flip
 from dfkd_core.losses.generator import generator as losses
 from dfkd_core.methods import ta_dfkd
 from dfkd_core.methods.ta_dfkd import TADFKD

@@ -22,7 +22,7 @@ from torch import Tensor
 from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Step
-from dfkd_core.generative_stage import WARMUP, DistillConfig, GenerativeStage, Learned
+from dfkd_core.kit.generative_stage import WARMUP, DistillConfig, GenerativeStage, Learned
 from dfkd_core.losses.generator import latent as losses
 from dfkd_core.methods.ukd import UKDConfig
 from dfkd_core.methods.with_data import WithData, WithDataConfig

@@ -22,11 +22,11 @@ from dfkd_core.analysis.measured import GENERATED, MEASURED, NEAREST
 from dfkd_core.benchmarks import LabelledImages, find_benchmark
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.evaluation import evenly_by_class
+from dfkd_core.kit.contract import GenerativeProblem, Method
+from dfkd_core.kit.samples import to_bytes
 from dfkd_core.networks import LatentNetwork
 from dfkd_core.networks.latent import draw_noise, evaluating
-from dfkd_core.problem import GenerativeProblem, Method
 from dfkd_core.run import assemble_generative, borrowed, read_spec
-from dfkd_core.samples import to_bytes
 from dfkd_core.store import RunFolder, store_samples
 from dfkd_core.store.atomic import read_json, write_json
 from dfkd_core.teachers import TeacherCard

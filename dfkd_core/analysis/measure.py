@@ -18,9 +18,9 @@ from dfkd_core.analysis.measured import GENERATED, MEASURED
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.benchmarks import find_benchmark
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.problem import Method, Problem
+from dfkd_core.kit.contract import Method, Problem
+from dfkd_core.kit.samples import to_bytes
 from dfkd_core.run import assemble_classifier, borrowed, read_spec
-from dfkd_core.samples import to_bytes
 from dfkd_core.spec import RunSpec
 from dfkd_core.store import RunFolder, store_samples
 from dfkd_core.store.atomic import read_json, write_json

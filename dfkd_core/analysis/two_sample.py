@@ -24,9 +24,9 @@ from dfkd_core.analysis.measure import here, restore
 from dfkd_core.analysis.measured import DISTANCE
 from dfkd_core.analysis.threads import one_thread
 from dfkd_core.errors import RequestError
-from dfkd_core.problem import Method, Problem
+from dfkd_core.kit.contract import Method, Problem
+from dfkd_core.kit.samples import to_bytes
 from dfkd_core.run import assemble_classifier, borrowed, read_spec
-from dfkd_core.samples import to_bytes
 from dfkd_core.selection.collected import BATCH, Judge
 from dfkd_core.store import RunFolder
 from dfkd_core.store.atomic import write_json

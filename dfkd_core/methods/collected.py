@@ -21,11 +21,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from dfkd_core.config import MethodConfig, knob
 from dfkd_core.events import Event
-from dfkd_core.objectives import ObjectiveName
-from dfkd_core.problem import PhaseInfo, Problem, Requirements
-from dfkd_core.student_stage import STUDENT_PHASES, StudentConfig, StudentStage, choose, collected_images, draw
+from dfkd_core.kit.config import MethodConfig, knob
+from dfkd_core.kit.contract import PhaseInfo, Problem, Requirements
+from dfkd_core.kit.objectives import ObjectiveName
+from dfkd_core.kit.student_stage import STUDENT_PHASES, StudentConfig, StudentStage, choose, collected_images, draw
 
 
 class CollectedConfig(StudentConfig):

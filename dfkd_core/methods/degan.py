@@ -31,18 +31,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from dfkd_core.config import knob
 from dfkd_core.events import ClassShares, Event, Phase, Phases, Samples, Stage, Step
+from dfkd_core.kit.config import knob
+from dfkd_core.kit.contract import PhaseInfo, Problem, Requirements
+from dfkd_core.kit.objectives import SoftTargets
+from dfkd_core.kit.samples import SHOWN, answers, describe, thumbnails
+from dfkd_core.kit.student_stage import STUDENT_PHASES, StudentConfig, StudentStage, collected_images, draw
+from dfkd_core.kit.terms import TermGuard, gradient_norms, shares
 from dfkd_core.losses.generator import gan as gan_losses
 from dfkd_core.losses.generator import generator as losses
 from dfkd_core.losses.generator import rival as rival_losses
 from dfkd_core.networks import ClassGenerator, Discriminator
 from dfkd_core.networks.classifiers import Features
-from dfkd_core.objectives import SoftTargets
-from dfkd_core.problem import PhaseInfo, Problem, Requirements
-from dfkd_core.samples import SHOWN, answers, describe, thumbnails
-from dfkd_core.student_stage import STUDENT_PHASES, StudentConfig, StudentStage, collected_images, draw
-from dfkd_core.terms import TermGuard, gradient_norms, shares
 
 BETAS = (0.5, 0.999)
 

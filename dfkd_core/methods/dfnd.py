@@ -33,17 +33,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfkd_core.config import knob
 from dfkd_core.events import Event, Phase, Phases
+from dfkd_core.kit.config import knob
+from dfkd_core.kit.contract import PhaseInfo, Problem, Requirements
+from dfkd_core.kit.objectives import Objective
+from dfkd_core.kit.samples import SHOWN, answers, thumbnails
+from dfkd_core.kit.student_stage import STUDENT_PHASES, StudentConfig, StudentStage, choose, collected_images, draw
 from dfkd_core.losses.generator import generator as losses
 from dfkd_core.losses.generator import rival as rival_losses
 from dfkd_core.networks.classifiers import Features
-from dfkd_core.objectives import Objective
-from dfkd_core.problem import PhaseInfo, Problem, Requirements
-from dfkd_core.samples import SHOWN, answers, thumbnails
 from dfkd_core.selection.collected import Judge, lowest_cross_entropy
 from dfkd_core.selection.mixture import judge
-from dfkd_core.student_stage import STUDENT_PHASES, StudentConfig, StudentStage, choose, collected_images, draw
 
 
 class DFNDConfig(StudentConfig):

@@ -34,19 +34,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfkd_core.config import knob
 from dfkd_core.errors import RequestError
 from dfkd_core.events import ClassShares, Event, Phase, Phases, Samples, Stage, Step
+from dfkd_core.kit.config import knob
+from dfkd_core.kit.contract import PhaseInfo, Problem, Requirements
+from dfkd_core.kit.objectives import SoftTargets
+from dfkd_core.kit.samples import describe, to_bytes
+from dfkd_core.kit.student_stage import STUDENT_PHASES, Learned, StudentConfig, StudentStage, choose, draw
+from dfkd_core.kit.terms import TermGuard, gradient_norms, shares
 from dfkd_core.losses.bn_statistics import collect_statistics, has_statistics
 from dfkd_core.losses.generator import generator as losses
 from dfkd_core.networks.classifiers import Features
-from dfkd_core.objectives import SoftTargets
-from dfkd_core.problem import PhaseInfo, Problem, Requirements
-from dfkd_core.samples import describe, to_bytes
-from dfkd_core.student_stage import STUDENT_PHASES, Learned, StudentConfig, StudentStage, choose, draw
 from dfkd_core.synthesis.guided import Film
 from dfkd_core.synthesis.stable_diffusion import StableDiffusion, guided_images
-from dfkd_core.terms import TermGuard, gradient_norms, shares
 
 ADVERSARIAL_AFTER = 0.1  # of the batches: 20 of 200 images a class in the released settings
 

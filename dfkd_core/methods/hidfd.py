@@ -43,17 +43,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfkd_core.config import knob
 from dfkd_core.events import ClassShares, Event, Phase, Phases, Samples, Stage, Step
+from dfkd_core.kit.config import knob
+from dfkd_core.kit.contract import PhaseInfo, Problem, Requirements
+from dfkd_core.kit.objectives import ObjectiveName
+from dfkd_core.kit.samples import SHOWN, answers, describe, thumbnails, to_bytes
+from dfkd_core.kit.student_stage import STUDENT_PHASES, StudentConfig, StudentStage, collected_images
+from dfkd_core.kit.terms import TermGuard, gradient_norms, shares
 from dfkd_core.losses.generator import gan as gan_losses
 from dfkd_core.losses.generator import generator as losses
 from dfkd_core.networks import ClassGenerator, Discriminator, follow
 from dfkd_core.networks.classifiers import Features
-from dfkd_core.objectives import ObjectiveName
-from dfkd_core.problem import PhaseInfo, Problem, Requirements
-from dfkd_core.samples import SHOWN, answers, describe, thumbnails, to_bytes
-from dfkd_core.student_stage import STUDENT_PHASES, StudentConfig, StudentStage, collected_images
-from dfkd_core.terms import TermGuard, gradient_norms, shares
 
 DISCRIMINATOR = {"hinge": gan_losses.hinge_discriminator, "log": gan_losses.log_discriminator}
 GENERATOR = {"hinge": gan_losses.hinge_generator, "log": gan_losses.log_generator}

@@ -26,13 +26,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dfkd_core.config import MethodConfig, knob
 from dfkd_core.events import Epoch, Event, Phase, Phases, Samples, Step
+from dfkd_core.kit.config import MethodConfig, knob
+from dfkd_core.kit.contract import PhaseInfo, Problem, Requirements
+from dfkd_core.kit.samples import SHOWN, answers, describe, thumbnails
+from dfkd_core.kit.terms import TermGuard, gradient_norm
 from dfkd_core.losses.generator import generator as losses
 from dfkd_core.networks.classifiers import Features
-from dfkd_core.problem import PhaseInfo, Problem, Requirements
-from dfkd_core.samples import SHOWN, answers, describe, thumbnails
-from dfkd_core.terms import TermGuard, gradient_norm
 
 
 class NoiseConfig(MethodConfig):

@@ -39,17 +39,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dfkd_core.augmentation import augment
-from dfkd_core.config import MethodConfig, knob
 from dfkd_core.events import Epoch, Event, Phase, Phases, Samples, Step
+from dfkd_core.kit.augmentation import augment
+from dfkd_core.kit.config import MethodConfig, knob
+from dfkd_core.kit.contract import PhaseInfo, Problem, Requirements
+from dfkd_core.kit.samples import SHOWN, answers, describe, thumbnails
+from dfkd_core.kit.terms import TermGuard, gradient_norm, gradient_norms, shares
 from dfkd_core.losses.bn_statistics import collect_statistics, has_statistics
 from dfkd_core.losses.generator import generator as losses
 from dfkd_core.networks import ConvGenerator
 from dfkd_core.networks.classifiers import Features
-from dfkd_core.problem import PhaseInfo, Problem, Requirements
-from dfkd_core.samples import SHOWN, answers, describe, thumbnails
 from dfkd_core.selection.mixture import Selection, judge, select
-from dfkd_core.terms import TermGuard, gradient_norm, gradient_norms, shares
 
 
 class TADFKDConfig(MethodConfig):

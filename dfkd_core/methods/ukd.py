@@ -34,14 +34,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfkd_core.config import MethodConfig, knob
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Event, Phase, Phases, Samples, Stage, Step
-from dfkd_core.generative_stage import DISTILL_PHASES, SYNTHETIC, DistillConfig, GenerativeStage, synthesize
+from dfkd_core.kit.config import MethodConfig, knob
+from dfkd_core.kit.contract import GenerativeProblem, PhaseInfo, Requirements
+from dfkd_core.kit.generative_stage import DISTILL_PHASES, SYNTHETIC, DistillConfig, GenerativeStage, synthesize
+from dfkd_core.kit.samples import to_bytes
+from dfkd_core.kit.student_stage import draw
 from dfkd_core.losses.generator import latent as losses
-from dfkd_core.problem import GenerativeProblem, PhaseInfo, Requirements
-from dfkd_core.samples import to_bytes
-from dfkd_core.student_stage import draw
 from dfkd_core.synthesis.guided import guided as synthesis
 from dfkd_core.synthesis.stable_diffusion import guided_images
 

@@ -19,12 +19,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from dfkd_core.config import MethodConfig
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Event
-from dfkd_core.generative_stage import DISTILL_PHASES, DistillConfig, GenerativeStage, synthesize
-from dfkd_core.problem import GenerativeProblem, PhaseInfo, Requirements
-from dfkd_core.student_stage import draw
+from dfkd_core.kit.config import MethodConfig
+from dfkd_core.kit.contract import GenerativeProblem, PhaseInfo, Requirements
+from dfkd_core.kit.generative_stage import DISTILL_PHASES, DistillConfig, GenerativeStage, synthesize
+from dfkd_core.kit.student_stage import draw
 
 
 class WithDataConfig(DistillConfig):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from dfkd_core.config import planned_steps
 from dfkd_core.errors import StoreError
+from dfkd_core.kit.config import planned_steps
 from dfkd_core.store import RunFolder
 
 LEAST_STEPS = 20  # of a run that others are judged by

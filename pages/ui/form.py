@@ -15,9 +15,9 @@ from pydantic.fields import FieldInfo
 
 from dfkd_core import methods
 from dfkd_core.benchmarks import BENCHMARKS, data_folder
-from dfkd_core.config import MethodConfig
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
+from dfkd_core.kit.config import MethodConfig
 from dfkd_core.networks import CLASSIFIERS, LATENT_MODELS, build_latent_model, parameter_count
 from dfkd_core.networks.latent import latent_network
 from dfkd_core.spec import usual_student, usual_teacher

@@ -6,8 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from dfkd_core.config import planned_steps
 from dfkd_core.errors import RequestError
+from dfkd_core.kit.config import planned_steps
 from dfkd_core.study import CellState, Progress, Study
 from dfkd_core.study.outcome import fig1a_reading
 from dfkd_core.teachers import find_card

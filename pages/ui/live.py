@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from dfkd_core.analysis.timeline import Timeline
-from dfkd_core.config import MethodConfig
 from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.kit.config import MethodConfig
 from dfkd_core.store import RunFolder
 from pages.ui import boot
 

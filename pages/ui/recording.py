@@ -6,8 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from dfkd_core.config import MethodConfig, planned_steps
 from dfkd_core.images import ImageSpec
+from dfkd_core.kit.config import MethodConfig, planned_steps
 from dfkd_core.networks import build_classifier
 from dfkd_core.spec import RunSpec
 from dfkd_core.teachers import TeacherCard

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfkd_core.config import MethodConfig, knob
 from dfkd_core.events import Event, Phase, Phases, Samples, Step
+from dfkd_core.kit.config import MethodConfig, knob
+from dfkd_core.kit.contract import GenerativeProblem, PhaseInfo
+from dfkd_core.kit.samples import SHOWN, thumbnails, to_bytes
+from dfkd_core.kit.terms import TermGuard, gradient_norm
 from dfkd_core.losses.generator import latent as losses
 from dfkd_core.networks.latent import LatentNetwork, draw_noise, evaluating
-from dfkd_core.problem import GenerativeProblem, PhaseInfo
-from dfkd_core.samples import SHOWN, thumbnails, to_bytes
-from dfkd_core.terms import TermGuard, gradient_norm
 
 TEACHER_SAMPLE, STUDENT_SAMPLE, SYNTHETIC = 5, 6, 7  # of generative_evaluation.PANELS
 LATENTS = 48  # numbers of an image's noise that slow motion shows, those of the top level first

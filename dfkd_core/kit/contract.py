@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from dfkd_core.config import MethodConfig
 from dfkd_core.events import Event
 from dfkd_core.images import ImageSpec
+from dfkd_core.kit.config import MethodConfig
 from dfkd_core.networks import Classifier, LatentNetwork
 from dfkd_core.networks.diffusion import Diffusion
 from dfkd_core.synthesis.stable_diffusion import StableDiffusion

@@ -15,17 +15,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dfkd_core.augmentation import augment
-from dfkd_core.config import MethodConfig, knob
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Event, Phase, Phases, Samples, Step
 from dfkd_core.images import ImageSpec
+from dfkd_core.kit.augmentation import augment
+from dfkd_core.kit.config import MethodConfig, knob
+from dfkd_core.kit.contract import PhaseInfo, Problem
+from dfkd_core.kit.objectives import Objective, build_objective
+from dfkd_core.kit.samples import SHOWN, answers, describe, thumbnails
+from dfkd_core.kit.terms import TermGuard, gradient_norm
 from dfkd_core.losses.generator import generator as losses
 from dfkd_core.networks.classifiers import Features
-from dfkd_core.objectives import Objective, build_objective
-from dfkd_core.problem import PhaseInfo, Problem
-from dfkd_core.samples import SHOWN, answers, describe, thumbnails
-from dfkd_core.terms import TermGuard, gradient_norm
 
 STUDENT_PHASES = (
     PhaseInfo("batch", "Draw a batch", "Augmented images of the set that the student learns from.", ("batch size",)),
