@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.common import Row, options, report, say
 from dfkd_core import quality
-from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.engine import InlineEngine
 from dfkd_core.kit.samples import to_bytes
 from dfkd_core.losses.generator import latent as generative_losses

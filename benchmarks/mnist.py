@@ -10,7 +10,7 @@ import argparse
 import statistics
 
 from benchmarks.common import Row, Trained, local_engine, options, report, say, spread, train
-from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.spec import make_spec
 from dfkd_core.teachers import available_teachers
 

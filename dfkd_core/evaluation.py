@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dfkd_core.benchmarks import LabelledImages, find_benchmark
+from dfkd_core.data.catalogue import LabelledImages, find_benchmark
 from dfkd_core.events import Evaluated, Probes, Samples
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.contract import Method

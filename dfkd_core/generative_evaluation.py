@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dfkd_core import quality
-from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.evaluation import evenly_by_class
 from dfkd_core.events import Probes, Quality

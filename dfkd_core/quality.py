@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from dfkd_core.benchmarks import LabelledImages
+from dfkd_core.data.catalogue import LabelledImages
 from dfkd_core.errors import RequestError
 from dfkd_core.evaluation import evenly_by_class
 from dfkd_core.images import ImageSpec

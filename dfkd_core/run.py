@@ -22,8 +22,8 @@ from pydantic import ValidationError
 from safetensors.torch import save
 
 from dfkd_core import methods
-from dfkd_core.benchmarks import find_benchmark
-from dfkd_core.benchmarks.collected import collect, source_facts
+from dfkd_core.data.catalogue import find_benchmark
+from dfkd_core.data.sources import collect, source_facts
 from dfkd_core.errors import NonFiniteError, RequestError, StoreError, explain
 from dfkd_core.evaluation import Evaluation
 from dfkd_core.events import Applied, Event, Status, Step

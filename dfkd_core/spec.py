@@ -13,8 +13,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dfkd_core import methods
-from dfkd_core.benchmarks import BENCHMARKS, find_benchmark
-from dfkd_core.benchmarks.collected import check_collected, usual_ratio
+from dfkd_core.data.catalogue import BENCHMARKS, find_benchmark
+from dfkd_core.data.sources import check_collected, usual_ratio
 from dfkd_core.errors import RequestError, explain
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.contract import Recording

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from dfkd_core.benchmarks import LabelledImages
+    from dfkd_core.data.catalogue import LabelledImages
     from dfkd_core.images import ImageSpec
     from dfkd_core.networks import Classifier, LatentNetwork
     from dfkd_core.networks.diffusion import Diffusion
@@ -364,7 +364,7 @@ def _train(
     network: nn.Module, card: TeacherCard, device: torch.device, progress: Callable[[int, int, float], None] | None
 ) -> dict[str, float]:
     """Train ``network`` by its card's recipe; what to note on the card."""
-    from dfkd_core.benchmarks import find_benchmark
+    from dfkd_core.data.catalogue import find_benchmark
     from dfkd_core.networks import Classifier, LatentNetwork
     from dfkd_core.networks.diffusion import Diffusion
     from dfkd_core.training import diffusion_data, elbo_of, train_classifier, train_diffusion, train_latent_model
@@ -400,7 +400,7 @@ def import_weights(
     """
     import torch
 
-    from dfkd_core.benchmarks import find_benchmark
+    from dfkd_core.data.catalogue import find_benchmark
 
     task = find_benchmark(benchmark, image)
     spec = image or task.image

@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfkd_core.benchmarks import LabelledImages, find_benchmark
-from dfkd_core.benchmarks.collected import find_source, to_channels
-from dfkd_core.benchmarks.registry import BENCHMARKS, resize
+from dfkd_core.data.catalogue import BENCHMARKS, LabelledImages, find_benchmark, resize
+from dfkd_core.data.sources import find_source, to_channels
 from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.augmentation import random_crop

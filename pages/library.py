@@ -54,7 +54,7 @@ def _methods() -> None:
 
 
 def _benchmarks() -> None:
-    from dfkd_core.benchmarks import BENCHMARKS, data_folder
+    from dfkd_core.data.catalogue import BENCHMARKS, data_folder
 
     rows = [
         {

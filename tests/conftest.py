@@ -20,7 +20,7 @@ from browser import browser, lab, page, shared_lab  # noqa: F401 - fixtures of t
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core import generative_evaluation, methods
-from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import StoreError
 from dfkd_core.events import REPLAYED, Event
 from dfkd_core.kit.contract import Problem, Recording

@@ -10,7 +10,7 @@ import torch
 from conftest import TEACHER, execute, metric_rows, student_hash
 from torch import Tensor, nn
 
-from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.events import Step
 from dfkd_core.kit.contract import GenerativeProblem, Method, Problem, Recording
 from dfkd_core.networks import build_classifier

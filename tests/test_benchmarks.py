@@ -13,7 +13,7 @@ import torch
 from conftest import TEACHER, execute, new_run, write_mnist
 from PIL import Image
 
-from dfkd_core.benchmarks import BENCHMARKS, find_benchmark
+from dfkd_core.data.catalogue import BENCHMARKS, find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 

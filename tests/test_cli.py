@@ -14,8 +14,8 @@ import pytest
 from conftest import STUDENT, TEACHER, TINY, eventually, execute, new_run, rows
 
 from dfkd_core import methods
-from dfkd_core.benchmarks import BENCHMARKS
 from dfkd_core.cli import main
+from dfkd_core.data.catalogue import BENCHMARKS
 from dfkd_core.methods.ta_dfkd import TADFKD
 from dfkd_core.spec import RunSpec
 from dfkd_core.store import Owner, RunFolder, RunStatus, runs_in

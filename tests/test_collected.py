@@ -20,8 +20,10 @@ from conftest import TEACHER, execute, new_run, student_hash, tiny_spec, write_m
 from PIL import Image
 from torch import Tensor, nn
 
-from dfkd_core.benchmarks import collected, find_benchmark
-from dfkd_core.benchmarks.collected import (
+from dfkd_core.cli import main
+from dfkd_core.data import sources as collected
+from dfkd_core.data.catalogue import find_benchmark
+from dfkd_core.data.sources import (
     USUAL_SOURCE,
     Collected,
     available_sources,
@@ -32,8 +34,7 @@ from dfkd_core.benchmarks.collected import (
     to_channels,
     usual_ratio,
 )  # fmt: skip
-from dfkd_core.benchmarks.upload import unpack, uploads
-from dfkd_core.cli import main
+from dfkd_core.data.uploads import unpack, uploads
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.run import assemble

@@ -20,7 +20,7 @@ from stepping import (
 )
 from torch import Tensor
 
-from dfkd_core.benchmarks import collected as sources
+from dfkd_core.data import sources
 from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.events import Phases, Samples, Step
 from dfkd_core.kit.contract import Problem, Recording

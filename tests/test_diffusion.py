@@ -15,7 +15,7 @@ from stepping import digits, own_generator, weights  # noqa: F401 - its own gene
 from torch import Tensor
 
 from dfkd_core import cli
-from dfkd_core.benchmarks import LabelledImages, find_benchmark
+from dfkd_core.data.catalogue import LabelledImages, find_benchmark
 from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.diffusion import Diffusion

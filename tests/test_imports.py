@@ -55,7 +55,7 @@ def test_a_method_sees_neither_other_methods_nor_what_runs_it(name: str) -> None
 
 FORBIDDEN = {
     "dfkd_core.store": ("run", "engine", "methods", "benchmarks", "evaluation", "analysis", "study", "spec", "cli"),
-    "dfkd_core.benchmarks": ("run", "engine", "methods", "store", "analysis", "spec", "teachers", "cli"),
+    "dfkd_core.data.catalogue": ("run", "engine", "methods", "store", "analysis", "spec", "teachers", "cli"),
     "dfkd_core.networks": ("run", "engine", "methods", "store", "analysis", "spec", "benchmarks", "teachers", "cli"),
     "dfkd_core.networks.weights": (
         "run",
@@ -122,7 +122,7 @@ def test_only_those_who_evaluate_look_at_data() -> None:
     allowed = tuple(f"dfkd_core.{part}" for part in may)
     peeking = [
         name for name, path in modules().items()
-        if not within(name, *allowed) and any(within(found, "dfkd_core.benchmarks") for found in imports(path))
+        if not within(name, *allowed) and any(within(found, "dfkd_core.data.catalogue") for found in imports(path))
     ]  # fmt: skip
     assert not peeking
 

@@ -13,7 +13,7 @@ from stepping import digits, own_generator  # noqa: F401 - a generator of its ow
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.losses.generator import latent as losses

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dfkd_core.benchmarks import BENCHMARKS, Benchmark, find_benchmark
-from dfkd_core.benchmarks.collected import Source, find_source
+from dfkd_core.data.catalogue import BENCHMARKS, Benchmark, find_benchmark
+from dfkd_core.data.sources import Source, find_source
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 

@@ -17,7 +17,7 @@ from dfkd_core import quality
 from dfkd_core.analysis import measure as measuring
 from dfkd_core.analysis.measure import measure
 from dfkd_core.analysis.measured import GENERATED, MEASURED
-from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.run import assemble, read_spec
 from dfkd_core.store import RunFolder, read_samples

@@ -17,7 +17,7 @@ from dfkd_core import generative_quality, quality
 from dfkd_core.analysis import generative as measuring
 from dfkd_core.analysis.generative import measure_generative, measure_run
 from dfkd_core.analysis.measured import GENERATED, MEASURED, NEAREST, generative_notes, generative_table
-from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.networks.latent import draw_noise
 from dfkd_core.run import assemble_generative, read_spec

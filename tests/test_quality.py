@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from dfkd_core import quality
-from dfkd_core.benchmarks import LabelledImages, find_benchmark
+from dfkd_core.data.catalogue import LabelledImages, find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.teachers import available_teachers, find_card
 

@@ -689,7 +689,7 @@ def reachable_tensors(thing: Any, seen: set[int] | None = None) -> list[torch.Te
 def test_no_test_image_can_be_reached_from_what_a_method_is_given(
     tiny: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dfkd_core.benchmarks import find_benchmark
+    from dfkd_core.data.catalogue import find_benchmark
 
     given: list[Problem] = []
     original = TADFKD.__init__

@@ -16,7 +16,7 @@ from stepping import own_generator, same, weights  # noqa: F401 - its own genera
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.synthesis.guided import Film

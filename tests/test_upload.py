@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dfkd_core.benchmarks import upload
-from dfkd_core.benchmarks.upload import unpack, uploaded, uploads
+from dfkd_core.data import uploads as upload
+from dfkd_core.data.uploads import unpack, uploaded, uploads
 from dfkd_core.errors import RequestError
 
 

@@ -19,7 +19,7 @@ from stepping import (
 )
 from torch import Tensor
 
-from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Step
 from dfkd_core.kit.generative_stage import WARMUP, DistillConfig, GenerativeStage, Learned

@@ -19,7 +19,7 @@ from dfkd_core import generative_quality, methods, quality
 from dfkd_core.analysis import measure as classifiers
 from dfkd_core.analysis.jobs import report
 from dfkd_core.analysis.measured import GENERATED, MEASURED, NEAREST
-from dfkd_core.benchmarks import LabelledImages, find_benchmark
+from dfkd_core.data.catalogue import LabelledImages, find_benchmark
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.evaluation import evenly_by_class
 from dfkd_core.kit.contract import GenerativeProblem, Method

@@ -16,7 +16,7 @@ from dfkd_core import quality
 from dfkd_core.analysis.jobs import report
 from dfkd_core.analysis.measured import GENERATED, MEASURED
 from dfkd_core.analysis.timeline import Timeline
-from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.kit.contract import Method, Problem
 from dfkd_core.kit.samples import to_bytes

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Which images are learned from: by the mixture over judged losses, or by what the teacher sees in collected ones."""

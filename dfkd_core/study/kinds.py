@@ -19,7 +19,7 @@ from typing import Any, get_args
 from dfkd_core import methods
 from dfkd_core.analysis import generative as measuring_generative
 from dfkd_core.analysis.measure import MOST_SAMPLES, SAMPLES
-from dfkd_core.benchmarks import find_benchmark
+from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.quality import LEAST, find_extractor
 from dfkd_core.spec import RunSpec, make_spec, usual_teacher

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Images made without data: guided diffusion, optimised latents, Stable Diffusion."""

@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 import streamlit as st
 
-from dfkd_core.benchmarks import find_benchmark
-from dfkd_core.benchmarks.collected import (
+from dfkd_core.data.catalogue import BENCHMARKS, Benchmark, find_benchmark
+from dfkd_core.data.sources import (
     USUAL_SOURCE,
     available_sources,
     check_collected,
@@ -18,8 +18,7 @@ from dfkd_core.benchmarks.collected import (
     usual_ratio,
     wanted,
 )
-from dfkd_core.benchmarks.registry import BENCHMARKS, Benchmark
-from dfkd_core.benchmarks.upload import unpack, uploaded, uploads
+from dfkd_core.data.uploads import unpack, uploaded, uploads
 from dfkd_core.errors import RequestError
 from dfkd_core.spec import RunSpec
 from pages.ui import download, form, glossary

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dfkd_core.benchmarks import Benchmark, data_folder
+from dfkd_core.data.catalogue import Benchmark, data_folder
 
 
 @dataclass

@@ -14,7 +14,7 @@ import streamlit as st
 from pydantic.fields import FieldInfo
 
 from dfkd_core import methods
-from dfkd_core.benchmarks import BENCHMARKS, data_folder
+from dfkd_core.data.catalogue import BENCHMARKS, data_folder
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import MethodConfig

@@ -21,8 +21,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from dfkd_core.benchmarks.registry import BENCHMARKS, SUFFIXES, Benchmark, data_folder, read_files, resize
-from dfkd_core.benchmarks.upload import check_name, uploaded, uploads
+from dfkd_core.data.catalogue import BENCHMARKS, SUFFIXES, Benchmark, data_folder, read_files, resize
+from dfkd_core.data.uploads import check_name, uploaded, uploads
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.selection.collected import BATCH, Judge, lowest_cross_entropy, most_confident

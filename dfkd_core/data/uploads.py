@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 from PIL import Image, ImageOps
 
-from dfkd_core.benchmarks.registry import FORMATS, SUFFIXES, decode
+from dfkd_core.data.catalogue import FORMATS, SUFFIXES, decode
 from dfkd_core.errors import RequestError
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
