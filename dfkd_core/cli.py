@@ -26,8 +26,8 @@ from dfkd_core.engine.base import begin_again, find_run
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.events import Evaluated, Event, Quality, Step
 from dfkd_core.networks import CLASSIFIERS
+from dfkd_core.quality.score import score_text
 from dfkd_core.run import CACHE, assemble_classifier, borrowed, read_spec, run
-from dfkd_core.score import score_text
 from dfkd_core.selection.collected import Judge
 from dfkd_core.spec import RunSpec, check_change, make_spec
 from dfkd_core.store import EventReader, RunFolder, RunStatus, runs_folder, runs_in

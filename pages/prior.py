@@ -102,7 +102,7 @@ def _extractor(choice: Choice | None) -> str:
     """Whose features FID is measured in; empty for the usual one."""
     if choice is None:
         return ""
-    from dfkd_core.quality import usual_extractor
+    from dfkd_core.quality.measures import usual_extractor
     from dfkd_core.teachers import available_teachers, find_card
 
     try:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import StoreError
-from dfkd_core.score import DISTANCES
+from dfkd_core.quality.score import DISTANCES
 from dfkd_core.store import RunFolder, runs_folder, runs_in
 from pages.ui import boot, look, steering
 

@@ -11,7 +11,6 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from dfkd_core import generative_quality as quality
 from dfkd_core import methods
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
@@ -20,6 +19,7 @@ from dfkd_core.losses.latent import gaussian_kl, guidance, latent_match, output_
 from dfkd_core.networks import LatentModel, LatentNetwork, freeze
 from dfkd_core.networks.adapters import AutoencoderKLAdapter
 from dfkd_core.networks.latent import Gaussian, Generated, Inferred, draw_noise
+from dfkd_core.quality.measures import generative as quality
 
 CPU = torch.device("cpu")
 

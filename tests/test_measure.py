@@ -13,12 +13,12 @@ from conftest import execute, new_run, rows
 from test_cli import call, refused
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from dfkd_core import quality
 from dfkd_core.analysis import measure as measuring
 from dfkd_core.analysis.measure import measure
 from dfkd_core.analysis.measured import GENERATED, MEASURED
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.quality.measures import measures as quality
 from dfkd_core.run import assemble, read_spec
 from dfkd_core.store import RunFolder, read_samples
 from dfkd_core.store.atomic import read_json

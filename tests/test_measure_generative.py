@@ -13,13 +13,14 @@ from conftest import execute, new_run
 from test_cli import call, refused
 from torch import Tensor
 
-from dfkd_core import generative_quality, quality
 from dfkd_core.analysis import generative as measuring
 from dfkd_core.analysis.generative import measure_generative, measure_run
 from dfkd_core.analysis.measured import GENERATED, MEASURED, NEAREST, generative_notes, generative_table
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.networks.latent import draw_noise
+from dfkd_core.quality.measures import generative as generative_quality
+from dfkd_core.quality.measures import measures as quality
 from dfkd_core.run import assemble_generative, read_spec
 from dfkd_core.store import RunFolder, read_samples
 from dfkd_core.store.atomic import read_json

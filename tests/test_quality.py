@@ -12,9 +12,9 @@ from scipy.linalg import sqrtm
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from dfkd_core import quality
 from dfkd_core.data.catalogue import LabelledImages, find_benchmark
 from dfkd_core.errors import RequestError
+from dfkd_core.quality.measures import measures as quality
 from dfkd_core.teachers import available_teachers, find_card
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dfkd_core.analysis.timeline import Timeline
-from dfkd_core.score import DISTANCES, score_text
+from dfkd_core.quality.score import DISTANCES, score_text
 
 SETTLED = 0.15  # share of the run after which a narrow generator is no longer just young
 DEAD, DROWNING = 0.005, 0.95  # shares of the generator's gradient

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfkd_core import generative_quality, methods, quality
+from dfkd_core import methods
 from dfkd_core.analysis import measure as classifiers
 from dfkd_core.analysis.jobs import report
 from dfkd_core.analysis.measured import GENERATED, MEASURED, NEAREST
@@ -26,6 +26,8 @@ from dfkd_core.kit.contract import GenerativeProblem, Method
 from dfkd_core.kit.samples import to_bytes
 from dfkd_core.networks import LatentNetwork
 from dfkd_core.networks.latent import draw_noise, evaluating
+from dfkd_core.quality.measures import generative as generative_quality
+from dfkd_core.quality.measures import measures as quality
 from dfkd_core.run import assemble_generative, borrowed, read_spec
 from dfkd_core.store import RunFolder, store_samples
 from dfkd_core.store.atomic import read_json, write_json

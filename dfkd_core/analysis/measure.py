@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dfkd_core import quality
 from dfkd_core.analysis.jobs import report
 from dfkd_core.analysis.measured import GENERATED, MEASURED
 from dfkd_core.analysis.timeline import Timeline
@@ -20,6 +19,7 @@ from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.kit.contract import Method, Problem
 from dfkd_core.kit.samples import to_bytes
+from dfkd_core.quality.measures import measures as quality
 from dfkd_core.run import assemble_classifier, borrowed, read_spec
 from dfkd_core.spec import RunSpec
 from dfkd_core.store import RunFolder, store_samples
