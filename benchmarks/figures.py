@@ -19,7 +19,7 @@ from playwright.sync_api import sync_playwright
 from benchmarks.common import RESULTS
 from benchmarks.page import CHROMIUM_FLAGS, serving
 from dfkd_core.store import RunFolder
-from dfkd_core.teachers import SHIPPED, available_teachers
+from dfkd_core.teachers.cards import SHIPPED, available_teachers
 
 ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "assets" / "pictures"

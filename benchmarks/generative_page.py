@@ -20,7 +20,7 @@ from dfkd_core.analysis.generative import measure_generative
 from dfkd_core.engine import InlineEngine
 from dfkd_core.spec import make_spec
 from dfkd_core.store import RunFolder
-from dfkd_core.teachers import available_teachers
+from dfkd_core.teachers.cards import available_teachers
 
 SIZE = {"width": 1280, "height": 800}
 

@@ -33,7 +33,14 @@ from dfkd_core.spec import RunSpec, check_change, make_spec
 from dfkd_core.store import EventReader, RunFolder, RunStatus, runs_folder, runs_in
 from dfkd_core.study import command as study_command
 from dfkd_core.survey import survey
-from dfkd_core.teachers import TeacherCard, available_teachers, find_card, import_weights, train_teacher, user_folder
+from dfkd_core.teachers.cards import (
+    TeacherCard,
+    available_teachers,
+    find_card,
+    import_weights,
+    train_teacher,
+    user_folder,
+)
 
 RUN_FLAGS = [name for name in RunSpec.model_fields if name not in ("config", "method")]
 

@@ -25,7 +25,7 @@ from dfkd_core.kit.samples import to_bytes
 from dfkd_core.losses.latent import level_kl, negative_elbo
 from dfkd_core.networks.latent import Gaussian, LatentNetwork, draw_noise, evaluating
 from dfkd_core.quality.measures import measures as quality
-from dfkd_core.teachers import TeacherCard
+from dfkd_core.teachers.cards import TeacherCard
 
 SAMPLES, RECONSTRUCTED = 500, 256  # images that are generated, and that are reconstructed
 SEED = 2_211_06385  # of the noise; any number will do, as long as it never changes

@@ -41,7 +41,7 @@ from dfkd_core.store.atomic import write_atomic, write_json
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
 from dfkd_core.survey import fingerprint, is_kept, keep_survey, survey
 from dfkd_core.synthesis.stable_diffusion import StableDiffusion, load_stable_diffusion, prompts_for
-from dfkd_core.teachers import TeacherCard, load_diffusion, load_latent_model, load_teacher
+from dfkd_core.teachers.cards import TeacherCard, load_diffusion, load_latent_model, load_teacher
 
 Progress = Callable[[Event], None]
 POLL_SECONDS = 0.05

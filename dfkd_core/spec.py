@@ -23,7 +23,7 @@ from dfkd_core.networks.latent import MOST_WIDTH, latent_network
 from dfkd_core.survey import KEPT
 from dfkd_core.synthesis.guided import LONGEST, SHOWN
 from dfkd_core.synthesis.stable_diffusion import INSTALL, MODEL
-from dfkd_core.teachers import TeacherCard, available_teachers, find_card
+from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
 
 FILE = 4_000  # bytes that a recorded file takes beside its arrays
 

@@ -11,7 +11,7 @@ from dfkd_core.errors import RequestError
 from dfkd_core.store import RunFolder, runs_folder, runs_in
 from dfkd_core.study import Progress, Study
 from dfkd_core.study.estimate import estimated_seconds
-from dfkd_core.teachers import TeacherCard, available_teachers
+from dfkd_core.teachers.cards import TeacherCard, available_teachers
 from pages.ui import boot, experiment, lesson, look
 
 KIND = "fig1a"

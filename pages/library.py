@@ -71,7 +71,7 @@ def _benchmarks() -> None:
 
 
 def _teachers() -> None:
-    from dfkd_core.teachers import available_teachers
+    from dfkd_core.teachers.cards import available_teachers
 
     cards = [card for task in TASKS for card in available_teachers(None, task).values()]
     rows = [

@@ -103,7 +103,7 @@ def _extractor(choice: Choice | None) -> str:
     if choice is None:
         return ""
     from dfkd_core.quality.measures import usual_extractor
-    from dfkd_core.teachers import available_teachers, find_card
+    from dfkd_core.teachers.cards import available_teachers, find_card
 
     try:
         under_test = find_card(choice.fields["teacher"])[0]

@@ -28,7 +28,7 @@ from dfkd_core.networks import build_classifier
 from dfkd_core.run import run
 from dfkd_core.spec import RunSpec, make_spec
 from dfkd_core.store import EventReader, RunFolder, RunStatus
-from dfkd_core.teachers import import_weights, load_teacher
+from dfkd_core.teachers.cards import import_weights, load_teacher
 from pages.ui import boot
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -19,7 +19,7 @@ from dfkd_core.data.catalogue import BENCHMARKS
 from dfkd_core.methods.ta_dfkd import TADFKD
 from dfkd_core.spec import RunSpec
 from dfkd_core.store import Owner, RunFolder, RunStatus, runs_in
-from dfkd_core.teachers import available_teachers
+from dfkd_core.teachers.cards import available_teachers
 
 FLAGS = [part for name, value in TINY.items() for part in (f"--{name.replace('_', '-')}", str(value))]
 TRAIN = ["train", "--student", STUDENT, *FLAGS]

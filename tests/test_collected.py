@@ -49,7 +49,7 @@ from dfkd_core.selection.collected import (
 from dfkd_core.spec import RunSpec, make_spec
 from dfkd_core.store import RunFolder, read_samples
 from dfkd_core.survey import COLLECTED
-from dfkd_core.teachers import load_teacher
+from dfkd_core.teachers.cards import load_teacher
 
 DIGITS = find_benchmark("digits")
 

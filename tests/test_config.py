@@ -15,7 +15,7 @@ from dfkd_core import methods
 from dfkd_core.errors import RequestError, explain
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.spec import RunSpec, make_spec
-from dfkd_core.teachers import Recipe
+from dfkd_core.teachers.cards import Recipe
 
 CONFIGS: dict[str, type[BaseModel]] = {
     **{name: method.Config for name, method in methods.available().items()},

@@ -25,7 +25,7 @@ from dfkd_core.cli import main as command_line
 from dfkd_core.quality.score import score_text
 from dfkd_core.store import RunFolder, store_samples
 from dfkd_core.store.atomic import write_json
-from dfkd_core.teachers import available_teachers
+from dfkd_core.teachers.cards import available_teachers
 from pages.ui import generative, steering
 
 TINY = {"source": "latents", "synthesis_batches": 2, "synthesis_size": 6, "latent_steps": 3, "distill_steps": 4}

@@ -18,7 +18,7 @@ from dfkd_core.spec import RunSpec, make_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.study import Cell, CellState, Record, generative, kinds, studies_in
 from dfkd_core.study.generative import ARMS, COLUMNS, REFERENCE, TEACHER, VARIED
-from dfkd_core.teachers import find_card
+from dfkd_core.teachers.cards import find_card
 
 pytestmark = pytest.mark.usefixtures("few_judged")
 

@@ -99,7 +99,7 @@ FORBIDDEN = {
         "problem",
         "networks",
     ),
-    "dfkd_core.training": ("run", "engine", "methods", "store", "analysis", "spec", "cli"),
+    "dfkd_core.teachers.training": ("run", "engine", "methods", "store", "analysis", "spec", "cli"),
     "dfkd_core.run": ("engine", "analysis", "study", "cli", "worker"),
     "dfkd_core.engine": ("analysis", "study", "cli", "methods", "benchmarks"),
     "dfkd_core.analysis": ("engine", "study", "cli", "worker"),

@@ -33,8 +33,15 @@ from dfkd_core.networks.latent import (
     padded_side,
     precision_weighted,
 )
-from dfkd_core.teachers import DiffusionRecipe, ElboRecipe, TeacherCard, find_card, load_latent_model, train_teacher
-from dfkd_core.training import elbo_of
+from dfkd_core.teachers.cards import (
+    DiffusionRecipe,
+    ElboRecipe,
+    TeacherCard,
+    find_card,
+    load_latent_model,
+    train_teacher,
+)
+from dfkd_core.teachers.training import elbo_of
 
 CPU = torch.device("cpu")
 

@@ -21,7 +21,7 @@ from dfkd_core.data.catalogue import LabelledImages, find_benchmark
 from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.networks import build_classifier
 from dfkd_core.networks.weights import WeightsError, fill
-from dfkd_core.teachers import (
+from dfkd_core.teachers.cards import (
     SHIPPED,
     Recipe,
     TeacherCard,
@@ -34,7 +34,7 @@ from dfkd_core.teachers import (
     read_card,
     train_teacher,
 )
-from dfkd_core.training import augment
+from dfkd_core.teachers.training import augment
 
 CPU = torch.device("cpu")
 CARDS = {path.stem: read_card(path) for path in sorted(SHIPPED.glob("*.json"))}
@@ -132,9 +132,7 @@ def test_accuracy_on_the_card_is_reproduced(name: str) -> None:
 
 
 def test_cards_are_read_without_torch() -> None:
-    code = (
-        "import sys; from dfkd_core.teachers import available_teachers as f; assert f() and 'torch' not in sys.modules"
-    )
+    code = "import sys; from dfkd_core.teachers.cards import available_teachers as f; assert f() and 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=SHIPPED.parent.parent)
 
 

@@ -40,7 +40,7 @@ from dfkd_core.networks.latent import draw_noise, evaluating
 from dfkd_core.spec import find_diffusion, make_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.store.checkpoints import load_checkpoint
-from dfkd_core.teachers import find_card, load_diffusion
+from dfkd_core.teachers.cards import find_card, load_diffusion
 
 pytestmark = pytest.mark.usefixtures("few_judged")
 SOURCES = ("ancestral", "latents", "diffusion")

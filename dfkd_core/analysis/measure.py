@@ -25,7 +25,7 @@ from dfkd_core.spec import RunSpec
 from dfkd_core.store import RunFolder, store_samples
 from dfkd_core.store.atomic import read_json, write_json
 from dfkd_core.store.checkpoints import load_checkpoint
-from dfkd_core.teachers import TeacherCard
+from dfkd_core.teachers.cards import TeacherCard
 
 SEED = 1_912_11006  # of the latents; the same for every run, so that runs are compared on the same ones
 SAMPLES, MOST_SAMPLES = 2000, 50_000

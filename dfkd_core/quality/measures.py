@@ -30,7 +30,7 @@ from dfkd_core.evaluation import evenly_by_class
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks import Classifier
 from dfkd_core.store.atomic import write_atomic
-from dfkd_core.teachers import TeacherCard, available_teachers, find_card, load_teacher
+from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card, load_teacher
 
 BATCH = 512
 DENSITY_NEIGHBOURS, PRECISION_NEIGHBOURS = 5, 3  # as published

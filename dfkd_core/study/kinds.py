@@ -27,7 +27,7 @@ from dfkd_core.study.experiments import SHARED, Experiment, find_experiment
 from dfkd_core.study.folder import Cell, Study
 from dfkd_core.study.generative import ARMS, VARIED, WIDTHS
 from dfkd_core.study.outcome import plural
-from dfkd_core.teachers import find_card
+from dfkd_core.teachers.cards import find_card
 
 PRIOR, FIG1A, EXPERIMENT, GENERATIVE = "prior", "fig1a", "experiment", "generative"
 KNOB = "class_prior_weight"

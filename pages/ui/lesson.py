@@ -10,7 +10,7 @@ from dfkd_core.errors import RequestError
 from dfkd_core.kit.config import planned_steps
 from dfkd_core.study import CellState, Progress, Study
 from dfkd_core.study.outcome import fig1a_reading
-from dfkd_core.teachers import find_card
+from dfkd_core.teachers.cards import find_card
 from pages.ui import boot, experiment
 
 

@@ -10,7 +10,7 @@ from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import MethodConfig, planned_steps
 from dfkd_core.networks import build_classifier
 from dfkd_core.spec import RunSpec
-from dfkd_core.teachers import TeacherCard
+from dfkd_core.teachers.cards import TeacherCard
 from pages.ui import form, glossary
 
 KNOBS = {  # and the word of the glossary that explains each

@@ -367,7 +367,13 @@ def _train(
     from dfkd_core.data.catalogue import find_benchmark
     from dfkd_core.networks import Classifier, LatentNetwork
     from dfkd_core.networks.diffusion import Diffusion
-    from dfkd_core.training import diffusion_data, elbo_of, train_classifier, train_diffusion, train_latent_model
+    from dfkd_core.teachers.training import (
+        diffusion_data,
+        elbo_of,
+        train_classifier,
+        train_diffusion,
+        train_latent_model,
+    )
 
     image, recipe = card.image.spec(), card.recipe
     if isinstance(network, Diffusion) and isinstance(recipe, DiffusionRecipe):

@@ -19,7 +19,7 @@ from dfkd_core.losses.latent import BETA, negative_elbo
 from dfkd_core.networks import follow
 from dfkd_core.networks.diffusion import TIMES, Diffusion
 from dfkd_core.networks.latent import LatentNetwork, draw_noise
-from dfkd_core.teachers import DiffusionRecipe, ElboRecipe, Recipe
+from dfkd_core.teachers.cards import DiffusionRecipe, ElboRecipe, Recipe
 
 Progress = Callable[[int, int, float], None]
 """Called after each epoch with its number (from 1), the number of epochs, and the epoch's mean loss."""
