@@ -16,9 +16,9 @@ from torch import Tensor
 from benchmarks.common import Interval, Row, bootstrap, options, report, say
 from dfkd_core.events import Step
 from dfkd_core.methods import ta_dfkd
-from dfkd_core.run import assemble
+from dfkd_core.runs.loop import assemble
+from dfkd_core.runs.spec import make_spec
 from dfkd_core.selection.mixture import Selection, select
-from dfkd_core.spec import make_spec
 
 TARGET = 0.02
 

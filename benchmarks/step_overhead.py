@@ -42,9 +42,9 @@ from dfkd_core.losses.generator import generator as losses
 from dfkd_core.networks import build_classifier
 from dfkd_core.networks.classifiers import Classifier
 from dfkd_core.networks.generators import ConvGenerator
-from dfkd_core.run import _seed as seed_step
+from dfkd_core.runs.loop import _seed as seed_step
+from dfkd_core.runs.spec import RunSpec, make_spec
 from dfkd_core.selection.mixture import select
-from dfkd_core.spec import RunSpec, make_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.teachers.cards import load_teacher
 

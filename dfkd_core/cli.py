@@ -27,12 +27,12 @@ from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.events import Evaluated, Event, Quality, Step
 from dfkd_core.networks import CLASSIFIERS
 from dfkd_core.quality.score import score_text
-from dfkd_core.run import CACHE, assemble_classifier, borrowed, read_spec, run
+from dfkd_core.runs.loop import CACHE, assemble_classifier, borrowed, read_spec, run
+from dfkd_core.runs.spec import RunSpec, check_change, make_spec
+from dfkd_core.runs.survey import survey
 from dfkd_core.selection.collected import Judge
-from dfkd_core.spec import RunSpec, check_change, make_spec
 from dfkd_core.store import EventReader, RunFolder, RunStatus, runs_folder, runs_in
 from dfkd_core.study import command as study_command
-from dfkd_core.survey import survey
 from dfkd_core.teachers.cards import (
     TeacherCard,
     available_teachers,

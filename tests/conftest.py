@@ -19,14 +19,15 @@ import torch
 from browser import browser, lab, page, shared_lab  # noqa: F401 - fixtures of the tests that drive a browser
 from streamlit.testing.v1 import AppTest
 
-from dfkd_core import generative_evaluation, methods
+from dfkd_core import methods
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import StoreError
 from dfkd_core.events import REPLAYED, Event
 from dfkd_core.kit.contract import Problem, Recording
 from dfkd_core.networks import build_classifier
-from dfkd_core.run import run
-from dfkd_core.spec import RunSpec, make_spec
+from dfkd_core.runs import generative as generative_evaluation
+from dfkd_core.runs.loop import run
+from dfkd_core.runs.spec import RunSpec, make_spec
 from dfkd_core.store import EventReader, RunFolder, RunStatus
 from dfkd_core.teachers.cards import import_weights, load_teacher
 from pages.ui import boot

@@ -17,7 +17,7 @@ from dfkd_core import methods
 from dfkd_core.cli import main
 from dfkd_core.data.catalogue import BENCHMARKS
 from dfkd_core.methods.ta_dfkd import TADFKD
-from dfkd_core.spec import RunSpec
+from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import Owner, RunFolder, RunStatus, runs_in
 from dfkd_core.teachers.cards import available_teachers
 

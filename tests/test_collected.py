@@ -37,7 +37,9 @@ from dfkd_core.data.sources import (
 from dfkd_core.data.uploads import unpack, uploads
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
-from dfkd_core.run import assemble
+from dfkd_core.runs.loop import assemble
+from dfkd_core.runs.spec import RunSpec, make_spec
+from dfkd_core.runs.survey import COLLECTED
 from dfkd_core.selection.collected import (
     Judge,
     class_adaptive,
@@ -46,9 +48,7 @@ from dfkd_core.selection.collected import (
     lowest_cross_entropy,
     most_confident,
 )  # fmt: skip
-from dfkd_core.spec import RunSpec, make_spec
 from dfkd_core.store import RunFolder, read_samples
-from dfkd_core.survey import COLLECTED
 from dfkd_core.teachers.cards import load_teacher
 
 DIGITS = find_benchmark("digits")

@@ -76,7 +76,9 @@ def test_a_killed_worker_is_noticed_and_a_resume_finishes_bit_identically(
     seen = rows(folder)
     assert worker.ppid() == os.getpid() and worker.pid == os.getsid(worker.pid) == os.getpgid(worker.pid)
     command = worker.cmdline()
-    assert command[1:] == ["-m", "dfkd_core.worker"], "a module of its own: not forked, not multiprocessing's spawn"
+    assert command[1:] == ["-m", "dfkd_core.runs.worker"], (
+        "a module of its own: not forked, not multiprocessing's spawn"
+    )
     assert worker.nice() > psutil.Process().nice() or worker.nice() == 19
     os.kill(worker.pid, signal.SIGKILL)
     eventually(lambda: folder.status().state == "interrupted")

@@ -16,7 +16,7 @@ from test_cli import call, refused
 from dfkd_core import methods
 from dfkd_core.engine import InlineEngine
 from dfkd_core.errors import RequestError
-from dfkd_core.spec import RunSpec
+from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import RunFolder, RunStatus
 from dfkd_core.study import Cell, CellState, Conductor, Record, find_study, kinds, outcome, studies_in
 from dfkd_core.study.estimate import estimated_seconds

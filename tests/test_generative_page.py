@@ -17,12 +17,12 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
-from dfkd_core import generative_evaluation
 from dfkd_core.analysis.alarms import alarms
 from dfkd_core.analysis.measured import GENERATIVE_ROWS, MEASURED, NEAREST
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.cli import main as command_line
 from dfkd_core.quality.score import score_text
+from dfkd_core.runs import generative as generative_evaluation
 from dfkd_core.store import RunFolder, store_samples
 from dfkd_core.store.atomic import write_json
 from dfkd_core.teachers.cards import available_teachers

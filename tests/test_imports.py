@@ -100,7 +100,7 @@ FORBIDDEN = {
         "networks",
     ),
     "dfkd_core.teachers.training": ("run", "engine", "methods", "store", "analysis", "spec", "cli"),
-    "dfkd_core.run": ("engine", "analysis", "study", "cli", "worker"),
+    "dfkd_core.runs.loop": ("engine", "analysis", "study", "cli", "worker"),
     "dfkd_core.engine": ("analysis", "study", "cli", "methods", "benchmarks"),
     "dfkd_core.analysis": ("engine", "study", "cli", "worker"),
     "dfkd_core.study": ("cli", "worker"),

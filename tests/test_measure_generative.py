@@ -21,7 +21,7 @@ from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.networks.latent import draw_noise
 from dfkd_core.quality.measures import generative as generative_quality
 from dfkd_core.quality.measures import measures as quality
-from dfkd_core.run import assemble_generative, read_spec
+from dfkd_core.runs.loop import assemble_generative, read_spec
 from dfkd_core.store import RunFolder, read_samples
 from dfkd_core.store.atomic import read_json
 from dfkd_core.store.checkpoints import load_checkpoint

@@ -35,14 +35,14 @@ from safetensors.torch import load_file
 from torch.utils.data import Dataset
 
 from dfkd_core import methods
-from dfkd_core import run as run_module
 from dfkd_core.engine import InlineEngine
 from dfkd_core.errors import StoreError
-from dfkd_core.evaluation import Evaluation
 from dfkd_core.events import Event, Step
 from dfkd_core.kit.contract import Problem
 from dfkd_core.losses.generator import generator as losses
 from dfkd_core.methods.ta_dfkd import TADFKD
+from dfkd_core.runs import loop as run_module
+from dfkd_core.runs.evaluation import Evaluation
 from dfkd_core.store import EventReader, EventWriter, Owner, RunFolder, RunStatus
 from dfkd_core.store.atomic import read_json, write_json
 from dfkd_core.store.checkpoints import save_checkpoint
@@ -264,7 +264,7 @@ def test_a_killed_process_loses_no_row_and_resumes_bit_identically(runs: Path) -
 ONE_ATTEMPT = """
 import sys
 from pathlib import Path
-from dfkd_core.run import run
+from dfkd_core.runs.loop import run
 from dfkd_core.store import RunFolder
 run(RunFolder(Path(sys.argv[1])), int(sys.argv[2]))
 """

@@ -139,7 +139,7 @@ def test_a_run_that_is_alive_is_adopted_not_begun_again(runs: Path) -> None:
     study.keep(cell, Record(run=folder.id))
     attempt = folder.begin_attempt()
     folder.command("pause")
-    from dfkd_core.run import run
+    from dfkd_core.runs.loop import run
 
     worker = threading.Thread(target=run, args=(folder, attempt))
     worker.start()

@@ -29,7 +29,6 @@ from dfkd_core import methods
 from dfkd_core.data.catalogue import LabelledImages, find_benchmark
 from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.events import Phases, Samples, Stage, Step
-from dfkd_core.generative_evaluation import PANELS, GenerativeEvaluation
 from dfkd_core.kit.contract import Recording
 from dfkd_core.kit.generative_stage import SYNTHETIC, GenerativeStage, Learned
 from dfkd_core.kit.samples import to_bytes
@@ -37,7 +36,8 @@ from dfkd_core.losses.generator import latent as losses
 from dfkd_core.methods import ukd
 from dfkd_core.methods.ukd import UKD, UKDConfig
 from dfkd_core.networks.latent import draw_noise, evaluating
-from dfkd_core.spec import find_diffusion, make_spec
+from dfkd_core.runs.generative import PANELS, GenerativeEvaluation
+from dfkd_core.runs.spec import find_diffusion, make_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.store.checkpoints import load_checkpoint
 from dfkd_core.teachers.cards import find_card, load_diffusion

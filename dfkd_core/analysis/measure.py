@@ -20,8 +20,8 @@ from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.kit.contract import Method, Problem
 from dfkd_core.kit.samples import to_bytes
 from dfkd_core.quality.measures import measures as quality
-from dfkd_core.run import assemble_classifier, borrowed, read_spec
-from dfkd_core.spec import RunSpec
+from dfkd_core.runs.loop import assemble_classifier, borrowed, read_spec
+from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import RunFolder, store_samples
 from dfkd_core.store.atomic import read_json, write_json
 from dfkd_core.store.checkpoints import load_checkpoint

@@ -26,11 +26,11 @@ from dfkd_core.analysis.threads import one_thread
 from dfkd_core.errors import RequestError
 from dfkd_core.kit.contract import Method, Problem
 from dfkd_core.kit.samples import to_bytes
-from dfkd_core.run import assemble_classifier, borrowed, read_spec
+from dfkd_core.runs.loop import assemble_classifier, borrowed, read_spec
+from dfkd_core.runs.survey import is_kept
 from dfkd_core.selection.collected import BATCH, Judge
 from dfkd_core.store import RunFolder
 from dfkd_core.store.atomic import write_json
-from dfkd_core.survey import is_kept
 
 SEED = 2_412_13525  # of the latents, the splits and the permutations
 MOST, LEAST = 2000, 16  # images of either kind

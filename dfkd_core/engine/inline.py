@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dfkd_core.engine.base import begin_again, find_run
-from dfkd_core.run import Progress, run
+from dfkd_core.runs.loop import Progress, run
 from dfkd_core.store import RunFolder, RunStatus, runs_in
 
 

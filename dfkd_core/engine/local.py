@@ -221,7 +221,7 @@ def _spawn() -> subprocess.Popen[bytes]:
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryFile() as errors:
         return subprocess.Popen(
-            [sys.executable, "-m", "dfkd_core.worker"],
+            [sys.executable, "-m", "dfkd_core.runs.worker"],
             stdin=subprocess.PIPE,
             stdout=errors,
             stderr=errors,

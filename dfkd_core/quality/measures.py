@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from dfkd_core.data.catalogue import LabelledImages
 from dfkd_core.errors import RequestError
-from dfkd_core.evaluation import evenly_by_class
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks import Classifier
+from dfkd_core.runs.evaluation import evenly_by_class
 from dfkd_core.store.atomic import write_atomic
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card, load_teacher
 

@@ -129,7 +129,7 @@ class Conductor:
 
     def _measured_here(self, folder: RunFolder, samples: int, extractor: str) -> dict[str, Any]:
         from dfkd_core.analysis.generative import measure_run  # imports torch
-        from dfkd_core.run import CACHE
+        from dfkd_core.runs.loop import CACHE
 
         return dict(measure_run(folder, self.study.runs / CACHE, samples, extractor))
 

@@ -20,7 +20,7 @@ from dfkd_core.data.sources import (
 )
 from dfkd_core.data.uploads import unpack, uploaded, uploads
 from dfkd_core.errors import RequestError
-from dfkd_core.spec import RunSpec
+from dfkd_core.runs.spec import RunSpec
 from pages.ui import download, form, glossary
 
 FOLDER, UPLOAD = "folder", "upload"

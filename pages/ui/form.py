@@ -20,7 +20,7 @@ from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.networks import CLASSIFIERS, LATENT_MODELS, build_latent_model, parameter_count
 from dfkd_core.networks.latent import latent_network
-from dfkd_core.spec import usual_student, usual_teacher
+from dfkd_core.runs.spec import usual_student, usual_teacher
 from dfkd_core.teachers.cards import TeacherCard, available_teachers
 from pages.ui import download, glossary
 

@@ -14,7 +14,7 @@ from pages.ui import boot, live
 
 if TYPE_CHECKING:
     from dfkd_core.analysis.jobs import Job
-    from dfkd_core.spec import RunSpec
+    from dfkd_core.runs.spec import RunSpec
     from pages.ui.form import Choice
 
 LIVE = ("queued", "running", "paused")
@@ -137,7 +137,7 @@ def buttons(
 
 
 def _start(choice: Choice) -> None:
-    from dfkd_core.spec import make_spec
+    from dfkd_core.runs.spec import make_spec
 
     engine = boot.start().engine
     assert engine is not None

@@ -1,4 +1,4 @@
-"""One run in a process of its own: ``python -m dfkd_core.worker``.
+"""One run in a process of its own: ``python -m dfkd_core.runs.worker``.
 
 Imports the engine, then waits for one line of JSON on standard input: the run's ``folder``, its ``attempt``, and the
 ``data`` folder, which the lab may have been given after this worker was started. If the input closes before
@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from dfkd_core.run import run
+from dfkd_core.runs.loop import run
 from dfkd_core.store import RunFolder
 
 NICENESS = 10  # leaves the web server room to breathe

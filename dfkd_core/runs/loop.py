@@ -25,21 +25,21 @@ from dfkd_core import methods
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.data.sources import collect, source_facts
 from dfkd_core.errors import NonFiniteError, RequestError, StoreError, explain
-from dfkd_core.evaluation import Evaluation
 from dfkd_core.events import Applied, Event, Status, Step
-from dfkd_core.generative_evaluation import GenerativeEvaluation
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.kit.contract import GenerativeProblem, Method, Problem
 from dfkd_core.networks import build_classifier, build_latent_model
 from dfkd_core.networks.diffusion import Diffusion
 from dfkd_core.provenance import environment
+from dfkd_core.runs.evaluation import Evaluation
+from dfkd_core.runs.generative import GenerativeEvaluation
+from dfkd_core.runs.spec import RunSpec
+from dfkd_core.runs.survey import fingerprint, is_kept, keep_survey, survey
 from dfkd_core.selection.collected import Judge
-from dfkd_core.spec import RunSpec
 from dfkd_core.store import REAL, EventReader, EventWriter, Owner, RunFolder, RunStatus, store_samples
 from dfkd_core.store.atomic import write_atomic, write_json
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
-from dfkd_core.survey import fingerprint, is_kept, keep_survey, survey
 from dfkd_core.synthesis.stable_diffusion import StableDiffusion, load_stable_diffusion, prompts_for
 from dfkd_core.teachers.cards import TeacherCard, load_diffusion, load_latent_model, load_teacher
 

@@ -20,7 +20,7 @@ from dfkd_core.images import ImageSpec
 from dfkd_core.kit.contract import Recording
 from dfkd_core.networks import CLASSIFIERS
 from dfkd_core.networks.latent import MOST_WIDTH, latent_network
-from dfkd_core.survey import KEPT
+from dfkd_core.runs.survey import KEPT
 from dfkd_core.synthesis.guided import LONGEST, SHOWN
 from dfkd_core.synthesis.stable_diffusion import INSTALL, MODEL
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
