@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import Row, options, report, say
+from dfkd_core.cli.study import describe
 from dfkd_core.engine import InlineEngine
 from dfkd_core.study import Conductor, Progress, Study, generative, kinds
-from dfkd_core.study.command import describe
 from dfkd_core.study.outcome import plural
 
 SEEDS, WIDTHS = 3, "8"

@@ -16,9 +16,9 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.common import Row, options, report, say
+from dfkd_core.cli.study import describe
 from dfkd_core.engine import InlineEngine
 from dfkd_core.study import Cell, Conductor, Record, Study, find_study, kinds, outcome
-from dfkd_core.study.command import describe
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "digits": {"preset": "demo", "intensities": [0.0, 0.2, 0.4, 0.6, 0.8, 1.0], "seeds": [0, 1, 2], "changes": {}},

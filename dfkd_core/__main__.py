@@ -1,5 +1,5 @@
 import sys
 
-from dfkd_core.cli import main
+from dfkd_core.cli.main import main
 
 sys.exit(main())

@@ -14,7 +14,7 @@ import pytest
 from conftest import STUDENT, TEACHER, TINY, eventually, execute, new_run, rows
 
 from dfkd_core import methods
-from dfkd_core.cli import main
+from dfkd_core.cli.main import main
 from dfkd_core.data.catalogue import BENCHMARKS
 from dfkd_core.methods.ta_dfkd import TADFKD
 from dfkd_core.runs.spec import RunSpec

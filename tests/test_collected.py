@@ -20,7 +20,7 @@ from conftest import TEACHER, execute, new_run, student_hash, tiny_spec, write_m
 from PIL import Image
 from torch import Tensor, nn
 
-from dfkd_core.cli import main
+from dfkd_core.cli.main import main
 from dfkd_core.data import sources as collected
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.data.sources import (

@@ -20,7 +20,7 @@ from streamlit.testing.v1 import AppTest
 from dfkd_core.analysis.alarms import alarms
 from dfkd_core.analysis.measured import GENERATIVE_ROWS, MEASURED, NEAREST
 from dfkd_core.analysis.timeline import Timeline
-from dfkd_core.cli import main as command_line
+from dfkd_core.cli.main import main as command_line
 from dfkd_core.quality.score import score_text
 from dfkd_core.runs import generative as generative_evaluation
 from dfkd_core.store import RunFolder, store_samples

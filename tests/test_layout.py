@@ -15,7 +15,7 @@ from dfkd_core.analysis.jobs import ENDED, Job
 from dfkd_core.analysis.layout import fit_embedding, load_layout, pca
 from dfkd_core.analysis.recorded import Recorded
 from dfkd_core.analysis.timeline import Timeline
-from dfkd_core.cli import main
+from dfkd_core.cli.main import main
 from dfkd_core.errors import RequestError
 
 

@@ -13,7 +13,7 @@ from scipy.stats import norm
 from dfkd_core.analysis import two_sample as under_test
 from dfkd_core.analysis.measured import DISTANCE
 from dfkd_core.analysis.two_sample import Distance, distance, two_sample
-from dfkd_core.cli import main
+from dfkd_core.cli.main import main
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store import RunFolder
 

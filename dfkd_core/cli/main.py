@@ -19,6 +19,7 @@ from dfkd_core.analysis.jobs import Job, report
 from dfkd_core.analysis.layout import EMBEDDINGS, fit_embedding
 from dfkd_core.analysis.measured import generative_notes, generative_table
 from dfkd_core.analysis.two_sample import distance
+from dfkd_core.cli.main import study as study_command
 from dfkd_core.data.catalogue import BENCHMARKS, data_folder, find_benchmark
 from dfkd_core.data.sources import Source, available_sources, source_facts
 from dfkd_core.data.uploads import unpack, uploads
@@ -32,7 +33,6 @@ from dfkd_core.runs.spec import RunSpec, check_change, make_spec
 from dfkd_core.runs.survey import survey
 from dfkd_core.selection.collected import Judge
 from dfkd_core.store import EventReader, RunFolder, RunStatus, runs_folder, runs_in
-from dfkd_core.study import command as study_command
 from dfkd_core.teachers.cards import (
     TeacherCard,
     available_teachers,
