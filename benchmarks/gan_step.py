@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from benchmarks.common import Row, bootstrap, checkpoint_seconds, interleave, options, ratios, report
 from dfkd_core.engine import InlineEngine
 from dfkd_core.events import Event, Step
-from dfkd_core.losses.generator import gan as gan_losses
-from dfkd_core.networks import ClassGenerator, Discriminator, follow
+from dfkd_core.losses import gan as gan_losses
+from dfkd_core.networks.gan import ClassGenerator, Discriminator, follow
 from dfkd_core.runs.loop import _seed as seed_step
 from dfkd_core.runs.loop import assemble_classifier
 from dfkd_core.runs.spec import RunSpec, make_spec

@@ -20,8 +20,8 @@ from benchmarks.common import Row, options, report, say
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.engine import InlineEngine
 from dfkd_core.kit.samples import to_bytes
-from dfkd_core.losses.generator import latent as generative_losses
-from dfkd_core.quality.measures import measures as quality
+from dfkd_core.losses import latent as generative_losses
+from dfkd_core.quality import measures as quality
 from dfkd_core.runs.spec import make_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.study.outcome import interval

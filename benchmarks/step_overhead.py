@@ -37,10 +37,9 @@ from benchmarks.common import (
 from dfkd_core.engine import InlineEngine
 from dfkd_core.events import Event, Step
 from dfkd_core.images import ImageSpec
+from dfkd_core.losses import generator as losses
 from dfkd_core.losses.bn_statistics import collect_statistics
-from dfkd_core.losses.generator import generator as losses
-from dfkd_core.networks import build_classifier
-from dfkd_core.networks.classifiers import Classifier
+from dfkd_core.networks.classifiers import Classifier, build_classifier
 from dfkd_core.networks.generators import ConvGenerator
 from dfkd_core.runs.loop import _seed as seed_step
 from dfkd_core.runs.spec import RunSpec, make_spec

@@ -31,7 +31,7 @@ from benchmarks.common import Row, bootstrap, interleave, options, ratios, repor
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.contract import Problem
 from dfkd_core.methods.ta_dfkd import TADFKD, TADFKDConfig
-from dfkd_core.networks import build_classifier, freeze
+from dfkd_core.networks.classifiers import build_classifier, freeze
 
 TARGET = 0.4
 MAIN = "TA-DFKD-main-CIFAR.py"

@@ -106,8 +106,8 @@ def _drawn(teacher: str, student: str) -> tuple[np.ndarray, tuple[int, int]]:
     import torch
 
     from dfkd_core.kit.samples import to_bytes
-    from dfkd_core.networks import build_latent_model, parameter_count
-    from dfkd_core.networks.latent import draw_noise
+    from dfkd_core.networks.classifiers import parameter_count
+    from dfkd_core.networks.latent import build_latent_model, draw_noise
     from dfkd_core.teachers.cards import load_latent_model
 
     network, card = load_latent_model(teacher)

@@ -24,7 +24,7 @@ from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import StoreError
 from dfkd_core.events import REPLAYED, Event
 from dfkd_core.kit.contract import Problem, Recording
-from dfkd_core.networks import build_classifier
+from dfkd_core.networks.classifiers import build_classifier
 from dfkd_core.runs import generative as generative_evaluation
 from dfkd_core.runs.loop import run
 from dfkd_core.runs.spec import RunSpec, make_spec

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.events import Step
 from dfkd_core.kit.contract import GenerativeProblem, Method, Problem, Recording
-from dfkd_core.networks import build_classifier
+from dfkd_core.networks.classifiers import build_classifier
 from dfkd_core.networks.diffusion import Diffusion
 from dfkd_core.networks.latent import build_latent_model
 from dfkd_core.store import RunFolder

@@ -16,10 +16,10 @@ from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.contract import GenerativeProblem
 from dfkd_core.losses.latent import gaussian_kl, guidance, latent_match, output_kl
-from dfkd_core.networks import LatentModel, LatentNetwork, freeze
 from dfkd_core.networks.adapters import AutoencoderKLAdapter
-from dfkd_core.networks.latent import Gaussian, Generated, Inferred, draw_noise
-from dfkd_core.quality.measures import generative as quality
+from dfkd_core.networks.classifiers import freeze
+from dfkd_core.networks.latent import Gaussian, Generated, Inferred, LatentModel, LatentNetwork, draw_noise
+from dfkd_core.quality import generative as quality
 
 CPU = torch.device("cpu")
 

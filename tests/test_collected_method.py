@@ -27,7 +27,7 @@ from dfkd_core.kit.contract import Problem, Recording
 from dfkd_core.kit.objectives import ObjectiveName
 from dfkd_core.kit.student_stage import STUDENT_PHASES, StudentConfig, annealed, choose, draw
 from dfkd_core.methods.collected import Collected, CollectedConfig
-from dfkd_core.networks import build_classifier
+from dfkd_core.networks.classifiers import build_classifier
 from dfkd_core.store import RunFolder
 from dfkd_core.teachers.cards import load_teacher
 from pages.ui import glossary

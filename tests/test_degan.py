@@ -24,8 +24,8 @@ from torch import Tensor
 from dfkd_core.errors import RequestError
 from dfkd_core.events import ClassShares, Samples, Stage, Step
 from dfkd_core.kit.contract import Recording
-from dfkd_core.losses.generator import generator as losses
-from dfkd_core.losses.generator import rival as rival_losses
+from dfkd_core.losses import generator as losses
+from dfkd_core.losses import rival as rival_losses
 from dfkd_core.methods.degan import DeGAN, DeGANConfig
 from dfkd_core.store import RunFolder
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Phases, Step
-from dfkd_core.losses.generator import rival as rival_losses
+from dfkd_core.losses import rival as rival_losses
 from dfkd_core.methods.dfnd import DFND, DFNDConfig, NoiseAdaptation
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.selection.mixture import judge

@@ -14,7 +14,7 @@ from PIL import Image
 from stepping import digits, own_generator, weights  # noqa: F401 - its own generator in every test here
 from torch import Tensor
 
-from dfkd_core.cli.main import main as cli
+from dfkd_core.cli import main as cli
 from dfkd_core.data.catalogue import LabelledImages, find_benchmark
 from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.images import ImageSpec

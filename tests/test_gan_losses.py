@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dfkd_core.losses.generator import gan as gan_losses
+from dfkd_core.losses import gan as gan_losses
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,9 @@ from test_quality import gaussian, line, of_features
 from torch import Tensor, nn
 
 from dfkd_core.images import ImageSpec
-from dfkd_core.networks import LatentNetwork, build_latent_model
-from dfkd_core.networks.latent import Gaussian, Generated, Inferred, draw_noise
+from dfkd_core.networks.latent import Gaussian, Generated, Inferred, LatentNetwork, build_latent_model, draw_noise
 from dfkd_core.provenance import processor
-from dfkd_core.quality.measures import generative as found
+from dfkd_core.quality import generative as found
 
 CPU = torch.device("cpu")
 GREY = ImageSpec(1, 4, (0.5,), (0.5,), ("a", "b"))

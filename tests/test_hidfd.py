@@ -21,11 +21,10 @@ from torch import Tensor, nn
 from dfkd_core.errors import RequestError
 from dfkd_core.events import ClassShares, Samples, Stage, Step
 from dfkd_core.kit.contract import Recording
-from dfkd_core.losses.generator import gan as gan_losses
+from dfkd_core.losses import gan as gan_losses
 from dfkd_core.methods import hidfd
 from dfkd_core.methods.hidfd import HiDFD, HiDFDConfig
-from dfkd_core.networks import ClassGenerator, Discriminator, follow
-from dfkd_core.networks.gan import halvings
+from dfkd_core.networks.gan import ClassGenerator, Discriminator, follow, halvings
 from dfkd_core.store import RunFolder, read_samples
 
 SMALL = {

@@ -22,10 +22,9 @@ from stepping import (
 from torch import Tensor, nn
 
 from dfkd_core.events import ClassShares, Phases, Step
-from dfkd_core.losses.generator import rival as rival_losses
+from dfkd_core.losses import rival as rival_losses
 from dfkd_core.methods.kd3 import KD3, KD3Config, teacher_share
-from dfkd_core.networks import CLASSIFIERS
-from dfkd_core.networks.classifiers import Features
+from dfkd_core.networks.classifiers import CLASSIFIERS, Features
 from dfkd_core.store import RunFolder
 from dfkd_core.teachers.cards import load_teacher
 

@@ -16,8 +16,8 @@ from torch.distributions import Normal, kl_divergence
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
-from dfkd_core.losses.generator import latent as losses
-from dfkd_core.networks import parameter_count
+from dfkd_core.losses import latent as losses
+from dfkd_core.networks.classifiers import parameter_count
 from dfkd_core.networks.latent import (
     ConvVAE,
     Gaussian,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.special import log_softmax, softmax
 
-from dfkd_core.losses.generator import generator as losses
+from dfkd_core.losses import generator as losses
 
 GENERATOR = np.random.default_rng(0)
 STUDENT, TEACHER = GENERATOR.normal(0, 3, (2, 24, 10))

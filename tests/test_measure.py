@@ -18,7 +18,7 @@ from dfkd_core.analysis.measure import measure
 from dfkd_core.analysis.measured import GENERATED, MEASURED
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.quality.measures import measures as quality
+from dfkd_core.quality import measures as quality
 from dfkd_core.runs.loop import assemble, read_spec
 from dfkd_core.store import RunFolder, read_samples
 from dfkd_core.store.atomic import read_json

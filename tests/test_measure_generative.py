@@ -19,8 +19,8 @@ from dfkd_core.analysis.measured import GENERATED, MEASURED, NEAREST, generative
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.networks.latent import draw_noise
-from dfkd_core.quality.measures import generative as generative_quality
-from dfkd_core.quality.measures import measures as quality
+from dfkd_core.quality import generative as generative_quality
+from dfkd_core.quality import measures as quality
 from dfkd_core.runs.loop import assemble_generative, read_spec
 from dfkd_core.store import RunFolder, read_samples
 from dfkd_core.store.atomic import read_json

@@ -25,10 +25,9 @@ from dfkd_core.kit.objectives import (
     build_objective,
 )
 from dfkd_core.kit.terms import gradient_norms
-from dfkd_core.losses.generator import generator as losses
-from dfkd_core.losses.generator import student as student_losses
-from dfkd_core.networks import CLASSIFIERS, Classifier, build_classifier, freeze
-from dfkd_core.networks.classifiers import Features
+from dfkd_core.losses import generator as losses
+from dfkd_core.losses import student as student_losses
+from dfkd_core.networks.classifiers import CLASSIFIERS, Classifier, Features, build_classifier, freeze
 
 NAMES = get_args(ObjectiveName)
 SHARING = ("classifier-sharing", "simkd")

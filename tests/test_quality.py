@@ -14,7 +14,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 from dfkd_core.data.catalogue import LabelledImages, find_benchmark
 from dfkd_core.errors import RequestError
-from dfkd_core.quality.measures import measures as quality
+from dfkd_core.quality import measures as quality
 from dfkd_core.teachers.cards import available_teachers, find_card
 
 

@@ -39,7 +39,7 @@ from dfkd_core.engine import InlineEngine
 from dfkd_core.errors import StoreError
 from dfkd_core.events import Event, Step
 from dfkd_core.kit.contract import Problem
-from dfkd_core.losses.generator import generator as losses
+from dfkd_core.losses import generator as losses
 from dfkd_core.methods.ta_dfkd import TADFKD
 from dfkd_core.runs import loop as run_module
 from dfkd_core.runs.evaluation import Evaluation
@@ -106,7 +106,7 @@ def test_times_never_run_backwards(whole: RunFolder) -> None:
 
 
 def test_the_stored_student_is_the_one_that_was_evaluated(whole: RunFolder) -> None:
-    from dfkd_core.networks import build_classifier
+    from dfkd_core.networks.classifiers import build_classifier
     from dfkd_core.teachers.cards import load_teacher
 
     teacher, card = load_teacher(TEACHER)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from sklearn.mixture import GaussianMixture
 
+from dfkd_core.selection import mixture as selection
 from dfkd_core.selection.mixture import Mixture, fit, select, two_means
-from dfkd_core.selection.mixture import mixture as selection
 from dfkd_core.selection.region import accepted_region
 
 NAN, INF = math.nan, math.inf

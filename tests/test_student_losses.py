@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from dfkd_core.losses.generator import student as student_losses
+from dfkd_core.losses import student as student_losses
 
 GENERATOR = np.random.default_rng(0)
 B, K = 6, 5

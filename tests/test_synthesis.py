@@ -14,10 +14,10 @@ from torch import Tensor
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.losses.latent import guidance
-from dfkd_core.networks import LatentNetwork
 from dfkd_core.networks.diffusion import TIMES, Diffusion
+from dfkd_core.networks.latent import LatentNetwork
+from dfkd_core.synthesis import guided as synthesis
 from dfkd_core.synthesis.guided import Denoiser, Film, ancestral_noise, guided_diffusion, optimise_latents, to_teacher
-from dfkd_core.synthesis.guided import guided as synthesis
 from dfkd_core.teachers.cards import load_diffusion, load_latent_model, load_teacher
 
 CPU = torch.device("cpu")

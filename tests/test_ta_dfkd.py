@@ -15,7 +15,7 @@ from torch import nn
 from dfkd_core.errors import NonFiniteError
 from dfkd_core.events import Epoch, Event, Phases, Samples, Step
 from dfkd_core.kit.augmentation import augment, random_crop, random_flip
-from dfkd_core.losses.generator import generator as losses
+from dfkd_core.losses import generator as losses
 from dfkd_core.methods import ta_dfkd
 from dfkd_core.methods.ta_dfkd import TADFKD
 from dfkd_core.selection.mixture import Selection, judge

@@ -32,7 +32,7 @@ from dfkd_core.events import Phases, Samples, Stage, Step
 from dfkd_core.kit.contract import Recording
 from dfkd_core.kit.generative_stage import SYNTHETIC, GenerativeStage, Learned
 from dfkd_core.kit.samples import to_bytes
-from dfkd_core.losses.generator import latent as losses
+from dfkd_core.losses import latent as losses
 from dfkd_core.methods import ukd
 from dfkd_core.methods.ukd import UKD, UKDConfig
 from dfkd_core.networks.latent import draw_noise, evaluating

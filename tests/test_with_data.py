@@ -23,7 +23,7 @@ from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Step
 from dfkd_core.kit.generative_stage import WARMUP, DistillConfig, GenerativeStage, Learned
-from dfkd_core.losses.generator import latent as losses
+from dfkd_core.losses import latent as losses
 from dfkd_core.methods.ukd import UKDConfig
 from dfkd_core.methods.with_data import WithData, WithDataConfig
 from dfkd_core.store import RunFolder

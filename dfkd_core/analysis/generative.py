@@ -19,15 +19,13 @@ from dfkd_core import methods
 from dfkd_core.analysis import measure as classifiers
 from dfkd_core.analysis.jobs import report
 from dfkd_core.analysis.measured import GENERATED, MEASURED, NEAREST
-from dfkd_core.data.catalogue import LabelledImages, find_benchmark
+from dfkd_core.data.catalogue import LabelledImages, evenly_by_class, find_benchmark
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.kit.contract import GenerativeProblem, Method
 from dfkd_core.kit.samples import to_bytes
-from dfkd_core.networks import LatentNetwork
-from dfkd_core.networks.latent import draw_noise, evaluating
-from dfkd_core.quality.measures import generative as generative_quality
-from dfkd_core.quality.measures import measures as quality
-from dfkd_core.runs.evaluation import evenly_by_class
+from dfkd_core.networks.latent import LatentNetwork, draw_noise, evaluating
+from dfkd_core.quality import generative as generative_quality
+from dfkd_core.quality import measures as quality
 from dfkd_core.runs.loop import assemble_generative, borrowed, read_spec
 from dfkd_core.store import RunFolder, store_samples
 from dfkd_core.store.atomic import read_json, write_json

@@ -19,7 +19,7 @@ from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.kit.contract import Method, Problem
 from dfkd_core.kit.samples import to_bytes
-from dfkd_core.quality.measures import measures as quality
+from dfkd_core.quality import measures as quality
 from dfkd_core.runs.loop import assemble_classifier, borrowed, read_spec
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import RunFolder, store_samples

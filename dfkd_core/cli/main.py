@@ -19,14 +19,14 @@ from dfkd_core.analysis.jobs import Job, report
 from dfkd_core.analysis.layout import EMBEDDINGS, fit_embedding
 from dfkd_core.analysis.measured import generative_notes, generative_table
 from dfkd_core.analysis.two_sample import distance
-from dfkd_core.cli.main import study as study_command
+from dfkd_core.cli import study as study_command
 from dfkd_core.data.catalogue import BENCHMARKS, data_folder, find_benchmark
 from dfkd_core.data.sources import Source, available_sources, source_facts
 from dfkd_core.data.uploads import unpack, uploads
 from dfkd_core.engine.base import begin_again, find_run
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.events import Evaluated, Event, Quality, Step
-from dfkd_core.networks import CLASSIFIERS
+from dfkd_core.networks.classifiers import CLASSIFIERS
 from dfkd_core.quality.score import score_text
 from dfkd_core.runs.loop import CACHE, assemble_classifier, borrowed, read_spec, run
 from dfkd_core.runs.spec import RunSpec, check_change, make_spec

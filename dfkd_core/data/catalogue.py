@@ -41,6 +41,15 @@ class LabelledImages:
         return digest.hexdigest()
 
 
+def evenly_by_class(labels: Tensor, count: int) -> Tensor:
+    """Indices of up to ``count`` of (N,) ``labels``: the first of each class in turn, so that classes are even."""
+    rank = torch.zeros_like(labels)
+    for label in labels.unique():
+        members = labels == label
+        rank[members] = torch.arange(int(members.sum()))
+    return rank.argsort(stable=True)[:count].sort().values
+
+
 Loader = Callable[[Path, bool, ImageSpec], LabelledImages]
 Files = list[tuple[Path, int]]  # with their labels
 Lister = Callable[[Path, bool, ImageSpec], Files | None]

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from dfkd_core.events import Event
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import MethodConfig
-from dfkd_core.networks import Classifier, LatentNetwork
+from dfkd_core.networks.classifiers import Classifier
 from dfkd_core.networks.diffusion import Diffusion
+from dfkd_core.networks.latent import LatentNetwork
 from dfkd_core.synthesis.stable_diffusion import StableDiffusion
 
 Task = Literal["classifier", "generative"]

@@ -18,7 +18,7 @@ from dfkd_core.kit.config import MethodConfig, knob
 from dfkd_core.kit.contract import GenerativeProblem, PhaseInfo
 from dfkd_core.kit.samples import SHOWN, thumbnails, to_bytes
 from dfkd_core.kit.terms import TermGuard, gradient_norm
-from dfkd_core.losses.generator import latent as losses
+from dfkd_core.losses import latent as losses
 from dfkd_core.networks.latent import LatentNetwork, draw_noise, evaluating
 
 TEACHER_SAMPLE, STUDENT_SAMPLE, SYNTHETIC = 5, 6, 7  # of generative_evaluation.PANELS

@@ -28,10 +28,9 @@ from torch import Tensor, nn
 
 from dfkd_core.errors import RequestError
 from dfkd_core.kit.contract import Problem
-from dfkd_core.losses.generator import generator as losses
-from dfkd_core.losses.generator import student as student_losses
-from dfkd_core.networks import Classifier
-from dfkd_core.networks.classifiers import Features
+from dfkd_core.losses import generator as losses
+from dfkd_core.losses import student as student_losses
+from dfkd_core.networks.classifiers import Classifier, Features
 
 ObjectiveName = Literal[
     "classifier-sharing", "simkd", "kd", "dkd", "rkd", "cc", "semckd", "cat-kd", "nkd", "ofa-kd"

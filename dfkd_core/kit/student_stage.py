@@ -24,7 +24,7 @@ from dfkd_core.kit.contract import PhaseInfo, Problem
 from dfkd_core.kit.objectives import Objective, build_objective
 from dfkd_core.kit.samples import SHOWN, answers, describe, thumbnails
 from dfkd_core.kit.terms import TermGuard, gradient_norm
-from dfkd_core.losses.generator import generator as losses
+from dfkd_core.losses import generator as losses
 from dfkd_core.networks.classifiers import Features
 
 STUDENT_PHASES = (

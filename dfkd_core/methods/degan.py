@@ -38,11 +38,11 @@ from dfkd_core.kit.objectives import SoftTargets
 from dfkd_core.kit.samples import SHOWN, answers, describe, thumbnails
 from dfkd_core.kit.student_stage import STUDENT_PHASES, StudentConfig, StudentStage, collected_images, draw
 from dfkd_core.kit.terms import TermGuard, gradient_norms, shares
-from dfkd_core.losses.generator import gan as gan_losses
-from dfkd_core.losses.generator import generator as losses
-from dfkd_core.losses.generator import rival as rival_losses
-from dfkd_core.networks import ClassGenerator, Discriminator
+from dfkd_core.losses import gan as gan_losses
+from dfkd_core.losses import generator as losses
+from dfkd_core.losses import rival as rival_losses
 from dfkd_core.networks.classifiers import Features
+from dfkd_core.networks.gan import ClassGenerator, Discriminator
 
 BETAS = (0.5, 0.999)
 

@@ -39,8 +39,8 @@ from dfkd_core.kit.contract import PhaseInfo, Problem, Requirements
 from dfkd_core.kit.objectives import Objective
 from dfkd_core.kit.samples import SHOWN, answers, thumbnails
 from dfkd_core.kit.student_stage import STUDENT_PHASES, StudentConfig, StudentStage, choose, collected_images, draw
-from dfkd_core.losses.generator import generator as losses
-from dfkd_core.losses.generator import rival as rival_losses
+from dfkd_core.losses import generator as losses
+from dfkd_core.losses import rival as rival_losses
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.selection.collected import Judge, lowest_cross_entropy
 from dfkd_core.selection.mixture import judge

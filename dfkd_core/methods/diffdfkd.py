@@ -42,8 +42,8 @@ from dfkd_core.kit.objectives import SoftTargets
 from dfkd_core.kit.samples import describe, to_bytes
 from dfkd_core.kit.student_stage import STUDENT_PHASES, Learned, StudentConfig, StudentStage, choose, draw
 from dfkd_core.kit.terms import TermGuard, gradient_norms, shares
+from dfkd_core.losses import generator as losses
 from dfkd_core.losses.bn_statistics import collect_statistics, has_statistics
-from dfkd_core.losses.generator import generator as losses
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.synthesis.guided import Film
 from dfkd_core.synthesis.stable_diffusion import StableDiffusion, guided_images

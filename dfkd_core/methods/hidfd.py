@@ -50,10 +50,10 @@ from dfkd_core.kit.objectives import ObjectiveName
 from dfkd_core.kit.samples import SHOWN, answers, describe, thumbnails, to_bytes
 from dfkd_core.kit.student_stage import STUDENT_PHASES, StudentConfig, StudentStage, collected_images
 from dfkd_core.kit.terms import TermGuard, gradient_norms, shares
-from dfkd_core.losses.generator import gan as gan_losses
-from dfkd_core.losses.generator import generator as losses
-from dfkd_core.networks import ClassGenerator, Discriminator, follow
+from dfkd_core.losses import gan as gan_losses
+from dfkd_core.losses import generator as losses
 from dfkd_core.networks.classifiers import Features
+from dfkd_core.networks.gan import ClassGenerator, Discriminator, follow
 
 DISCRIMINATOR = {"hinge": gan_losses.hinge_discriminator, "log": gan_losses.log_discriminator}
 GENERATOR = {"hinge": gan_losses.hinge_generator, "log": gan_losses.log_generator}

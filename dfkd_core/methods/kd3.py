@@ -44,7 +44,7 @@ from dfkd_core.kit.contract import PhaseInfo, Problem, Requirements
 from dfkd_core.kit.objectives import Objective, SharedClassifier
 from dfkd_core.kit.samples import SHOWN, thumbnails
 from dfkd_core.kit.student_stage import STUDENT_PHASES, StudentConfig, StudentStage, choose, collected_images, draw
-from dfkd_core.losses.generator import rival as rival_losses
+from dfkd_core.losses import rival as rival_losses
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.selection.collected import BATCH, Judge, class_adaptive, class_histogram
 

@@ -31,7 +31,7 @@ from dfkd_core.kit.config import MethodConfig, knob
 from dfkd_core.kit.contract import PhaseInfo, Problem, Requirements
 from dfkd_core.kit.samples import SHOWN, answers, describe, thumbnails
 from dfkd_core.kit.terms import TermGuard, gradient_norm
-from dfkd_core.losses.generator import generator as losses
+from dfkd_core.losses import generator as losses
 from dfkd_core.networks.classifiers import Features
 
 

@@ -45,10 +45,10 @@ from dfkd_core.kit.config import MethodConfig, knob
 from dfkd_core.kit.contract import PhaseInfo, Problem, Requirements
 from dfkd_core.kit.samples import SHOWN, answers, describe, thumbnails
 from dfkd_core.kit.terms import TermGuard, gradient_norm, gradient_norms, shares
+from dfkd_core.losses import generator as losses
 from dfkd_core.losses.bn_statistics import collect_statistics, has_statistics
-from dfkd_core.losses.generator import generator as losses
-from dfkd_core.networks import ConvGenerator
 from dfkd_core.networks.classifiers import Features
+from dfkd_core.networks.generators import ConvGenerator
 from dfkd_core.selection.mixture import Selection, judge, select
 
 

@@ -41,8 +41,8 @@ from dfkd_core.kit.contract import GenerativeProblem, PhaseInfo, Requirements
 from dfkd_core.kit.generative_stage import DISTILL_PHASES, SYNTHETIC, DistillConfig, GenerativeStage, synthesize
 from dfkd_core.kit.samples import to_bytes
 from dfkd_core.kit.student_stage import draw
-from dfkd_core.losses.generator import latent as losses
-from dfkd_core.synthesis.guided import guided as synthesis
+from dfkd_core.losses import latent as losses
+from dfkd_core.synthesis import guided as synthesis
 from dfkd_core.synthesis.stable_diffusion import guided_images
 
 Source = Literal["ancestral", "latents", "diffusion", "stable-diffusion"]

@@ -27,10 +27,10 @@ import torch
 from torch import Tensor
 
 from dfkd_core.images import ImageSpec
-from dfkd_core.networks import LatentNetwork, parameter_count
-from dfkd_core.networks.latent import draw_noise, evaluating
+from dfkd_core.networks.classifiers import parameter_count
+from dfkd_core.networks.latent import LatentNetwork, draw_noise, evaluating
 from dfkd_core.provenance import device_name
-from dfkd_core.quality.measures import measures as quality
+from dfkd_core.quality import measures as quality
 
 TRANSPORT_STEPS = 1_000_000  # of the simplex method; POT's own limit is too low for thousands of points
 TIMED_BATCH, REPEATS, WARM_UP = 16, 20, 3

@@ -24,11 +24,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from dfkd_core.data.catalogue import LabelledImages
+from dfkd_core.data.catalogue import LabelledImages, evenly_by_class
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
-from dfkd_core.networks import Classifier
-from dfkd_core.runs.evaluation import evenly_by_class
+from dfkd_core.networks.classifiers import Classifier
 from dfkd_core.store.atomic import write_atomic
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card, load_teacher
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dfkd_core.data.catalogue import LabelledImages, find_benchmark
+from dfkd_core.data.catalogue import LabelledImages, evenly_by_class, find_benchmark
 from dfkd_core.events import Evaluated, Probes, Samples
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.contract import Method
@@ -109,15 +109,6 @@ class Evaluation:
             parts.append(network(part.contiguous(memory_format=torch.channels_last)).argmax(dim=1))
         network.train(training)
         return torch.cat(parts).cpu()
-
-
-def evenly_by_class(labels: Tensor, count: int) -> Tensor:
-    """Indices of up to ``count`` of (N,) ``labels``: the first of each class in turn, so that classes are even."""
-    rank = torch.zeros_like(labels)
-    for label in labels.unique():
-        members = labels == label
-        rank[members] = torch.arange(int(members.sum()))
-    return rank.argsort(stable=True)[:count].sort().values
 
 
 def _share(answers: Tensor, truth: Tensor) -> float:

@@ -16,15 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfkd_core.data.catalogue import find_benchmark
+from dfkd_core.data.catalogue import evenly_by_class, find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Probes, Quality
 from dfkd_core.kit.contract import GenerativeProblem, Method
 from dfkd_core.kit.samples import to_bytes
 from dfkd_core.losses.latent import level_kl, negative_elbo
 from dfkd_core.networks.latent import Gaussian, LatentNetwork, draw_noise, evaluating
-from dfkd_core.quality.measures import measures as quality
-from dfkd_core.runs.evaluation import evenly_by_class
+from dfkd_core.quality import measures as quality
 from dfkd_core.teachers.cards import TeacherCard
 
 SAMPLES, RECONSTRUCTED = 500, 256  # images that are generated, and that are reconstructed

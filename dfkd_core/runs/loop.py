@@ -29,8 +29,9 @@ from dfkd_core.events import Applied, Event, Status, Step
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.kit.contract import GenerativeProblem, Method, Problem
-from dfkd_core.networks import build_classifier, build_latent_model
+from dfkd_core.networks.classifiers import build_classifier
 from dfkd_core.networks.diffusion import Diffusion
+from dfkd_core.networks.latent import build_latent_model
 from dfkd_core.provenance import environment
 from dfkd_core.runs.evaluation import Evaluation
 from dfkd_core.runs.generative import GenerativeEvaluation

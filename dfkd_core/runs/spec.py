@@ -18,7 +18,7 @@ from dfkd_core.data.sources import check_collected, usual_ratio
 from dfkd_core.errors import RequestError, explain
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.contract import Recording
-from dfkd_core.networks import CLASSIFIERS
+from dfkd_core.networks.classifiers import CLASSIFIERS
 from dfkd_core.networks.latent import MOST_WIDTH, latent_network
 from dfkd_core.runs.survey import KEPT
 from dfkd_core.synthesis.guided import LONGEST, SHOWN

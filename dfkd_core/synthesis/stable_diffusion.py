@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
-from dfkd_core.networks import freeze
+from dfkd_core.networks.classifiers import freeze
 from dfkd_core.networks.diffusion import Diffusion
 from dfkd_core.synthesis.guided import (
     Denoiser,

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Trained teachers: cards, loading, making, importing."""

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
     from dfkd_core.data.catalogue import LabelledImages
     from dfkd_core.images import ImageSpec
-    from dfkd_core.networks import Classifier, LatentNetwork
+    from dfkd_core.networks.classifiers import Classifier
     from dfkd_core.networks.diffusion import Diffusion
+    from dfkd_core.networks.latent import LatentNetwork
 
 logger = logging.getLogger(__name__)
 
-SHIPPED = Path(__file__).resolve().parent.parent / "assets" / "teachers"
+SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "teachers"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MAX_CARD_BYTES = 1 << 20
 
@@ -255,7 +256,7 @@ def load_teacher(name_or_path: str | Path) -> tuple[Classifier, TeacherCard]:
     Raises ``RequestError`` (teacher) for an unknown name, a generative model, or a file that is missing, damaged or
     does not fit.
     """
-    from dfkd_core.networks import Classifier
+    from dfkd_core.networks.classifiers import Classifier
 
     network, card = _load(name_or_path)
     if not isinstance(network, Classifier):
@@ -265,7 +266,7 @@ def load_teacher(name_or_path: str | Path) -> tuple[Classifier, TeacherCard]:
 
 def load_latent_model(name_or_path: str | Path) -> tuple[LatentNetwork, TeacherCard]:
     """The same for a generative teacher."""
-    from dfkd_core.networks import LatentNetwork
+    from dfkd_core.networks.latent import LatentNetwork
 
     network, card = _load(name_or_path)
     if not isinstance(network, LatentNetwork):
@@ -284,7 +285,7 @@ def load_diffusion(name_or_path: str | Path) -> tuple[Diffusion, TeacherCard]:
 
 
 def _load(name_or_path: str | Path) -> tuple[nn.Module, TeacherCard]:
-    from dfkd_core.networks import freeze
+    from dfkd_core.networks.classifiers import freeze
 
     card, path = find_card(name_or_path)
     weights = path.with_suffix(".safetensors")
@@ -304,8 +305,9 @@ def _load(name_or_path: str | Path) -> tuple[nn.Module, TeacherCard]:
 
 def build_network(card: TeacherCard) -> nn.Module:
     """The architecture that ``card`` names, with initial weights from torch's global generator."""
-    from dfkd_core.networks import build_classifier, build_latent_model
+    from dfkd_core.networks.classifiers import build_classifier
     from dfkd_core.networks.diffusion import build_diffusion
+    from dfkd_core.networks.latent import build_latent_model
 
     build: dict[str, Callable[[str, ImageSpec], nn.Module]] = {
         "classifier": build_classifier,
@@ -365,8 +367,9 @@ def _train(
 ) -> dict[str, float]:
     """Train ``network`` by its card's recipe; what to note on the card."""
     from dfkd_core.data.catalogue import find_benchmark
-    from dfkd_core.networks import Classifier, LatentNetwork
+    from dfkd_core.networks.classifiers import Classifier
     from dfkd_core.networks.diffusion import Diffusion
+    from dfkd_core.networks.latent import LatentNetwork
     from dfkd_core.teachers.training import (
         diffusion_data,
         elbo_of,

@@ -16,8 +16,8 @@ from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.augmentation import random_crop
 from dfkd_core.losses.latent import BETA, negative_elbo
-from dfkd_core.networks import follow
 from dfkd_core.networks.diffusion import TIMES, Diffusion
+from dfkd_core.networks.gan import follow
 from dfkd_core.networks.latent import LatentNetwork, draw_noise
 from dfkd_core.teachers.cards import DiffusionRecipe, ElboRecipe, Recipe
 

@@ -18,8 +18,8 @@ from dfkd_core.data.catalogue import BENCHMARKS, data_folder
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import MethodConfig
-from dfkd_core.networks import CLASSIFIERS, LATENT_MODELS, build_latent_model, parameter_count
-from dfkd_core.networks.latent import latent_network
+from dfkd_core.networks.classifiers import CLASSIFIERS, parameter_count
+from dfkd_core.networks.latent import LATENT_MODELS, build_latent_model, latent_network
 from dfkd_core.runs.spec import usual_student, usual_teacher
 from dfkd_core.teachers.cards import TeacherCard, available_teachers
 from pages.ui import download, glossary

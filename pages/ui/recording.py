@@ -8,7 +8,7 @@ import streamlit as st
 
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import MethodConfig, planned_steps
-from dfkd_core.networks import build_classifier
+from dfkd_core.networks.classifiers import build_classifier
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.teachers.cards import TeacherCard
 from pages.ui import form, glossary
