@@ -26,7 +26,7 @@ from dfkd_core.runs.spec import make_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.study.outcome import interval
 from dfkd_core.synthesis.guided import guided_diffusion, to_teacher
-from dfkd_core.teachers.cards import load_diffusion, load_latent_model
+from dfkd_core.teachers.load import load_diffusion, load_latent_model
 
 STRENGTHS = (0.0, 0.3, 1.0, 3.0, 10.0)
 BATCH = 100

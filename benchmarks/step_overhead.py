@@ -45,7 +45,7 @@ from dfkd_core.runs.loop import _seed as seed_step
 from dfkd_core.runs.spec import RunSpec, make_spec
 from dfkd_core.selection.mixture import select
 from dfkd_core.store import RunFolder
-from dfkd_core.teachers.cards import load_teacher
+from dfkd_core.teachers.load import load_teacher
 
 TARGET, RECORDING_TARGET, NEVER = 1.05, 0.03, 100_000
 SILENT = {"samples_every": 0, "probes_every": 0, "phases_every": 0}

@@ -1,12 +1,12 @@
-"""What an image is to a classifier."""
+"""What an image is to a classifier. Does not import torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ImageSpec:
         # Cached per device: building a tensor inside every step costs as much as using it.
         key = (values, like.device, like.dtype)
         if key not in _columns:
-            _columns[key] = torch.tensor(values, device=like.device, dtype=like.dtype).view(1, -1, 1, 1)
+            _columns[key] = like.new_tensor(values).view(1, -1, 1, 1)
         return _columns[key]
 
 

@@ -108,7 +108,7 @@ def _drawn(teacher: str, student: str) -> tuple[np.ndarray, tuple[int, int]]:
     from dfkd_core.kit.samples import to_bytes
     from dfkd_core.networks.classifiers import parameter_count
     from dfkd_core.networks.latent import build_latent_model, draw_noise
-    from dfkd_core.teachers.cards import load_latent_model
+    from dfkd_core.teachers.load import load_latent_model
 
     network, card = load_latent_model(teacher)
     image = card.image.spec()

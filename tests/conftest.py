@@ -29,7 +29,8 @@ from dfkd_core.runs import generative as generative_evaluation
 from dfkd_core.runs.loop import run
 from dfkd_core.runs.spec import RunSpec, make_spec
 from dfkd_core.store import EventReader, RunFolder, RunStatus
-from dfkd_core.teachers.cards import import_weights, load_teacher
+from dfkd_core.teachers.bring import import_weights
+from dfkd_core.teachers.load import load_teacher
 from pages.ui import boot
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,7 +17,7 @@ from dfkd_core.networks.classifiers import build_classifier
 from dfkd_core.networks.diffusion import Diffusion
 from dfkd_core.networks.latent import build_latent_model
 from dfkd_core.store import RunFolder
-from dfkd_core.teachers.cards import load_latent_model, load_teacher
+from dfkd_core.teachers.load import load_latent_model, load_teacher
 
 
 @pytest.fixture(autouse=True)

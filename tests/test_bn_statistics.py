@@ -10,7 +10,7 @@ from torch import nn
 from dfkd_core.images import ImageSpec
 from dfkd_core.losses.bn_statistics import collect_statistics
 from dfkd_core.networks.classifiers import build_classifier
-from dfkd_core.teachers.cards import load_teacher
+from dfkd_core.teachers.load import load_teacher
 
 
 @pytest.fixture(scope="module")

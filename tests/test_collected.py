@@ -49,7 +49,7 @@ from dfkd_core.selection.collected import (
     most_confident,
 )  # fmt: skip
 from dfkd_core.store import RunFolder, read_samples
-from dfkd_core.teachers.cards import load_teacher
+from dfkd_core.teachers.load import load_teacher
 
 DIGITS = find_benchmark("digits")
 

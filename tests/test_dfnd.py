@@ -26,7 +26,7 @@ from dfkd_core.methods.dfnd import DFND, DFNDConfig, NoiseAdaptation
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.selection.mixture import judge
 from dfkd_core.store import RunFolder
-from dfkd_core.teachers.cards import load_teacher
+from dfkd_core.teachers.load import load_teacher
 
 SMALL = {"distill_steps": 6, "updates": 2, "batch_size": 16}
 

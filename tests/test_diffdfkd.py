@@ -28,7 +28,7 @@ from dfkd_core.methods.diffdfkd import DiffDFKD, DiffDFKDConfig
 from dfkd_core.networks.diffusion import Diffusion
 from dfkd_core.store import RunFolder
 from dfkd_core.synthesis.guided import SHOWN
-from dfkd_core.teachers.cards import load_diffusion, load_teacher
+from dfkd_core.teachers.load import load_diffusion, load_teacher
 
 SMALL = {
     "synthesis_batches": 3, "synthesis_size": 12, "denoising_steps": 2, "distill_steps": 3, "updates": 2,

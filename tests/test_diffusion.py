@@ -19,8 +19,10 @@ from dfkd_core.data.catalogue import LabelledImages, find_benchmark
 from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.diffusion import Diffusion
-from dfkd_core.teachers.cards import DiffusionRecipe, ImageCard, TeacherCard, load_diffusion, train_teacher
-from dfkd_core.teachers.training import diffusion_data, train_diffusion
+from dfkd_core.teachers.cards import DiffusionRecipe, ImageCard, TeacherCard
+from dfkd_core.teachers.load import load_diffusion
+from dfkd_core.teachers.make import train_teacher
+from dfkd_core.teachers.train import diffusion_data, train_diffusion
 
 CPU = torch.device("cpu")
 TEN = tuple("0123456789")

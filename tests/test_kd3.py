@@ -26,7 +26,7 @@ from dfkd_core.losses import rival as rival_losses
 from dfkd_core.methods.kd3 import KD3, KD3Config, teacher_share
 from dfkd_core.networks.classifiers import CLASSIFIERS, Features
 from dfkd_core.store import RunFolder
-from dfkd_core.teachers.cards import load_teacher
+from dfkd_core.teachers.load import load_teacher
 
 SMALL = {"distill_steps": 6, "updates": 2, "batch_size": 16, "selections": 3}
 

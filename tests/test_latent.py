@@ -33,15 +33,10 @@ from dfkd_core.networks.latent import (
     padded_side,
     precision_weighted,
 )
-from dfkd_core.teachers.cards import (
-    DiffusionRecipe,
-    ElboRecipe,
-    TeacherCard,
-    find_card,
-    load_latent_model,
-    train_teacher,
-)
-from dfkd_core.teachers.training import elbo_of
+from dfkd_core.teachers.cards import DiffusionRecipe, ElboRecipe, TeacherCard, find_card
+from dfkd_core.teachers.load import load_latent_model
+from dfkd_core.teachers.make import train_teacher
+from dfkd_core.teachers.train import elbo_of
 
 CPU = torch.device("cpu")
 

@@ -25,8 +25,9 @@ from dfkd_core.runs.loop import assemble_generative, read_spec
 from dfkd_core.store import RunFolder, read_samples
 from dfkd_core.store.atomic import read_json
 from dfkd_core.store.checkpoints import load_checkpoint
-from dfkd_core.teachers.cards import ElboRecipe, TeacherCard, find_card, train_teacher, user_folder
-from dfkd_core.teachers.training import elbo_of
+from dfkd_core.teachers.cards import ElboRecipe, TeacherCard, find_card, user_folder
+from dfkd_core.teachers.make import train_teacher
+from dfkd_core.teachers.train import elbo_of
 
 SAMPLES = 60
 CPU = torch.device("cpu")

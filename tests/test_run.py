@@ -107,7 +107,7 @@ def test_times_never_run_backwards(whole: RunFolder) -> None:
 
 def test_the_stored_student_is_the_one_that_was_evaluated(whole: RunFolder) -> None:
     from dfkd_core.networks.classifiers import build_classifier
-    from dfkd_core.teachers.cards import load_teacher
+    from dfkd_core.teachers.load import load_teacher
 
     teacher, card = load_teacher(TEACHER)
     student = build_classifier(STUDENT, card.image.spec())

@@ -17,7 +17,7 @@ from dfkd_core.runs.loop import read_spec, run
 from dfkd_core.runs.spec import make_spec
 from dfkd_core.selection.mixture import judge
 from dfkd_core.store import RunFolder, read_phases
-from dfkd_core.teachers.cards import load_teacher
+from dfkd_core.teachers.load import load_teacher
 
 
 def slow_step(knobs: dict | None = None) -> tuple[object, dict[str, Phase]]:

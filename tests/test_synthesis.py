@@ -18,7 +18,7 @@ from dfkd_core.networks.diffusion import TIMES, Diffusion
 from dfkd_core.networks.latent import LatentNetwork
 from dfkd_core.synthesis import guided as synthesis
 from dfkd_core.synthesis.guided import Denoiser, Film, ancestral_noise, guided_diffusion, optimise_latents, to_teacher
-from dfkd_core.teachers.cards import load_diffusion, load_latent_model, load_teacher
+from dfkd_core.teachers.load import load_diffusion, load_latent_model, load_teacher
 
 CPU = torch.device("cpu")
 LABELS = torch.arange(20) % 10

@@ -21,20 +21,11 @@ from dfkd_core.data.catalogue import LabelledImages, find_benchmark
 from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.networks.classifiers import build_classifier
 from dfkd_core.networks.weights import WeightsError, fill
-from dfkd_core.teachers.cards import (
-    SHIPPED,
-    Recipe,
-    TeacherCard,
-    available_teachers,
-    evaluate_accuracy,
-    find_card,
-    import_weights,
-    load_diffusion,
-    load_teacher,
-    read_card,
-    train_teacher,
-)
-from dfkd_core.teachers.training import augment
+from dfkd_core.teachers.bring import import_weights
+from dfkd_core.teachers.cards import SHIPPED, Recipe, TeacherCard, available_teachers, find_card, read_card
+from dfkd_core.teachers.load import load_diffusion, load_teacher
+from dfkd_core.teachers.make import evaluate_accuracy, train_teacher
+from dfkd_core.teachers.train import augment
 
 CPU = torch.device("cpu")
 CARDS = {path.stem: read_card(path) for path in sorted(SHIPPED.glob("*.json"))}

@@ -40,7 +40,8 @@ from dfkd_core.runs.generative import PANELS, GenerativeEvaluation
 from dfkd_core.runs.spec import find_diffusion, make_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.store.checkpoints import load_checkpoint
-from dfkd_core.teachers.cards import find_card, load_diffusion
+from dfkd_core.teachers.cards import find_card
+from dfkd_core.teachers.load import load_diffusion
 
 pytestmark = pytest.mark.usefixtures("few_judged")
 SOURCES = ("ancestral", "latents", "diffusion")

@@ -30,7 +30,7 @@ from dfkd_core.runs.loop import assemble_generative, borrowed, read_spec
 from dfkd_core.store import RunFolder, store_samples
 from dfkd_core.store.atomic import read_json, write_json
 from dfkd_core.teachers.cards import TeacherCard
-from dfkd_core.teachers.training import elbo_of
+from dfkd_core.teachers.train import elbo_of
 
 SEED = 2_211_06385  # of the noise; the same for every run, so that runs are compared on the same
 SAMPLES, MOST_SAMPLES = 1024, 5000  # the slides'; the transport takes memory and time with the square of the number

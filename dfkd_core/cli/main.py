@@ -33,14 +33,9 @@ from dfkd_core.runs.spec import RunSpec, check_change, make_spec
 from dfkd_core.runs.survey import survey
 from dfkd_core.selection.collected import Judge
 from dfkd_core.store import EventReader, RunFolder, RunStatus, runs_folder, runs_in
-from dfkd_core.teachers.cards import (
-    TeacherCard,
-    available_teachers,
-    find_card,
-    import_weights,
-    train_teacher,
-    user_folder,
-)
+from dfkd_core.teachers.bring import import_weights
+from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card, user_folder
+from dfkd_core.teachers.make import train_teacher
 
 RUN_FLAGS = [name for name in RunSpec.model_fields if name not in ("config", "method")]
 

@@ -29,7 +29,8 @@ from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.classifiers import Classifier
 from dfkd_core.store.atomic import write_atomic
-from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card, load_teacher
+from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
+from dfkd_core.teachers.load import load_teacher
 
 BATCH = 512
 DENSITY_NEIGHBOURS, PRECISION_NEIGHBOURS = 5, 3  # as published

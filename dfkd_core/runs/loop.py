@@ -42,7 +42,8 @@ from dfkd_core.store import REAL, EventReader, EventWriter, Owner, RunFolder, Ru
 from dfkd_core.store.atomic import write_atomic, write_json
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
 from dfkd_core.synthesis.stable_diffusion import StableDiffusion, load_stable_diffusion, prompts_for
-from dfkd_core.teachers.cards import TeacherCard, load_diffusion, load_latent_model, load_teacher
+from dfkd_core.teachers.cards import TeacherCard
+from dfkd_core.teachers.load import load_diffusion, load_latent_model, load_teacher
 
 Progress = Callable[[Event], None]
 POLL_SECONDS = 0.05

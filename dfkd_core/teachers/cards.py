@@ -5,37 +5,23 @@ Cards are read without importing torch, so that a page can list them at once.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dfkd_core.errors import RequestError, explain
-from dfkd_core.networks.weights import MAX_HEADER_BYTES, WeightsError, fill, from_pt, from_safetensors, read_file
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-    from dfkd_core.data.catalogue import LabelledImages
-    from dfkd_core.images import ImageSpec
-    from dfkd_core.networks.classifiers import Classifier
-    from dfkd_core.networks.diffusion import Diffusion
-    from dfkd_core.networks.latent import LatentNetwork
+from dfkd_core.images import ImageSpec
+from dfkd_core.networks.weights import WeightsError, read_file
 
 logger = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "teachers"
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MAX_CARD_BYTES = 1 << 20
-
-
-# --- cards -----------------------------------------------------------------------------------------------------
 
 
 class _Strict(BaseModel):
@@ -59,8 +45,6 @@ class ImageCard(_Strict):
 
     def spec(self) -> ImageSpec:
         """The same as the engine's ``ImageSpec``."""
-        from dfkd_core.images import ImageSpec
-
         return ImageSpec(self.channels, self.size, self.mean, self.std, self.classes)
 
 
@@ -232,6 +216,11 @@ def find_card(name_or_path: str | Path) -> tuple[TeacherCard, Path]:
     return found[str(name_or_path)]
 
 
+def is_taken(name: str, folder: Path) -> bool:
+    """Whether a teacher is called ``name`` already, or would be once ``folder`` is among the user's."""
+    return name in _found() or (folder / f"{name}.json").exists()
+
+
 def _found() -> dict[str, tuple[TeacherCard, Path]]:
     found: dict[str, tuple[TeacherCard, Path]] = {}
     for path in [*sorted(SHIPPED.glob("*.json")), *sorted(user_folder().glob("*.json"))]:
@@ -245,218 +234,3 @@ def _found() -> dict[str, tuple[TeacherCard, Path]]:
         elif found.setdefault(card.name, (card, path))[1] != path:
             logger.warning("%s: passed over, %s is another teacher of that name", path, found[card.name][1])
     return found
-
-
-# --- loading ---------------------------------------------------------------------------------------------------
-
-
-def load_teacher(name_or_path: str | Path) -> tuple[Classifier, TeacherCard]:
-    """A frozen classifier in eval mode, on the CPU, and its card. Leaves torch's generators alone.
-
-    Raises ``RequestError`` (teacher) for an unknown name, a generative model, or a file that is missing, damaged or
-    does not fit.
-    """
-    from dfkd_core.networks.classifiers import Classifier
-
-    network, card = _load(name_or_path)
-    if not isinstance(network, Classifier):
-        raise RequestError("teacher", str(name_or_path), f"is a {card.task} network; take a classifier.")
-    return network, card
-
-
-def load_latent_model(name_or_path: str | Path) -> tuple[LatentNetwork, TeacherCard]:
-    """The same for a generative teacher."""
-    from dfkd_core.networks.latent import LatentNetwork
-
-    network, card = _load(name_or_path)
-    if not isinstance(network, LatentNetwork):
-        raise RequestError("teacher", str(name_or_path), f"is a {card.task} network; take a generative one.")
-    return network, card
-
-
-def load_diffusion(name_or_path: str | Path) -> tuple[Diffusion, TeacherCard]:
-    """The same for a diffusion model."""
-    from dfkd_core.networks.diffusion import Diffusion
-
-    network, card = _load(name_or_path)
-    if not isinstance(network, Diffusion):
-        raise RequestError("diffusion", str(name_or_path), f"is a {card.task} network; take a diffusion model.")
-    return network, card
-
-
-def _load(name_or_path: str | Path) -> tuple[nn.Module, TeacherCard]:
-    from dfkd_core.networks.classifiers import freeze
-
-    card, path = find_card(name_or_path)
-    weights = path.with_suffix(".safetensors")
-    try:
-        network = _blank(card)
-        data = read_file(weights, _byte_limit(network))
-        if hashlib.sha256(data).hexdigest() != card.sha256:
-            raise WeightsError(f"{weights} is damaged or another file: its SHA-256 is not the card's")
-        fill(network, from_safetensors(data))
-    except RequestError as error:
-        raise RequestError("teacher", str(name_or_path), f"{error.field} {error.value!r} {error.expected}") from None
-    except WeightsError as error:
-        raise RequestError("teacher", str(name_or_path), f"{error}.") from None
-    freeze(network)
-    return network, card
-
-
-def build_network(card: TeacherCard) -> nn.Module:
-    """The architecture that ``card`` names, with initial weights from torch's global generator."""
-    from dfkd_core.networks.classifiers import build_classifier
-    from dfkd_core.networks.diffusion import build_diffusion
-    from dfkd_core.networks.latent import build_latent_model
-
-    build: dict[str, Callable[[str, ImageSpec], nn.Module]] = {
-        "classifier": build_classifier,
-        "generative": build_latent_model,
-        "diffusion": build_diffusion,
-    }
-    return build[card.task](card.network, card.image.spec())
-
-
-def _blank(card: TeacherCard) -> nn.Module:
-    """The architecture; its initial weights are drawn without moving torch's generators."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        return build_network(card)
-
-
-def _byte_limit(network: nn.Module) -> int:
-    """The most bytes that a file of this network's weights has a use for (in float64)."""
-    return 8 * sum(tensor.numel() for tensor in network.state_dict().values()) + MAX_HEADER_BYTES
-
-
-# --- making ----------------------------------------------------------------------------------------------------
-
-
-def train_teacher(
-    card: TeacherCard,
-    folder: Path,
-    progress: Callable[[int, int, float], None] | None = None,
-    device: str = "cpu",
-) -> TeacherCard:
-    """Make the teacher of ``card`` from its recipe and seed; writes NAME.safetensors and NAME.json into ``folder``.
-
-    On a CPU the weights come out the same each time on the same machine: it trains on one thread, since sums
-    depend on how threads share them. ``progress`` gets the epoch, of how many, and its mean loss.
-    Raises ``RequestError`` without a recipe or without the data, ``NonFiniteError`` if the training diverges.
-    """
-    import torch
-
-    if card.recipe is None:
-        raise RequestError("teacher", card.name, "was brought from elsewhere: without a recipe it cannot be made.")
-    target = torch.device(device)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []):
-            torch.manual_seed(card.seed)
-            network = build_network(card).to(target)
-            result = _train(network, card, target, progress)
-    finally:
-        torch.set_num_threads(threads)
-    return _store(network, card.model_copy(update=result), folder)
-
-
-def _train(
-    network: nn.Module, card: TeacherCard, device: torch.device, progress: Callable[[int, int, float], None] | None
-) -> dict[str, float]:
-    """Train ``network`` by its card's recipe; what to note on the card."""
-    from dfkd_core.data.catalogue import find_benchmark
-    from dfkd_core.networks.classifiers import Classifier
-    from dfkd_core.networks.diffusion import Diffusion
-    from dfkd_core.networks.latent import LatentNetwork
-    from dfkd_core.teachers.training import (
-        diffusion_data,
-        elbo_of,
-        train_classifier,
-        train_diffusion,
-        train_latent_model,
-    )
-
-    image, recipe = card.image.spec(), card.recipe
-    if isinstance(network, Diffusion) and isinstance(recipe, DiffusionRecipe):
-        train_diffusion(network, diffusion_data(card.benchmark, image), recipe, device, progress)
-        return {}
-    task = find_benchmark(card.benchmark, image)
-    data, test = task.load(train=True), task.load(train=False)
-    if isinstance(network, LatentNetwork) and isinstance(recipe, ElboRecipe):
-        train_latent_model(network, data, image, recipe, device, progress)
-        return {"elbo": elbo_of(network, test, image, device, recipe.beta)}
-    if isinstance(network, Classifier) and isinstance(recipe, Recipe):
-        train_classifier(network, data, image, recipe, device, progress)
-        return {"accuracy": evaluate_accuracy(network, test, image, device)}
-    raise RequestError("recipe", recipe and recipe.kind, f"does not fit {card.network}, a {card.task} network.")
-
-
-def import_weights(
-    weights: Path,
-    network: str,
-    benchmark: str,
-    name: str,
-    folder: Path,
-    title: str = "",
-    image: ImageSpec | None = None,
-) -> TeacherCard:
-    """Bring a state dict of your own, ``.safetensors`` or ``.pt``, as the teacher ``name`` of ``benchmark``.
-
-    ``image`` is only needed where it is not the benchmark's (or that is ``folder:PATH``, which has none). The
-    accuracy is None where the evaluation data are missing. Raises ``RequestError`` naming what was wrong.
-    """
-    import torch
-
-    from dfkd_core.data.catalogue import find_benchmark
-
-    task = find_benchmark(benchmark, image)
-    spec = image or task.image
-    try:
-        about = ImageCard(channels=spec.channels, size=spec.size, mean=spec.mean, std=spec.std, classes=spec.classes)
-        card = TeacherCard(name=name, title=title or name, benchmark=benchmark, network=network, image=about)
-    except ValidationError as error:
-        raise explain(error) from None
-    if name in _found() or (folder / f"{name}.json").exists():
-        raise RequestError("name", name, "is taken by another teacher; choose a new one.")
-    classifier = _blank(card)
-    try:
-        data = read_file(weights, _byte_limit(classifier))
-        fill(classifier, from_safetensors(data) if weights.suffix == ".safetensors" else from_pt(data))
-    except WeightsError as error:
-        raise RequestError("weights", str(weights), f"{error}.") from None
-    if task.is_there():
-        accuracy = evaluate_accuracy(classifier, task.load(train=False), spec, torch.device("cpu"))
-        card = card.model_copy(update={"accuracy": accuracy})
-    return _store(classifier, card, folder)
-
-
-def _store(network: nn.Module, card: TeacherCard, folder: Path) -> TeacherCard:
-    """Write weights and card, the card last since it vouches for the weights."""
-    import torch
-    from safetensors.torch import save
-
-    from dfkd_core.store.atomic import write_atomic
-
-    data = save({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()})
-    card = card.model_copy(update={"sha256": hashlib.sha256(data).hexdigest(), "torch": torch.__version__})
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / f"{card.name}.safetensors", data)
-    write_atomic(folder / f"{card.name}.json", card.model_dump_json(indent=1).encode() + b"\n")
-    return card
-
-
-def evaluate_accuracy(network: nn.Module, data: LabelledImages, image: ImageSpec, device: torch.device) -> float:
-    """Share of ``data`` that ``network`` classifies right, in eval mode; its mode is as before afterwards."""
-    import torch
-
-    was_training = network.training
-    network.eval()
-    with torch.no_grad():
-        right = sum(
-            int((network(image.normalise(pixels.to(device).float() / 255)).argmax(dim=1).cpu() == labels).sum())
-            for pixels, labels in zip(data.images.split(512), data.labels.split(512), strict=True)
-        )
-    network.train(was_training)
-    return right / len(data)

@@ -1,0 +1,79 @@
+"""Networks from cards and their files of weights."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from dfkd_core.errors import RequestError
+from dfkd_core.networks.classifiers import Classifier, build_classifier, freeze
+from dfkd_core.networks.diffusion import Diffusion, build_diffusion
+from dfkd_core.networks.latent import LatentNetwork, build_latent_model
+from dfkd_core.networks.weights import MAX_HEADER_BYTES, WeightsError, fill, from_safetensors, read_file
+from dfkd_core.teachers.cards import TeacherCard, find_card
+
+BUILD = {"classifier": build_classifier, "generative": build_latent_model, "diffusion": build_diffusion}
+
+
+def load_teacher(name_or_path: str | Path) -> tuple[Classifier, TeacherCard]:
+    """A frozen classifier in eval mode, on the CPU, and its card. Leaves torch's generators alone.
+
+    Raises ``RequestError`` (teacher) for an unknown name, a generative model, or a file that is missing, damaged or
+    does not fit.
+    """
+    network, card = _load(name_or_path)
+    if not isinstance(network, Classifier):
+        raise RequestError("teacher", str(name_or_path), f"is a {card.task} network; take a classifier.")
+    return network, card
+
+
+def load_latent_model(name_or_path: str | Path) -> tuple[LatentNetwork, TeacherCard]:
+    """The same for a generative teacher."""
+    network, card = _load(name_or_path)
+    if not isinstance(network, LatentNetwork):
+        raise RequestError("teacher", str(name_or_path), f"is a {card.task} network; take a generative one.")
+    return network, card
+
+
+def load_diffusion(name_or_path: str | Path) -> tuple[Diffusion, TeacherCard]:
+    """The same for a diffusion model."""
+    network, card = _load(name_or_path)
+    if not isinstance(network, Diffusion):
+        raise RequestError("diffusion", str(name_or_path), f"is a {card.task} network; take a diffusion model.")
+    return network, card
+
+
+def _load(name_or_path: str | Path) -> tuple[nn.Module, TeacherCard]:
+    card, path = find_card(name_or_path)
+    weights = path.with_suffix(".safetensors")
+    try:
+        network = blank(card)
+        data = read_file(weights, byte_limit(network))
+        if hashlib.sha256(data).hexdigest() != card.sha256:
+            raise WeightsError(f"{weights} is damaged or another file: its SHA-256 is not the card's")
+        fill(network, from_safetensors(data))
+    except RequestError as error:
+        raise RequestError("teacher", str(name_or_path), f"{error.field} {error.value!r} {error.expected}") from None
+    except WeightsError as error:
+        raise RequestError("teacher", str(name_or_path), f"{error}.") from None
+    freeze(network)
+    return network, card
+
+
+def build_network(card: TeacherCard) -> nn.Module:
+    """The architecture that ``card`` names, with initial weights from torch's global generator."""
+    return BUILD[card.task](card.network, card.image.spec())
+
+
+def blank(card: TeacherCard) -> nn.Module:
+    """The architecture; its initial weights are drawn without moving torch's generators."""
+    with torch.random.fork_rng(devices=[]):
+        return build_network(card)
+
+
+def byte_limit(network: nn.Module) -> int:
+    """The most bytes that a file of this network's weights has a use for (in float64)."""
+    return 8 * sum(tensor.numel() for tensor in network.state_dict().values()) + MAX_HEADER_BYTES

@@ -1,0 +1,92 @@
+"""Making a teacher from its card: training by the recipe, what to note on the card, writing both files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from dfkd_core.data.catalogue import LabelledImages, find_benchmark
+from dfkd_core.errors import RequestError
+from dfkd_core.images import ImageSpec
+from dfkd_core.networks.classifiers import Classifier
+from dfkd_core.networks.diffusion import Diffusion
+from dfkd_core.networks.latent import LatentNetwork
+from dfkd_core.store.atomic import write_atomic
+from dfkd_core.teachers.cards import DiffusionRecipe, ElboRecipe, Recipe, TeacherCard
+from dfkd_core.teachers.load import build_network
+from dfkd_core.teachers.train import diffusion_data, elbo_of, train_classifier, train_diffusion, train_latent_model
+
+
+def train_teacher(
+    card: TeacherCard,
+    folder: Path,
+    progress: Callable[[int, int, float], None] | None = None,
+    device: str = "cpu",
+) -> TeacherCard:
+    """Make the teacher of ``card`` from its recipe and seed; writes NAME.safetensors and NAME.json into ``folder``.
+
+    On a CPU the weights come out the same each time on the same machine: it trains on one thread, since sums
+    depend on how threads share them. ``progress`` gets the epoch, of how many, and its mean loss.
+    Raises ``RequestError`` without a recipe or without the data, ``NonFiniteError`` if the training diverges.
+    """
+    if card.recipe is None:
+        raise RequestError("teacher", card.name, "was brought from elsewhere: without a recipe it cannot be made.")
+    target = torch.device(device)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []):
+            torch.manual_seed(card.seed)
+            network = build_network(card).to(target)
+            result = _train(network, card, target, progress)
+    finally:
+        torch.set_num_threads(threads)
+    return store_teacher(network, card.model_copy(update=result), folder)
+
+
+def _train(
+    network: nn.Module, card: TeacherCard, device: torch.device, progress: Callable[[int, int, float], None] | None
+) -> dict[str, float]:
+    """Train ``network`` by its card's recipe; what to note on the card."""
+
+    image, recipe = card.image.spec(), card.recipe
+    if isinstance(network, Diffusion) and isinstance(recipe, DiffusionRecipe):
+        train_diffusion(network, diffusion_data(card.benchmark, image), recipe, device, progress)
+        return {}
+    task = find_benchmark(card.benchmark, image)
+    data, test = task.load(train=True), task.load(train=False)
+    if isinstance(network, LatentNetwork) and isinstance(recipe, ElboRecipe):
+        train_latent_model(network, data, image, recipe, device, progress)
+        return {"elbo": elbo_of(network, test, image, device, recipe.beta)}
+    if isinstance(network, Classifier) and isinstance(recipe, Recipe):
+        train_classifier(network, data, image, recipe, device, progress)
+        return {"accuracy": evaluate_accuracy(network, test, image, device)}
+    raise RequestError("recipe", recipe and recipe.kind, f"does not fit {card.network}, a {card.task} network.")
+
+
+def store_teacher(network: nn.Module, card: TeacherCard, folder: Path) -> TeacherCard:
+    """Write weights and card, the card last since it vouches for the weights."""
+    data = save({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()})
+    card = card.model_copy(update={"sha256": hashlib.sha256(data).hexdigest(), "torch": torch.__version__})
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(folder / f"{card.name}.safetensors", data)
+    write_atomic(folder / f"{card.name}.json", card.model_dump_json(indent=1).encode() + b"\n")
+    return card
+
+
+def evaluate_accuracy(network: nn.Module, data: LabelledImages, image: ImageSpec, device: torch.device) -> float:
+    """Share of ``data`` that ``network`` classifies right, in eval mode; its mode is as before afterwards."""
+    was_training = network.training
+    network.eval()
+    with torch.no_grad():
+        right = sum(
+            int((network(image.normalise(pixels.to(device).float() / 255)).argmax(dim=1).cpu() == labels).sum())
+            for pixels, labels in zip(data.images.split(512), data.labels.split(512), strict=True)
+        )
+    network.train(was_training)
+    return right / len(data)
