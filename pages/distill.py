@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dfkd_core.store import RunFolder, runs_folder, runs_in
-from pages.ui import boot, look, stage, steering, tour
+from pages.ui import boot, look
+from pages.ui.run import stage, steering
+from pages.ui.words import tour
 
 if TYPE_CHECKING:
-    from pages.ui.form import Choice
+    from pages.ui.form.form import Choice
 
 
 def main() -> None:

@@ -10,10 +10,12 @@ import streamlit as st
 from dfkd_core.analysis.jobs import Job
 from dfkd_core.errors import RequestError
 from dfkd_core.store import RunFolder, RunStatus
-from pages.ui import boot, experiment, generative, generative_table, look, steering
+from pages.ui import boot, look
+from pages.ui.run import generative, steering
+from pages.ui.study import experiment, generative_table
 
 if TYPE_CHECKING:
-    from pages.ui.form import Choice
+    from pages.ui.form.form import Choice
 
 VIEWS = {"run": "Run", "table": "Table"}
 ROWS, COLUMNS, TILE = 6, 12, 48  # of the preview; a tile's pixels

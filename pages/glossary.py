@@ -7,8 +7,9 @@ from html import escape
 
 import streamlit as st
 
-from pages.ui import glossary, look
-from pages.ui.glossary import Term
+from pages.ui import look
+from pages.ui.words import glossary
+from pages.ui.words.glossary import Term
 
 # A term that the search leaves out stays on the page, hidden, and shows itself when a link leads to it.
 STYLE = """

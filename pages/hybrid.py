@@ -8,10 +8,12 @@ import streamlit as st
 
 from dfkd_core.analysis.jobs import Job
 from dfkd_core.store import RunFolder, RunStatus
-from pages.ui import boot, experiment, hybrid, look, steering, sweep
+from pages.ui import boot, look
+from pages.ui.run import hybrid, steering
+from pages.ui.study import experiment, sweep
 
 if TYPE_CHECKING:
-    from pages.ui.form import Choice
+    from pages.ui.form.form import Choice
 
 VIEWS = {"run": "Run", "experiments": "Experiments"}
 EMPTY = (

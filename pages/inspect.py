@@ -6,7 +6,9 @@ import streamlit as st
 
 from dfkd_core.errors import StoreError
 from dfkd_core.store import RunFolder, runs_folder, runs_in
-from pages.ui import boot, look, microscope, steering
+from pages.ui import boot, look
+from pages.ui.microscope import microscope
+from pages.ui.run import steering
 
 MOST = 200  # runs in the list
 PAGE = "pages/inspect.py"

@@ -12,7 +12,8 @@ from dfkd_core.store import RunFolder, runs_folder, runs_in
 from dfkd_core.study import Progress, Study
 from dfkd_core.study.estimate import estimated_seconds
 from dfkd_core.teachers.cards import TeacherCard, available_teachers
-from pages.ui import boot, experiment, lesson, look
+from pages.ui import boot, look
+from pages.ui.study import experiment, lesson
 
 KIND = "fig1a"
 WHAT = """

@@ -13,10 +13,11 @@ from dfkd_core.store import RunFolder, runs_folder, runs_in
 from dfkd_core.study import Progress, Study
 from dfkd_core.study.estimate import estimated_seconds
 from dfkd_core.study.outcome import plural, points
-from pages.ui import boot, experiment, look, prior
+from pages.ui import boot, look
+from pages.ui.study import experiment, prior
 
 if TYPE_CHECKING:
-    from pages.ui.form import Choice
+    from pages.ui.form.form import Choice
 
 KIND = "prior"
 STEPS = {"0.5": 2, "0.25": 4, "0.2": 5, "0.1": 10}  # of λ from 0 to 1
@@ -93,7 +94,7 @@ def _form() -> Choice | None:
         ready = experiment.engine_state()
     if not ready:
         return None
-    from pages.ui import form
+    from pages.ui.form import form
 
     return form.show()
 

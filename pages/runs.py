@@ -12,7 +12,8 @@ from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import StoreError
 from dfkd_core.quality.score import DISTANCES
 from dfkd_core.store import RunFolder, runs_folder, runs_in
-from pages.ui import boot, look, steering
+from pages.ui import boot, look
+from pages.ui.run import steering
 
 MOST = 500
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#999999")

@@ -30,7 +30,7 @@ from dfkd_core.methods.collected import Collected, CollectedConfig
 from dfkd_core.networks.classifiers import build_classifier
 from dfkd_core.store import RunFolder
 from dfkd_core.teachers.load import load_teacher
-from pages.ui import glossary
+from pages.ui.words import glossary
 
 SMALL = {"objective": "kd", "student_lr": 0.05, "distill_steps": 6, "updates": 2, "batch_size": 16}
 NAMES = get_args(ObjectiveName)

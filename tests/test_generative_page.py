@@ -26,7 +26,7 @@ from dfkd_core.runs import generative as generative_evaluation
 from dfkd_core.store import RunFolder, store_samples
 from dfkd_core.store.atomic import write_json
 from dfkd_core.teachers.cards import available_teachers
-from pages.ui import generative, steering
+from pages.ui.run import generative, steering
 
 TINY = {"source": "latents", "synthesis_batches": 2, "synthesis_size": 6, "latent_steps": 3, "distill_steps": 4}
 TINY |= {"batch_size": 4}
@@ -85,7 +85,7 @@ def test_each_step_of_the_scrubber_has_what_was_recorded_there(finished: RunFold
 
 
 def test_the_panels_are_those_that_the_stage_draws() -> None:
-    script = (ROOT / "pages" / "ui" / "generative.js").read_text()
+    script = (ROOT / "pages" / "ui" / "run" / "generative.js").read_text()
     numbers = re.search(r"const PANELS = \{(.+?)\}", script)
     assert numbers is not None
     drawn = dict(re.findall(r"(\w+): (\d)", numbers[1]))

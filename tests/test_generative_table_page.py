@@ -15,7 +15,7 @@ from test_generative_table import network
 
 from dfkd_core.store import RunFolder, runs_folder
 from dfkd_core.study import Record, Study, generative, kinds, studies_in
-from pages.ui.generative_table import table_csv
+from pages.ui.study.generative_table import table_csv
 
 TABLE = ".dfkd-generative-table"
 TINY = "k.distill_steps=2&k.batch_size=8&r.probes_every=0"

@@ -14,10 +14,10 @@ from streamlit import config
 
 from dfkd_core import methods
 from dfkd_core.analysis.timeline import Timeline
-from pages.ui import glossary
+from pages.ui.words import glossary
 
 STAGES = ("stage", "hybrid", "generative")
-SCRIPTS = {name: (ROOT / "pages" / "ui" / f"{name}.js").read_text() for name in ("player", *STAGES)}
+SCRIPTS = {name: (ROOT / "pages" / "ui" / "run" / f"{name}.js").read_text() for name in ("player", *STAGES)}
 
 
 def missing(names: list[str]) -> list[str]:

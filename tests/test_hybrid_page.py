@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.store import RunFolder, runs_in
-from pages.ui import hybrid
+from pages.ui.run import hybrid
 
 SHORT = {"gan_steps": 20, "distill_steps": 30, "updates": 2, "gan_batch_size": 16, "batch_size": 16, "width": 2}
 SHORT |= {"latent": 8, "synthetic": 48}

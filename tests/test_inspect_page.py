@@ -26,7 +26,7 @@ from dfkd_core.analysis.tags import Tags
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.selection.region import accepted_region
 from dfkd_core.store import RunFolder, read_samples
-from pages.ui import glossary
+from pages.ui.words import glossary
 
 SCOPE = ".dfkd-microscope"
 BINS = 40
@@ -406,7 +406,7 @@ def test_headings_lead_to_the_glossary(page: Page, shared_lab: Lab) -> None:
 
 
 def test_the_page_opens_without_what_takes_seconds_to_import() -> None:
-    code = "import sys, pages.ui.microscope; print(*sys.modules)"
+    code = "import sys, pages.ui.microscope.microscope; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "streamlit" in loaded.split() and not {"torch", "umap", "sklearn", "pandas"} & set(loaded.split())
 

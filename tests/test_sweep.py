@@ -25,13 +25,14 @@ from dfkd_core.store import RunFolder, runs_in
 from dfkd_core.study import Record, Study, kinds, studies_in
 from dfkd_core.study.experiments import EXPERIMENTS
 from pages.ui import boot
-from pages.ui.sweep import table_csv
+from pages.ui.study.sweep import table_csv
 
 SWEEP = ".dfkd-sweep"
 TINY = {"gan_steps": 2, "distill_steps": 4, "updates": 1, "synthetic": 16, "width": 2}
 PAGE = """
 import streamlit as st
-from pages.ui import boot, experiment, look, sweep
+from pages.ui import boot, look
+from pages.ui.study import experiment, sweep
 
 st.set_page_config("Experiments", layout="wide")
 look.apply()
@@ -54,7 +55,7 @@ else:
     with st.sidebar:
         ready = experiment.engine_state()
     if ready:
-        from pages.ui import form
+        from pages.ui.form import form
         choice = form.show()
     sweep.set_up(choice)
 """

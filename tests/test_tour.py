@@ -11,9 +11,10 @@ from playwright.sync_api import Page, Route, expect
 
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.store import RunFolder, runs_in
-from pages.ui import boot, glossary, tour
+from pages.ui import boot
+from pages.ui.words import glossary, tour
 
-STAGE = (ROOT / "pages" / "ui" / "stage.js").read_text()
+STAGE = (ROOT / "pages" / "ui" / "run" / "stage.js").read_text()
 STEPS = [1, *range(15, 601, 15)]
 COUNT = 5
 

@@ -15,7 +15,7 @@ from dfkd_core.errors import RequestError
 from dfkd_core.store import RunFolder, RunStatus, read_samples
 from dfkd_core.store.atomic import read_json
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
-from pages.ui import stage
+from pages.ui.run import stage
 
 SYNTHETIC = 7  # in the column ``panel`` of generative_evaluation.PANELS
 ORIGINS = {

@@ -17,7 +17,7 @@ from dfkd_core.analysis.measured import DISTANCE
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.store import COLLECTED, RunFolder, RunStatus, read_samples
 from dfkd_core.store.atomic import read_json
-from pages.ui import stage
+from pages.ui.run import stage
 
 OF_A_CLASS = 12  # collected images that are sent, at most
 MOST = 1200  # of all classes together

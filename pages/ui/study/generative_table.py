@@ -12,10 +12,11 @@ from dfkd_core.store import RunFolder, runs_folder, runs_in
 from dfkd_core.study import Progress, Study, generative
 from dfkd_core.study.estimate import estimated_seconds
 from dfkd_core.study.outcome import plural
-from pages.ui import boot, experiment
+from pages.ui import boot
+from pages.ui.study import experiment
 
 if TYPE_CHECKING:
-    from pages.ui.form import Choice
+    from pages.ui.form.form import Choice
 
 KIND = "generative"
 SEEDS, MEASURED = 3, 1024

@@ -13,7 +13,7 @@ from dfkd_core.store import RunFolder, read_samples
 from dfkd_core.study import CellState, Progress, Study
 from dfkd_core.study.outcome import POINT, SCORES, points, reading
 from dfkd_core.teachers.cards import find_card
-from pages.ui import experiment
+from pages.ui.study import experiment
 
 MOST_SHEETS = 8  # sent at once
 

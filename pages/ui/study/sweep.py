@@ -13,10 +13,11 @@ from dfkd_core.study import CellState, Progress, Study
 from dfkd_core.study.estimate import estimated_seconds
 from dfkd_core.study.experiments import EXPERIMENTS, METHODS, Experiment
 from dfkd_core.study.outcome import experiment_reading, plural, symbol, table
-from pages.ui import boot, experiment
+from pages.ui import boot
+from pages.ui.study import experiment
 
 if TYPE_CHECKING:
-    from pages.ui.form import Choice
+    from pages.ui.form.form import Choice
 
 KIND = "experiment"
 SEEDS, MEASURED = 3, 1000

@@ -22,7 +22,8 @@ from dfkd_core.networks.classifiers import CLASSIFIERS, parameter_count
 from dfkd_core.networks.latent import LATENT_MODELS, build_latent_model, latent_network
 from dfkd_core.runs.spec import usual_student, usual_teacher
 from dfkd_core.teachers.cards import TeacherCard, available_teachers
-from pages.ui import download, glossary
+from pages.ui.form import download
+from pages.ui.words import glossary
 
 FOLDER = "folder"
 USUAL_METHOD = {"classifier": "ta-dfkd", "generative": "ukd"}
@@ -101,7 +102,7 @@ def select(label: str, key: str, options: list[str], usual: str, title: Any = st
 
 
 def _collected(benchmark: str) -> dict[str, Any]:
-    from pages.ui import collected  # which needs what stands here
+    from pages.ui.form import collected  # which needs what stands here
 
     with st.expander("Collected images", icon=":material/photo_library:", expanded=True):
         return collected.choose(benchmark)
@@ -166,7 +167,7 @@ def _parameters(network: str, image: ImageSpec) -> int:
 
 def _diffusion(teacher: str, source: str) -> dict[str, Any]:
     """Which diffusion model makes images; one of the lab never saw the teacher's data, and what it saw is said."""
-    from pages.ui import generative
+    from pages.ui.run import generative
 
     if source == "stable-diffusion":
         help = "A folder that holds a Stable Diffusion of diffusers, or its id on the hub; empty: the usual one."
@@ -271,7 +272,7 @@ def bounds(field: FieldInfo) -> tuple[float | None, float | None]:
 
 
 def _recording(config: type[MethodConfig], preset: str, changes: dict[str, Any], teacher: str) -> dict[str, Any]:
-    from pages.ui import recording  # which needs what stands above
+    from pages.ui.form import recording  # which needs what stands above
 
     card = available_teachers().get(teacher) or available_teachers(None, "generative").get(teacher)
     recorded = recording.knobs(card is None or card.task == "classifier")

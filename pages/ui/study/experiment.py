@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dfkd_core.engine import LocalEngine
 
 HERE = Path(__file__).parent
+WEB = HERE.parent / "web"
 WIDTH = 116  # pixels, for both faces of the button that stops and continues
 LIVE = ("queued", "running", "paused")
 Draw = Callable[[Study, Progress], None]
@@ -26,7 +27,7 @@ SHOWN = ("title", "state", "runs", "begun")
 
 def component(name: str) -> Any:
     """The component of ``NAME.js`` and ``NAME.css``, with what all experiments share. To be cached by the caller."""
-    scripts = [HERE / part for part in ("common.js", "experiment.js", f"{name}.js")]
+    scripts = [WEB / "common.js", *(HERE / part for part in ("experiment.js", f"{name}.js"))]
     styles = [HERE / part for part in ("experiment.css", f"{name}.css")]
     return st.components.v2.component(
         f"dfkd_{name}",

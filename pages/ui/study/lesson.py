@@ -11,7 +11,8 @@ from dfkd_core.kit.config import planned_steps
 from dfkd_core.study import CellState, Progress, Study
 from dfkd_core.study.outcome import fig1a_reading
 from dfkd_core.teachers.cards import find_card
-from pages.ui import boot, experiment
+from pages.ui import boot
+from pages.ui.study import experiment
 
 
 def show(study: Study, progress: Progress) -> None:

@@ -33,6 +33,7 @@ from dfkd_core.store.events_log import SPRITE_COLUMNS
 from pages.ui import boot
 
 HERE = Path(__file__).parent
+WEB = HERE.parent / "web"
 SCRIPTS = (
     "samples", "questions", "histogram", "classes", "scatter", "projection", "grid", "drawer", "tags", "audit",
     "skeleton", "microscope",
@@ -98,11 +99,11 @@ def show(folder: RunFolder, status: RunStatus, recorded: bool = False) -> None:
 
 @st.cache_resource(show_spinner=False)
 def _component() -> Any:
-    scripts = [HERE / "common.js", *(HERE / "microscope" / f"{name}.js" for name in SCRIPTS)]
+    scripts = [WEB / "common.js", *(HERE / f"{name}.js" for name in SCRIPTS)]
     return st.components.v2.component(
         "dfkd_microscope",
         html='<div class="dfkd-host"></div>',
-        css=(HERE / "microscope" / "microscope.css").read_text(),
+        css=(HERE / "microscope.css").read_text(),
         js="\n".join(path.read_text() for path in scripts),
         isolate_styles=False,  # plotly puts its style sheet into the document, not into a shadow root
     )

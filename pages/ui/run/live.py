@@ -44,7 +44,7 @@ def _form(folder: RunFolder, timeline: Timeline) -> None:
 
 def _knob(config: type[MethodConfig], name: str, now: float | bool, key: str) -> float | bool:
     """Live knobs are switches and numbers."""
-    from pages.ui import form
+    from pages.ui.form import form
 
     field = config.model_fields[name]
     label, help = form.described(name, field, config.about(name), field.default)

@@ -13,9 +13,11 @@ from dfkd_core.analysis.alarms import alarms
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.store import RunFolder, RunStatus
 from dfkd_core.store.atomic import read_json
-from pages.ui import boot, tour
+from pages.ui import boot
+from pages.ui.words import tour
 
 HERE = Path(__file__).parent
+WEB = HERE.parent / "web"
 MAX_FRAMES = 16  # sent at once
 TERMS = (
     "student_loss", "adversarial", "bn_statistics", "l2", "tv", "class_prior", "class_balance", "activation",
@@ -53,7 +55,7 @@ def _component() -> Any:
 def component(name: str) -> Any:
     """The component of ``NAME.js`` with what all stages of a run share. To be cached by the caller."""
     styles = [path for path in (HERE / "stage.css", HERE / f"{name}.css") if path.exists()]
-    scripts = [HERE / part for part in ("common.js", "slow.js", "player.js", f"{name}.js")]
+    scripts = [WEB / "common.js", *(HERE / part for part in ("slow.js", "player.js", f"{name}.js"))]
     return st.components.v2.component(
         f"dfkd_{name}",
         html='<div class="dfkd-host"></div>',

@@ -12,7 +12,7 @@ from typing import Any
 import streamlit as st
 
 from dfkd_core.store import RunFolder
-from pages.ui.glossary import link
+from pages.ui.words.glossary import link
 
 # The card stays in sight while the page is scrolled to the panel that it speaks of.
 STYLE = """

@@ -10,12 +10,13 @@ import streamlit as st
 
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store import RunFolder, RunStatus, runs_folder, runs_in
-from pages.ui import boot, live
+from pages.ui import boot
+from pages.ui.run import live
 
 if TYPE_CHECKING:
     from dfkd_core.analysis.jobs import Job
     from dfkd_core.runs.spec import RunSpec
-    from pages.ui.form import Choice
+    from pages.ui.form.form import Choice
 
 LIVE = ("queued", "running", "paused")
 LOOKED_THROUGH = 50  # of the newest runs, for one that fits a page
@@ -35,7 +36,7 @@ def choose(
     if booted.error:
         st.sidebar.error(booted.error)
         return None
-    from pages.ui import form
+    from pages.ui.form import form
 
     return form.show(only, task)
 

@@ -21,7 +21,8 @@ from dfkd_core.data.sources import (
 from dfkd_core.data.uploads import unpack, uploaded, uploads
 from dfkd_core.errors import RequestError
 from dfkd_core.runs.spec import RunSpec
-from pages.ui import download, form, glossary
+from pages.ui.form import download, form
+from pages.ui.words import glossary
 
 FOLDER, UPLOAD = "folder", "upload"
 OTHERS = {FOLDER: "Folder of images…", UPLOAD: "Upload a ZIP…"}

@@ -11,7 +11,8 @@ from dfkd_core.kit.config import MethodConfig, planned_steps
 from dfkd_core.networks.classifiers import build_classifier
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.teachers.cards import TeacherCard
-from pages.ui import form, glossary
+from pages.ui.form import form
+from pages.ui.words import glossary
 
 KNOBS = {  # and the word of the glossary that explains each
     "samples_every": "synthetic image",

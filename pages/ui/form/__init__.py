@@ -1,0 +1,1 @@
+"""The form: what a run is asked for."""

@@ -1,0 +1,1 @@
+"""Inspect: one recorded step under the microscope."""

@@ -1,0 +1,1 @@
+"""Studies on a page: settings, buttons, charts, tables."""

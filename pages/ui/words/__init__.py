@@ -1,0 +1,1 @@
+"""Words of the lab: the glossary and the tour."""
