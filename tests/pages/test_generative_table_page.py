@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 import pytest
 from browser import Lab, button, shoot, wait
+from figures import network
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
-from test_generative_table import network
 
 from dfkd_core.store import RunFolder, runs_folder
 from dfkd_core.study import Record, Study, generative, kinds, studies_in

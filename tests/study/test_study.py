@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import FLAGS, call, refused
 from conftest import STUDENT, TINY, eventually, execute, tiny_spec
-from test_cli import FLAGS, call, refused
 
 from dfkd_core.analysis import measure as measuring
 from dfkd_core.analysis.measured import read_figures

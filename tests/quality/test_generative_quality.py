@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from test_quality import gaussian, line, of_features
+from points import gaussian, line, of_features
 from torch import Tensor, nn
 
 from dfkd_core.images import ImageSpec

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from command import call, refused
 from conftest import execute, new_run
-from test_cli import call, refused
 from torch import Tensor
 
 from dfkd_core.analysis import generative as measuring

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from points import gaussian, line, of_features
 from scipy.linalg import sqrtm
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
@@ -38,16 +39,6 @@ def images(count: int, seed: int = 0, classes: int = 2) -> LabelledImages:
     """Random 2×2 images whose labels take turns."""
     drawn = torch.randint(0, 256, (count, 1, 2, 2), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
     return LabelledImages(drawn, torch.arange(count) % classes)
-
-
-def gaussian(count: int, mean: float, spread: float, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    mixing = torch.randn(6, 6, generator=generator, dtype=torch.float64)
-    return mean + spread * torch.randn(count, 6, generator=generator, dtype=torch.float64) @ mixing
-
-
-def of_features(features: Tensor) -> quality.Reference:
-    return quality.Reference("-", features, torch.zeros(len(features)), quality._states(features))
 
 
 # --- FID -------------------------------------------------------------------------------------------------------
@@ -109,10 +100,6 @@ def test_too_few_real_images_are_refused(tmp_path: Path) -> None:
 
 
 # --- neighbourhoods, worked by hand ----------------------------------------------------------------------------
-
-
-def line(*values: float) -> Tensor:
-    return torch.tensor(values, dtype=torch.float64)[:, None]
 
 
 REAL = line(0, 1, 2, 3, 4, 5)  # distances to the 5th neighbour: 5 4 3 3 4 5; to the 3rd: 3 2 2 2 2 3

@@ -10,8 +10,6 @@ from streamlit.testing.v1 import AppTest
 from dfkd_core import methods
 from dfkd_core.store import runs_in
 
-ROOT = Path(__file__).parent.parent
-
 
 def test_the_first_page_shows_the_form_and_an_enabled_start(app: AppTest) -> None:
     app.run()

@@ -9,25 +9,19 @@ from statistics import fmean, stdev
 from typing import Any
 
 import pytest
+from command import call, refused
+from figures import network
 from scipy import stats
-from test_cli import call, refused
 
 from dfkd_core.errors import RequestError
 from dfkd_core.kit.generative_stage import DistillConfig
 from dfkd_core.runs.spec import RunSpec, make_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.study import Cell, CellState, Record, generative, kinds, studies_in
-from dfkd_core.study.generative import ARMS, COLUMNS, REFERENCE, TEACHER, VARIED
+from dfkd_core.study.generative import ARMS, REFERENCE, TEACHER, VARIED
 from dfkd_core.teachers.cards import find_card
 
 pytestmark = pytest.mark.usefixtures("few_judged")
-
-
-def network(fid: float, **figures: Any) -> dict[str, Any]:
-    """Made-up figures of one network."""
-    known = {column.name: 1.0 for column in COLUMNS}
-    about = {"encoder": "teacher", "batch": 16, "repeats": 20, "device": "a processor, 1 thread"}
-    return {**known, "fid": fid, "root_fid": math.sqrt(fid), "parameters": 7_000, "elbo": None, **about, **figures}
 
 
 def state(arm: str, width: int, seed: int, fid: float | None = None, **figures: Any) -> CellState:

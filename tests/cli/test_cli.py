@@ -11,35 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import FLAGS, call, refused
 from conftest import STUDENT, TEACHER, TINY, eventually, execute, new_run, rows
 
 from dfkd_core import methods
-from dfkd_core.cli.main import main
 from dfkd_core.data.catalogue import BENCHMARKS
 from dfkd_core.methods.ta_dfkd import TADFKD
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import Owner, RunFolder, RunStatus, runs_in
 from dfkd_core.teachers.cards import available_teachers
 
-FLAGS = [part for name, value in TINY.items() for part in (f"--{name.replace('_', '-')}", str(value))]
 TRAIN = ["train", "--student", STUDENT, *FLAGS]
-
-
-def call(capsys: Any, *arguments: str) -> tuple[int, str, str]:
-    """Exit status, standard output and standard error."""
-    try:
-        status = main(arguments)
-    except SystemExit as ended:
-        status = int(ended.code or 0)
-    out, err = capsys.readouterr()
-    return status, out, err
-
-
-def refused(capsys: Any, *arguments: str) -> str:
-    """The one line that a wrong request is answered with."""
-    status, out, err = call(capsys, *arguments)
-    assert (status, out) == (2, "") and err.count("\n") == 1 and "Traceback" not in err
-    return err
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from command import call, refused
 from conftest import execute, new_run, rows
-from test_cli import call, refused
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from dfkd_core.analysis import measure as measuring

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from command import call, refused
 from conftest import STUDENT, TINY, write_mnist
 from scipy import stats
-from test_cli import call, refused
 
 from dfkd_core import methods
 from dfkd_core.engine import InlineEngine
