@@ -30,7 +30,7 @@ import torch
 
 from dfkd_core.engine import LocalEngine
 from dfkd_core.provenance import code_version, processor
-from dfkd_core.runs.loop import assemble
+from dfkd_core.runs.assemble import assemble
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import EventReader, RunFolder
 from dfkd_core.store.checkpoints import save_checkpoint

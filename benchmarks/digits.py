@@ -13,7 +13,8 @@ from typing import Any
 
 from benchmarks.common import Row, Trained, bootstrap, local_engine, options, report, say, spread, train
 from dfkd_core.engine import LocalEngine
-from dfkd_core.runs.spec import RunSpec, make_spec
+from dfkd_core.runs.request import make_spec
+from dfkd_core.runs.spec import RunSpec
 
 GOAL, SECONDS, FINAL = 0.95, 60.0, 0.98
 RIVALS: dict[str, tuple[str, dict[str, Any]]] = {

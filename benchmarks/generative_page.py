@@ -16,9 +16,9 @@ from playwright.sync_api import sync_playwright
 from benchmarks.common import say
 from benchmarks.figures import PICTURES
 from benchmarks.page import CHROMIUM_FLAGS, serving
-from dfkd_core.analysis.generative import measure_generative
+from dfkd_core.analysis.measure_latent import measure_generative
 from dfkd_core.engine import InlineEngine
-from dfkd_core.runs.spec import make_spec
+from dfkd_core.runs.request import make_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.teachers.cards import available_teachers
 

@@ -22,7 +22,7 @@ from dfkd_core.engine import InlineEngine
 from dfkd_core.kit.samples import to_bytes
 from dfkd_core.losses import latent as generative_losses
 from dfkd_core.quality import measures as quality
-from dfkd_core.runs.spec import make_spec
+from dfkd_core.runs.request import make_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.study.outcome import interval
 from dfkd_core.synthesis.guided import guided_diffusion, to_teacher

@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.common import Row, options, report, say
 from dfkd_core import methods
-from dfkd_core.runs.spec import make_spec
+from dfkd_core.runs.request import make_spec
 from dfkd_core.study.experiments import EXPERIMENTS, SHARED
 from dfkd_core.study.outcome import in_points, interval, plus_minus
 

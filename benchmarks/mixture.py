@@ -16,8 +16,8 @@ from torch import Tensor
 from benchmarks.common import Interval, Row, bootstrap, options, report, say
 from dfkd_core.events import Step
 from dfkd_core.methods import ta_dfkd
-from dfkd_core.runs.loop import assemble
-from dfkd_core.runs.spec import make_spec
+from dfkd_core.runs.assemble import assemble
+from dfkd_core.runs.request import make_spec
 from dfkd_core.selection.mixture import Selection, select
 
 TARGET = 0.02

@@ -11,7 +11,7 @@ import statistics
 
 from benchmarks.common import Row, Trained, local_engine, options, report, say, spread, train
 from dfkd_core.data.catalogue import find_benchmark
-from dfkd_core.runs.spec import make_spec
+from dfkd_core.runs.request import make_spec
 from dfkd_core.teachers.cards import available_teachers
 
 PUBLISHED = "DAFL 98.20 (its own), 98.1 ± 0.1 (DFAD's table); DFAD 98.3 ± 0.2"

@@ -19,7 +19,7 @@ import psutil
 
 from benchmarks.common import say
 from dfkd_core.engine import LocalEngine
-from dfkd_core.runs.spec import make_spec
+from dfkd_core.runs.request import make_spec
 from dfkd_core.store import EventReader, RunFolder
 
 ROOT = Path(__file__).parent.parent

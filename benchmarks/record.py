@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from dfkd_core.engine import InlineEngine
-from dfkd_core.runs.spec import make_spec
+from dfkd_core.runs.request import make_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.store.atomic import read_json, write_json
 

@@ -1,8 +1,8 @@
 """What a run says while it goes on. Frozen, made of floats and uint8 images, never of live tensors.
 
-A method yields ``Step``, ``Phases``, ``Samples``, ``Epoch``, ``Stage`` and ``ClassShares``; ``run`` adds ``Probes``,
-``Evaluated`` or ``Quality``, ``Applied`` and ``Status``. Those of ``REPLAYED`` come again when a run is replayed from a
-checkpoint.
+A method yields ``Step``, ``Phases``, ``Samples``, ``Epoch`` and ``ClassShares``; ``run`` adds ``StageEntered``,
+``Probes``, ``Evaluated`` or ``Quality``, ``Applied`` and ``Status``. Those of ``REPLAYED`` come again when a run is
+replayed from a checkpoint.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageEntered:
     """A run of several stages enters one of them with ``step`` as its first step."""
 
     step: int
@@ -132,8 +132,8 @@ class Status:
     message: str = ""
 
 
-Event = Step | Phases | Samples | Probes | Epoch | Stage | ClassShares | Evaluated | Quality | Applied | Status
-REPLAYED = (Step, Samples, Probes, Epoch, Stage, ClassShares, Evaluated, Quality)
+Event = Step | Phases | Samples | Probes | Epoch | StageEntered | ClassShares | Evaluated | Quality | Applied | Status
+REPLAYED = (Step, Samples, Probes, Epoch, StageEntered, ClassShares, Evaluated, Quality)
 
 
 def to_row(event: Event) -> dict[str, Any]:

@@ -25,9 +25,10 @@ from dfkd_core.errors import StoreError
 from dfkd_core.events import REPLAYED, Event
 from dfkd_core.kit.contract import Problem, Recording
 from dfkd_core.networks.classifiers import build_classifier
-from dfkd_core.runs import generative as generative_evaluation
+from dfkd_core.runs import latent_evaluation as generative_evaluation
 from dfkd_core.runs.loop import run
-from dfkd_core.runs.spec import RunSpec, make_spec
+from dfkd_core.runs.request import make_spec
+from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import EventReader, RunFolder, RunStatus
 from dfkd_core.teachers.bring import import_weights
 from dfkd_core.teachers.load import load_teacher

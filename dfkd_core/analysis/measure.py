@@ -17,11 +17,13 @@ from dfkd_core.analysis.measured import GENERATED, MEASURED
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.kit.contract import Method, Problem
+from dfkd_core.kit.contract import Problem
+from dfkd_core.kit.method import Method
 from dfkd_core.kit.samples import to_bytes
 from dfkd_core.quality import measures as quality
-from dfkd_core.runs.loop import assemble_classifier, borrowed, read_spec
-from dfkd_core.runs.spec import RunSpec
+from dfkd_core.runs.assemble import assemble_classifier
+from dfkd_core.runs.loop import borrowed
+from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import RunFolder, store_samples
 from dfkd_core.store.atomic import read_json, write_json
 from dfkd_core.store.checkpoints import load_checkpoint
@@ -82,7 +84,7 @@ def here(spec: RunSpec) -> RunSpec:
     return spec if there else spec.model_copy(update={"device": "cpu"})
 
 
-def restore(method: Method, folder: RunFolder) -> int:
+def restore(method: Method[Any, Any], folder: RunFolder) -> int:
     found = load_checkpoint(folder)
     if found is None:
         raise StoreError(f"run {folder.id} has no checkpoint yet; let it train first")
@@ -92,7 +94,7 @@ def restore(method: Method, folder: RunFolder) -> int:
 
 
 @torch.no_grad()
-def _generate(method: Method, problem: Problem, samples: int) -> tuple[Tensor, Tensor, Tensor]:
+def _generate(method: Method[Any, Any], problem: Problem, samples: int) -> tuple[Tensor, Tensor, Tensor]:
     """(N, C, H, W) uint8 images on the CPU with the teacher's label and confidence, each (N,)."""
     generator, parts = torch.Generator().manual_seed(SEED), []
     for done in range(0, samples, quality.BATCH):

@@ -106,7 +106,7 @@ class Timeline:
         text = row["detail"] if row["command"] in ("set", "refused") else row["command"]
         self.marks.append({"step": row["step"], "command": row["command"], "text": text})
 
-    def _take_stage(self, row: dict[str, Any]) -> None:
+    def _take_stageentered(self, row: dict[str, Any]) -> None:
         self.stages.append({name: row[name] for name in ("step", "name", "title", "elapsed")})
 
     def _take_classshares(self, row: dict[str, Any]) -> None:

@@ -24,9 +24,12 @@ from dfkd_core.analysis.measure import here, restore
 from dfkd_core.analysis.measured import DISTANCE
 from dfkd_core.analysis.threads import one_thread
 from dfkd_core.errors import RequestError
-from dfkd_core.kit.contract import Method, Problem
+from dfkd_core.kit.contract import Problem
+from dfkd_core.kit.method import Method
 from dfkd_core.kit.samples import to_bytes
-from dfkd_core.runs.loop import assemble_classifier, borrowed, read_spec
+from dfkd_core.runs.assemble import assemble_classifier
+from dfkd_core.runs.loop import borrowed
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.runs.survey import is_kept
 from dfkd_core.selection.collected import BATCH, Judge
 from dfkd_core.store import RunFolder
@@ -161,7 +164,7 @@ def distance(folder: RunFolder) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _synthetic(method: Method, problem: Problem, count: int) -> Tensor:
+def _synthetic(method: Method[Any, Any], problem: Problem, count: int) -> Tensor:
     """(count, C, H, W) uint8 images on the CPU, as they would be stored."""
     generator, parts = torch.Generator().manual_seed(SEED), []
     for done in range(0, count, BATCH):

@@ -14,9 +14,9 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from dfkd_core import methods
-from dfkd_core.analysis.generative import measure_run
 from dfkd_core.analysis.jobs import Job, report
 from dfkd_core.analysis.layout import EMBEDDINGS, fit_embedding
+from dfkd_core.analysis.measure_latent import measure_run
 from dfkd_core.analysis.measured import generative_notes, generative_table
 from dfkd_core.analysis.two_sample import distance
 from dfkd_core.cli import study as study_command
@@ -28,8 +28,10 @@ from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.events import Evaluated, Event, Quality, Step
 from dfkd_core.networks.classifiers import CLASSIFIERS
 from dfkd_core.quality.score import score_text
-from dfkd_core.runs.loop import CACHE, assemble_classifier, borrowed, read_spec, run
-from dfkd_core.runs.spec import RunSpec, check_change, make_spec
+from dfkd_core.runs.assemble import assemble_classifier
+from dfkd_core.runs.loop import CACHE, borrowed, run
+from dfkd_core.runs.request import check_change, make_spec
+from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.runs.survey import survey
 from dfkd_core.selection.collected import Judge
 from dfkd_core.store import EventReader, RunFolder, RunStatus, runs_folder, runs_in

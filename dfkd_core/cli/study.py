@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dfkd_core.analysis import generative as measuring_generative
+from dfkd_core.analysis import measure_latent as measuring_generative
 from dfkd_core.analysis.measure import SAMPLES
 from dfkd_core.engine import InlineEngine
 from dfkd_core.study import generative, kinds, outcome

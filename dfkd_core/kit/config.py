@@ -1,13 +1,15 @@
-"""A method's knobs. Form, command-line flags, permalink and JSON on disk all come from these models."""
+"""A method's knobs. Form, command-line flags, permalink and JSON on disk all come from these models. Without torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+import math
+from typing import Any, ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dfkd_core.errors import RequestError, explain
+
+BOUNDS = ("ge", "gt", "le", "lt")
 
 
 def knob(
@@ -31,14 +33,75 @@ def knob(
     return Field(default, description=help, json_schema_extra=extra, **bounds)
 
 
+def other_default(base: type[BaseModel], name: str, default: Any) -> Any:
+    """The field ``name`` of ``base`` with another default, for a ``Config`` that inherits it."""
+    field = base.model_fields[name]
+    bounds = {kind: getattr(bound, kind) for bound in field.metadata for kind in BOUNDS if hasattr(bound, kind)}
+    return Field(default, description=field.description, json_schema_extra=field.json_schema_extra, **bounds)
+
+
+class Stage(NamedTuple):
+    """A part of a run: its name, its title in words, and how many steps it takes."""
+
+    name: str
+    title: str
+    steps: int
+
+
 class MethodConfig(BaseModel):
-    """Base of every method's ``Config``; ``presets`` maps a name to the knobs that it changes."""
+    """Base of every method's ``Config``; ``presets`` maps a name to the knobs that it changes.
+
+    What depends on the knobs alone stands here too: the ``stages`` of a run, what the method ``needs_source`` for, how
+    large what it records is.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
+    # --- a run of these knobs ---
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages of a run, in order."""
+        raise NotImplementedError
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of a run."""
+        return sum(stage.steps for stage in self.stages())
+
+    def student_rate(self, done: int) -> float:
+        """The student's learning rate after ``done`` steps of the stage in which it learns: a function of the step
+        alone, so that a resumed run needs no scheduler."""
+        raise NotImplementedError
+
+    def epoch_at(self, step: int) -> int | None:
+        """The epoch that ends with ``step``, from 1; None where none does."""
+        return None
+
+    @property
+    def source_kind(self) -> str:
+        """Which model of images the method needs as it is configured: ``diffusion``, ``stable-diffusion`` or none."""
+        return ""
+
+    @property
+    def shown(self) -> int:
+        """Images of a batch: no more can be recorded of it."""
+        return 1 << 20
+
+    @property
+    def latent_length(self) -> int:
+        """Numbers of a latent that slow motion records."""
+        return 0
+
+    @property
+    def films(self) -> int:
+        """How often the making of images is filmed."""
+        return 0
+
+    # --- the knobs themselves ---
+
     @classmethod
-    def build(cls, preset: str = "", changes: dict[str, Any] | None = None) -> MethodConfig:
+    def build(cls, preset: str = "", changes: dict[str, Any] | None = None) -> Self:
         """The configuration of ``preset`` (empty: the defaults) with ``changes`` on top.
 
         Raises ``RequestError`` for an unknown preset, an unknown knob or a value out of bounds.
@@ -72,6 +135,15 @@ class MethodConfig(BaseModel):
         return [name for name in cls.model_fields if cls.about(name)["memory"]]
 
     @classmethod
+    def groups(cls) -> dict[str, list[str]]:
+        """The knobs by the heading they appear under; what the method has of its own comes before what it shares."""
+        own = [name for name in cls.model_fields if name in cls.__annotations__]
+        grouped: dict[str, list[str]] = {}
+        for name in [*own, *(name for name in cls.model_fields if name not in own)]:
+            grouped.setdefault(cls.about(name)["group"], []).append(name)
+        return grouped
+
+    @classmethod
     def about(cls, name: str) -> dict[str, Any]:
         """``group``, ``symbol``, ``unit``, ``memory`` and ``live`` of the knob ``name``."""
         extra = cls.model_fields[name].json_schema_extra
@@ -79,9 +151,33 @@ class MethodConfig(BaseModel):
         return dict(extra)
 
 
-def planned_steps(config: Mapping[str, Any]) -> int:
-    """How many steps a run with these knobs takes: epochs of iterations, or the sum of its stages."""
-    if "distill_steps" in config:
-        synthesis = 0 if config.get("source") == "ancestral" else int(config.get("synthesis_batches", 0))
-        return int(config.get("gan_steps", 0)) + synthesis + int(config["distill_steps"])
-    return int(config["epochs"]) * int(config["iterations"])
+class EpochConfig(MethodConfig):
+    """Every step is alike, and epochs of them set the learning rate; defaults are TA-DFKD's for CIFAR-10."""
+
+    epochs: int = knob(200, "Length of the run.", group="Schedule", unit="epochs", ge=1, le=100_000)
+    iterations: int = knob(36, "Steps in an epoch.", group="Schedule", unit="steps", ge=1, le=100_000)
+    student_steps: int = knob(
+        10, "Student updates in one step.", group="Schedule", symbol="k", unit="updates", ge=1, le=1000
+    )
+    batch_size: int = knob(
+        1024, "Images per batch.", group="Schedule", symbol="B", unit="images", memory=True, ge=4, le=16384
+    )
+    student_lr: float = knob(
+        0.01, "Learning rate of the student (SGD, cosine).", group="Optimisation", live=True, symbol="η_S", gt=0, le=10
+    )
+    momentum: float = knob(0.9, "Momentum of the student's SGD.", group="Optimisation", ge=0, lt=1)
+    weight_decay: float = knob(5e-4, "Weight decay of the student's SGD.", group="Optimisation", ge=0, le=1)
+
+    def stages(self) -> tuple[Stage, ...]:
+        return (Stage("student", "The student learns", self.epochs * self.iterations),)
+
+    def student_rate(self, done: int) -> float:
+        """Cosine, the same within an epoch."""
+        return self.student_lr * 0.5 * (1 + math.cos(math.pi * (done // self.iterations) / self.epochs))
+
+    def epoch_at(self, step: int) -> int | None:
+        return step // self.iterations if step % self.iterations == 0 else None
+
+    @property
+    def shown(self) -> int:
+        return self.batch_size

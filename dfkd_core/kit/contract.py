@@ -1,39 +1,44 @@
-"""What a method is given, and what it has to offer."""
+"""What a method is given, and what it says of itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dfkd_core.events import Event
 from dfkd_core.images import ImageSpec
-from dfkd_core.kit.config import MethodConfig
+from dfkd_core.kit.recording import Recording
 from dfkd_core.networks.classifiers import Classifier
-from dfkd_core.networks.diffusion import Diffusion
 from dfkd_core.networks.latent import LatentNetwork
-from dfkd_core.synthesis.stable_diffusion import StableDiffusion
+from dfkd_core.synthesis.guided import Film
 
 Task = Literal["classifier", "generative"]
+Moved = Literal["student", "generator", "discriminator", "images"]
 
 
-@dataclass(frozen=True)
-class Recording:
-    """How often a method has something to show, in steps. Changing these never changes the training."""
+class ImageModel(Protocol):
+    """A frozen model that makes images and never saw the teacher's data: a diffusion model of any kind.
 
-    log_every: int = 1
-    samples_every: int = 10
-    samples: int = 128
-    health_every: int = 25
-    features: bool = True
-    phases_every: int = 50
+    ``names``: the classes that it can be asked for.
+    """
 
-    def due(self, every: int, step: int) -> bool:
-        """Whether something that happens every ``every`` steps is due at ``step``; the first step always is."""
-        return every > 0 and (step == 1 or step % every == 0)
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    def guided(
+        self,
+        loss: Callable[[Tensor], Tensor],
+        labels: Tensor,
+        steps: int,
+        strength: float,
+        class_guidance: float,
+        image: ImageSpec,
+    ) -> tuple[Tensor, Film]:
+        """One image for each of ``labels`` (B,), normalised as ``image`` says, moved down the gradient of ``loss``
+        (B, C, H, W) -> (B,) at each of ``steps`` denoising steps (see ``synthesis.guided.guided_sampling``)."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,8 @@ class Problem:
     """All that a method may see.
 
     ``collected``: (N, C, H, W) uint8 images without labels, only for methods that require them. ``unseen``: others
-    of the same source, or None; nothing may learn from them, they show what is not just memorised.
+    of the same source, or None; nothing may learn from them, they show what is not just memorised. ``source``: only
+    for methods that require one, and None for those that take none as they are configured.
     """
 
     teacher: Classifier
@@ -50,7 +56,7 @@ class Problem:
     device: torch.device
     collected: Tensor | None = None
     unseen: Tensor | None = None
-    diffusion: Diffusion | StableDiffusion | None = None
+    source: ImageModel | None = None
     recording: Recording = field(default_factory=Recording)
 
 
@@ -59,8 +65,7 @@ class GenerativeProblem:
     """All that a method for generative models may see.
 
     ``original``: (N, C, H, W) uint8 images that the teacher learned from, only for baselines that require them.
-    ``diffusion``: a frozen diffusion model that never saw them, only for methods that require one, and None for
-    those that take none as they are configured.
+    ``source``: as in ``Problem``.
     """
 
     teacher: LatentNetwork
@@ -68,20 +73,20 @@ class GenerativeProblem:
     image: ImageSpec
     device: torch.device
     original: Tensor | None = None
-    diffusion: Diffusion | StableDiffusion | None = None
+    source: ImageModel | None = None
     recording: Recording = field(default_factory=Recording)
 
 
 @dataclass(frozen=True)
 class Requirements:
-    """What ``run`` has to supply: ``task`` says of which kind teacher and student are, the others what beyond them.
+    """What ``runs`` has to supply: ``task`` says of which kind teacher and student are, the others what beyond them.
 
-    ``diffusion``: whether the method may need a diffusion model; its configuration says whether this run does.
+    ``source``: whether the method may need a model of images; its configuration says whether this run does.
     """
 
     collected: bool = False
     original: bool = False
-    diffusion: bool = False
+    source: bool = False
     task: Task = "classifier"
 
     def words(self) -> str:
@@ -90,51 +95,25 @@ class Requirements:
             return "collected images"
         if self.original:
             return "the teacher's training images"
-        if self.diffusion:
+        if self.source:
             return "nothing but the teacher, or a diffusion model that was trained on other data"
         return "nothing but the teacher"
 
 
-@dataclass(frozen=True)
-class PhaseInfo:
-    """One phase of a method's step, for slow motion: what it is called, in a sentence or two what happens, and the
-    ``terms`` that somebody new may want to look up."""
+class Term(NamedTuple):
+    """One term of a loss, declared once: legends, charts, alarms and audits read it from here.
+
+    ``name``: of its curve. ``title``: in words. ``knob``: which one weighs it; none where it cannot be weighed.
+    ``of``: whose gradient it is. ``batch_norm``: it needs BatchNorm layers in the teacher.
+    """
 
     name: str
     title: str
-    caption: str
-    terms: tuple[str, ...] = ()
+    knob: str = ""
+    of: Moved = "generator"
+    batch_norm: bool = False
 
 
-class Method(Protocol):
-    """A distillation algorithm. Subclasses nothing; ``methods.available()`` finds it by its attributes."""
-
-    name: ClassVar[str]
-    title: ClassVar[str]
-    Config: ClassVar[type[MethodConfig]]
-    requires: ClassVar[Requirements]
-    phases: ClassVar[tuple[PhaseInfo, ...]]
-    config: Any
-    student: nn.Module  # images to logits, or a latent-variable model: what is evaluated, and kept in the end
-    slow: bool  # somebody watches the next step in slow motion: yield its ``Phases``
-    step: int
-    total_steps: int
-
-    def __init__(self, problem: Any, config: Any) -> None: ...  # a Problem, or a GenerativeProblem
-
-    @property
-    def student_learns(self) -> bool:
-        """False while the student stands still: it need not be evaluated again."""
-
-    def train(self) -> Iterator[Event]:
-        """Yield events, ``Step`` last in every step, from ``self.step + 1`` to ``self.total_steps``."""
-
-    def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
-        """``count`` images, (N, C, H, W), normalised, determined by ``generator``; leaves the training untouched."""
-
-    def reconfigure(self, config: Any) -> None:
-        """Go on with another ``config``, which differs in live knobs only."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+def facts_of(terms: tuple[Term, ...]) -> list[dict[str, Any]]:
+    """JSON-ready, for a run's ``environment.json``."""
+    return [term._asdict() for term in terms]

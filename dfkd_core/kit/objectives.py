@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfkd_core.errors import RequestError
-from dfkd_core.kit.contract import Problem
+from dfkd_core.kit.contract import Problem, Term
 from dfkd_core.losses import generator as losses
 from dfkd_core.losses import student as student_losses
 from dfkd_core.networks.classifiers import Classifier, Features
@@ -37,10 +37,22 @@ ObjectiveName = Literal[
 ]  # fmt: skip
 
 
+def of_student(**titles: str) -> tuple[Term, ...]:
+    """Terms of a student by their names; its weights are part of what each objective is."""
+    return tuple(Term(name, title, of="student") for name, title in titles.items())
+
+
+CROSS_ENTROPY, KL = of_student(cross_entropy="cross-entropy", kl="KL")
+
+
 class Objective(nn.Module):
-    """``student`` maps images to logits and is what is evaluated. Everything that requires gradients is trained."""
+    """``student`` maps images to logits and is what is evaluated. Everything that requires gradients is trained.
+
+    ``terms`` are those that ``forward`` names.
+    """
 
     student: nn.Module
+    terms: tuple[Term, ...] = ()
 
     def forward(self, images: Tensor, seen: Features) -> tuple[dict[str, Tensor], Tensor]:
         """Weighted terms by name, and the student's logits (B, K).
@@ -52,6 +64,8 @@ class Objective(nn.Module):
 
 class SoftTargets(Objective):
     """T²·KL(T ‖ S) at a temperature, and nothing else."""
+
+    terms: tuple[Term, ...] = (KL,)
 
     def __init__(self, problem: Problem, temperature: float) -> None:
         super().__init__()
@@ -104,6 +118,8 @@ def _projector(inputs: int, outputs: int) -> nn.Sequential:
 class ClassifierSharing(Objective):
     """L_align on the last feature maps (HiDFD, eq. 14). No labels."""
 
+    terms: tuple[Term, ...] = of_student(align="feature alignment")
+
     student: SharedClassifier
     distance = staticmethod(student_losses.feature_distance)
 
@@ -139,9 +155,9 @@ class _Plain(Objective):
 
     def forward(self, images: Tensor, seen: Features) -> tuple[dict[str, Tensor], Tensor]:
         ours = self.student.features(images)
-        return self.terms(ours, seen, seen.logits.argmax(dim=1)), ours.logits
+        return self.weighed(ours, seen, seen.logits.argmax(dim=1)), ours.logits
 
-    def terms(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+    def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
         """Weighted terms by name, of what the student and the teacher see."""
         raise NotImplementedError
 
@@ -149,7 +165,9 @@ class _Plain(Objective):
 class KnowledgeDistillation(_Plain):
     """0.1·CE + 0.9·T²·KL, T = 4 (Hinton et al. 2015)."""
 
-    def terms(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+    terms: tuple[Term, ...] = (CROSS_ENTROPY, KL)
+
+    def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
         return {
             "cross_entropy": 0.1 * F.cross_entropy(ours.logits, labels),
             "kl": 0.9 * losses.kl_discrepancy(ours.logits, seen.logits, temperature=4.0),
@@ -159,7 +177,9 @@ class KnowledgeDistillation(_Plain):
 class DecoupledDistillation(_Plain):
     """CE + TCKD + 8·NCKD, T = 4 (DKD, Zhao et al. 2022)."""
 
-    def terms(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+    terms: tuple[Term, ...] = (CROSS_ENTROPY, *of_student(target_class="target class", other_classes="other classes"))
+
+    def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
         target = student_losses.target_class_divergence(ours.logits, seen.logits, labels, temperature=4.0)
         others = student_losses.non_target_divergence(ours.logits, seen.logits, labels, temperature=4.0)
         return {
@@ -172,7 +192,9 @@ class DecoupledDistillation(_Plain):
 class NormalisedDistillation(_Plain):
     """CE − p^T log p^S at the label + 3.5·T²·CE of the other classes, T = 3 (NKD, Yang et al. 2023)."""
 
-    def terms(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+    terms: tuple[Term, ...] = (CROSS_ENTROPY, *of_student(target_class="target class", other_classes="other classes"))
+
+    def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
         others = student_losses.normalised_non_target(ours.logits, seen.logits, labels, temperature=3.0)
         return {
             "cross_entropy": F.cross_entropy(ours.logits, labels),
@@ -184,7 +206,9 @@ class NormalisedDistillation(_Plain):
 class RelationalDistillation(_Plain):
     """CE + 25·distance + 50·angle, on pooled features (RKD, Park et al. 2019)."""
 
-    def terms(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+    terms: tuple[Term, ...] = (CROSS_ENTROPY, *of_student(pair_distances="distances of pairs", angles="angles"))
+
+    def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
         return {
             "cross_entropy": F.cross_entropy(ours.logits, labels),
             "pair_distances": 25 * student_losses.relational_distance(ours.pooled, seen.pooled),
@@ -195,9 +219,11 @@ class RelationalDistillation(_Plain):
 class CorrelationCongruence(KnowledgeDistillation):
     """0.1·CE + 0.9·T²·KL + 100·CC, on pooled features (CC, Peng et al. 2019)."""
 
-    def terms(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+    terms: tuple[Term, ...] = (CROSS_ENTROPY, KL, *of_student(correlation="correlation"))
+
+    def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
         correlation = student_losses.correlation_congruence(ours.pooled, seen.pooled)
-        return {**super().terms(ours, seen, labels), "correlation": 100 * correlation}
+        return {**super().weighed(ours, seen, labels), "correlation": 100 * correlation}
 
 
 # --- with trained parts beside the student ---
@@ -210,6 +236,8 @@ class CrossLayer(_Plain):
     layers' B × B similarities of the batch, hence the networks that make them are built for batches of B images.
     """
 
+    terms: tuple[Term, ...] = (CROSS_ENTROPY, KL, *of_student(attended_layers="attended layers"))
+
     def __init__(self, problem: Problem, batch_size: int) -> None:
         super().__init__(problem, batch_size)
         ours, theirs = (_behind_stem(_maps(network, problem)) for network in (problem.student, problem.teacher))
@@ -220,7 +248,7 @@ class CrossLayer(_Plain):
         )
         self.to(problem.device)
 
-    def terms(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+    def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
         sources, targets = _behind_stem(ours.maps), _behind_stem(seen.maps)
         projected, pooled = self._values(sources, targets)
         layers = student_losses.attended_layers(projected, pooled, self.attention(sources, targets))
@@ -279,6 +307,8 @@ class ClassAttention(_Plain):
     logits only where they are a linear function of the maps' means: LeNet's hidden layer stands in between.
     """
 
+    terms: tuple[Term, ...] = (CROSS_ENTROPY, *of_student(class_attention="class attention"))
+
     head: Tensor
 
     def __init__(self, problem: Problem, batch_size: int) -> None:
@@ -293,7 +323,7 @@ class ClassAttention(_Plain):
                 raise RequestError("objective", "cat-kd", expected)
         self.register_buffer("head", problem.teacher.head.weight.detach().clone(), persistent=False)
 
-    def terms(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+    def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
         student = torch.einsum("bdhw,kd->bkhw", _last(ours.maps), self.student.head.weight)
         teacher = torch.einsum("bdhw,kd->bkhw", _last(seen.maps), self.head)
         return {
@@ -314,6 +344,8 @@ class OneForAll(_Plain):
     """The enhanced target at the student's output and at an exit of each of its stages, γ = 1.5 (OFA-KD, Hao et al.
     2023). The target's class holds the cross-entropy with the label, too."""
 
+    terms: tuple[Term, ...] = of_student(enhanced_target="enhanced target", early_exits="early exits")
+
     def __init__(self, problem: Problem, batch_size: int) -> None:
         super().__init__(problem, batch_size)
         width = max(problem.student.head.in_features, problem.teacher.head.in_features)
@@ -324,7 +356,7 @@ class OneForAll(_Plain):
         )
         self.exits = nn.ModuleList(exits).to(problem.device)
 
-    def terms(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+    def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
         answers = [leave(one) for leave, one in zip(self.exits, _behind_stem(ours.maps), strict=True)]
         early = [student_losses.enhanced_target(answer, seen.logits, labels, gamma=1.5) for answer in answers]
         return {

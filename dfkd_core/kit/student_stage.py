@@ -8,42 +8,29 @@ where an objective asks for some, are the teacher's argmax: collected images hav
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from dfkd_core.errors import RequestError
-from dfkd_core.events import Event, Phase, Phases, Samples, Step
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.augmentation import augment
-from dfkd_core.kit.config import MethodConfig, knob
-from dfkd_core.kit.contract import PhaseInfo, Problem
-from dfkd_core.kit.objectives import Objective, build_objective
-from dfkd_core.kit.samples import SHOWN, answers, describe, thumbnails
-from dfkd_core.kit.terms import TermGuard, gradient_norm
-from dfkd_core.losses import generator as losses
-from dfkd_core.networks.classifiers import Features
+from dfkd_core.kit.config import MethodConfig, Stage, knob
+from dfkd_core.kit.contract import Problem
+from dfkd_core.kit.method import Method, descend
+from dfkd_core.kit.objectives import Objective
+from dfkd_core.kit.recorder import Seen
 
-STUDENT_PHASES = (
-    PhaseInfo("batch", "Draw a batch", "Augmented images of the set that the student learns from.", ("batch size",)),
-    PhaseInfo(
-        "answer", "The teacher answers", "The teacher says what it sees; every answer is taken.", ("teacher", "query")
-    ),
-    PhaseInfo(
-        "student",
-        "The student learns",
-        "It moves towards what the objective matches of the teacher on these images.",
-        ("student", "student loss", "gradient"),
-    ),
-)
+PHASES = ("batch", "answer", "student")
+MILESTONES = (150 / 240, 180 / 240, 210 / 240)  # HiDFD's, of the student's steps
 
 
 class StudentConfig(MethodConfig):
-    """The student's knobs; defaults are HiDFD's for CIFAR-10."""
+    """The student's knobs; defaults are HiDFD's for CIFAR-10. ``student_title`` names the stage in which it learns."""
 
+    student_title: ClassVar[str] = "The student learns"
     distill_steps: int = knob(
         37_500, "Steps in which the student learns.", group="Schedule", unit="steps", ge=1, le=10_000_000
     )
@@ -65,159 +52,69 @@ class StudentConfig(MethodConfig):
         "crop+flip", "Augmentation of the images that the student learns from.", group="Student"
     )
 
+    def stages(self) -> tuple[Stage, ...]:
+        return (Stage("student", self.student_title, self.distill_steps),)
 
-@dataclass(frozen=True)
-class Learned:
-    """The last update of a step: its weighted terms, and its images as both networks saw them."""
+    def student_rate(self, done: int) -> float:
+        progress = done / self.distill_steps
+        if self.schedule == "cosine":
+            return self.student_lr * (0.5 * (1 + math.cos(math.pi * progress)))
+        return self.student_lr * 0.1 ** sum(progress >= milestone for milestone in MILESTONES)
 
-    terms: dict[str, Tensor]
-    images: Tensor
-    seen: Features
-    student_logits: Tensor
-    rate: float
+    @property
+    def shown(self) -> int:
+        return self.batch_size
 
 
 class StudentStage:
-    """``student`` is what is evaluated; an objective may put it together from the network and the teacher's parts.
-
-    ``objective``: one by its name, or a method's own; ``beside`` optimises what of it SGD leaves alone.
-    """
+    """Updates of a student; what is evaluated is the objective's, which may be put together from the network and the
+    teacher's parts. ``beside`` optimises what SGD leaves alone of the ``objective``."""
 
     def __init__(
-        self,
-        problem: Problem,
-        config: StudentConfig,
-        objective: str | Objective,
-        beside: torch.optim.Optimizer | None = None,
+        self, method: Method[Problem, Any], objective: Objective, beside: torch.optim.Optimizer | None = None
     ) -> None:
-        self.teacher, self.image, self.config = problem.teacher, problem.image, config
-        self.recording, self.guard = problem.recording, TermGuard()
-        if isinstance(objective, str):
-            objective = build_objective(objective, problem, config.batch_size)
-        self.objective = objective
-        self.student = self.objective.student
-        self.beside = beside
-        others = {parameter for group in (beside.param_groups if beside else ()) for parameter in group["params"]}
-        trained = [one for one in self.objective.parameters() if one.requires_grad and one not in others]
+        self._method, self.objective = method, objective
+        method.student, method.student_terms = objective.student, objective.terms
+        self._beside = [] if beside is None else [beside]
+        others = {parameter for one in self._beside for group in one.param_groups for parameter in group["params"]}
+        trained = [one for one in objective.parameters() if one.requires_grad and one not in others]
+        config = method.config
         self.optimizer = torch.optim.SGD(
             trained, config.student_lr, config.momentum, weight_decay=config.weight_decay, fused=True
         )
 
-    def learn(self, progress: float, draw: Callable[[], Tensor]) -> Learned:
-        """``updates`` updates, each on (B, C, H, W) pixels in [0, 1] that ``draw`` gives; ``progress`` of the stage,
-        0 to 1, sets the learning rate."""
-        rate = self._anneal(progress)
+    def learn(self, seen: Seen, draw: Callable[[], Tensor], done: int | None = None) -> None:
+        """``updates`` updates, each on (B, C, H, W) pixels in [0, 1] that ``draw`` gives; ``done`` of the student's
+        steps, where it learns in other stages too."""
+        method, config = self._method, self._method.config
+        seen.anneal(self.optimizer, done)
         self.objective.train()
-        for _ in range(self.config.updates):
-            images = self.image.normalise(augment(draw(), self.config.augmentation))
+        for _ in seen.repeat(config.updates):
+            images = method.image.normalise(augment(draw(), config.augmentation))
             images = images.contiguous(memory_format=torch.channels_last)
             with torch.no_grad():
-                seen = self.teacher.features(images)
-            terms, student_logits = self.objective(images, seen)
-            self.objective.zero_grad(set_to_none=True)
-            torch.stack(list(terms.values())).sum().backward()
-            self.optimizer.step()
-            if self.beside is not None:
-                self.beside.step()
-        detached = {name: term.detach() for name, term in terms.items()}
-        return Learned(detached, images, seen, student_logits.detach(), rate)
-
-    def _anneal(self, progress: float) -> float:
-        rate = self.config.student_lr * annealed(self.config.schedule, progress)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        return rate
-
-    # --- what others see ---
-
-    def report(
-        self,
-        step: int,
-        learned: Learned,
-        slow: bool,
-        also: dict[str, float],
-        columns: dict[str, Tensor] | None = None,
-    ) -> Iterator[Event]:
-        """The events that close a step, ``Step`` last; ``also``: metrics of the method's own, such as ``queries``,
-        and ``columns``, (B, …) each, of its samples."""
-        if self.recording.due(self.recording.samples_every, step):
-            yield self.samples(step, learned, columns or {})
-        if slow or self.recording.due(self.recording.phases_every, step):
-            yield self.in_slow_motion(step, learned)
-        values = self.metrics(step, learned)
-        yield Step(step, values | also if values else {})
-
-    @torch.no_grad()
-    def metrics(self, step: int, learned: Learned) -> dict[str, float]:
-        """Floats where they are due, else nothing: ``student_loss``, each term by its name where there are several,
-        ``coverage``, ``diversity`` and ``learning_rate``. On a CPU every step is checked for NaN."""
-        due = self.recording.due(self.recording.log_every, step)
-        if not due and learned.images.device.type != "cpu":
-            return {}
-        values = self.guard.read(step, _weighed(learned.terms))
-        if not due:
-            return {}
-        balance = losses.class_balance(learned.seen.logits)
-        return {
-            **values,
-            "coverage": math.exp(-float(balance)) / len(self.image.classes),
-            "diversity": float(losses.diversity(learned.seen.pooled)),
-            "learning_rate": learned.rate,
-        }
-
-    @torch.no_grad()
-    def samples(self, step: int, learned: Learned, columns: dict[str, Tensor]) -> Samples:
-        """The first images of the last update, as both networks saw them; all of them were learned from."""
-        count, features = self.recording.samples, self.recording.features
-        more = {name: column[:count] for name, column in columns.items()}
-        seen = Features(learned.seen.logits[:count], learned.seen.pooled[:count], {})
-        pixels = self.image.to_pixels(learned.images[:count])
-        return describe(step, pixels, seen, learned.student_logits[:count], None, features=features, more=more)
-
-    @torch.no_grad()
-    def in_slow_motion(self, step: int, learned: Learned) -> Phases:
-        """The last update, phase by phase: those of ``STUDENT_PHASES``."""
-        images = thumbnails(self.image.to_pixels(learned.images[:SHOWN]))
-        values = {name: float(term) for name, term in _weighed(learned.terms).items()}
-        values |= {
-            "gradient": gradient_norm(self.objective),
-            "learning_rate": learned.rate,
-            "student_steps": float(self.config.updates),
-        }
-        teacher, student = answers("teacher", learned.seen.logits), answers("student", learned.student_logits)
-        phases = (
-            Phase("batch", {}, images),
-            Phase("answer", {}, images, teacher),
-            Phase("student", values, images, teacher | student),
-        )
-        return Phases(step, phases)
-
-    def reconfigure(self, config: StudentConfig) -> None:
-        """The learning rate from the next step on."""
-        self.config = config
+                answers = method.teacher.features(images)
+            method.queries += len(images)
+            terms, student_logits = self.objective(images, answers)
+            loss = torch.stack(list(terms.values())).sum()
+            descend(loss, self.optimizer, *self._beside)
+        student_logits = student_logits.detach()
+        seen.student_loss(loss, terms)
+        seen.judged(answers)
+        seen.samples(answers, student_logits, images=images)
+        seen.phase("batch", images=images)
+        seen.phase("answer", images=images, teacher=answers.logits)
+        seen.phase_student(self.objective, images, answers.logits, student_logits, config.updates)
 
     def state_dict(self) -> dict[str, Any]:
-        state = {"objective": self.objective.state_dict(), "optimizer": self.optimizer.state_dict()}
-        return state if self.beside is None else {**state, "beside": self.beside.state_dict()}
+        beside = {str(index): one.state_dict() for index, one in enumerate(self._beside)}
+        return {"objective": self.objective.state_dict(), "optimizer": self.optimizer.state_dict(), **beside}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.beside is not None:
-            self.beside.load_state_dict(state["beside"])
-
-
-def annealed(schedule: str, progress: float) -> float:
-    """What multiplies the learning rate after the share ``progress`` (0 to 1) of the student's steps."""
-    if schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * progress))
-    return 0.1 ** sum(progress >= milestone for milestone in (150 / 240, 180 / 240, 210 / 240))
-
-
-def _weighed(terms: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The student's loss, and its terms where there are several."""
-    total = torch.stack(list(terms.values())).sum()
-    return {"student_loss": total, **(terms if len(terms) > 1 else {})}
+        for index, one in enumerate(self._beside):
+            one.load_state_dict(state[str(index)])
 
 
 # --- a set of images ---

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ class TermGuard:
         return named
 
 
-def gradient_norms(terms: dict[str, Tensor], parameters: list[nn.Parameter]) -> dict[str, float]:
+def gradient_norms(terms: dict[str, Tensor], parameters: Sequence[Tensor]) -> dict[str, float]:
     """The 2-norm of each term's gradient at ``parameters``, all together; 0 means dead.
 
     Costs a backward pass a term and leaves ``.grad`` and the graph alone.

@@ -1,4 +1,5 @@
-"""The terms of HiDFD's GAN as pure functions (Tang, Chen & Gong, AAAI 2025, arXiv 2412.13525).
+"""The terms of GANs that learn from collected images, as pure functions: HiDFD (Tang, Chen & Gong, AAAI 2025, arXiv
+2412.13525) and DeGAN (Addepalli et al., AAAI 2020).
 
 Shapes: ``real`` and ``fake`` (B,), the discriminator's logits of "real"; ``class_logits`` (B, 2K), class c real at c
 and class c fake at K + c; ``labels`` (B,). What is a loss is a 0-d tensor to be minimised.
@@ -76,3 +77,8 @@ def frequency_regulariser(teacher_logits: Tensor, frequencies: Tensor) -> Tensor
     """L_reg = Σ_c p^c log p^c / n̂_c (eq. 12), p the batch mean of softmax T(x̂); ``frequencies`` (K,) are n̂."""
     mean = F.softmax(teacher_logits, dim=1).mean(dim=0)
     return (p_log_p(mean) / frequencies).sum()
+
+
+def non_saturating(fake: Tensor) -> Tensor:
+    """Loss −E[log σ(D(x̂))]: binary cross-entropy of generated images with the label "real" (DeGAN's L_adv)."""
+    return F.softplus(-fake).mean()

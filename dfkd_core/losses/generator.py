@@ -78,6 +78,12 @@ def class_balance(teacher_logits: Tensor) -> Tensor:
     return p_log_p(F.softmax(teacher_logits, dim=1).mean(dim=0)).sum()
 
 
+def prediction_entropy(teacher_logits: Tensor) -> Tensor:
+    """E[−Σ_c p_c log p_c], p = softmax T(x̂), in nats: low where each image is clearly of one class (DeGAN's L_e)."""
+    log_probabilities = F.log_softmax(teacher_logits, dim=1)
+    return -(log_probabilities.exp() * log_probabilities).sum(dim=1).mean()
+
+
 def p_log_p(p: Tensor) -> Tensor:
     """p·log p of probabilities, any shape; 0 at p = 0, and its gradient finite there."""
     return p * p.clamp_min(torch.finfo(p.dtype).tiny).log()
@@ -101,6 +107,11 @@ def total_variation(images: Tensor) -> Tensor:
 def image_norm(images: Tensor) -> Tensor:
     """‖x̂‖₂ over the whole batch. Grows with √B."""
     return images.norm()
+
+
+def coverage(teacher_logits: Tensor) -> float:
+    """How many classes a batch shows, as a share: exp(H(p̄)) / K, H the entropy of its mean prediction; 1 is all."""
+    return math.exp(-float(class_balance(teacher_logits))) / teacher_logits.shape[1]
 
 
 def diversity(teacher_features: Tensor) -> Tensor:

@@ -153,3 +153,50 @@ def class_attention(student_maps: Tensor, teacher_maps: Tensor, side: int = 2) -
         return F.normalize(F.adaptive_avg_pool2d(maps, side).flatten(2), dim=2)
 
     return F.mse_loss(directions(student_maps), directions(teacher_maps))
+
+
+# --- DFND (Chen et al., CVPR 2021) and KD3 (Tang et al., ICCV 2023) ---
+
+
+def noisy_label_loss(student_logits: Tensor, log_noise: Tensor, labels: Tensor) -> Tensor:
+    """Loss −E[log Σ_k softmax(S(x))_k Q_ky]: the labels' likelihood after Q turned the student's true classes into
+    noisy ones. ``log_noise`` (K, K) is log Q, Q_kj the probability that the label is j where the class is k."""
+    joint = F.log_softmax(student_logits, dim=1) + log_noise[:, labels].t()
+    return -joint.logsumexp(dim=1).mean()
+
+
+def distance_weights(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """σ(‖S(x) − T(x)‖₂) of each sample, (B,), between ½ and 1: the further the student is off, the more it counts."""
+    return (student_logits - teacher_logits).norm(dim=1).sigmoid()
+
+
+def weighted_mse(ours: Tensor, theirs: Tensor, weights: Tensor) -> Tensor:
+    """Loss E[w_i · mean (a_i − b_i)²] over feature maps (B, C, H, W), ``weights`` (B,)."""
+    return (weights * (ours - theirs).square().flatten(1).mean(dim=1)).mean()
+
+
+def mix_distribution(images: Tensor, concentration: float) -> Tensor:
+    """Images (B, C, H, W) with the channel means and deviations of each mixed with those of another of the batch, in
+    shares λ and 1 − λ, λ ~ Beta(a, a), a the ``concentration``.
+
+    MixDistribution of KD3, which is MixStyle (Zhou et al., ICLR 2021) on the images themselves. Draws from torch's
+    global generators.
+    """
+    mean = images.mean(dim=(2, 3), keepdim=True)
+    deviation = (images.var(dim=(2, 3), keepdim=True) + 1e-6).sqrt()
+    share = torch.distributions.Beta(concentration, concentration).sample((len(images), 1, 1, 1)).to(images.device)
+    other = torch.randperm(len(images)).to(images.device)
+    mixed_mean = torch.lerp(mean[other], mean, share)
+    mixed_deviation = torch.lerp(deviation[other], deviation, share)
+    return (images - mean) / deviation * mixed_deviation + mixed_mean
+
+
+def instance_contrast(one: Tensor, other: Tensor, temperature: float) -> Tensor:
+    """Loss of two views (B, D) of the same images: each has to find its partner among the 2B − 1 others, by cosine
+    similarity over ``temperature`` (NT-Xent, Chen et al., ICML 2020, eq. 1)."""
+    count = len(one)
+    views = F.normalize(torch.cat([one, other]), dim=1)
+    similarity = views @ views.t() / temperature
+    alone = torch.eye(2 * count, dtype=torch.bool, device=views.device)
+    partner = torch.arange(2 * count, device=views.device).roll(count)
+    return F.cross_entropy(similarity.masked_fill(alone, float("-inf")), partner)

@@ -7,7 +7,7 @@ import pkgutil
 from functools import cache
 
 from dfkd_core.errors import RequestError
-from dfkd_core.kit.contract import Method
+from dfkd_core.kit.method import Method
 
 
 @cache

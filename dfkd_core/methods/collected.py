@@ -22,10 +22,11 @@ import torch
 from torch import Tensor
 
 from dfkd_core.events import Event
-from dfkd_core.kit.config import MethodConfig, knob
-from dfkd_core.kit.contract import PhaseInfo, Problem, Requirements
-from dfkd_core.kit.objectives import ObjectiveName
-from dfkd_core.kit.student_stage import STUDENT_PHASES, StudentConfig, StudentStage, choose, collected_images, draw
+from dfkd_core.kit.config import knob
+from dfkd_core.kit.contract import Problem, Requirements
+from dfkd_core.kit.method import Method
+from dfkd_core.kit.objectives import ObjectiveName, build_objective
+from dfkd_core.kit.student_stage import PHASES, StudentConfig, StudentStage, choose, collected_images, draw
 
 
 class CollectedConfig(StudentConfig):
@@ -39,46 +40,25 @@ class CollectedConfig(StudentConfig):
     }
 
 
-class Collected:
+class Collected(Method[Problem, CollectedConfig]):
     """See the module's docstring."""
 
-    name: ClassVar[str] = "collected"
-    title: ClassVar[str] = "Collected images only"
-    Config: ClassVar[type[MethodConfig]] = CollectedConfig
-    requires: ClassVar[Requirements] = Requirements(collected=True)
-    student_learns = True
-    phases: ClassVar[tuple[PhaseInfo, ...]] = STUDENT_PHASES
+    name, title, Config = "collected", "Collected images only", CollectedConfig
+    requires = Requirements(collected=True)
+    phases = PHASES
+    saved = ("stage",)
 
     def __init__(self, problem: Problem, config: CollectedConfig) -> None:
-        self.config, self.image = config, problem.image
+        super().__init__(problem, config)
         self.images = collected_images(problem)
-        self.stage = StudentStage(problem, config, config.objective)
-        self.student = self.stage.student
-        self.step = 0
-        self.slow = False
-        self.total_steps = config.distill_steps
+        self.stage = StudentStage(self, build_objective(config.objective, problem, config.batch_size))
 
     def train(self) -> Iterator[Event]:
         """Updates on collected images."""
-        while self.step < self.total_steps:
-            self.step += 1
-            progress = (self.step - 1) / self.total_steps
-            learned = self.stage.learn(progress, lambda: draw(self.images, self.config.batch_size))
-            queries = float(self.step * self.config.updates * self.config.batch_size)
-            yield from self.stage.report(self.step, learned, self.slow, {"queries": queries})
+        for seen in self.steps():
+            self.stage.learn(seen, lambda: draw(self.images, self.config.batch_size))
+            yield from seen.events()
 
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
         """Nothing is made here: ``count`` collected images, normalised, in an order that ``generator`` determines."""
         return choose(self.images, count, self.image, generator)
-
-    def reconfigure(self, config: CollectedConfig) -> None:
-        """The learning rate from the next step on."""
-        self.config = config
-        self.stage.reconfigure(config)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"step": self.step, "stage": self.stage.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step = state["step"]
-        self.stage.load_state_dict(state["stage"])

@@ -26,21 +26,23 @@ What is not as in the paper or in its released code:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfkd_core.events import Event, Phase, Phases
+from dfkd_core.events import Event
+from dfkd_core.kit import student_stage
 from dfkd_core.kit.config import knob
-from dfkd_core.kit.contract import PhaseInfo, Problem, Requirements
-from dfkd_core.kit.objectives import Objective
-from dfkd_core.kit.samples import SHOWN, answers, thumbnails
-from dfkd_core.kit.student_stage import STUDENT_PHASES, StudentConfig, StudentStage, choose, collected_images, draw
-from dfkd_core.losses import generator as losses
-from dfkd_core.losses import rival as rival_losses
+from dfkd_core.kit.contract import Problem, Requirements, Term
+from dfkd_core.kit.method import Method
+from dfkd_core.kit.objectives import KL, Objective
+from dfkd_core.kit.recorder import Seen
+from dfkd_core.kit.recording import SHOWN
+from dfkd_core.kit.student_stage import StudentConfig, StudentStage, choose, collected_images, draw
+from dfkd_core.losses.generator import kl_discrepancy
+from dfkd_core.losses.student import noisy_label_loss
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.selection.collected import Judge, lowest_cross_entropy
 from dfkd_core.selection.mixture import judge
@@ -89,90 +91,62 @@ class NoiseAdaptation(nn.Module):
 class _NoisyDistillation(Objective):
     """L_KD + L_noise."""
 
-    def __init__(self, problem: Problem, config: DFNDConfig) -> None:
+    terms = (KL, Term("noisy_labels", "noisy labels", "noise_weight", of="student"))
+
+    def __init__(self, method: DFND) -> None:
         super().__init__()
-        self.student, self.config = problem.student, config
-        noise = NoiseAdaptation(len(problem.image.classes), config.assumed_accuracy)
-        self.noise = noise.to(problem.device)
+        self.student, self.config_of = method.student, lambda: method.config
+        noise = NoiseAdaptation(len(method.image.classes), method.config.assumed_accuracy)
+        self.noise = noise.to(method.device)
 
     def forward(self, images: Tensor, seen: Features) -> tuple[dict[str, Tensor], Tensor]:
-        logits, labels = self.student(images), seen.logits.argmax(dim=1)
-        terms = {"kl": losses.kl_discrepancy(logits, seen.logits, temperature=self.config.temperature)}
-        if self.config.noise_weight > 0:
-            noisy = rival_losses.noisy_label_loss(logits, self.noise(), labels)
-            terms["noisy_labels"] = self.config.noise_weight * noisy
+        c, logits, labels = self.config_of(), self.student(images), seen.logits.argmax(dim=1)
+        terms = {"kl": kl_discrepancy(logits, seen.logits, temperature=c.temperature)}
+        if c.noise_weight > 0:
+            terms["noisy_labels"] = c.noise_weight * noisy_label_loss(logits, self.noise(), labels)
         return terms, logits
 
 
-class DFND:
+class DFND(Method[Problem, DFNDConfig]):
     """See the module's docstring."""
 
-    name: ClassVar[str] = "dfnd"
-    title: ClassVar[str] = "DFND"
-    Config: ClassVar[type[StudentConfig]] = DFNDConfig
-    requires: ClassVar[Requirements] = Requirements(collected=True)
-    student_learns = True
-    phases: ClassVar[tuple[PhaseInfo, ...]] = (
-        PhaseInfo(
-            "choose",
-            "Choose what suits the teacher",
-            "The collected images by the teacher's cross-entropy with its own argmax: those of lowest loss are kept.",
-            ("collected images", "choice of images", "cross-entropy", "kept"),
-        ),
-        *STUDENT_PHASES,
-    )
+    name, title, Config = "dfnd", "DFND", DFNDConfig
+    requires = Requirements(collected=True)
+    phases = ("choose", *student_stage.PHASES)
+    saved = ("stage",)
+    rates = {"noise_optimizer": "noise_lr"}
 
     def __init__(self, problem: Problem, config: DFNDConfig) -> None:
-        self.config, self.image, self.device = config, problem.image, problem.device
+        super().__init__(problem, config)
         self.collected = collected_images(problem)
         self.logits = Judge(problem.teacher, problem.image, problem.device).see(self.collected).logits
-        count = max(1, round(config.kept_share * len(self.collected)))
-        self.chosen = lowest_cross_entropy(self.logits, count)
+        self.queries = len(self.collected)
+        self.chosen = lowest_cross_entropy(self.logits, max(1, round(config.kept_share * len(self.collected))))
         self.images = self.collected[self.chosen.to(self.device)]
-        objective = _NoisyDistillation(problem, config)
+        objective = _NoisyDistillation(self)
         self.noise_optimizer = torch.optim.Adam(objective.noise.parameters(), config.noise_lr)
-        self.objective = objective
-        self.stage = StudentStage(problem, config, objective, beside=self.noise_optimizer)
-        self.student = self.stage.student
-        self.step = 0
-        self.slow = False
-        self.total_steps = config.distill_steps
+        self.stage = StudentStage(self, objective, beside=self.noise_optimizer)
 
     def train(self) -> Iterator[Event]:
         """Updates on the kept images."""
-        while self.step < self.total_steps:
-            self.step += 1
-            progress = (self.step - 1) / self.total_steps
-            learned = self.stage.learn(progress, lambda: draw(self.images, self.config.batch_size))
-            asked = len(self.collected) + self.step * self.config.updates * self.config.batch_size
-            also = {"queries": float(asked), "kept": len(self.images) / len(self.collected)}
-            for event in self.stage.report(self.step, learned, self.slow, also):
-                yield self._with_the_choice(event) if isinstance(event, Phases) else event
+        for seen in self.steps():
+            self.show_choice(seen)
+            self.stage.learn(seen, lambda: draw(self.images, self.config.batch_size))
+            seen.note(kept=len(self.images) / len(self.collected))
+            yield from seen.events()
 
-    def _with_the_choice(self, shown: Phases) -> Phases:
-        """The phases of the student's step behind what came before all steps."""
+    def show_choice(self, seen: Seen) -> None:
+        """What came before all steps, for slow motion: some that were kept, then some that were not."""
+        if not seen.watched:
+            return
         clean = torch.zeros(len(self.collected), dtype=torch.bool)
         clean[self.chosen] = True
         order = torch.cat([self.chosen[: SHOWN // 2], (~clean).nonzero()[:, 0], self.chosen[SHOWN // 2 :]])
-        loss = judge(self.logits)[order]
-        values = {"kept": len(self.images) / len(self.collected), "batch": float(len(self.collected))}
-        arrays = {"loss": loss.numpy(), "clean": clean[order].numpy(), **answers("teacher", self.logits[order])}
-        pixels = self.collected[order[:SHOWN].to(self.device)] / 255
-        return replace(shown, phases=(Phase("choose", values, thumbnails(pixels), arrays), *shown.phases))
+        pixels, logits = self.collected[order[:SHOWN].to(self.device)] / 255, self.logits[order]
+        kept = {"kept": len(self.images) / len(self.collected), "batch": float(len(self.collected))}
+        arrays = {"loss": judge(logits), "clean": clean[order]}
+        seen.phase("choose", pixels=pixels, teacher=logits, arrays=arrays, values=kept)
 
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
         """Nothing is made here: ``count`` kept images, normalised, in an order that ``generator`` determines."""
         return choose(self.images, count, self.image, generator)
-
-    def reconfigure(self, config: DFNDConfig) -> None:
-        """Weight and learning rates from the next step on."""
-        self.config = self.objective.config = config
-        self.noise_optimizer.param_groups[0]["lr"] = config.noise_lr
-        self.stage.reconfigure(config)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"step": self.step, "stage": self.stage.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step = state["step"]
-        self.stage.load_state_dict(state["stage"])

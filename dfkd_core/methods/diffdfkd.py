@@ -29,24 +29,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfkd_core.errors import RequestError
-from dfkd_core.events import ClassShares, Event, Phase, Phases, Samples, Stage, Step
-from dfkd_core.kit.config import knob
-from dfkd_core.kit.contract import PhaseInfo, Problem, Requirements
+from dfkd_core.events import Event
+from dfkd_core.kit import student_stage
+from dfkd_core.kit.config import Stage, knob, other_default
+from dfkd_core.kit.contract import Problem, Requirements, Term
+from dfkd_core.kit.method import Method
 from dfkd_core.kit.objectives import SoftTargets
-from dfkd_core.kit.samples import describe, to_bytes
-from dfkd_core.kit.student_stage import STUDENT_PHASES, Learned, StudentConfig, StudentStage, choose, draw
-from dfkd_core.kit.terms import TermGuard, gradient_norms, shares
-from dfkd_core.losses import generator as losses
-from dfkd_core.losses.bn_statistics import collect_statistics, has_statistics
-from dfkd_core.networks.classifiers import Features
+from dfkd_core.kit.recorder import Seen
+from dfkd_core.kit.samples import to_bytes
+from dfkd_core.kit.student_stage import StudentConfig, StudentStage, choose, draw
+from dfkd_core.losses.bn_statistics import collect_statistics
+from dfkd_core.losses.generator import kl_discrepancy
 from dfkd_core.synthesis.guided import Film
-from dfkd_core.synthesis.stable_diffusion import StableDiffusion, guided_images
 
 ADVERSARIAL_AFTER = 0.1  # of the batches: 20 of 200 images a class in the released settings
 
@@ -54,6 +53,7 @@ ADVERSARIAL_AFTER = 0.1  # of the batches: 20 of 200 images a class in the relea
 class DiffDFKDConfig(StudentConfig):
     """Weights and the student's settings are those of the released code."""
 
+    student_title = "The student learns from the images that were made"
     source: Literal["diffusion", "stable-diffusion"] = knob(
         "diffusion", "Which kind of diffusion model makes the images.", group="Synthesis"
     )
@@ -76,9 +76,7 @@ class DiffDFKDConfig(StudentConfig):
     adversarial_weight: float = knob(
         1.0, "Weight of the disagreement of student and teacher.", group="Guidance", live=True, symbol="γ", ge=0, le=100
     )
-    student_lr: float = knob(
-        0.1, "Learning rate of the student (SGD) at the start.", group="Student", live=True, symbol="η_S", gt=0, le=10
-    )
+    student_lr: float = other_default(StudentConfig, "student_lr", 0.1)
     temperature: float = knob(30.0, "Temperature of the student's targets.", group="Student", symbol="T", gt=0, le=1000)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
@@ -103,204 +101,109 @@ class DiffDFKDConfig(StudentConfig):
         "paper": {"distill_steps": 4_690, "batch_size": 256, "schedule": "cosine"},
     }
 
+    def stages(self) -> tuple[Stage, ...]:
+        return (Stage("synthesis", "The teacher steers a diffusion model", self.synthesis_batches), *super().stages())
 
-class DiffDFKD:
+    @property
+    def source_kind(self) -> str:
+        return self.source
+
+    @property
+    def films(self) -> int:
+        return self.synthesis_batches
+
+
+class DiffDFKD(Method[Problem, DiffDFKDConfig]):
     """See the module's docstring."""
 
-    name: ClassVar[str] = "diffdfkd"
-    title: ClassVar[str] = "DiffDFKD"
-    Config: ClassVar[type[StudentConfig]] = DiffDFKDConfig
-    requires: ClassVar[Requirements] = Requirements(diffusion=True)
-    phases: ClassVar[tuple[PhaseInfo, ...]] = (
-        PhaseInfo(
-            "synthesis",
-            "Synthesis",
-            "From noise to image: what the clean image is taken to be at each step, and the guidance's loss there.",
-            ("diffusion model", "guidance strength", "synthetic image"),
-        ),
-        *STUDENT_PHASES,
+    name, title, Config = "diffdfkd", "DiffDFKD", DiffDFKDConfig
+    requires = Requirements(source=True)
+    terms = (
+        Term("bn_statistics", "BN statistics", "bn_weight", of="images", batch_norm=True),
+        Term("class_prior", "class prior", "class_prior_weight", of="images"),
+        Term("adversarial", "adversarial", "adversarial_weight", of="images"),
     )
+    phases = ("synthesis", *student_stage.PHASES)
+    saved = ("synthesised", "stage")
 
     def __init__(self, problem: Problem, config: DiffDFKDConfig) -> None:
-        if problem.diffusion is None:
+        super().__init__(problem, config)
+        if problem.source is None:
             raise RequestError("diffusion", "", "there is no diffusion model that could make images.")
-        self.config, self.image, self.device = config, problem.image, problem.device
-        self.recording, self.guard = problem.recording, TermGuard()
-        self.teacher = problem.teacher
-        self.diffusion: Any = problem.diffusion
-        self.stage = StudentStage(problem, config, SoftTargets(problem, config.temperature))
-        self.student = self.stage.student
-        self.bank: Tensor | None = None  # (N, C, H, W) uint8
-        self.step = 0
-        self.slow = False
-        self.total_steps = config.synthesis_batches + config.distill_steps
+        self.source = problem.source
+        self.stage = StudentStage(self, SoftTargets(problem, config.temperature))
 
     @property
     def student_learns(self) -> bool:
         return self.step > 0
 
-    @property
-    def told_classes(self) -> bool:
-        """Whether the diffusion model's classes are the teacher's, so that OH knows which one was asked for."""
-        if isinstance(self.diffusion, StableDiffusion):
-            return self.diffusion.classes == len(self.image.classes)
-        return self.diffusion.image.classes == self.image.classes
-
     def train(self) -> Iterator[Event]:
         """First the images, then the student on all of them."""
-        while self.step < self.total_steps:
-            self.step += 1
-            if self.step == 1:
-                yield Stage(1, "synthesis", "The teacher steers a diffusion model")
-            if self.step == self.config.synthesis_batches + 1:
-                yield Stage(self.step, "student", "The student learns from the images that were made")
-            if self.step <= self.config.synthesis_batches:
-                yield from self._synthesis_step()
+        for seen in self.steps():
+            if seen.stage == "synthesis":
+                self.synthesise(seen)
             else:
-                done = self.step - self.config.synthesis_batches - 1
-                learned = self._learn(done / self.config.distill_steps)
-                yield from self.stage.report(self.step, learned, self.slow, {"queries": self._queries()})
+                self.stage.learn(seen, self.draw)
+            yield from seen.events()
 
-    # --- stage 1: synthesis ---
-
-    def _synthesis_step(self) -> Iterator[Event]:
+    def synthesise(self, seen: Seen) -> None:
         """One batch of images joins the bank; the student learns from the bank so far."""
-        labels = self._labels()
-        images, film = self._make(labels)
-        pixels = to_bytes(self.image.to_pixels(images)).permute(0, 3, 1, 2).contiguous()
-        self.bank = pixels if self.bank is None else torch.cat([self.bank, pixels])
-        measured = self.recording.due(self.recording.health_every, self.step)
-        terms, norms = self._judge(images, labels, measured)
-        seen, student_logits = self._see(images)
-        learned = self._learn(0.0)
-        metrics = self._metrics(terms, norms, learned, film)  # first, since it stops the run at a NaN
-        if self.slow or self.recording.due(self.recording.phases_every, self.step):
-            yield self._phases(terms, film, learned)
-        if self.recording.due(self.recording.samples_every, self.step):
-            yield self._samples(images, seen, student_logits)
-            yield ClassShares(self.step, {"made": self._class_shares(seen)})
-        yield Step(self.step, metrics)
+        count = self.config.synthesis_size  # of every class in turn, going on where the last batch ended
+        labels = ((self.step - 1) * count + torch.arange(count, device=self.device)) % len(self.source.names)
+        images, film = self.make(labels)
+        made = to_bytes(self.image.to_pixels(images)).permute(0, 3, 1, 2).contiguous()
+        self.synthesised = made if self.synthesised is None else torch.cat([self.synthesised, made])
+        self.queries += count * self.config.denoising_steps
+        with torch.set_grad_enabled(seen.measuring):
+            pixels = nn.Parameter(images, requires_grad=seen.measuring)
+            seen.weigh([pixels], **self.guidance(pixels, labels))
+        with torch.no_grad():  # the student before it learns from them
+            answers, student_logits = self.teacher.features(images), self.student(images)
+        self.stage.learn(seen, self.draw, done=0)
+        seen.note(guidance_first=film.loss[0].item(), images=len(self.synthesised))
+        seen.samples(answers, student_logits, images=images)
+        counts = answers.logits.argmax(dim=1).bincount(minlength=len(self.image.classes))
+        seen.class_shares(made=counts / counts.sum())
+        seen.film(film)
 
-    def _labels(self) -> Tensor:
-        """The classes of the diffusion model in turn, going on where the last batch ended."""
-        first = (self.step - 1) * self.config.synthesis_size
-        return (first + torch.arange(self.config.synthesis_size, device=self.device)) % self.diffusion.classes
-
-    def _make(self, labels: Tensor) -> tuple[Tensor, Film]:
+    def make(self, labels: Tensor) -> tuple[Tensor, Film]:
         """One image for each of ``labels``, normalised, and how it came about."""
         c = self.config
 
-        def guidance(images: Tensor) -> Tensor:
-            return torch.stack(list(self.terms(images, labels).values())).sum().expand(len(images))
+        def loss(images: Tensor) -> Tensor:
+            return torch.stack(list(self.guidance(images, labels).values())).sum().expand(len(images))
 
         self.student.eval()  # as it is: its BatchNorm statistics are not to move
-        return guided_images(
-            self.diffusion, guidance, labels, c.denoising_steps, c.strength, c.class_guidance, self.image
-        )
+        return self.source.guided(loss, labels, c.denoising_steps, c.strength, c.class_guidance, self.image)
 
-    def terms(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The weighted terms of the guidance of (B, C, H, W) normalised ``images``, of classes ``labels`` (B,)."""
+    def guidance(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """α·BNS + β·OH + γ·ADV of (B, C, H, W) normalised ``images``, of classes ``labels`` (B,): those that are on."""
         c = self.config
         with collect_statistics(self.teacher) as statistics:
             logits = self.teacher(images)
         found = logits.argmax(dim=1)
         terms = {}
-        if c.bn_weight > 0 and has_statistics(self.teacher):
+        if self.is_on("bn_statistics"):
             terms["bn_statistics"] = c.bn_weight * statistics.distance(images)
-        if c.class_prior_weight > 0:
-            terms["class_prior"] = c.class_prior_weight * F.cross_entropy(
-                logits, labels if self.told_classes else found
-            )
-        if c.adversarial_weight > 0 and self.step > ADVERSARIAL_AFTER * c.synthesis_batches:
+        if self.is_on("class_prior"):
+            told = labels if self.source.names == self.image.classes else found
+            terms["class_prior"] = c.class_prior_weight * F.cross_entropy(logits, told)
+        if self.is_on("adversarial") and self.step > ADVERSARIAL_AFTER * c.synthesis_batches:
             student_logits = self.student(images)
             agree = (student_logits.argmax(dim=1) == found).float()
-            disagreement = losses.kl_discrepancy(student_logits, logits, agree) * agree.mean()
+            disagreement = kl_discrepancy(student_logits, logits, agree) * agree.mean()
             terms["adversarial"] = -c.adversarial_weight * disagreement
         return terms or {"class_prior": 0 * logits.sum()}  # nothing guides
 
-    # --- the student ---
-
-    def _learn(self, progress: float) -> Learned:
-        bank = self.bank
-        assert bank is not None, "stage 1 comes first"
-        return self.stage.learn(progress, lambda: draw(bank, self.config.batch_size))
-
-    def _queries(self) -> float:
-        """Images that the teacher has judged so far: at every denoising step, and for the student."""
-        c = self.config
-        made = min(self.step, c.synthesis_batches) * c.synthesis_size
-        return float(made * c.denoising_steps + self.step * c.updates * c.batch_size)
-
-    # --- what others see ---
-
-    def _judge(self, images: Tensor, labels: Tensor, measured: bool) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """The terms of finished images and, if ``measured``, the norms of their gradients at these images."""
-        with torch.set_grad_enabled(measured):
-            pixels = nn.Parameter(images, requires_grad=measured)
-            terms = self.terms(pixels, labels)
-        norms = gradient_norms(terms, [pixels]) if measured else {}
-        return {name: term.detach() for name, term in terms.items()}, norms
-
-    @torch.no_grad()
-    def _see(self, images: Tensor) -> tuple[Features, Tensor]:
-        """What the teacher sees in ``images``, and the student's logits before it learns from them."""
-        return self.teacher.features(images), self.student(images)
-
-    @torch.no_grad()
-    def _metrics(
-        self, terms: dict[str, Tensor], norms: dict[str, float], learned: Learned, film: Film
-    ) -> dict[str, float]:
-        values = self.guard.read(self.step, terms)
-        student = self.stage.metrics(self.step, learned)
-        if not student:  # nothing is due
-            return {}
-        assert self.bank is not None
-        made = {"guidance": sum(values.values()), "guidance_first": film.loss[0].item(), "images": len(self.bank)}
-        return {**values, **student, **made, "queries": self._queries(), **shares(norms)}
-
-    def _samples(self, images: Tensor, seen: Features, student_logits: Tensor) -> Samples:
-        """The first images of the batch, as both networks saw them when they were new."""
-        count = self.recording.samples
-        seen = Features(seen.logits[:count], seen.pooled[:count], {})
-        pixels = self.image.to_pixels(images[:count])
-        return describe(self.step, pixels, seen, student_logits[:count], None, features=self.recording.features)
-
-    def _class_shares(self, seen: Features) -> list[float]:
-        """The classes of the batch as the teacher sees them."""
-        counts = torch.bincount(seen.logits.argmax(dim=1), minlength=len(self.image.classes))
-        return (counts / counts.sum()).tolist()
-
-    def _phases(self, terms: dict[str, Tensor], film: Film, learned: Learned) -> Phases:
-        """The film, those of one denoising step after those of the other; then the student's last update."""
-        steps, shown = film.frames.shape[:2]
-        frames = to_bytes(self.image.to_pixels(film.frames.flatten(0, 1))).numpy()
-        arrays = {
-            "loss": film.loss.numpy(),
-            "timestep": film.timesteps.numpy(),
-            "shown": np.array([steps, shown]),
-        }
-        values = {name: term.item() for name, term in terms.items()}
-        values |= {"guidance": film.loss[-1].item(), "guidance_first": film.loss[0].item()}
-        student = self.stage.in_slow_motion(self.step, learned).phases
-        return Phases(self.step, (Phase("synthesis", values, frames, arrays), *student))
+    def draw(self) -> Tensor:
+        """B images of the bank, in [0, 1]."""
+        assert self.synthesised is not None, "the first stage comes first"
+        return draw(self.synthesised, self.config.batch_size)
 
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` images of the bank, normalised, in an order that ``generator`` determines; before the first batch,
         the noise that denoising begins with."""
-        if self.bank is None:
+        if self.synthesised is None:
             noise = torch.randn(count, self.image.channels, self.image.size, self.image.size, generator=generator)
             return self.image.normalise(((noise + 1) / 2).clamp(0, 1)).to(self.device)
-        return choose(self.bank, count, self.image, generator)
-
-    def reconfigure(self, config: DiffDFKDConfig) -> None:
-        """Weights, strengths and the learning rate from the next step on."""
-        self.config = config
-        self.stage.reconfigure(config)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"step": self.step, "stage": self.stage.state_dict(), "bank": self.bank}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step = state["step"]
-        self.bank = None if state["bank"] is None else state["bank"].to(self.device)
-        self.stage.load_state_dict(state["stage"])
+        return choose(self.synthesised, count, self.image, generator)

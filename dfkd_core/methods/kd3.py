@@ -31,20 +31,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfkd_core.events import ClassShares, Event, Phase, Phases
+from dfkd_core.events import Event
+from dfkd_core.kit import student_stage
 from dfkd_core.kit.config import knob
-from dfkd_core.kit.contract import PhaseInfo, Problem, Requirements
+from dfkd_core.kit.contract import Problem, Requirements, Term
+from dfkd_core.kit.method import Method
 from dfkd_core.kit.objectives import Objective, SharedClassifier
-from dfkd_core.kit.samples import SHOWN, thumbnails
-from dfkd_core.kit.student_stage import STUDENT_PHASES, StudentConfig, StudentStage, choose, collected_images, draw
-from dfkd_core.losses import rival as rival_losses
+from dfkd_core.kit.recorder import Seen
+from dfkd_core.kit.recording import SHOWN
+from dfkd_core.kit.student_stage import StudentConfig, StudentStage, choose, collected_images, draw
+from dfkd_core.losses import student as losses
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.selection.collected import BATCH, Judge, class_adaptive, class_histogram
 
@@ -88,13 +90,17 @@ class _Alignment(Objective):
     """Weighted alignment under the shared classifier, and the contrast of images with mixed ones."""
 
     student: SharedClassifier
+    terms = (
+        Term("align", "feature alignment", of="student"),
+        Term("contrast", "contrast", "contrast_weight", of="student"),
+    )
 
-    def __init__(self, problem: Problem, config: KD3Config) -> None:
+    def __init__(self, method: KD3) -> None:
         super().__init__()
-        self.config = config
-        self.student = SharedClassifier(problem)
+        self.config_of = lambda: method.config
+        self.student = SharedClassifier(method.problem)
         channels = next(layer for layer in self.student.project if isinstance(layer, nn.Conv2d)).in_channels
-        self.embed = nn.Linear(channels, EMBEDDING).to(problem.device)
+        self.embed = nn.Linear(channels, EMBEDDING).to(method.device)
 
     def forward(self, images: Tensor, seen: Features) -> tuple[dict[str, Tensor], Tensor]:
         last_map = self._last_map(images)
@@ -102,16 +108,18 @@ class _Alignment(Objective):
         target = F.adaptive_avg_pool2d(_last(seen), self.student.side)
         with torch.no_grad():
             logits = self.student.classify(projected)
-            weights = rival_losses.distance_weights(logits, seen.logits)
-        terms = {"align": rival_losses.weighted_mse(projected, target, weights)}
-        if self.config.contrast_weight > 0:
-            terms["contrast"] = self.config.contrast_weight * self._contrast(images, last_map)
+            weights = losses.distance_weights(logits, seen.logits)
+        terms = {"align": losses.weighted_mse(projected, target, weights)}
+        weight = self.config_of().contrast_weight
+        if weight > 0:
+            terms["contrast"] = weight * self._contrast(images, last_map)
         return terms, logits
 
     def _contrast(self, images: Tensor, last_map: Tensor) -> Tensor:
-        mixed = self._last_map(rival_losses.mix_distribution(images, self.config.mixing))
+        c = self.config_of()
+        mixed = self._last_map(losses.mix_distribution(images, c.mixing))
         one, other = (self.embed(features.mean(dim=(2, 3))) for features in (last_map, mixed))
-        return rival_losses.instance_contrast(one, other, self.config.contrast_temperature)
+        return losses.instance_contrast(one, other, c.contrast_temperature)
 
     def _last_map(self, images: Tensor) -> Tensor:
         return _last(self.student.network.features(images))
@@ -122,100 +130,62 @@ def _last(features: Features) -> Tensor:
     return list(features.maps.values())[-1]
 
 
-class KD3:
+class KD3(Method[Problem, KD3Config]):
     """See the module's docstring."""
 
-    name: ClassVar[str] = "kd3"
-    title: ClassVar[str] = "KD3"
-    Config: ClassVar[type[StudentConfig]] = KD3Config
-    requires: ClassVar[Requirements] = Requirements(collected=True)
-    student_learns = True
-    phases: ClassVar[tuple[PhaseInfo, ...]] = (
-        PhaseInfo(
-            "choose",
-            "Choose confident images",
-            "Teacher and student judge the collected images together; each class has a threshold of its own.",
-            ("collected images", "joint prediction", "confidence", "kept"),
-        ),
-        *STUDENT_PHASES,
-    )
+    name, title, Config = "kd3", "KD3", KD3Config
+    requires = Requirements(collected=True)
+    phases = ("choose", *student_stage.PHASES)
+    saved = ("joint", "kept", "stage")
 
     def __init__(self, problem: Problem, config: KD3Config) -> None:
-        self.config, self.image, self.device = config, problem.image, problem.device
+        super().__init__(problem, config)
         self.collected = collected_images(problem)
         self.teacher_logits = Judge(problem.teacher, problem.image, problem.device).see(self.collected).logits
-        self.objective = _Alignment(problem, config)
-        self.stage = StudentStage(problem, config, self.objective)
-        self.student = self.stage.student
+        self.queries = len(self.collected)
+        self.stage = StudentStage(self, _Alignment(self))
         self.joint = self.teacher_logits  # (N, K), the joint prediction of the last selection
         self.kept = torch.ones(len(self.collected), dtype=torch.bool)
-        self.step = 0
-        self.slow = False
-        self.total_steps = config.distill_steps
 
     def train(self) -> Iterator[Event]:
         """Updates on the images that were kept last."""
         images = self.collected[self.kept.to(self.device)]
-        while self.step < self.total_steps:
-            self.step += 1
-            progress = (self.step - 1) / self.total_steps
-            if self._is_selecting():
-                self._select(teacher_share(progress))
+        for seen in self.steps():
+            if self.is_selecting():
+                self.select(teacher_share((self.step - 1) / self.total_steps))
+                counts = class_histogram(self.joint[self.kept].argmax(dim=1), len(self.image.classes))
                 images = self.collected[self.kept.to(self.device)]
-                yield ClassShares(self.step, {"kept": self._class_shares()})
-            learned = self.stage.learn(progress, lambda: draw(images, self.config.batch_size))  # noqa: B023 - called here
-            also = {"queries": self._queries(), "kept": self.kept.float().mean().item()}
-            for event in self.stage.report(self.step, learned, self.slow, also):
-                yield self._with_the_choice(event) if isinstance(event, Phases) else event
+                seen.class_shares(always=True, kept=counts / counts.sum())
+            self.show_choice(seen)
+            self.stage.learn(seen, lambda: draw(images, self.config.batch_size))  # noqa: B023 - called here
+            seen.note(kept=self.kept.float().mean())
+            yield from seen.events()
 
-    def _is_selecting(self) -> bool:
+    def is_selecting(self) -> bool:
         """Whether one of the run's ``selections``, evenly spread, falls on this step."""
         before, now = ((step * self.config.selections) // self.total_steps for step in (self.step - 2, self.step - 1))
         return before < now
 
     @torch.no_grad()
-    def _select(self, share: float) -> None:
-        """Keep the images of which the joint prediction is sure, ``share`` of it the teacher's."""
+    def select(self, share: float) -> None:
+        """Keep the images of which the joint prediction α·T(x) + (1 − α)·S(x) is sure, ``share`` being α."""
         self.student.eval()
-        parts = []
-        for part in self.collected.split(BATCH):
-            images = self.image.normalise(part.float() / 255).contiguous(memory_format=torch.channels_last)
-            parts.append(self.student(images).cpu())
-        self.joint = torch.lerp(torch.cat(parts), self.teacher_logits, share)
+        student_logits = torch.cat([self.student(self.see(part)).cpu() for part in self.collected.split(BATCH)])
+        self.joint = torch.lerp(student_logits, self.teacher_logits, share)
         kept = class_adaptive(self.joint, self.config.confidence_cut)
         self.kept = kept if kept.any() else torch.ones_like(kept)
 
-    def _class_shares(self) -> list[float]:
-        """The classes of the kept images in the joint prediction."""
-        counts = class_histogram(self.joint[self.kept].argmax(dim=1), len(self.image.classes))
-        return (counts / counts.sum()).tolist()
-
-    def _queries(self) -> float:
-        """Images that the teacher has judged so far; it judges D_c once."""
-        return float(len(self.collected) + self.step * self.config.updates * self.config.batch_size)
-
-    def _with_the_choice(self, shown: Phases) -> Phases:
-        """The phases of the student's step behind the last selection."""
+    def show_choice(self, seen: Seen) -> None:
+        """The last selection, for slow motion: some that were kept, then some that were not."""
+        if not seen.watched:
+            return
         yes, no = self.kept.nonzero()[:, 0], (~self.kept).nonzero()[:, 0]
         order = torch.cat([yes[: SHOWN // 2], no, yes[SHOWN // 2 :]])
-        loss = -self.joint[order].log_softmax(dim=1).amax(dim=1)
-        values = {"kept": self.kept.float().mean().item(), "batch": float(len(self.kept))}
-        arrays = {"loss": loss.numpy(), "clean": self.kept[order].numpy()}
+        arrays = {"loss": -self.joint[order].log_softmax(dim=1).amax(dim=1), "clean": self.kept[order]}
         pixels = self.collected[order[:SHOWN].to(self.device)] / 255
-        return replace(shown, phases=(Phase("choose", values, thumbnails(pixels), arrays), *shown.phases))
+        kept = {"kept": self.kept.float().mean().item(), "batch": float(len(self.kept))}
+        seen.phase("choose", pixels=pixels, arrays=arrays, values=kept)
 
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
         """Nothing is made here: ``count`` collected images, normalised, in an order that ``generator`` determines."""
         return choose(self.collected, count, self.image, generator)
-
-    def reconfigure(self, config: KD3Config) -> None:
-        """Weight and learning rate from the next step on, the threshold from the next selection on."""
-        self.config = self.objective.config = config
-        self.stage.reconfigure(config)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"step": self.step, "joint": self.joint, "kept": self.kept, "stage": self.stage.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step, self.joint, self.kept = state["step"], state["joint"], state["kept"]
-        self.stage.load_state_dict(state["stage"])

@@ -35,15 +35,17 @@ import torch
 from torch import Tensor
 
 from dfkd_core.errors import RequestError
-from dfkd_core.events import Event, Phase, Phases, Samples, Stage, Step
-from dfkd_core.kit.config import MethodConfig, knob
-from dfkd_core.kit.contract import GenerativeProblem, PhaseInfo, Requirements
-from dfkd_core.kit.generative_stage import DISTILL_PHASES, SYNTHETIC, DistillConfig, GenerativeStage, synthesize
+from dfkd_core.events import Event
+from dfkd_core.kit import generative_stage
+from dfkd_core.kit.config import Stage, knob
+from dfkd_core.kit.contract import GenerativeProblem, Requirements, Term
+from dfkd_core.kit.generative_stage import SYNTHETIC, DistillConfig, GenerativeStage, sampled
+from dfkd_core.kit.method import Method
+from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.samples import to_bytes
 from dfkd_core.kit.student_stage import draw
 from dfkd_core.losses import latent as losses
-from dfkd_core.synthesis import guided as synthesis
-from dfkd_core.synthesis.stable_diffusion import guided_images
+from dfkd_core.synthesis.guided import Film, ancestral_noise, optimise_latents
 
 Source = Literal["ancestral", "latents", "diffusion", "stable-diffusion"]
 
@@ -79,127 +81,78 @@ class UKDConfig(DistillConfig):
         "paper": {"denoising_steps": 5},
     }  # fmt: skip
 
-
-class UKD:
-    """See the module's docstring."""
-
-    name: ClassVar[str] = "ukd"
-    title: ClassVar[str] = "UKD, data-free"
-    Config: ClassVar[type[MethodConfig]] = UKDConfig
-    requires: ClassVar[Requirements] = Requirements(diffusion=True, task="generative")
-    phases: ClassVar[tuple[PhaseInfo, ...]] = (
-        PhaseInfo(
-            "synthesis",
-            "Synthesis",
-            "From noise to image: what the clean image is taken to be at each step, and the guidance's loss there.",
-            ("synthetic image",),
-        ),
-        *DISTILL_PHASES,
-    )
-
-    def __init__(self, problem: GenerativeProblem, config: UKDConfig) -> None:
-        self.config, self.problem, self.image = config, problem, problem.image
-        self.teacher, self.diffusion = problem.teacher, problem.diffusion
-        self.makes_images = config.source != "ancestral"
-        if config.source in ("diffusion", "stable-diffusion") and self.diffusion is None:
-            raise RequestError("diffusion", "", "there is no diffusion model; take another source.")
-        self.stage = GenerativeStage(problem, config)
-        self.student = self.stage.student
-        self.encoder_trained = self.stage.encoder_trained
-        self.synthesis_steps = config.synthesis_batches if self.makes_images else 0
-        self.total_steps = self.synthesis_steps + config.distill_steps
-        self.synthesized: Tensor | None = None  # (N, C, H, W) uint8
-        self.step = 0
-        self.slow = False
+    def stages(self) -> tuple[Stage, ...]:
+        made = () if self.source == "ancestral" else (Stage("synthesis", "Synthesis", self.synthesis_batches),)
+        return (*made, *super().stages())
 
     @property
-    def student_learns(self) -> bool:
-        return self.step > self.synthesis_steps
+    def source_kind(self) -> str:
+        return self.source if self.source in ("diffusion", "stable-diffusion") else ""
+
+    @property
+    def films(self) -> int:
+        return 0 if self.source == "ancestral" else self.synthesis_batches
+
+
+class UKD(Method[GenerativeProblem, UKDConfig]):
+    """See the module's docstring."""
+
+    name, title, Config = "ukd", "UKD, data-free", UKDConfig
+    requires = Requirements(source=True, task="generative")
+    terms = (*generative_stage.TERMS, Term("guidance", "guidance", of="images"))
+    phases = ("synthesis", *generative_stage.PHASES)
+    saved = ("synthesised", "stage")
+
+    def __init__(self, problem: GenerativeProblem, config: UKDConfig) -> None:
+        super().__init__(problem, config)
+        if config.source_kind and problem.source is None:
+            raise RequestError("diffusion", "", "there is no diffusion model; take another source.")
+        self.stage = GenerativeStage(self)
 
     def train(self) -> Iterator[Event]:
         """Both stages."""
-        while self.step < self.total_steps:
-            self.step += 1
-            if self.step == 1 and self.makes_images:
-                yield Stage(1, "synthesis", "Synthesis")
-            if self.step == self.synthesis_steps + 1:
-                yield Stage(self.step, "student", "Student")
-            yield from self._synthesise() if self.step <= self.synthesis_steps else self._distil()
-
-    # --- synthesis ---
+        for seen in self.steps():
+            if seen.stage == "synthesis":
+                self.synthesise(seen)
+            elif self.synthesised is None:
+                noise = ancestral_noise(self.teacher, self.config.batch_size, self.config.temperature, self.device)
+                self.stage.learn(seen, noise)
+            else:
+                images = self.image.normalise(draw(self.synthesised, self.config.batch_size))
+                self.stage.learn(seen, self.stage.infer(images), images)
+            yield from seen.events()
 
     def guidance(self, images: Tensor) -> Tensor:
         """L(x) of (B, C, H, W) normalised images, (B,)."""
         return losses.guidance(images, self.teacher.infer(images), self.config.mse_weight, self.config.kl_weight)
 
-    def _synthesise(self) -> Iterator[Event]:
-        images, film = self._make(self.config.synthesis_size)
+    def synthesise(self, seen: Seen) -> None:
+        """One batch of images joins those that are there."""
+        images, film = self.make(self.config.synthesis_size)
         pixels = to_bytes(self.image.to_pixels(images)).permute(0, 3, 1, 2)
-        self.synthesized = pixels if self.synthesized is None else torch.cat([self.synthesized, pixels])
+        self.synthesised = pixels if self.synthesised is None else torch.cat([self.synthesised, pixels])
         with torch.no_grad():
             reached = self.guidance(images)
-        recording = self.problem.recording
-        panel = np.full(min(recording.samples, len(images)), SYNTHETIC, np.int16)
-        columns = {"panel": panel, "loss": reached[: len(panel)].cpu().numpy()}
-        yield Samples(self.step, pixels[: len(panel)].permute(0, 2, 3, 1).cpu().numpy(), columns)
-        yield self._film(film)
-        values = self.stage.guard.read(self.step, {"guidance": reached.mean().cpu(), "guidance_first": film.loss[0]})
-        yield Step(self.step, {**values, "images": float(len(self.synthesized))})
+        seen.check(guidance=reached.mean().cpu(), guidance_first=film.loss[0])
+        seen.note(images=len(self.synthesised))
+        shown = images[: self.recording.samples]
+        columns = {"panel": np.full(len(shown), SYNTHETIC, np.int16), "loss": reached[: len(shown)].cpu().numpy()}
+        seen.sheet(lambda: shown, always=True, **columns)
+        seen.film(film, always=True)
 
-    def _make(self, count: int) -> tuple[Tensor, synthesis.Film]:
+    def make(self, count: int) -> tuple[Tensor, Film]:
         """``count`` images, normalised, by the source."""
-        config = self.config
-        if config.source == "latents":
-            return synthesis.optimise_latents(
-                self.teacher, self.guidance, count, config.latent_steps, config.latent_lr, config.temperature,
-                self.problem.device,
-            )  # fmt: skip
-        assert self.diffusion is not None
+        c = self.config
+        if c.source == "latents":
+            return optimise_latents(
+                self.teacher, self.guidance, count, c.latent_steps, c.latent_lr, c.temperature, self.device
+            )
+        source = self.problem.source
+        assert source is not None
         first = (self.step - 1) * count  # classes take turns from batch to batch
-        labels = torch.arange(first, first + count, device=self.problem.device) % self.diffusion.classes
-        steps, strength, class_guidance = config.denoising_steps, config.strength, config.class_guidance
-        return guided_images(self.diffusion, self.guidance, labels, steps, strength, class_guidance, self.image)
-
-    def _film(self, film: synthesis.Film) -> Phases:
-        """The denoising of a few images: those of one step after those of the other."""
-        steps, shown = film.frames.shape[:2]
-        frames = to_bytes(self.image.to_pixels(film.frames.flatten(0, 1))).cpu().numpy()
-        arrays = {
-            "loss": film.loss.cpu().numpy(),
-            "timestep": film.timesteps.cpu().numpy(),
-            "shown": np.array([steps, shown]),
-        }
-        values = {"guidance": float(film.loss[-1]), "guidance_first": float(film.loss[0])}
-        return Phases(self.step, (Phase("synthesis", values, frames, arrays),))
-
-    # --- distillation ---
-
-    def _distil(self) -> Iterator[Event]:
-        count = self.config.batch_size
-        if self.synthesized is None:
-            images = None
-            noise = synthesis.ancestral_noise(self.teacher, count, self.config.temperature, self.problem.device)
-        else:
-            images = self.image.normalise(draw(self.synthesized, count))
-            noise = self.stage.infer(images)
-        progress = (self.step - self.synthesis_steps - 1) / self.config.distill_steps
-        yield from self.stage.report(self.step, self.stage.learn(progress, noise, images), self.slow, {})
-
-    # --- what runs and resumes it ---
+        labels = torch.arange(first, first + count, device=self.device) % len(source.names)
+        return source.guided(self.guidance, labels, c.denoising_steps, c.strength, c.class_guidance, self.image)
 
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` images of the student, normalised."""
-        return synthesize(self.student, count, generator, self.problem.device)
-
-    def reconfigure(self, config: UKDConfig) -> None:
-        """Live knobs from the next step on."""
-        self.config = config
-        self.stage.reconfigure(config)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"step": self.step, "stage": self.stage.state_dict(), "synthesized": self.synthesized}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step, made = state["step"], state["synthesized"]
-        self.synthesized = None if made is None else made.to(self.problem.device)
-        self.stage.load_state_dict(state["stage"])
+        return sampled(self.problem.student, count, generator, self.device)

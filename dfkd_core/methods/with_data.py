@@ -21,9 +21,10 @@ from torch import Tensor
 
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Event
-from dfkd_core.kit.config import MethodConfig
-from dfkd_core.kit.contract import GenerativeProblem, PhaseInfo, Requirements
-from dfkd_core.kit.generative_stage import DISTILL_PHASES, DistillConfig, GenerativeStage, synthesize
+from dfkd_core.kit import generative_stage
+from dfkd_core.kit.contract import GenerativeProblem, Requirements
+from dfkd_core.kit.generative_stage import DistillConfig, GenerativeStage, sampled
+from dfkd_core.kit.method import Method
 from dfkd_core.kit.student_stage import draw
 
 
@@ -37,49 +38,29 @@ class WithDataConfig(DistillConfig):
     }
 
 
-class WithData:
+class WithData(Method[GenerativeProblem, WithDataConfig]):
     """See the module's docstring."""
 
-    name: ClassVar[str] = "with-data"
-    title: ClassVar[str] = "With data (baseline)"
-    Config: ClassVar[type[MethodConfig]] = WithDataConfig
-    requires: ClassVar[Requirements] = Requirements(original=True, task="generative")
-    phases: ClassVar[tuple[PhaseInfo, ...]] = DISTILL_PHASES
-    student_learns = True
-    synthesized: Tensor | None = None
+    name, title, Config = "with-data", "With data (baseline)", WithDataConfig
+    requires = Requirements(original=True, task="generative")
+    terms = generative_stage.TERMS
+    phases = generative_stage.PHASES
+    saved = ("stage",)
 
     def __init__(self, problem: GenerativeProblem, config: WithDataConfig) -> None:
+        super().__init__(problem, config)
         if problem.original is None or not len(problem.original):
             raise RequestError("original", 0, "there is no image to learn from.")
-        self.config, self.problem, self.image = config, problem, problem.image
-        self.images = problem.original.to(problem.device)
-        self.stage = GenerativeStage(problem, config)
-        self.student = self.stage.student
-        self.encoder_trained = self.stage.encoder_trained
-        self.step = 0
-        self.slow = False
-        self.total_steps = config.distill_steps
+        self.images = problem.original.to(self.device)
+        self.stage = GenerativeStage(self)
 
     def train(self) -> Iterator[Event]:
         """Updates on original images."""
-        while self.step < self.total_steps:
-            self.step += 1
+        for seen in self.steps():
             images = self.image.normalise(draw(self.images, self.config.batch_size))
-            learned = self.stage.learn((self.step - 1) / self.total_steps, self.stage.infer(images), images)
-            yield from self.stage.report(self.step, learned, self.slow, {})
+            self.stage.learn(seen, self.stage.infer(images), images)
+            yield from seen.events()
 
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` images of the student, normalised."""
-        return synthesize(self.student, count, generator, self.problem.device)
-
-    def reconfigure(self, config: WithDataConfig) -> None:
-        """Live knobs from the next step on."""
-        self.config = config
-        self.stage.reconfigure(config)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"step": self.step, "stage": self.stage.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step = state["step"]
-        self.stage.load_state_dict(state["stage"])
+        return sampled(self.problem.student, count, generator, self.device)

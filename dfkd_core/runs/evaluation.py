@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dfkd_core.data.catalogue import LabelledImages, evenly_by_class, find_benchmark
-from dfkd_core.events import Evaluated, Probes, Samples
+from dfkd_core.events import Evaluated, Probes, Quality, Samples
 from dfkd_core.images import ImageSpec
-from dfkd_core.kit.contract import Method
+from dfkd_core.kit.method import Method
 from dfkd_core.kit.samples import describe
 from dfkd_core.networks.classifiers import Classifier, Features
 from dfkd_core.selection.mixture import judge, select
@@ -21,7 +21,32 @@ AGREEMENT_SAMPLES = 512
 PROBE_SEED = 2_402_12406  # any number will do, as long as it never changes
 
 
-class Evaluation:
+E = TypeVar("E", Evaluated, Quality)
+
+
+class Evaluator(Protocol[E]):
+    """Tells how good a student is on data that no method sees. Leaves networks' modes as they were."""
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the evaluation data, or ``none``."""
+
+    def measure(self, method: Method[Any, Any], seed: int) -> E:
+        """All figures now."""
+
+    def score_of(self, event: E) -> float:
+        """The one figure that counts; NaN where it could not be computed."""
+
+    def result(self, scores: list[float]) -> dict[str, Any]:
+        """``measure``, its name; ``final`` beside ``best``, never the best alone; ``teacher``, the same of it."""
+
+    def real(self, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]] | None:
+        """Up to ``count`` real images to keep with the run, with their columns; None where there are none."""
+
+    def probe(self, method: Method[Any, Any], count: int, features: bool) -> Samples:
+        """Images of the same latents in every run."""
+
+
+class ClassifierEvaluator:
     """The student against the labels and the teacher's answers.
 
     Without evaluation data it is the agreement with the teacher on images that the method synthesises.
@@ -42,7 +67,7 @@ class Evaluation:
         """SHA-256 of the evaluation data, or ``none``."""
         return self.data.fingerprint() if self.data is not None else "none"
 
-    def measure(self, method: Method, seed: int) -> Evaluated:
+    def measure(self, method: Method[Any, Any], seed: int) -> Evaluated:
         """Accuracy and agreement now."""
         if self.data is None or self.teacher_answers is None:
             images = method.synthesize(AGREEMENT_SAMPLES, torch.Generator().manual_seed(seed))
@@ -77,7 +102,7 @@ class Evaluation:
         return pixels, {name: column.numpy() for name, column in columns.items()}
 
     @torch.no_grad()
-    def probe(self, method: Method, count: int, features: bool) -> Samples:
+    def probe(self, method: Method[Any, Any], count: int, features: bool) -> Samples:
         """``count`` images of latents that are the same in every run, judged among themselves."""
         images = method.synthesize(count, torch.Generator().manual_seed(PROBE_SEED))
         seen = self.teacher.features(images)
@@ -85,7 +110,7 @@ class Evaluation:
         self.student.eval()
         student_logits = self.student(images)
         self.student.train(training)
-        cut = getattr(method.config, "posterior_cut", None)
+        cut = method.posterior_cut
         verdict = select(judge(seen.logits), cut) if cut is not None else None
         pixels = self.image.to_pixels(images)
         return describe(method.step, pixels, seen, student_logits, verdict, kind=Probes, features=features)

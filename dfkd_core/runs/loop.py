@@ -14,36 +14,27 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors.torch import save
 
 from dfkd_core import methods
 from dfkd_core.data.catalogue import find_benchmark
-from dfkd_core.data.sources import collect, source_facts
-from dfkd_core.errors import NonFiniteError, RequestError, StoreError, explain
-from dfkd_core.events import Applied, Event, Status, Step
-from dfkd_core.images import ImageSpec
+from dfkd_core.data.sources import source_facts
+from dfkd_core.errors import NonFiniteError, RequestError, StoreError
+from dfkd_core.events import Applied, Event, StageEntered, Status, Step
 from dfkd_core.kit.config import MethodConfig
-from dfkd_core.kit.contract import GenerativeProblem, Method, Problem
-from dfkd_core.networks.classifiers import build_classifier
-from dfkd_core.networks.diffusion import Diffusion
-from dfkd_core.networks.latent import build_latent_model
+from dfkd_core.kit.contract import GenerativeProblem, Problem, facts_of
 from dfkd_core.provenance import environment
-from dfkd_core.runs.evaluation import Evaluation
-from dfkd_core.runs.generative import GenerativeEvaluation
-from dfkd_core.runs.spec import RunSpec
+from dfkd_core.runs.assemble import assemble, evaluator, seed_step
+from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.runs.survey import fingerprint, is_kept, keep_survey, survey
 from dfkd_core.selection.collected import Judge
 from dfkd_core.store import REAL, EventReader, EventWriter, Owner, RunFolder, RunStatus, store_samples
 from dfkd_core.store.atomic import write_atomic, write_json
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
-from dfkd_core.synthesis.stable_diffusion import StableDiffusion, load_stable_diffusion, prompts_for
-from dfkd_core.teachers.cards import TeacherCard
-from dfkd_core.teachers.load import load_diffusion, load_latent_model, load_teacher
 
 Progress = Callable[[Event], None]
 POLL_SECONDS = 0.05
@@ -69,14 +60,6 @@ def run(folder: RunFolder, attempt: int, progress: Progress | None = None) -> Ru
             with suppress(OSError):  # on a full disk it stays active without a live owner: interrupted
                 folder.set_status(status)
             return status
-
-
-def read_spec(folder: RunFolder) -> RunSpec:
-    """The specification of a run. Raises ``StoreError`` if it is missing, damaged or of another version."""
-    try:
-        return RunSpec.model_validate(folder.spec())
-    except ValidationError as error:
-        raise StoreError(f"run {folder.id}: its spec.json does not fit: {explain(error)}") from None
 
 
 @contextmanager
@@ -123,55 +106,6 @@ def _terminated_softly() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def assemble(spec: RunSpec) -> tuple[TeacherCard, Problem | GenerativeProblem, Method]:
-    """The teacher's card, the networks and the method of ``spec``, as they are before the first step.
-
-    Seeds torch's global generators. Raises ``RequestError`` where the teacher cannot be loaded.
-    """
-    if methods.find(spec.method).requires.task == "generative":
-        return assemble_generative(spec)
-    return assemble_classifier(spec)
-
-
-def assemble_generative(spec: RunSpec) -> tuple[TeacherCard, GenerativeProblem, Method]:
-    """The same of a run whose teacher and student are latent-variable models."""
-    device = torch.device(spec.device)
-    teacher, card = load_latent_model(spec.teacher)
-    image = card.image.spec()
-    _seed(spec.seed, 0)
-    student = build_latent_model(spec.student, image).to(device)
-    method_class = methods.find(spec.method)
-    original = find_benchmark(spec.benchmark, image).load(train=True).images if method_class.requires.original else None
-    diffusion = _diffusion(spec, image, device)
-    problem = GenerativeProblem(teacher.to(device), student, image, device, original, diffusion, spec.recording())
-    return card, problem, method_class(problem, method_class.Config.model_validate(spec.config))
-
-
-def _diffusion(spec: RunSpec, image: ImageSpec, device: torch.device) -> Diffusion | StableDiffusion | None:
-    if spec.config.get("source") == "stable-diffusion":
-        return load_stable_diffusion(spec.diffusion, prompts_for(image.classes), device)
-    return load_diffusion(spec.diffusion)[0].to(device) if spec.diffusion else None
-
-
-def assemble_classifier(spec: RunSpec) -> tuple[TeacherCard, Problem, Method]:
-    """The same of a run whose teacher and student are classifiers."""
-    device = torch.device(spec.device)
-    network, card = load_teacher(spec.teacher)
-    teacher = network.to(device).to(memory_format=torch.channels_last)
-    image = card.image.spec()
-    _seed(spec.seed, 0)
-    student = build_classifier(spec.student, image).to(device).to(memory_format=torch.channels_last)
-    method_class = methods.find(spec.method)
-    images = unseen = None
-    if method_class.requires.collected:
-        benchmark, judge = find_benchmark(spec.benchmark, image), Judge(teacher, image, device)
-        found = collect(spec.collected, benchmark, spec.ratio, spec.seed, spec.collecting, judge)
-        images, unseen = found.images, found.unseen
-    diffusion = _diffusion(spec, image, device)
-    problem = Problem(teacher, student, image, device, images, unseen, diffusion, spec.recording())
-    return card, problem, method_class(problem, method_class.Config.model_validate(spec.config))
-
-
 class _Running:
     """One attempt at one run, from set-up to its last row."""
 
@@ -189,12 +123,7 @@ class _Running:
         self.card, self.problem, self.method = assemble(spec)
         problem = self.problem
         self.student = self.method.student
-        self.evaluation: Any  # of either kind: the two have the same methods
-        if isinstance(problem, GenerativeProblem):
-            cache = folder.path.parent / CACHE
-            self.evaluation = GenerativeEvaluation(spec.benchmark, self.card, problem, cache)
-        else:
-            self.evaluation = Evaluation(spec.benchmark, problem.image, problem.teacher, self.student, self.device)
+        self.evaluation = evaluator(spec, self.card, problem, self.student, folder.path.parent / CACHE)
         self.evaluated: list[float] = []
         self.elapsed, self.replay_from = 0.0, 0
         self._restore()
@@ -234,8 +163,9 @@ class _Running:
         events = self.method.train()
         started = time.perf_counter()
         while True:
-            _seed(self.spec.seed, self.method.step + 1)
+            seed_step(self.spec.seed, self.method.step + 1)
             self.method.slow = self.allowed is not None  # single steps are taken to be looked at
+            self._enter_stage(self.method.step + 1)
             step = self._one_step(events, started)
             if step is None:
                 return self._finish()
@@ -250,6 +180,14 @@ class _Running:
             if self._obey() == "stop":
                 return self._stop()
             started = time.perf_counter()
+
+    def _enter_stage(self, step: int) -> None:
+        """Say that a stage begins with ``step``, where a run has several."""
+        stages, first = self.spec.stages, 1
+        for stage in stages if len(stages) > 1 else ():
+            if step == first:
+                self._add(StageEntered(step, stage.name, stage.title), self.elapsed)
+            first += stage.steps
 
     def _one_step(self, events: Iterator[Event], started: float) -> Step | None:
         """Queue the events of one step; None at the end of the training."""
@@ -417,11 +355,11 @@ class _Running:
 
     def _write_environment(self) -> None:
         facts = {**environment(self.device), "classes": list(self.card.image.classes)}
-        facts["phases"] = [asdict(phase) for phase in self.method.phases]
+        facts |= {"phases": list(self.method.phases), "terms": facts_of(self.method.declared_terms)}
         data = self.evaluation.fingerprint()
         if isinstance(self.problem, Problem) and self.problem.collected is not None:
             data += fingerprint(self.problem.collected)
-        if self.problem.diffusion is not None:
+        if self.problem.source is not None:
             data += self.spec.diffusion
         facts["fingerprint"] = self.spec.fingerprint(self.card.sha256, data, facts["code"])
         path = self.folder.attempt_path(self.attempt) / "environment.json"
@@ -432,8 +370,3 @@ def _live_changes(folder: RunFolder) -> list[tuple[int, dict[str, Any]]]:
     """Step and new values of every change made while the run went on, in order."""
     rows = EventReader(folder).read()
     return [(row["step"], row["knobs"]) for row in rows if row["type"] == "applied" and row["command"] == "set"]
-
-
-def _seed(seed: int, step: int) -> None:
-    """Seed the global CPU and CUDA generators for one step (0 is the set-up)."""
-    torch.manual_seed((seed * 1_000_003 + step * 7_919 + 17) % 2**63)

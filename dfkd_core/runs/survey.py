@@ -14,11 +14,10 @@ import numpy as np
 from torch import Tensor
 
 from dfkd_core.errors import StoreError
+from dfkd_core.runs.spec import KEPT
 from dfkd_core.selection.collected import Judge, class_histogram
 from dfkd_core.store import COLLECTED, RunFolder, store_samples
 from dfkd_core.store.atomic import read_json, write_json
-
-KEPT = 2000
 
 
 @dataclass(frozen=True)

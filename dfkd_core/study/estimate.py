@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from dfkd_core.errors import StoreError
-from dfkd_core.kit.config import planned_steps
 from dfkd_core.store import RunFolder
 
 LEAST_STEPS = 20  # of a run that others are judged by
@@ -39,7 +38,7 @@ def estimated_seconds(
         if not alike:
             return None
         pace = max(alike, key=lambda entry: entry[0])[1]
-        total += pace * planned_steps(spec["config"]) + MEASURING_SECONDS * measured
+        total += pace * sum(steps for _, _, steps in spec["stages"]) + MEASURING_SECONDS * measured
     return total
 
 

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from dfkd_core import methods
-from dfkd_core.analysis import generative as measuring_generative
+from dfkd_core.analysis import measure_latent as measuring_generative
 from dfkd_core.analysis.measure import MOST_SAMPLES, SAMPLES
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.quality.measures import LEAST, find_extractor
-from dfkd_core.runs.spec import RunSpec, make_spec, usual_teacher
+from dfkd_core.runs.request import make_spec, usual_teacher
+from dfkd_core.runs.spec import RunSpec
 from dfkd_core.study.experiments import SHARED, Experiment, find_experiment
 from dfkd_core.study.folder import Cell, Study
 from dfkd_core.study.generative import ARMS, VARIED, WIDTHS

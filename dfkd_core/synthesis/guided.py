@@ -141,32 +141,40 @@ def guided_sampling(denoiser: Denoiser, loss: Loss, start: Tensor, steps: int, s
         return denoiser.see(noisy), camera.film()
 
 
-def guided_diffusion(
-    diffusion: Diffusion,
-    loss: Loss,
-    labels: Tensor,
-    steps: int,
-    strength: float,
-    class_guidance: float,
-    to_teacher: Callable[[Tensor], Tensor],
-) -> tuple[Tensor, Film]:
-    """One image for each of ``labels`` (B,) by ``guided_sampling``, which see for what it returns.
+@dataclass(frozen=True)
+class DiffusionSource:
+    """A diffusion model of ours as a source of images."""
 
-    ``class_guidance`` w: ε = ε(x_t) + w·(ε(x_t, y) − ε(x_t)) (Ho & Salimans 2022); 1 asks for the class only.
-    ``to_teacher``: from images between −1 and 1 to what the teacher takes.
-    """
+    network: Diffusion
 
-    def noise(images: Tensor, time: int) -> Tensor:
-        times = torch.full_like(labels, time)
-        if class_guidance == 1:
-            return diffusion(images, times, labels)
-        anything = torch.full_like(labels, diffusion.any_class)
-        both = diffusion(images.repeat(2, 1, 1, 1), times.repeat(2), torch.cat([labels, anything]))
-        return classifier_free(both, class_guidance)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes that it can be asked for."""
+        return self.network.image.classes
 
-    image = diffusion.image
-    start = torch.randn(len(labels), image.channels, image.size, image.size, device=labels.device)
-    return guided_sampling(Denoiser(diffusion.signal, noise, to_teacher, 1.0), loss, start, steps, strength)
+    def guided(
+        self, loss: Loss, labels: Tensor, steps: int, strength: float, class_guidance: float, image: ImageSpec
+    ) -> tuple[Tensor, Film]:
+        """One image for each of ``labels`` (B,) by ``guided_sampling``, which see for what it returns.
+
+        ``class_guidance`` w: ε = ε(x_t) + w·(ε(x_t, y) − ε(x_t)) (Ho & Salimans 2022); 1 asks for the class only.
+        Raises ``RequestError`` (diffusion) unless its images have the shape of ``image``, the teacher's.
+        """
+        network = self.network
+        see = to_teacher(network.image, image)
+
+        def noise(images: Tensor, time: int) -> Tensor:
+            times = torch.full_like(labels, time)
+            if class_guidance == 1:
+                return network(images, times, labels)
+            anything = torch.full_like(labels, network.any_class)
+            both = network(images.repeat(2, 1, 1, 1), times.repeat(2), torch.cat([labels, anything]))
+            return classifier_free(both, class_guidance)
+
+        start = torch.randn(
+            len(labels), network.image.channels, network.image.size, network.image.size, device=labels.device
+        )
+        return guided_sampling(Denoiser(network.signal, noise, see, 1.0), loss, start, steps, strength)
 
 
 def classifier_free(both: Tensor, weight: float) -> Tensor:

@@ -8,7 +8,7 @@ autoencoder and the resizing, as in ``synthesis``. The slides' released code pre
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,12 @@ from torch import Tensor
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.classifiers import freeze
-from dfkd_core.networks.diffusion import Diffusion
 from dfkd_core.synthesis.guided import (
     Denoiser,
     Film,
     Loss,
     classifier_free,
-    guided_diffusion,
     guided_sampling,
-    to_teacher,
     within,
 )
 
@@ -59,12 +56,8 @@ PEOPLE = {
 """The attributes of CelebA that can be seen in a sharp picture (all but Blurry), by their names there."""
 
 
-def prompts_for(classes: Sequence[str]) -> list[tuple[str, ...]]:
-    """One or several prompts for each class: of a benchmark such as CIFAR-10, or an attribute of CelebA-HQ."""
-    return [_prompts(name) for name in classes]
-
-
-def _prompts(name: str) -> tuple[str, ...]:
+def prompts_for(name: str) -> tuple[str, ...]:
+    """One or several prompts for a class: of a benchmark such as CIFAR-10, or an attribute of CelebA-HQ."""
     if name in PEOPLE:
         return (FACE.format(PEOPLE[name]),)
     if name.isdigit():
@@ -75,24 +68,44 @@ def _prompts(name: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class StableDiffusion:
-    """A frozen pipeline of diffusers, and ``prompts``, several for each class."""
+    """A frozen pipeline of diffusers as a source of images of the classes ``names``."""
 
     pipeline: Any
-    prompts: list[tuple[str, ...]]
-
-    @property
-    def classes(self) -> int:
-        """How many there are."""
-        return len(self.prompts)
+    names: tuple[str, ...]
 
     def prompt(self, label: int, index: int) -> str:
-        """The prompt of the ``index``-th image of a class: they take turns."""
-        own = self.prompts[label]
+        """The prompt of the ``index``-th image of a class: several take turns."""
+        own = prompts_for(self.names[label])
         return own[index % len(own)]
 
+    def guided(
+        self, loss: Loss, labels: Tensor, steps: int, strength: float, class_guidance: float, image: ImageSpec
+    ) -> tuple[Tensor, Film]:
+        """One image for each of ``labels`` (B,), which choose prompts, by ``guided_sampling`` of its latents.
 
-def load_stable_diffusion(name: str, prompts: list[tuple[str, ...]], device: torch.device) -> StableDiffusion:
-    """A Stable Diffusion pipeline from a local folder, or from the hub by its id.
+        Images are decoded and resized to those of ``image``, the teacher's. Returns what ``guided_sampling`` does.
+        """
+        pipeline, device = self.pipeline, labels.device
+        known, prompts = Counter[int](), []
+        for label in labels.tolist():
+            prompts.append(self.prompt(label, known[label]))
+            known[label] += 1
+        with torch.no_grad():
+            classed, free = pipeline.encode_prompt(prompts, device, 1, True)
+        told = torch.cat([classed, free])
+
+        def noise(latents: Tensor, time: int) -> Tensor:
+            both = pipeline.unet(latents.repeat(2, 1, 1, 1), time, encoder_hidden_states=told).sample
+            return classifier_free(both, class_guidance)
+
+        config = pipeline.unet.config
+        start = torch.randn(len(labels), config.in_channels, config.sample_size, config.sample_size, device=device)
+        signal = pipeline.scheduler.alphas_cumprod.to(device)
+        return guided_sampling(Denoiser(signal, noise, decoding(pipeline.vae, image)), loss, start, steps, strength)
+
+
+def load_stable_diffusion(name: str, classes: tuple[str, ...], device: torch.device) -> StableDiffusion:
+    """A Stable Diffusion pipeline, from a local folder or from the hub by its id, that is asked for ``classes``.
 
     Raises ``RequestError`` (diffusion) without diffusers, or where the pipeline cannot be had or is another.
     """
@@ -115,40 +128,7 @@ def load_stable_diffusion(name: str, prompts: list[tuple[str, ...]], device: tor
     pipeline.to(device)
     for network in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
         freeze(network)
-    return StableDiffusion(pipeline, prompts)
-
-
-def guided_stable_diffusion(
-    model: StableDiffusion,
-    loss: Loss,
-    labels: Tensor,
-    steps: int,
-    strength: float,
-    class_guidance: float,
-    image: ImageSpec,
-) -> tuple[Tensor, Film]:
-    """One image for each of ``labels`` (B,), which choose prompts, by ``guided_sampling`` of its latents.
-
-    Images are decoded and resized to those of ``image``, the teacher's. Returns what ``guided_sampling`` does.
-    """
-    pipeline, device = model.pipeline, labels.device
-    known, asked = Counter[int](), labels.tolist()
-    prompts = []
-    for label in asked:
-        prompts.append(model.prompt(label, known[label]))
-        known[label] += 1
-    with torch.no_grad():
-        classed, free = pipeline.encode_prompt(prompts, device, 1, True)
-    told = torch.cat([classed, free])
-
-    def noise(latents: Tensor, time: int) -> Tensor:
-        both = pipeline.unet(latents.repeat(2, 1, 1, 1), time, encoder_hidden_states=told).sample
-        return classifier_free(both, class_guidance)
-
-    config = pipeline.unet.config
-    start = torch.randn(len(labels), config.in_channels, config.sample_size, config.sample_size, device=device)
-    signal = pipeline.scheduler.alphas_cumprod.to(device)
-    return guided_sampling(Denoiser(signal, noise, decoding(pipeline.vae, image)), loss, start, steps, strength)
+    return StableDiffusion(pipeline, classes)
 
 
 def decoding(autoencoder: Any, image: ImageSpec) -> Callable[[Tensor], Tensor]:
@@ -163,19 +143,3 @@ def decoding(autoencoder: Any, image: ImageSpec) -> Callable[[Tensor], Tensor]:
         return image.normalise(pixels)
 
     return see
-
-
-def guided_images(
-    model: Diffusion | StableDiffusion,
-    loss: Loss,
-    labels: Tensor,
-    steps: int,
-    strength: float,
-    class_guidance: float,
-    image: ImageSpec,
-) -> tuple[Tensor, Film]:
-    """The same by a diffusion model of either kind; of ``Diffusion`` the images must have the shape of ``image``."""
-    if isinstance(model, StableDiffusion):
-        return guided_stable_diffusion(model, loss, labels, steps, strength, class_guidance, image)
-    convert = to_teacher(model.image, image)
-    return guided_diffusion(model, loss, labels, steps, strength, class_guidance, convert)

@@ -19,7 +19,8 @@ from dfkd_core.analysis.measured import GENERATED, MEASURED
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.quality import measures as quality
-from dfkd_core.runs.loop import assemble, read_spec
+from dfkd_core.runs.assemble import assemble
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, read_samples
 from dfkd_core.store.atomic import read_json
 from dfkd_core.store.checkpoints import load_checkpoint
@@ -107,7 +108,7 @@ def test_measuring_leaves_the_callers_generators_alone(done: RunFolder, cache: P
 
 def test_noise_is_measured_without_a_share_kept(runs: Path, cache: Path) -> None:
     knobs = {"epochs": 1, "iterations": 2, "student_steps": 1, "batch_size": 16}
-    from dfkd_core.runs.spec import make_spec
+    from dfkd_core.runs.request import make_spec
 
     folder = RunFolder.create(runs, make_spec(knobs, method="noise", evaluate_every=1).model_dump())
     execute(folder)

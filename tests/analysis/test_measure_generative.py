@@ -13,15 +13,16 @@ from command import call, refused
 from conftest import execute, new_run
 from torch import Tensor
 
-from dfkd_core.analysis import generative as measuring
-from dfkd_core.analysis.generative import measure_generative, measure_run
+from dfkd_core.analysis import measure_latent as measuring
+from dfkd_core.analysis.measure_latent import measure_generative, measure_run
 from dfkd_core.analysis.measured import GENERATED, MEASURED, NEAREST, generative_notes, generative_table
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.networks.latent import draw_noise
-from dfkd_core.quality import generative as generative_quality
+from dfkd_core.quality import latent as generative_quality
 from dfkd_core.quality import measures as quality
-from dfkd_core.runs.loop import assemble_generative, read_spec
+from dfkd_core.runs.assemble import assemble_generative
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, read_samples
 from dfkd_core.store.atomic import read_json
 from dfkd_core.store.checkpoints import load_checkpoint

@@ -17,7 +17,7 @@ from recording import MIXTURE, Recording
 from dfkd_core.analysis.recorded import MAX_SHEETS, Recorded, detail, flagged, kept_at, region, what_if
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import RequestError
-from dfkd_core.runs.spec import make_spec
+from dfkd_core.runs.request import make_spec
 from dfkd_core.selection.region import accepted_region
 from dfkd_core.store import RunFolder
 

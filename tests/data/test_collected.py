@@ -37,8 +37,9 @@ from dfkd_core.data.sources import (
 from dfkd_core.data.uploads import unpack, uploads
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
-from dfkd_core.runs.loop import assemble
-from dfkd_core.runs.spec import RunSpec, make_spec
+from dfkd_core.runs.assemble import assemble
+from dfkd_core.runs.request import make_spec
+from dfkd_core.runs.spec import RunSpec
 from dfkd_core.runs.survey import COLLECTED
 from dfkd_core.selection.collected import (
     Judge,

@@ -14,7 +14,8 @@ from pydantic.fields import FieldInfo
 from dfkd_core import methods
 from dfkd_core.errors import RequestError, explain
 from dfkd_core.kit.config import MethodConfig
-from dfkd_core.runs.spec import RunSpec, make_spec
+from dfkd_core.runs.request import make_spec
+from dfkd_core.runs.spec import RunSpec
 from dfkd_core.teachers.cards import Recipe
 
 CONFIGS: dict[str, type[BaseModel]] = {

@@ -14,7 +14,7 @@ from dfkd_core.images import ImageSpec
 from dfkd_core.kit.contract import Problem
 from dfkd_core.methods.noise import Noise, NoiseConfig
 from dfkd_core.networks.classifiers import build_classifier, freeze
-from dfkd_core.runs.spec import make_spec
+from dfkd_core.runs.request import make_spec
 from dfkd_core.store import EventReader, RunFolder
 
 IMAGE = ImageSpec(1, 8, (0.3,), (0.37,), tuple("0123456789"))

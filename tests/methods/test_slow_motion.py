@@ -13,8 +13,9 @@ from dfkd_core import methods
 from dfkd_core.events import Event, Phase, Phases, Step, to_row
 from dfkd_core.kit.samples import SHOWN
 from dfkd_core.methods import ta_dfkd
-from dfkd_core.runs.loop import read_spec, run
-from dfkd_core.runs.spec import make_spec
+from dfkd_core.runs.loop import run
+from dfkd_core.runs.request import make_spec
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.selection.mixture import judge
 from dfkd_core.store import RunFolder, read_phases
 from dfkd_core.teachers.load import load_teacher

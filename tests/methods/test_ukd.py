@@ -36,8 +36,8 @@ from dfkd_core.losses import latent as losses
 from dfkd_core.methods import ukd
 from dfkd_core.methods.ukd import UKD, UKDConfig
 from dfkd_core.networks.latent import draw_noise, evaluating
-from dfkd_core.runs.generative import PANELS, GenerativeEvaluation
-from dfkd_core.runs.spec import find_diffusion, make_spec
+from dfkd_core.runs.latent_evaluation import PANELS, GenerativeEvaluation
+from dfkd_core.runs.request import find_diffusion, make_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.store.checkpoints import load_checkpoint
 from dfkd_core.teachers.cards import find_card

@@ -19,7 +19,7 @@ from dfkd_core.losses.latent import gaussian_kl, guidance, latent_match, output_
 from dfkd_core.networks.adapters import AutoencoderKLAdapter
 from dfkd_core.networks.classifiers import freeze
 from dfkd_core.networks.latent import Gaussian, Generated, Inferred, LatentModel, LatentNetwork, draw_noise
-from dfkd_core.quality import generative as quality
+from dfkd_core.quality import latent as quality
 
 CPU = torch.device("cpu")
 

@@ -22,7 +22,7 @@ from dfkd_core.analysis.measured import GENERATIVE_ROWS, MEASURED, NEAREST
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.cli.main import main as command_line
 from dfkd_core.quality.score import score_text
-from dfkd_core.runs import generative as generative_evaluation
+from dfkd_core.runs import latent_evaluation as generative_evaluation
 from dfkd_core.store import RunFolder, store_samples
 from dfkd_core.store.atomic import write_json
 from dfkd_core.teachers.cards import available_teachers

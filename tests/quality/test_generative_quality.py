@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.latent import Gaussian, Generated, Inferred, LatentNetwork, build_latent_model, draw_noise
 from dfkd_core.provenance import processor
-from dfkd_core.quality import generative as found
+from dfkd_core.quality import latent as found
 
 CPU = torch.device("cpu")
 GREY = ImageSpec(1, 4, (0.5,), (0.5,), ("a", "b"))

@@ -15,7 +15,8 @@ from scipy import stats
 
 from dfkd_core.errors import RequestError
 from dfkd_core.kit.generative_stage import DistillConfig
-from dfkd_core.runs.spec import RunSpec, make_spec
+from dfkd_core.runs.request import make_spec
+from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import RunFolder
 from dfkd_core.study import Cell, CellState, Record, generative, kinds, studies_in
 from dfkd_core.study.generative import ARMS, REFERENCE, TEACHER, VARIED

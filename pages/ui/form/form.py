@@ -20,7 +20,7 @@ from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.networks.classifiers import CLASSIFIERS, parameter_count
 from dfkd_core.networks.latent import LATENT_MODELS, build_latent_model, latent_network
-from dfkd_core.runs.spec import usual_student, usual_teacher
+from dfkd_core.runs.request import usual_student, usual_teacher
 from dfkd_core.teachers.cards import TeacherCard, available_teachers
 from pages.ui.form import download
 from pages.ui.words import glossary

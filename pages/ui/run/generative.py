@@ -136,7 +136,7 @@ def declared(diffusion: TeacherCard, teacher: TeacherCard) -> str:
 
 def fitting_diffusion(teacher: TeacherCard) -> dict[str, TeacherCard]:
     """The diffusion models that may make images for ``teacher``: of its shape, and trained on other data."""
-    from dfkd_core.runs.spec import find_diffusion
+    from dfkd_core.runs.request import find_diffusion
 
     def fits(name: str) -> bool:
         try:

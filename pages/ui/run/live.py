@@ -56,8 +56,8 @@ def _knob(config: type[MethodConfig], name: str, now: float | bool, key: str) ->
 
 
 def _apply(folder: RunFolder, changes: dict[str, object]) -> None:
-    from dfkd_core.runs.loop import read_spec
-    from dfkd_core.runs.spec import check_change
+    from dfkd_core.runs.request import check_change
+    from dfkd_core.runs.spec import read_spec
 
     engine = boot.start().engine
     if engine is None or not changes:

@@ -138,7 +138,7 @@ def buttons(
 
 
 def _start(choice: Choice) -> None:
-    from dfkd_core.runs.spec import make_spec
+    from dfkd_core.runs.request import make_spec
 
     engine = boot.start().engine
     assert engine is not None

@@ -19,7 +19,8 @@ from torch import Tensor
 from dfkd_core.data.catalogue import evenly_by_class, find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Probes, Quality
-from dfkd_core.kit.contract import GenerativeProblem, Method
+from dfkd_core.kit.contract import GenerativeProblem
+from dfkd_core.kit.method import Method
 from dfkd_core.kit.samples import to_bytes
 from dfkd_core.losses.latent import level_kl, negative_elbo
 from dfkd_core.networks.latent import Gaussian, LatentNetwork, draw_noise, evaluating
@@ -36,7 +37,7 @@ PANELS = (
 """What the number in the column ``panel`` of a generative run's ``Samples`` and ``Probes`` says."""
 
 
-class GenerativeEvaluation:
+class LatentEvaluator:
     """Without evaluation data, or without a classifier of it, there is ``mismatch`` only. Leaves modes as they were."""
 
     def __init__(self, benchmark: str, card: TeacherCard, problem: GenerativeProblem, cache: Path) -> None:
@@ -71,10 +72,10 @@ class GenerativeEvaluation:
             return ""
         return self.extractor.describe(len(self.reference.features), SAMPLES)
 
-    def measure(self, method: Method, seed: int) -> Quality:
+    def measure(self, method: Method[Any, Any], seed: int) -> Quality:
         """All figures now."""
         images = self._generate(self.student)
-        values = self._judge(self.student, images, getattr(method, "encoder_trained", False))
+        values = self._judge(self.student, images, method.encoder_trained)
         values["mismatch"] = float((self._pixels(images) - self._pixels(self.teacher_images)).square().mean())
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         return Quality(method.step, finite, self.teacher_figures, self._levels(), self.label)
@@ -98,9 +99,9 @@ class GenerativeEvaluation:
         """No images are kept beside such a run: ``Probes`` have some."""
 
     @torch.no_grad()
-    def probe(self, method: Method, count: int, features: bool) -> Probes:
+    def probe(self, method: Method[Any, Any], count: int, features: bool) -> Probes:
         """What both make of the same: reconstructions, interpolations between fixed latents, ``count`` samples."""
-        own_encoder = getattr(method, "encoder_trained", False)
+        own_encoder = method.encoder_trained
         parts = [*self._reconstructions(own_encoder), *self._interpolations()]
         parts += [images[:count] for images in (self.teacher_images, self._generate(self.student))]
         panel = np.concatenate([np.full(len(part), number, np.int16) for number, part in enumerate(parts)])

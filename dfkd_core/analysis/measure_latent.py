@@ -15,18 +15,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfkd_core import methods
 from dfkd_core.analysis import measure as classifiers
 from dfkd_core.analysis.jobs import report
 from dfkd_core.analysis.measured import GENERATED, MEASURED, NEAREST
 from dfkd_core.data.catalogue import LabelledImages, evenly_by_class, find_benchmark
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.kit.contract import GenerativeProblem, Method
+from dfkd_core.kit.contract import GenerativeProblem
+from dfkd_core.kit.method import Method
 from dfkd_core.kit.samples import to_bytes
 from dfkd_core.networks.latent import LatentNetwork, draw_noise, evaluating
-from dfkd_core.quality import generative as generative_quality
+from dfkd_core.quality import latent as generative_quality
 from dfkd_core.quality import measures as quality
-from dfkd_core.runs.loop import assemble_generative, borrowed, read_spec
+from dfkd_core.runs.assemble import assemble_generative
+from dfkd_core.runs.loop import borrowed
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, store_samples
 from dfkd_core.store.atomic import read_json, write_json
 from dfkd_core.teachers.cards import TeacherCard
@@ -42,7 +44,7 @@ def measure_run(
     folder: RunFolder, cache: Path, samples: int | None = None, extractor: str = "", force: bool = False
 ) -> dict[str, Any]:
     """``measure_generative``, or ``measure`` of a run that distils a classifier. ``samples`` None: as many as usual."""
-    generative = methods.find(read_spec(folder).method).requires.task == "generative"
+    generative = read_spec(folder).task == "generative"
     usual, how = (SAMPLES, measure_generative) if generative else (classifiers.SAMPLES, classifiers.measure)
     return how(folder, cache, usual if samples is None else samples, extractor, force)
 
@@ -95,7 +97,7 @@ def measure_generative(
         }
         report(0.9, "Looking for the nearest real images")
         _keep_generated(folder, images)
-        synthetic: Tensor | None = getattr(method, "synthesized", None)
+        synthetic = method.synthesised
         if synthetic is not None:
             _keep_nearest(folder, judge, real.features, both.data.images, synthetic[:SHOWN].cpu())
     write_json(folder.path / MEASURED, figures, durable=False)  # last: it vouches for the images
@@ -105,9 +107,11 @@ def measure_generative(
 class _Both:
     """Teacher and student beside each other. ``data``: the real images that they are compared with."""
 
-    def __init__(self, problem: GenerativeProblem, method: Method, card: TeacherCard, data: LabelledImages) -> None:
+    def __init__(
+        self, problem: GenerativeProblem, method: Method[Any, Any], card: TeacherCard, data: LabelledImages
+    ) -> None:
         self.networks = {"teacher": problem.teacher, "student": problem.student}
-        self.own_encoder = {"teacher": True, "student": bool(getattr(method, "encoder_trained", False))}
+        self.own_encoder = {"teacher": True, "student": method.encoder_trained}
         self.image, self.device, self.data = problem.image, problem.device, data
         self.beta = card.beta
 

@@ -1,0 +1,63 @@
+"""What generation-based methods share: a generator that learns beside the student, from latents alone."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from dfkd_core.kit.config import EpochConfig, knob
+from dfkd_core.kit.contract import Problem
+from dfkd_core.kit.method import Method, placed, sgd
+from dfkd_core.networks.generators import ConvGenerator
+
+
+class GeneratorConfig(EpochConfig):
+    """The generator's knobs beside the student's; defaults are TA-DFKD's for CIFAR-10."""
+
+    generator_lr: float = knob(
+        1e-3, "Learning rate of the generator (Adam).", group="Optimisation", live=True, symbol="η_G", gt=0, le=10
+    )
+    latent: int = knob(1000, "Length of a latent vector.", group="Networks", symbol="z", ge=1, le=10_000)
+    width: int = knob(
+        64, "Channels of the generator's last hidden layer.", group="Networks", symbol="w", memory=True, ge=4, le=512
+    )
+    augmentation: Literal["none", "crop", "crop+flip"] = knob(
+        "crop+flip", "Augmentation of the view that is learned from.", group="Networks"
+    )
+
+    @property
+    def latent_length(self) -> int:
+        return self.latent
+
+
+C = TypeVar("C", bound=GeneratorConfig)
+
+
+class GeneratorMethod(Method[Problem, C]):
+    """``generator`` makes images of latents; Adam moves it, SGD the student."""
+
+    saved = ("student", "generator", "student_optimizer", "generator_optimizer")
+    rates = {"generator_optimizer": "generator_lr"}
+
+    def __init__(self, problem: Problem, config: C) -> None:
+        super().__init__(problem, config)
+        image = problem.image
+        self.generator = placed(ConvGenerator(config.latent, image.channels, image.size, config.width), self.device)
+        self.student_optimizer = sgd(self.student, config)
+        self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), config.generator_lr, fused=True)
+
+    def latents(self) -> Tensor:
+        """z ~ N(0, I), (B, z)."""
+        return torch.randn(self.config.batch_size, self.config.latent, device=self.device)
+
+    @torch.no_grad()
+    def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
+        """``count`` normalised images from latents of ``generator`` (a CPU one); the training state stays as it is."""
+        latents = torch.randn(count, self.config.latent, generator=generator).to(self.device)
+        training = self.generator.training
+        self.generator.eval()
+        pixels = self.generator(latents)
+        self.generator.train(training)
+        return self.image.normalise(pixels)

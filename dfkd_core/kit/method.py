@@ -1,0 +1,170 @@
+"""What every method is: an object whose ``train()`` is a generator of events.
+
+A method file holds its docstring, its ``Config``, its declared terms and its algorithm. When something is due, whether
+a loss is finite, what slow motion shows, what a checkpoint holds: all that stands here and in ``recorder``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from dfkd_core.events import Event
+from dfkd_core.kit.config import EpochConfig, MethodConfig
+from dfkd_core.kit.contract import GenerativeProblem, Problem, Requirements, Term
+from dfkd_core.kit.recorder import Seen
+from dfkd_core.kit.terms import TermGuard
+from dfkd_core.losses.bn_statistics import has_statistics
+
+P = TypeVar("P", Problem, GenerativeProblem)
+C = TypeVar("C", bound=MethodConfig)
+
+
+class Method(ABC, Generic[P, C]):
+    """A distillation algorithm; a file of ``methods`` that holds one is found by itself.
+
+    ``terms`` and ``phases`` (in the order of a step) are declared once, for whoever draws them. ``saved`` names the
+    attributes that a checkpoint holds: what has a ``state_dict``, tensors, numbers, None. ``rates`` maps the names of
+    optimizers to the knobs that are their learning rates, where they may change while a run goes on.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    Config: ClassVar[type[MethodConfig]]
+    requires: ClassVar[Requirements] = Requirements()
+    terms: ClassVar[tuple[Term, ...]] = ()
+    phases: ClassVar[tuple[str, ...]] = ()
+    saved: ClassVar[tuple[str, ...]] = ()
+    rates: ClassVar[dict[str, str]] = {}
+
+    student: nn.Module  # images to logits, or a latent-variable model: what is evaluated, and kept in the end
+    student_terms: tuple[Term, ...] = ()  # of its objective, where that is chosen
+    encoder_trained = False  # of a latent-variable student
+    synthesised: Tensor | None = None  # (N, C, H, W) uint8: images that were made beforehand
+
+    def __init__(self, problem: P, config: C) -> None:
+        self.problem: P = problem
+        self.config: C = config
+        self.image, self.device, self.recording = problem.image, problem.device, problem.recording
+        self.teacher: Any = problem.teacher
+        self.student = problem.student
+        self.guard = TermGuard()
+        self.batch_norm = has_statistics(problem.teacher)
+        self.step = self.queries = 0  # queries: images that the teacher has judged so far
+        self.slow = False  # somebody watches the next step in slow motion
+
+    # --- the algorithm ---
+
+    @abstractmethod
+    def train(self) -> Iterator[Event]:
+        """Yield events, ``Step`` last in every step, from ``self.step + 1`` to ``self.total_steps``."""
+
+    @abstractmethod
+    def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
+        """``count`` images, (N, C, H, W), normalised, determined by ``generator``; leaves the training untouched."""
+
+    def steps(self) -> Iterator[Seen]:
+        """The steps from the next to the last, each as what the recorder has ``Seen`` of it."""
+        while self.step < self.total_steps:
+            self.step += 1
+            first = 1
+            for stage in self.config.stages():
+                if self.step < first + stage.steps:
+                    break
+                first += stage.steps
+            yield Seen(self, stage, self.step - first)
+
+    @property
+    def total_steps(self) -> int:
+        return self.config.total_steps
+
+    @property
+    def student_learns(self) -> bool:
+        """False while the student stands still: it need not be evaluated again. It learns in the last stage."""
+        return self.step > self.total_steps - self.config.stages()[-1].steps
+
+    @property
+    def posterior_cut(self) -> float | None:
+        """τ, where samples are split into clean and rejected."""
+        return None
+
+    @property
+    def declared_terms(self) -> tuple[Term, ...]:
+        """The terms of this run; those of the student's objective are among them."""
+        return (*self.terms, *self.student_terms)
+
+    def is_on(self, term: str) -> bool:
+        """Whether ``term`` has a weight, and the teacher what it needs (LeNet-5 has no BatchNorm layers)."""
+        declared = next(found for found in self.declared_terms if found.name == term)
+        weighed = not declared.knob or getattr(self.config, declared.knob) > 0
+        return weighed and (self.batch_norm or not declared.batch_norm)
+
+    def see(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) uint8 images as the networks take them."""
+        return self.image.normalise(images.float() / 255).contiguous(memory_format=torch.channels_last)
+
+    # --- what runs and resumes it ---
+
+    def reconfigure(self, config: C) -> None:
+        """Go on with another ``config``, which differs in live knobs only, from the next step on."""
+        self.config = config
+        for optimizer, knob in self.rates.items():
+            set_rate(attrgetter(optimizer)(self), getattr(config, knob))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        state = {"step": self.step, "queries": self.queries}
+        for name in self.saved:
+            part = getattr(self, name)
+            state[name] = part.state_dict() if hasattr(part, "state_dict") else part
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.step, self.queries = state["step"], state["queries"]
+        for name in self.saved:
+            part, kept = getattr(self, name), state[name]
+            if hasattr(part, "load_state_dict"):
+                part.load_state_dict(kept)
+            else:
+                device = part.device if isinstance(part, Tensor) else self.device
+                setattr(self, name, kept.to(device) if isinstance(kept, Tensor) else kept)
+
+
+# --- what algorithms are made of -------------------------------------------------------------------------------
+
+
+def descend(loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
+    """One step of each of ``optimizers`` down the gradient of ``loss``; none where nothing depends on them."""
+    parameters = [one for optimizer in optimizers for group in optimizer.param_groups for one in group["params"]]
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    if loss.requires_grad:
+        loss.backward(inputs=parameters)
+        for optimizer in optimizers:
+            optimizer.step()
+
+
+def sgd(network: nn.Module, config: EpochConfig) -> torch.optim.SGD:
+    """The student's optimizer."""
+    return torch.optim.SGD(
+        network.parameters(), config.student_lr, config.momentum, weight_decay=config.weight_decay, fused=True
+    )
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+N = TypeVar("N", bound=nn.Module)
+
+
+def placed(network: N, device: torch.device) -> N:
+    """``network`` on ``device``, its weights where convolutions want them."""
+    return network.to(device).to(memory_format=torch.channels_last)

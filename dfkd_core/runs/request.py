@@ -1,0 +1,161 @@
+"""The checks that a request has to pass before anything is started; what passes is a ``RunSpec``."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from dfkd_core import methods
+from dfkd_core.data.catalogue import BENCHMARKS, find_benchmark
+from dfkd_core.data.sources import check_collected, usual_ratio
+from dfkd_core.errors import RequestError, explain
+from dfkd_core.networks.classifiers import CLASSIFIERS
+from dfkd_core.networks.latent import MOST_WIDTH, latent_network
+from dfkd_core.runs.spec import RunSpec
+from dfkd_core.synthesis.stable_diffusion import INSTALL, MODEL
+from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
+
+SHARING = (  # benchmarks and collected sources that have images in common
+    {"cifar10", "cinic10"},
+    {"cinic10", "imagenet", "tiny-imagenet", "tiny-imagenet-10", "pool"},  # of ImageNet
+    {"isic", "ham10000"},
+)
+USUAL_STUDENT = {"digits": "resnet8", "mnist": "lenet5-half", "fashion-mnist": "lenet5-half"}
+USUAL_TEACHER = {"digits": "digits-resnet20-plain", "mnist": "mnist-lenet5-plain"}
+
+
+def make_spec(changes: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
+    """A checked, fully resolved specification: ``changes`` are the method's knobs on top of the preset.
+
+    Raises ``RequestError`` with the first thing that is wrong.
+    """
+    try:
+        asked = RunSpec.model_validate(fields)
+    except ValidationError as error:
+        raise explain(error) from None
+    method = methods.find(asked.method)
+    preset = asked.preset if asked.preset in method.Config.presets or "preset" in fields else ""
+    config = method.Config.build(preset, changes if changes is not None else asked.config)
+    task = method.requires.task
+    card, _ = find_card(asked.teacher or usual_teacher(asked.benchmark, task))
+    if card.task != task:
+        raise RequestError("teacher", card.name, f"is a {card.task} network; {method.title} takes a {task} one.")
+    benchmark = find_benchmark(asked.benchmark, card.image.spec())
+    student = asked.student or usual_student(asked.benchmark, task)
+    _check_student(student, card)
+    ours, theirs = benchmark.image, card.image.spec()
+    same_shape = (ours.channels, ours.size, len(ours.classes)) == (theirs.channels, theirs.size, len(theirs.classes))
+    foreign = card.benchmark in BENCHMARKS and asked.benchmark in BENCHMARKS and card.benchmark != asked.benchmark
+    if foreign or not same_shape:  # a folder may well hold the classes of a benchmark
+        raise RequestError(
+            "teacher", card.name, f"takes other images than {benchmark.title}; choose a teacher made for it."
+        )
+    device = _check_device(asked.device)
+    resolved: dict[str, Any] = {"config": config.model_dump(), "stages": config.stages(), "task": task}
+    resolved |= {"student": student, "preset": preset, "device": device}
+    if method.requires.collected:
+        resolved["ratio"] = ratio = asked.ratio or usual_ratio(benchmark.name)
+        resolved["collected"] = check_collected(asked.collected, benchmark, ratio)
+    else:  # nothing that such a run depends on
+        resolved |= {name: RunSpec.model_fields[name].default for name in ("collected", "ratio", "collecting")}
+    if not asked.teacher:
+        resolved["teacher"] = card.name
+    resolved["diffusion"] = find_diffusion(asked.diffusion, card, config.source_kind)
+    return asked.model_copy(update=resolved)
+
+
+def check_change(spec: RunSpec, changes: dict[str, Any]) -> dict[str, Any]:
+    """``changes`` of live knobs, as numbers even where they came as text. Raises ``RequestError``."""
+    config = methods.find(spec.method).Config.model_validate(spec.config).change(changes)
+    return {name: getattr(config, name) for name in changes}
+
+
+def usual_teacher(benchmark: str, task: str = "classifier") -> str:
+    """The benchmark's first teacher of that task. Raises ``RequestError`` if it has none yet."""
+    names = list(available_teachers(benchmark, task))
+    fitting = next(filter(None, [USUAL_TEACHER.get(benchmark) if task == "classifier" else None, *names]), None)
+    if fitting is None:
+        find_benchmark(benchmark)  # a misspelt name is the nearer cause
+        how = "import one: python -m dfkd_core teacher import" if task == "classifier" else "train one from a card"
+        raise RequestError("teacher", "", f"there is no {task} one for {benchmark}; {how}.")
+    return fitting
+
+
+def usual_student(benchmark: str, task: str = "classifier") -> str:
+    """The network that a form begins with."""
+    return USUAL_STUDENT.get(benchmark, "resnet18") if task == "classifier" else "lvae-8"
+
+
+def _check_student(student: str, teacher: TeacherCard) -> None:
+    """Raises ``RequestError`` for a network of another task, or with other latents than the teacher's."""
+    if teacher.task == "classifier":
+        if student not in CLASSIFIERS:
+            raise RequestError("student", student, f"should be one of {', '.join(CLASSIFIERS)}.")
+        return
+    kind = teacher.network.rpartition("-")[0]
+    if not latent_network(student) or student.rpartition("-")[0] != kind:
+        raise RequestError(
+            "student",
+            student,
+            f"should be {kind}-H, with a width H of 1 to {MOST_WIDTH}, to have its teacher's latents.",
+        )
+
+
+def find_diffusion(name: str, teacher: TeacherCard, source: str = "diffusion") -> str:
+    """``name``, or if it is empty the usual diffusion model to make images for ``teacher``; nothing for a ``source``
+    that takes none. Of Stable Diffusion it is a local folder, or an id of the hub, which is only looked at by the run.
+
+    Raises ``RequestError`` for one that saw the teacher's data, makes other images, or does not exist.
+    """
+    if source == "stable-diffusion":
+        if find_spec("diffusers") is None:
+            raise RequestError("source", source, f"{INSTALL}.")
+        return name or MODEL
+    if source != "diffusion":
+        return ""
+    if not name:
+        cards = available_teachers(None, "diffusion").items()
+        others = [(known, card) for known, card in cards if not _saw_data_of(card, teacher)]
+        fitting = [known for known, card in others if _same_shape(card, teacher)]
+        if not fitting:
+            raise RequestError("diffusion", "", f"there is none for {teacher.benchmark}; take another source.")
+        return fitting[0]
+    card, _ = find_card(name)
+    if card.task != "diffusion":
+        raise RequestError("diffusion", name, f"is a {card.task} network; take a diffusion model.")
+    if _saw_data_of(card, teacher):
+        raise RequestError("diffusion", name, f"was trained on {card.benchmark}, which has the teacher's own data.")
+    if not _same_shape(card, teacher):
+        raise RequestError("diffusion", name, f"makes other images than {teacher.name} takes.")
+    return name
+
+
+def _saw_data_of(diffusion: TeacherCard, teacher: TeacherCard) -> bool:
+    """Whether a diffusion model was trained on the data that a teacher learned from, or on some of them."""
+    one, other = diffusion.benchmark, teacher.benchmark
+    if one.startswith("folder:") and other.startswith("folder:"):
+        paths = [Path(name.removeprefix("folder:")).expanduser().resolve() for name in (one, other)]
+        return paths[0].is_relative_to(paths[1]) or paths[1].is_relative_to(paths[0])
+    return one == other or any({one, other} <= names for names in SHARING)
+
+
+def _same_shape(one: TeacherCard, other: TeacherCard) -> bool:
+    return (one.image.channels, one.image.size) == (other.image.channels, other.image.size)
+
+
+def _check_device(name: str) -> str:
+    """The device's one name, since engines queue by it: ``cuda`` is ``cuda:0``."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise RequestError("device", name, "should be cpu, cuda or cuda:N.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise RequestError("device", name, "should be cpu, cuda or cuda:N.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise RequestError("device", name, f"is not here; this machine has {found} CUDA devices. Use cpu.")
+    return f"cuda:{device.index or 0}" if device.type == "cuda" else "cpu"
