@@ -24,8 +24,7 @@ from dfkd_core.engine import InlineEngine
 from dfkd_core.events import Event, Step
 from dfkd_core.losses import gan as gan_losses
 from dfkd_core.networks.gan import ClassGenerator, Discriminator, follow
-from dfkd_core.runs.assemble import assemble_classifier
-from dfkd_core.runs.loop import _seed as seed_step
+from dfkd_core.runs.assemble import assemble_classifier, seed_step
 from dfkd_core.runs.request import make_spec
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import RunFolder

@@ -25,7 +25,7 @@ from dfkd_core.quality import measures as quality
 from dfkd_core.runs.request import make_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.study.outcome import interval
-from dfkd_core.synthesis.guided import guided_diffusion, to_teacher
+from dfkd_core.synthesis.guided import DiffusionSource
 from dfkd_core.teachers.load import load_diffusion, load_latent_model
 
 STRENGTHS = (0.0, 0.3, 1.0, 3.0, 10.0)
@@ -37,7 +37,7 @@ def images_of(benchmark: str, count: int) -> list[Row]:
     spec = make_spec({"source": "diffusion"}, method="ukd", benchmark=benchmark)
     knobs = spec.config
     (teacher, card), (diffusion, _) = load_latent_model(spec.teacher), load_diffusion(spec.diffusion)
-    image = card.image.spec()
+    image, source = card.image.spec(), DiffusionSource(diffusion)
     judge = quality.find_extractor("", card)
     with tempfile.TemporaryDirectory() as cache:
         real = quality.reference(find_benchmark(benchmark, image).load(train=False), judge, count, Path(cache))
@@ -50,9 +50,8 @@ def images_of(benchmark: str, count: int) -> list[Row]:
     for strength in STRENGTHS:
         torch.manual_seed(0)
         parts, losses = [], []
-        for labels in (torch.arange(count) % diffusion.classes).split(BATCH):
-            asked = knobs["denoising_steps"], strength, knobs["class_guidance"], to_teacher(diffusion.image, image)
-            images, _ = guided_diffusion(diffusion, loss, labels, *asked)
+        for labels in (torch.arange(count) % len(source.names)).split(BATCH):
+            images, _ = source.guided(loss, labels, knobs["denoising_steps"], strength, knobs["class_guidance"], image)
             with torch.no_grad():
                 losses.append(loss(images))
             parts.append(to_bytes(image.to_pixels(images)).permute(0, 3, 1, 2))

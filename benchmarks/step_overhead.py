@@ -41,7 +41,7 @@ from dfkd_core.losses import generator as losses
 from dfkd_core.losses.bn_statistics import collect_statistics
 from dfkd_core.networks.classifiers import Classifier, build_classifier
 from dfkd_core.networks.generators import ConvGenerator
-from dfkd_core.runs.loop import _seed as seed_step
+from dfkd_core.runs.assemble import seed_step
 from dfkd_core.runs.request import make_spec
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.selection.mixture import select

@@ -202,9 +202,12 @@ def measure(checkout: Path, batch: int, steps: int, cut: float, rounds: int) -> 
     drawn = {"drawn": 0, "kept": 0}
 
     def own_steps() -> None:
-        learned = ours._student_phase()
-        drawn["drawn"] += learned.drawn * batch
-        drawn["kept"] += learned.kept
+        asked, kept = ours.queries, next(ours.steps())
+        ours.student_phase(kept)
+        share = kept.numbers["kept"]
+        assert isinstance(share, float)
+        drawn["drawn"] += ours.queries - asked
+        drawn["kept"] += round(share * (ours.queries - asked))
 
     arms = {"ours": own_steps, "released": lambda: released(steps)}
     ours.config = ours.config.model_copy(update={"student_steps": 1})

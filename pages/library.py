@@ -42,7 +42,8 @@ def _methods() -> None:
         st.caption(f"{needs} `python -m dfkd_core train --method {method.name}`")
         config = method.Config
         rows = []
-        for name, field in config.model_fields.items():
+        for name in config.knobs():
+            field = config.model_fields[name]
             about = config.about(name)
             presets = {preset: str(values.get(name, field.default)) for preset, values in config.presets.items()}
             row = {"knob": name, "symbol": about["symbol"], "unit": about["unit"], "what it does": field.description}

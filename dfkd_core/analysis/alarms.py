@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.quality.score import DISTANCES, score_text
@@ -10,12 +12,6 @@ from dfkd_core.quality.score import DISTANCES, score_text
 SETTLED = 0.15  # share of the run after which a narrow generator is no longer just young
 DEAD, DROWNING = 0.005, 0.95  # shares of the generator's gradient
 FEW_CLASSES, ALIKE, FEW_KEPT = 0.5, 0.12, 0.2
-TERMS = {  # how a term is called, and the knob that weighs it, where that is not NAME_weight
-    "adversarial": ("The adversarial term", "adversarial_weight"),
-    "bn_statistics": ("The BN statistics term", "bn_weight"),
-    "l2": ("The image norm", "l2_weight"),
-    "tv": ("The total variation", "tv_weight"),
-}
 FALL = 0.10  # of accuracy, below the best so far
 WORSE = 1.5  # times the best distance so far
 
@@ -29,11 +25,11 @@ class Alarm:
     knobs: tuple[str, ...]
 
 
-def alarms(timeline: Timeline, total_steps: int, classes: int) -> list[Alarm]:
-    """What a careful onlooker would point out now, most serious first."""
+def alarms(timeline: Timeline, total_steps: int, classes: int, terms: Sequence[dict[str, Any]]) -> list[Alarm]:
+    """What a careful onlooker would point out now, most serious first; ``terms`` as the run declared them."""
     found = [_fallen(timeline)]
     if timeline.step >= SETTLED * total_steps:
-        found += [_few_classes(timeline, classes), _alike(timeline), _few_kept(timeline), *_terms(timeline)]
+        found += [_few_classes(timeline, classes), _alike(timeline), _few_kept(timeline), *_terms(timeline, terms)]
     return [alarm for alarm in found if alarm is not None]
 
 
@@ -84,18 +80,19 @@ def _few_kept(timeline: Timeline) -> Alarm | None:
     return Alarm("collapse", f"The teacher vouches for only {kept:.0%} of the samples.", ("posterior_cut", "bn_weight"))
 
 
-def _terms(timeline: Timeline) -> list[Alarm]:
-    """Judged by the mean of the last three measurements of each term's share of the generator's gradient."""
-    shares = {
-        name.removeprefix("share/"): sum(recent) / len(recent)
-        for name in timeline.curves
-        if name.startswith("share/") and (recent := timeline.recent(name, 3))
-    }
+def _terms(timeline: Timeline, terms: Sequence[dict[str, Any]]) -> list[Alarm]:
+    """Judged by the mean of the last three measurements of each term's share of the gradient that it is part of."""
+    measured = [(term, timeline.recent(f"share/{term['name']}", 3)) for term in terms]
+    shares = [(term, sum(recent) / len(recent)) for term, recent in measured if recent]
     found = []
-    for term, share in shares.items():
-        title, knob = TERMS.get(term, (term.replace("_", " "), f"{term}_weight"))
-        if share > DROWNING and len(shares) > 1:
-            found.append(Alarm("term", f"{title} drowns the other terms ({share:.0%} of the gradient).", (knob,)))
+    for term, share in shares:
+        knobs = tuple(filter(None, [term["knob"]]))
+        rivals = sum(other["of"] == term["of"] for other, _ in shares) - 1
+        if share > DROWNING and rivals:
+            text = f"The term “{term['title']}” drowns the others ({share:.0%} of the gradient)."
+            found.append(Alarm("term", text, knobs))
         elif share < DEAD:
-            found.append(Alarm("term", f"{title} hardly pulls ({share:.2%} of the gradient).", (knob,)))
+            found.append(
+                Alarm("term", f"The term “{term['title']}” hardly pulls ({share:.2%} of the gradient).", knobs)
+            )
     return found

@@ -39,7 +39,7 @@ from dfkd_core.teachers.bring import import_weights
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card, user_folder
 from dfkd_core.teachers.make import train_teacher
 
-RUN_FLAGS = [name for name in RunSpec.model_fields if name not in ("config", "method")]
+RUN_FLAGS = RunSpec.asked_fields()
 
 
 LOOK_FLAGS = ("collected", "benchmark", "teacher", "ratio", "collecting", "seed", "device")

@@ -21,15 +21,17 @@ def knob(
     unit: str = "",
     memory: bool = False,
     live: bool = False,
+    first: bool = False,
     **bounds: Any,
 ) -> Any:
     """A field of a method's ``Config``.
 
     ``symbol`` is the paper's letter, ``group`` the heading it appears under, and ``memory`` marks the knobs
-    to lower when memory runs out, ``live`` those that may change while a run goes on. ``bounds`` are pydantic's
-    ``ge``, ``gt``, ``le``, ``lt``.
+    to lower when memory runs out, ``live`` those that may change while a run goes on, ``first`` those that decide what
+    kind of run it is. ``bounds`` are pydantic's ``ge``, ``gt``, ``le``, ``lt``.
     """
-    extra: dict[str, Any] = {"group": group, "symbol": symbol, "unit": unit, "memory": memory, "live": live}
+    extra: dict[str, Any] = {"group": group, "symbol": symbol, "unit": unit}
+    extra |= {"memory": memory, "live": live, "first": first}
     return Field(default, description=help, json_schema_extra=extra, **bounds)
 
 
@@ -125,27 +127,32 @@ class MethodConfig(BaseModel):
             raise explain(error) from None
 
     @classmethod
+    def knobs(cls) -> list[str]:
+        """The names of all knobs; those that the method has of its own come before those that it shares."""
+        own = [name for name in cls.model_fields if name in cls.__annotations__]
+        return [*own, *(name for name in cls.model_fields if name not in own)]
+
+    @classmethod
     def live_knobs(cls) -> list[str]:
         """The knobs that may change while a run goes on."""
-        return [name for name in cls.model_fields if cls.about(name)["live"]]
+        return [name for name in cls.knobs() if cls.about(name)["live"]]
 
     @classmethod
     def memory_knobs(cls) -> list[str]:
         """The knobs to lower when memory runs out."""
-        return [name for name in cls.model_fields if cls.about(name)["memory"]]
+        return [name for name in cls.knobs() if cls.about(name)["memory"]]
 
     @classmethod
     def groups(cls) -> dict[str, list[str]]:
-        """The knobs by the heading they appear under; what the method has of its own comes before what it shares."""
-        own = [name for name in cls.model_fields if name in cls.__annotations__]
+        """The knobs by the heading they appear under."""
         grouped: dict[str, list[str]] = {}
-        for name in [*own, *(name for name in cls.model_fields if name not in own)]:
+        for name in cls.knobs():
             grouped.setdefault(cls.about(name)["group"], []).append(name)
         return grouped
 
     @classmethod
     def about(cls, name: str) -> dict[str, Any]:
-        """``group``, ``symbol``, ``unit``, ``memory`` and ``live`` of the knob ``name``."""
+        """``group``, ``symbol``, ``unit``, ``memory``, ``live`` and ``first`` of the knob ``name``."""
         extra = cls.model_fields[name].json_schema_extra
         assert isinstance(extra, dict)
         return dict(extra)

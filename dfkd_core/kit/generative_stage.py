@@ -36,7 +36,10 @@ class DistillConfig(MethodConfig):
     """How the student learns; defaults as Chen et al. publish them."""
 
     objective: Literal["ukd", "elbo"] = knob(
-        "ukd", "ukd: match the teacher on shared noise. elbo: learn the images as a VAE does.", group="Student"
+        "ukd",
+        "ukd: match the teacher on shared noise. elbo: learn the images as a VAE does.",
+        group="Student",
+        first=True,
     )
     distill_steps: int = knob(20_000, "Updates of the student.", group="Student", ge=1, le=10_000_000)
     batch_size: int = knob(

@@ -35,7 +35,8 @@ class Seen:
     """One step. ``stage`` and ``done``: where it is, and how many steps of the stage came before it, as ``progress`` 0
     to 1.
 
-    ``healthy``: the share of each term in the gradient is due; ``watched``: slow motion is.
+    ``healthy``: the share of each term in the gradient is due; ``watched``: slow motion is. ``numbers``: metrics of the
+    method's own.
     """
 
     def __init__(self, method: Method[Any, Any], stage: Stage, done: int) -> None:
@@ -51,7 +52,7 @@ class Seen:
         self._loss: dict[str, Tensor] = {}
         self._terms: dict[str, dict[str, Tensor]] = {}
         self._norms: dict[str, dict[str, float]] = {}
-        self._numbers: dict[str, Number] = {}
+        self.numbers: dict[str, Number] = {}
         self._features: Features | None = None
         self._samples: Callable[[], Samples] | None = None
         self._columns: dict[str, Tensor] = {}
@@ -105,7 +106,7 @@ class Seen:
 
     def note(self, **numbers: Number) -> None:
         """Metrics of the method's own; a function is called only where they are due."""
-        self._numbers |= numbers
+        self.numbers |= numbers
 
     def judged(self, features: Features) -> None:
         """What the teacher sees in a batch: coverage and diversity are taken of it."""
@@ -231,7 +232,7 @@ class Seen:
         if not self._due:
             return {}
         values |= {SUMS[of]: sum(values[name] for name in terms) for of, terms in self._terms.items() if of in SUMS}
-        values |= {name: _number(number) for name, number in self._numbers.items()}
+        values |= {name: _number(number) for name, number in self.numbers.items()}
         if self._features is not None:
             values["coverage"] = coverage(self._features.logits)
             values["diversity"] = float(diversity(self._features.pooled))

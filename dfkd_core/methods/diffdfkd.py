@@ -55,7 +55,7 @@ class DiffDFKDConfig(StudentConfig):
 
     student_title = "The student learns from the images that were made"
     source: Literal["diffusion", "stable-diffusion"] = knob(
-        "diffusion", "Which kind of diffusion model makes the images.", group="Synthesis"
+        "diffusion", "Which kind of diffusion model makes the images.", group="Synthesis", first=True
     )
     synthesis_batches: int = knob(500, "Batches of images that are made.", group="Synthesis", ge=1, le=100_000)
     synthesis_size: int = knob(100, "Images of one such batch.", group="Synthesis", ge=2, le=4096, memory=True)

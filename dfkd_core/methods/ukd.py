@@ -53,7 +53,7 @@ Source = Literal["ancestral", "latents", "diffusion", "stable-diffusion"]
 class UKDConfig(DistillConfig):
     """Knobs of both stages."""
 
-    source: Source = knob("ancestral", "Where images come from.", group="Synthesis")
+    source: Source = knob("ancestral", "Where images come from.", group="Synthesis", first=True)
     synthesis_batches: int = knob(
         10, "Batches of images that are made before the student learns; none are if ancestral.",
         group="Synthesis", ge=1, le=100_000,

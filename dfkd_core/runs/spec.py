@@ -99,4 +99,6 @@ def read_spec(folder: RunFolder) -> RunSpec:
     try:
         return RunSpec.model_validate(folder.spec())
     except ValidationError as error:
-        raise StoreError(f"run {folder.id} is damaged, or of another version of the lab: {explain(error)}") from None
+        raise StoreError(
+            f"run {folder.id}: its spec.json is damaged, or of another version of the lab: {explain(error)}"
+        ) from None

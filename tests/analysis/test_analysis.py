@@ -10,7 +10,11 @@ import pytest
 from dfkd_core.analysis.alarms import alarms
 from dfkd_core.analysis.timeline import Curve, Timeline
 from dfkd_core.events import Applied, Evaluated, Samples, Step
+from dfkd_core.kit.contract import facts_of
+from dfkd_core.methods.ta_dfkd import TADFKD
 from dfkd_core.store import EventWriter, RunFolder
+
+TERMS = facts_of(TADFKD.terms)
 
 
 @pytest.fixture
@@ -84,24 +88,24 @@ HEALTHY = {"kept": 0.8, "coverage": 0.9, "diversity": 0.5, "share/adversarial": 
         ({"coverage": 0.2}, "2.0 of 10 classes", "class_balance_weight"),
         ({"diversity": 0.01}, "look alike", "adversarial_weight"),
         ({"kept": 0.05}, "only 5%", "posterior_cut"),
-        ({"share/adversarial": 0.001}, "adversarial term hardly pulls", "adversarial_weight"),
-        ({"share/bn_statistics": 0.99}, "BN statistics term drowns", "bn_weight"),
+        ({"share/adversarial": 0.001}, "“adversarial” hardly pulls", "adversarial_weight"),
+        ({"share/bn_statistics": 0.99}, "“BN statistics” drowns", "bn_weight"),
     ],
 )
 def test_what_is_wrong_is_said_in_words_with_the_knobs(folder: RunFolder, changed: dict, seen: str, knob: str) -> None:
     timeline = write(folder, *steps(10, **{**HEALTHY, **changed}))
-    found = alarms(timeline, total_steps=10, classes=10)
+    found = alarms(timeline, total_steps=10, classes=10, terms=TERMS)
     assert len(found) == 1 and seen in found[0].text and knob in found[0].knobs
 
 
 def test_a_healthy_run_raises_no_alarm(folder: RunFolder) -> None:
-    assert alarms(write(folder, *steps(10, **HEALTHY)), 10, 10) == []
+    assert alarms(write(folder, *steps(10, **HEALTHY)), 10, 10, TERMS) == []
 
 
 def test_a_young_generator_is_left_in_peace(folder: RunFolder) -> None:
-    assert alarms(write(folder, *steps(10, **{**HEALTHY, "coverage": 0.1})), 1000, 10) == []
+    assert alarms(write(folder, *steps(10, **{**HEALTHY, "coverage": 0.1})), 1000, 10, TERMS) == []
 
 
 def test_a_student_that_falls_is_noticed_at_once(folder: RunFolder) -> None:
     timeline = write(folder, Evaluated(1, 0.9, 0.9, 0.99), Evaluated(2, 0.3, 0.3, 0.99))
-    assert "fell from 90% to 30%" in alarms(timeline, 1000, 10)[0].text
+    assert "fell from 90% to 30%" in alarms(timeline, 1000, 10, TERMS)[0].text

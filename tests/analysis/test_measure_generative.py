@@ -161,10 +161,10 @@ def test_beside_synthetic_images_stand_their_nearest_real_ones(runs: Path, cache
     measure_generative(folder, cache, SAMPLES)
     card, _, method = assembled(folder)
     pairs, columns = read_samples(folder, NEAREST)
-    assert len(pairs) == 20 and np.array_equal(pairs[:10], method.synthesized.permute(0, 2, 3, 1).numpy())
+    assert len(pairs) == 20 and np.array_equal(pairs[:10], method.synthesised.permute(0, 2, 3, 1).numpy())
     judge, images = quality.find_extractor("", card), reference_images()
     features = judge.features(images)
-    for number, synthetic in enumerate(judge.features(method.synthesized)):
+    for number, synthetic in enumerate(judge.features(method.synthesised)):
         distances = [float((synthetic - other).norm()) for other in features]
         assert columns["distance"][number] == pytest.approx(min(distances))
         nearest = images[int(np.argmin(distances))].permute(1, 2, 0).numpy()

@@ -10,8 +10,10 @@ from playwright.sync_api import Page
 
 from dfkd_core.methods.ta_dfkd import TADFKD
 from dfkd_core.store import read_phases
+from pages.ui.words import phases
 
-NAMES = [phase.name for phase in TADFKD.phases]
+NAMES = list(TADFKD.phases)
+CAPTIONS = [phase["caption"] for phase in phases.described("ta-dfkd", NAMES)]
 
 
 def shown(page: Page, phase: str, step: int | None = None) -> None:
@@ -27,7 +29,7 @@ def test_slow_motion_goes_phase_by_phase_through_the_recorded_run(page: Page, la
     for index, name in enumerate(NAMES):
         shown(page, name)
         assert page.locator(".dfkd-box.now h5").inner_text().startswith(str(index + 1))
-        assert page.locator(".dfkd-slow-caption").inner_text().startswith(TADFKD.phases[index].caption)
+        assert page.locator(".dfkd-slow-caption").inner_text().startswith(CAPTIONS[index])
         shoot(page, f"slow-motion-{index + 1}")
         page.locator(".dfkd-slow-next").click()
     shown(page, "latents")  # of the next recorded step

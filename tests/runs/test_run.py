@@ -42,7 +42,7 @@ from dfkd_core.kit.contract import Problem
 from dfkd_core.losses import generator as losses
 from dfkd_core.methods.ta_dfkd import TADFKD
 from dfkd_core.runs import loop as run_module
-from dfkd_core.runs.evaluation import Evaluation
+from dfkd_core.runs.evaluation import ClassifierEvaluator
 from dfkd_core.store import EventReader, EventWriter, Owner, RunFolder, RunStatus
 from dfkd_core.store.atomic import read_json, write_json
 from dfkd_core.store.checkpoints import save_checkpoint
@@ -115,7 +115,9 @@ def test_the_stored_student_is_the_one_that_was_evaluated(whole: RunFolder) -> N
     method = TADFKD(
         Problem(teacher, student, card.image.spec(), torch.device("cpu")), TADFKD.Config.build("demo", TINY)
     )
-    measured = Evaluation("digits", card.image.spec(), teacher, student, torch.device("cpu")).measure(method, 0)
+    measured = ClassifierEvaluator("digits", card.image.spec(), teacher, student, torch.device("cpu")).measure(
+        method, 0
+    )
     assert measured.accuracy == whole.status().result["final"]
 
 
@@ -467,14 +469,14 @@ def test_a_wrong_live_change_is_refused_in_a_sentence_and_changes_nothing(
 # --- failing ---------------------------------------------------------------------------------------------------
 
 
-def broken(step: int, error: BaseException) -> Callable[[Any], None]:
+def broken(step: int, error: BaseException) -> Callable[[Any, Any], None]:
     """A student phase that raises at ``step``."""
-    original = TADFKD._student_phase
+    original = TADFKD.student_phase
 
-    def phase(self: TADFKD) -> Any:
+    def phase(self: TADFKD, seen: Any) -> None:
         if self.step == step:
             raise error
-        return original(self)
+        original(self, seen)
 
     return phase
 
@@ -498,7 +500,7 @@ def test_a_failure_ends_in_one_sentence(
 ) -> None:
     execute(tiny, commanding(tiny, 2, "stop"))
     with monkeypatch.context() as patch:
-        patch.setattr(TADFKD, "_student_phase", broken(3, error))
+        patch.setattr(TADFKD, "student_phase", broken(3, error))
         status = execute(tiny)
     assert status.state == "failed" and says in status.message and "\n" not in status.message
     assert tiny.status().message == status.message and status.owner is None
@@ -525,11 +527,7 @@ def test_a_generator_that_explodes_fails_with_a_sentence(runs: Path) -> None:
         runs, {"student_lr": 10, "momentum": 0.999, "iterations": 400, "student_steps": 20}, samples_every=1
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            TADFKD,
-            "_anneal",
-            lambda self: [group.update(lr=1e20) for group in self.student_optimizer.param_groups] and 1e20,
-        )
+        patch.setattr(TADFKD.Config, "student_rate", lambda self, done: 1e20)
         status = execute(folder)
     assert status.state == "failed" and " at step " in status.message and "last finite values" in status.message
 
@@ -659,7 +657,7 @@ def test_without_evaluation_data_the_agreement_is_reported(runs: Path, mnist_siz
 
 def test_evaluating_leaves_the_networks_as_they_were() -> None:
     method = tiny_method()
-    evaluation = Evaluation("digits", method.image, method.teacher, method.student, method.device)
+    evaluation = ClassifierEvaluator("digits", method.image, method.teacher, method.student, method.device)
     before = {name: tensor.clone() for name, tensor in method.student.state_dict().items()}
     for training in (True, False):
         method.student.train(training)
@@ -697,8 +695,8 @@ def test_no_test_image_can_be_reached_from_what_a_method_is_given(
         TADFKD, "__init__", lambda self, problem, config: (given.append(problem), original(self, problem, config))[0]
     )
     methods_made: list[Any] = []
-    phase = TADFKD._student_phase
-    monkeypatch.setattr(TADFKD, "_student_phase", lambda self: (methods_made.append(self), phase(self))[1])
+    phase = TADFKD.student_phase
+    monkeypatch.setattr(TADFKD, "student_phase", lambda self, seen: (methods_made.append(self), phase(self, seen))[1])
     execute(tiny)
     (problem,) = given
     test_images = find_benchmark("digits").load(train=False)

@@ -21,10 +21,11 @@ from dfkd_core.data.sources import (
 from dfkd_core.data.uploads import unpack, uploaded, uploads
 from dfkd_core.errors import RequestError
 from dfkd_core.runs.spec import RunSpec
-from pages.ui.form import download, form
+from pages.ui.form import download, widgets
+from pages.ui.form.address import FOLDER
 from pages.ui.words import glossary
 
-FOLDER, UPLOAD = "folder", "upload"
+UPLOAD = "upload"
 OTHERS = {FOLDER: "Folder of images…", UPLOAD: "Upload a ZIP…"}
 
 
@@ -36,7 +37,7 @@ def choose(benchmark: str) -> dict[str, Any]:
     ratio = _ratio(benchmark)
     ways = list(get_args(RunSpec.model_fields["collecting"].annotation))
     titles = {"random": "At random", "cross-entropy": "Lowest cross-entropy", "confidence": "Confident for their class"}
-    collecting = form.select("Chosen", "collecting", ways, ways[0], lambda way: titles.get(way, way))
+    collecting = widgets.select("Chosen", "collecting", ways, ways[0], lambda way: titles.get(way, way))
     if not source.endswith(":"):  # it has been named
         with suppress(RequestError):  # a benchmark's folder that is not there: Start says what is wrong
             _say_count(source, find_benchmark(benchmark), ratio)
@@ -49,7 +50,7 @@ def _source(benchmark: str) -> str:
     titles = {one.name: one.title for one in available_sources() if one.is_there() or one.name == usual}
     titles.pop(benchmark, None)  # those are the original images
     titles |= OTHERS
-    name = form.select("Collected images from", "collected", list(titles), usual, lambda one: titles[one])
+    name = widgets.select("Collected images from", "collected", list(titles), usual, lambda one: titles[one])
     if name == FOLDER:
         path = st.text_input(
             "Folder of images", key="form:collected-folder", placeholder="/path/with/images/at/any/depth"
@@ -92,9 +93,11 @@ def _ratio(benchmark: str) -> float:
     usual, key = usual_ratio(benchmark), f"form:ratio:{benchmark}"
     asked = st.session_state.get("form:asked", {}).pop("ratio", None)
     if key not in st.session_state:
-        st.session_state[key] = form.parsed(RunSpec.model_fields["ratio"], asked, usual) or usual
+        st.session_state[key] = widgets.parsed(RunSpec.model_fields["ratio"], asked, usual) or usual
     help = glossary.help_of("ratio", f"Collected images per original one: |D_c| / |D_o|. Usual: {usual:g}.")
-    return float(st.number_input("Ratio (ρ)", 0.0, 20.0, key=key, step=form.increment(usual), format="%g", help=help))
+    return float(
+        st.number_input("Ratio (ρ)", 0.0, 20.0, key=key, step=widgets.increment(usual), format="%g", help=help)
+    )
 
 
 def _say_count(source: str, benchmark: Benchmark, ratio: float) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal
 
-import annotated_types
 import streamlit as st
-from pydantic.fields import FieldInfo
 
 from dfkd_core import methods
 from dfkd_core.data.catalogue import BENCHMARKS, data_folder
@@ -22,12 +19,11 @@ from dfkd_core.networks.classifiers import CLASSIFIERS, parameter_count
 from dfkd_core.networks.latent import LATENT_MODELS, build_latent_model, latent_network
 from dfkd_core.runs.request import usual_student, usual_teacher
 from dfkd_core.teachers.cards import TeacherCard, available_teachers
-from pages.ui.form import download
+from pages.ui.form import address, collected, download, recording, widgets
+from pages.ui.form.address import FOLDER
 from pages.ui.words import glossary
 
-FOLDER = "folder"
 USUAL_METHOD = {"classifier": "ta-dfkd", "generative": "ukd"}
-FIRST = {"classifier": ("source",), "generative": ("source", "objective")}  # knobs that decide what a run is
 NETWORK_TITLES = {
     "lenet5": "LeNet-5",
     "lenet5-half": "LeNet-5-half",
@@ -53,7 +49,7 @@ def show(only: Callable[[str], bool] | None = None, task: Literal["classifier", 
 
     ``only``: whether a method, by its name, is offered; ``task``: of which kind methods, teachers and students are.
     """
-    _from_address()
+    address.take()
     with st.sidebar:
         benchmark = _benchmark()
         teacher = _teacher(benchmark, task)
@@ -61,16 +57,18 @@ def show(only: Callable[[str], bool] | None = None, task: Literal["classifier", 
         known = {name: found for name, found in methods.available().items() if found.requires.task == task}
         names = {name: found for name, found in known.items() if only is None or only(name)}
         usual = "hidfd" if only else USUAL_METHOD[task]
-        method = select("Method", "method", list(names), usual, lambda name: names[name].title)
+        method = widgets.select("Method", "method", list(names), usual, lambda name: names[name].title)
         config = names[method].Config
         preset = _preset(config)
         collecting = _collected(benchmark) if names[method].requires.collected else {}
-        first = [name for name in FIRST[task] if name in config.model_fields]
-        changes = _knobs(method, preset, config, first, headings=False)
-        if names[method].requires.diffusion:
-            collecting |= _diffusion(teacher, changes.get("source", config.build(preset).model_dump()["source"]))
+        first = [name for name in config.model_fields if config.about(name)["first"]]
+        changes = _knobs(method, preset, config, first)
+        if names[method].requires.source:
+            collecting |= _diffusion(teacher, config.build(preset, changes).source_kind)
         with st.expander("More knobs", icon=":material/tune:"):
-            changes |= _knobs(method, preset, config, [name for name in config.model_fields if name not in first])
+            for group, knobs in config.groups().items():
+                st.markdown(f"**{group}**")
+                changes |= _knobs(method, preset, config, [name for name in knobs if name not in first])
         with st.expander("Seed, device, data", icon=":material/memory:"):
             machine = _machine()
         with st.expander("Recording", icon=":material/photo_camera:"):
@@ -84,7 +82,7 @@ def show(only: Callable[[str], bool] | None = None, task: Literal["classifier", 
         **collecting,
         **machine,
     }
-    _to_address(fields, changes, recorded)
+    address.keep(fields, changes, recorded)
     fields |= recorded
     return Choice(fields, changes)
 
@@ -92,18 +90,7 @@ def show(only: Callable[[str], bool] | None = None, task: Literal["classifier", 
 # --- the parts -------------------------------------------------------------------------------------------------
 
 
-def select(label: str, key: str, options: list[str], usual: str, title: Any = str) -> str:
-    """A select box whose state survives a page change and starts from the address bar."""
-    help = glossary.help_of(key)
-    key = f"form:{key}"
-    if st.session_state.get(key) not in options:
-        st.session_state[key] = usual if usual in options else options[0]
-    return st.selectbox(label, options, key=key, format_func=title, help=help)
-
-
 def _collected(benchmark: str) -> dict[str, Any]:
-    from pages.ui.form import collected  # which needs what stands here
-
     with st.expander("Collected images", icon=":material/photo_library:", expanded=True):
         return collected.choose(benchmark)
 
@@ -111,7 +98,7 @@ def _collected(benchmark: str) -> dict[str, Any]:
 def _benchmark() -> str:
     titles = {name: benchmark.title for name, benchmark in BENCHMARKS.items()}
     titles[FOLDER] = "Folder of images by class…"
-    name = select("Benchmark", "benchmark", list(titles), "digits", lambda key: titles[key])
+    name = widgets.select("Benchmark", "benchmark", list(titles), "digits", lambda key: titles[key])
     if name == FOLDER:
         path = st.text_input("Folder", key="form:folder", placeholder="/path/with/one/subfolder/per/class")
         return f"folder:{path}"
@@ -132,7 +119,7 @@ def _teacher(benchmark: str, task: str) -> str:
         usual = usual_teacher(benchmark, task)
     except RequestError:
         usual = next(iter(cards))
-    name = select("Teacher", "teacher", list(cards), usual, lambda key: _teacher_title(cards[key]))
+    name = widgets.select("Teacher", "teacher", list(cards), usual, lambda key: _teacher_title(cards[key]))
     with st.popover("Teacher's card", icon=":material/badge:", width="stretch"):
         _card(cards[name])
     return name
@@ -146,7 +133,9 @@ def _student(benchmark: str, teacher: str, task: str) -> str:
     """A classifier; or a latent-variable model of the teacher's kind, of some width."""
     usual = usual_student(benchmark, task)
     if task == "classifier":
-        return select("Student", "student", list(CLASSIFIERS), usual, lambda name: NETWORK_TITLES.get(name, name))
+        return widgets.select(
+            "Student", "student", list(CLASSIFIERS), usual, lambda name: NETWORK_TITLES.get(name, name)
+        )
     card = available_teachers(None, task).get(teacher)
     if card is None:
         return usual
@@ -155,7 +144,7 @@ def _student(benchmark: str, teacher: str, task: str) -> str:
     asked = str(st.session_state.get("form:student", ""))  # a link may bring another width
     if asked not in names and latent_network(asked) and asked.rpartition("-")[0] == kind:
         names.append(asked)
-    return select(
+    return widgets.select(
         "Student", "student", names, f"{kind}-8", lambda name: f"{name} · {_parameters(name, image):,} parameters"
     )
 
@@ -181,7 +170,7 @@ def _diffusion(teacher: str, source: str) -> dict[str, Any]:
     if card is None or not cards:
         st.info("No diffusion model makes images for this teacher without having seen its data. Take another source.")
         return {}
-    name = select("Diffusion model", "diffusion", list(cards), next(iter(cards)), lambda key: cards[key].title)
+    name = widgets.select("Diffusion model", "diffusion", list(cards), next(iter(cards)), lambda key: cards[key].title)
     st.caption(generative.declared(cards[name], card))
     return {"diffusion": name}
 
@@ -211,69 +200,23 @@ def _preset(config: type[MethodConfig]) -> str:
     return st.segmented_control("Preset", presets, key=key, help=help, required=True) or presets[0]
 
 
-def _knobs(
-    method: str, preset: str, config: type[MethodConfig], names: list[str], headings: bool = True
-) -> dict[str, Any]:
+def _knobs(method: str, preset: str, config: type[MethodConfig], names: list[str]) -> dict[str, Any]:
     """Draw the knobs ``names``, and return those that differ from the preset."""
     start = config.build(preset).model_dump()
-    changes, group = {}, ""
+    changes = {}
     for name in names:
         field, about = config.model_fields[name], config.about(name)
-        if headings and about["group"] != group:
-            group = about["group"]
-            st.markdown(f"**{group}**")
         key = f"knob:{method}:{preset}:{name}"
         asked = st.session_state.get("form:asked", {}).pop(name, None)
         if key not in st.session_state:
-            st.session_state[key] = parsed(field, asked, start[name])
-        value = _widget(name, field, about, key, start[name])
+            st.session_state[key] = widgets.parsed(field, asked, start[name])
+        value = widgets.knob(name, field, about, key, start[name])
         if value != start[name]:
             changes[name] = value
     return changes
 
 
-def _widget(name: str, field: FieldInfo, about: dict[str, Any], key: str, start: Any) -> Any:
-    label, help = described(name, field, about, start)
-    low, high = bounds(field)
-    if get_origin(field.annotation) is not None:
-        return st.selectbox(label, get_args(field.annotation), key=key, help=help)
-    if field.annotation is bool:
-        return st.toggle(label, key=key, help=help)
-    if field.annotation is int:
-        return st.number_input(label, int(low or 0), int(high or 2**31), key=key, step=1, help=help)
-    return st.number_input(
-        label, float(low or 0), float(high or 1e9), key=key, step=increment(start), format="%g", help=help
-    )
-
-
-def increment(start: float) -> float:
-    """What one press of + adds to a knob that begins at ``start``."""
-    return 10.0 ** math.floor(math.log10(start)) if start else 0.1
-
-
-def described(name: str, field: FieldInfo, about: dict[str, Any], start: Any) -> tuple[str, str]:
-    """Label and help of one knob; ``start`` is the preset's value."""
-    label = name.replace("_", " ") + (f" ({about['symbol']})" if about["symbol"] else "")
-    label += f", {about['unit']}" if about["unit"] else ""
-    low, high = bounds(field)
-    limits = "" if low is None and high is None else f" From {low:g} to {high:g}."
-    return label, glossary.help_of(name, f"{field.description}{limits} Preset: {start}.")
-
-
-def bounds(field: FieldInfo) -> tuple[float | None, float | None]:
-    """The least and the largest value that a knob takes; None where there is no such bound."""
-    low = high = None
-    for bound in field.metadata:
-        if isinstance(bound, annotated_types.Ge | annotated_types.Gt):
-            low = getattr(bound, "ge", getattr(bound, "gt", None))
-        if isinstance(bound, annotated_types.Le | annotated_types.Lt):
-            high = getattr(bound, "le", getattr(bound, "lt", None))
-    return low, high
-
-
 def _recording(config: type[MethodConfig], preset: str, changes: dict[str, Any], teacher: str) -> dict[str, Any]:
-    from pages.ui.form import recording  # which needs what stands above
-
     card = available_teachers().get(teacher) or available_teachers(None, "generative").get(teacher)
     recorded = recording.knobs(card is None or card.task == "classifier")
     if card is not None:
@@ -286,7 +229,7 @@ def _machine() -> dict[str, Any]:
     import torch
 
     devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-    device = select("Device", "device", devices, devices[-1])
+    device = widgets.select("Device", "device", devices, devices[-1])
     st.session_state.setdefault("form:seed", 0)
     help = glossary.help_of("seed", "Of everything random in the run.")
     seed = st.number_input("Seed", 0, 2**31 - 1, key="form:seed", help=help)
@@ -297,66 +240,3 @@ def _machine() -> dict[str, Any]:
     folder = st.text_input("Data folder", str(data_folder()), help="Where data sets lie (DFKD_DATA).")
     os.environ["DFKD_DATA"] = folder
     return {"device": device, "seed": int(seed), "threads": int(threads)}
-
-
-# --- the address bar -------------------------------------------------------------------------------------------
-
-_OF_THE_PAGE = ("run", "step", "slow", "tour", "view")
-_IN_ADDRESS = (
-    "benchmark", "teacher", "student", "method", "preset", "collecting", "diffusion", "device", "seed", "threads",
-)  # fmt: skip
-_WITH_A_KEY_OF_THEIR_OWN = ("collected", "ratio")
-
-
-def _from_address() -> None:
-    """Once per session, before any widget is drawn: a link opens the lab as it was sent."""
-    if "form:asked" in st.session_state:
-        for key in [key for key in st.session_state if str(key).startswith(("form:", "knob:"))]:
-            st.session_state[key] = st.session_state[key]  # keeps widgets' values across pages
-        return
-    given = st.query_params.to_dict()
-    for name in _IN_ADDRESS:
-        if name in given:
-            value = given[name]
-            if name in ("seed", "threads"):
-                st.session_state[f"form:{name}"] = int(value) if value.isdigit() else 0
-            else:
-                st.session_state[f"form:{name}"] = value
-    if given.get("benchmark", "").startswith("folder:"):
-        st.session_state["form:folder"] = given["benchmark"].removeprefix("folder:")
-        st.session_state["form:benchmark"] = FOLDER
-    if "collected" in given:
-        kind, _, path = given["collected"].partition("folder:")
-        st.session_state["form:collected"] = kind or FOLDER
-        st.session_state["form:collected-folder"] = path
-    if given.get("k.source") == "stable-diffusion":
-        st.session_state["form:stable-diffusion"] = given.get("diffusion", "")
-    ratio = {"ratio": given["ratio"]} if "ratio" in given else {}
-    knobs = {name[2:]: value for name, value in given.items() if name.startswith("k.")}
-    recorded = {f"record:{name[2:]}": value for name, value in given.items() if name.startswith("r.")}
-    st.session_state["form:asked"] = knobs | recorded | ratio
-
-
-def parsed(field: FieldInfo, text: str | None, otherwise: Any) -> Any:
-    """A knob's value from a link; what cannot be read, or is out of bounds, is the preset's."""
-    if text is None:
-        return otherwise
-    try:
-        if field.annotation is bool:
-            return text == "True"
-        if field.annotation in (int, float):
-            value = field.annotation(text)
-            low, high = bounds(field)
-            return value if (low is None or value >= low) and (high is None or value <= high) else otherwise
-    except ValueError:
-        return otherwise
-    return text if text in get_args(field.annotation) else otherwise
-
-
-def _to_address(fields: dict[str, Any], changes: dict[str, Any], recorded: dict[str, Any]) -> None:
-    kept = {name: value for name, value in st.query_params.to_dict().items() if name in _OF_THE_PAGE}
-    wanted = kept | {name: str(fields[name]) for name in (*_IN_ADDRESS, *_WITH_A_KEY_OF_THEIR_OWN) if name in fields}
-    wanted |= {f"k.{name}": str(value) for name, value in changes.items()}
-    wanted |= {f"r.{name}": str(value) for name, value in recorded.items()}
-    if wanted != st.query_params.to_dict():
-        st.query_params.from_dict(wanted)

@@ -7,11 +7,11 @@ from typing import Any
 import streamlit as st
 
 from dfkd_core.images import ImageSpec
-from dfkd_core.kit.config import MethodConfig, planned_steps
+from dfkd_core.kit.config import MethodConfig
 from dfkd_core.networks.classifiers import build_classifier
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.teachers.cards import TeacherCard
-from pages.ui.form import form
+from pages.ui.form import widgets
 from pages.ui.words import glossary
 
 KNOBS = {  # and the word of the glossary that explains each
@@ -40,12 +40,12 @@ def knobs(classifies: bool = True) -> dict[str, Any]:
         asked = st.session_state.get("form:asked", {}).pop(f"record:{name}", None)
         key = f"form:record:{name}"
         if key not in st.session_state:
-            st.session_state[key] = form.parsed(field, asked, field.default)
+            st.session_state[key] = widgets.parsed(field, asked, field.default)
         label, help = name.replace("_", " "), glossary.help_of(term, f"{field.description} Usually {field.default}.")
         if field.annotation is bool:
             value: Any = st.toggle(label, key=key, help=help)
         else:
-            low, high = form.bounds(field)
+            low, high = widgets.bounds(field)
             value = st.number_input(label, int(low or 0), int(high or 2**31), key=key, step=1, help=help)
         if value != field.default:
             changed[name] = value
@@ -54,13 +54,11 @@ def knobs(classifies: bool = True) -> dict[str, Any]:
 
 def cost(recorded: dict[str, Any], config: MethodConfig, card: TeacherCard) -> None:
     """Say about how much disk a run with these settings takes."""
-    values = config.model_dump()
-    steps = planned_steps(values)
-    image = card.image.spec()
-    spec = RunSpec(config=values, **recorded)
+    image, steps = card.image.spec(), config.total_steps
+    spec = RunSpec(**recorded)
     if card.task == "generative":  # whose fixed latents become images of teacher and student
         spec = spec.model_copy(update={"features": False, "real": 0, "probes": 2 * spec.probes + BESIDE})
-    size = spec.recorded_bytes(steps, image, _width(card.network, image) if spec.features else 0)
+    size = spec.recorded_bytes(config, image, _width(card.network, image) if spec.features else 0, original=0)
     st.caption(f"About {size / 1e6:,.1f} MB for the {steps:,} steps of this run.")
 
 

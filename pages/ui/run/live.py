@@ -9,6 +9,7 @@ from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.store import RunFolder
 from pages.ui import boot
+from pages.ui.form import widgets
 
 NOT_NOW = "Learning rates, term weights and the threshold can be changed while a run goes on."
 
@@ -44,14 +45,12 @@ def _form(folder: RunFolder, timeline: Timeline) -> None:
 
 def _knob(config: type[MethodConfig], name: str, now: float | bool, key: str) -> float | bool:
     """Live knobs are switches and numbers."""
-    from pages.ui.form import form
-
     field = config.model_fields[name]
-    label, help = form.described(name, field, config.about(name), field.default)
+    label, help = widgets.described(name, field, config.about(name), field.default)
     if field.annotation is bool:
         return st.toggle(label, bool(now), key=key, help=help)
-    low, high = form.bounds(field)
-    step = form.increment(now)
+    low, high = widgets.bounds(field)
+    step = widgets.increment(now)
     return st.number_input(label, float(low or 0), float(high or 1e9), float(now), step, "%g", key=key, help=help)
 
 

@@ -14,16 +14,12 @@ from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.store import RunFolder, RunStatus
 from dfkd_core.store.atomic import read_json
 from pages.ui import boot
-from pages.ui.words import tour
+from pages.ui.words import phases, tour
 
 HERE = Path(__file__).parent
 WEB = HERE.parent / "web"
 MAX_FRAMES = 16  # sent at once
-TERMS = (
-    "student_loss", "adversarial", "bn_statistics", "l2", "tv", "class_prior", "class_balance", "activation",
-    "adversarial_d", "class_real", "class_fake", "blend", "transfer", "adversarial_g", "class_g", "frequency",
-    "entropy", "output_kl", "latent_match", "reconstruction", "kl", "guidance",
-)  # fmt: skip
+KEYS = {"titles": "title", "moved": "of"}
 BADGES = {"running": "running", "queued": "waiting", "interrupted": "interrupted"}
 
 
@@ -121,6 +117,7 @@ def data_of(
     version = timeline.update()
     spec = folder.spec()
     facts = _facts(folder, status.attempt)
+    terms = facts.get("terms", [])
     classes = list(facts.get("classes", [str(index) for index in range(10)]))
     wanted = [int(step) for step in asked["want"][:MAX_FRAMES]]
     steps = recorded() if recorded is not None else sorted(timeline.frames)
@@ -148,23 +145,32 @@ def data_of(
         "teacher": timeline.teacher,
         "selection": spec["config"].get("selection", False),
         "classes": classes,
-        "terms": [name for name in TERMS if name in timeline.curves],
+        **_drawn(terms, timeline),
         "curves": {name: curve.thinned() for name, curve in timeline.curves.items()},
         "steps": steps,
         "frames": {str(step): frame for step, frame in frames.items()},
         "marks": timeline.marks,
         "stages": timeline.stages,
-        "alarms": [asdict(alarm) for alarm in alarms(timeline, total, len(classes))] if live or steps else [],
+        "alarms": [asdict(alarm) for alarm in alarms(timeline, total, len(classes), terms)] if live or steps else [],
         "view": asked["view"],
         "autoplay": False,
-        "phases": facts.get("phases", []),
+        "phases": phases.described(spec["method"], facts.get("phases", [])),
         "slow": asked["slow"],
         **_slow_motion(timeline, asked["slow"]),
     }
 
 
+def _drawn(terms: list[dict[str, Any]], timeline: Timeline) -> dict[str, Any]:
+    """What the student descends, and the terms of the run that have a curve: their names, titles, and of whom they
+    are the gradient."""
+    student = {"name": "student_loss", "title": "student loss", "of": "student"}
+    drawn = [term for term in (student, *terms) if term["name"] in timeline.curves]
+    names = [term["name"] for term in drawn]
+    return {"terms": names, **{key: {term["name"]: term[name] for term in drawn} for key, name in KEYS.items()}}
+
+
 def _facts(folder: RunFolder, attempt: int) -> dict[str, Any]:
-    """What the run wrote down about itself: class names, the phases of its method."""
+    """What the run wrote down about itself: class names, phases and terms of its method."""
     return read_json(folder.attempt_path(attempt) / "environment.json") or {}
 
 

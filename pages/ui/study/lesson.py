@@ -7,7 +7,6 @@ from typing import Any
 import streamlit as st
 
 from dfkd_core.errors import RequestError
-from dfkd_core.kit.config import planned_steps
 from dfkd_core.study import CellState, Progress, Study
 from dfkd_core.study.outcome import fig1a_reading
 from dfkd_core.teachers.cards import find_card
@@ -44,7 +43,7 @@ def _title(teacher: str) -> str:
 
 
 def _steps(state: CellState) -> int:
-    return planned_steps(state.cell.spec["config"])
+    return sum(steps for _, _, steps in state.cell.spec["stages"])
 
 
 def _course(study: Study, state: CellState) -> dict[str, Any]:

@@ -1,0 +1,28 @@
+"""The words of slow motion: titles and captions of the phases that methods name."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+@cache
+def _texts() -> dict[str, Any]:
+    return tomllib.loads(Path(__file__).with_name("phases.toml").read_text())
+
+
+def described(method: str, names: list[str]) -> list[dict[str, Any]]:
+    """``name``, ``title``, ``caption`` and ``terms`` to look up of each phase; one that has no words yet shows its
+    name."""
+    texts = _texts()
+    own = texts["of"].get(method, {})
+    unknown = {"caption": "", "terms": []}
+    return [
+        {"title": _title(name), **unknown, **(own.get(name) or texts.get(name, {})), "name": name} for name in names
+    ]
+
+
+def _title(name: str) -> str:
+    return name[:1].upper() + name[1:].replace("_", " ")
