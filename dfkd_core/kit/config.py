@@ -163,9 +163,6 @@ class EpochConfig(MethodConfig):
 
     epochs: int = knob(200, "Length of the run.", group="Schedule", unit="epochs", ge=1, le=100_000)
     iterations: int = knob(36, "Steps in an epoch.", group="Schedule", unit="steps", ge=1, le=100_000)
-    student_steps: int = knob(
-        10, "Student updates in one step.", group="Schedule", symbol="k", unit="updates", ge=1, le=1000
-    )
     batch_size: int = knob(
         1024, "Images per batch.", group="Schedule", symbol="B", unit="images", memory=True, ge=4, le=16384
     )
@@ -188,3 +185,11 @@ class EpochConfig(MethodConfig):
     @property
     def shown(self) -> int:
         return self.batch_size
+
+
+class UpdatesConfig(EpochConfig):
+    """The student takes several updates in each step."""
+
+    student_steps: int = knob(
+        10, "Student updates in one step.", group="Schedule", symbol="k", unit="updates", ge=1, le=1000
+    )

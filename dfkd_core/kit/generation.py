@@ -43,10 +43,14 @@ class GeneratorMethod(Method[Problem, C]):
 
     def __init__(self, problem: Problem, config: C) -> None:
         super().__init__(problem, config)
-        image = problem.image
-        self.generator = placed(ConvGenerator(config.latent, image.channels, image.size, config.width), self.device)
+        self.generator = placed(self.build_generator(), self.device)
         self.student_optimizer = sgd(self.student, config)
         self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), config.generator_lr, fused=True)
+
+    def build_generator(self) -> ConvGenerator:
+        """Latents to pixels."""
+        config, image = self.config, self.image
+        return ConvGenerator(config.latent, image.channels, image.size, config.width)
 
     def latents(self) -> Tensor:
         """z ~ N(0, I), (B, z)."""

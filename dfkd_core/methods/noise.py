@@ -25,12 +25,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dfkd_core.events import Event
-from dfkd_core.kit.config import EpochConfig, knob
+from dfkd_core.kit.config import UpdatesConfig, knob
 from dfkd_core.kit.contract import Problem
 from dfkd_core.kit.method import Method, descend, sgd
 
 
-class NoiseConfig(EpochConfig):
+class NoiseConfig(UpdatesConfig):
     """Defaults are those of TA-DFKD's student."""
 
     kind: Literal["gaussian", "uniform"] = knob(

@@ -40,7 +40,7 @@ from torch import Tensor
 
 from dfkd_core.events import Event
 from dfkd_core.kit.augmentation import augment
-from dfkd_core.kit.config import knob
+from dfkd_core.kit.config import UpdatesConfig, knob
 from dfkd_core.kit.contract import Term
 from dfkd_core.kit.generation import GeneratorConfig, GeneratorMethod
 from dfkd_core.kit.method import descend
@@ -51,7 +51,7 @@ from dfkd_core.losses.bn_statistics import collect_statistics
 from dfkd_core.selection.mixture import Selection, judge, select
 
 
-class TADFKDConfig(GeneratorConfig):
+class TADFKDConfig(GeneratorConfig, UpdatesConfig):
     """Defaults are the paper's CIFAR-10 settings."""
 
     adversarial: Literal["l1", "kl", "js", "js-released"] = knob(

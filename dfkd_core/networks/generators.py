@@ -5,16 +5,30 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from dfkd_core.errors import RequestError
+from dfkd_core.images import ImageSpec
+
+
+class StandardisedHead(nn.Module):
+    """DAFL's released generator ends so: tanh, then BatchNorm without parameters, so that each batch of normalised
+    images has mean 0 and variance 1 in every channel. Its pixels may lie outside [0, 1]."""
+
+    def __init__(self, image: ImageSpec) -> None:
+        super().__init__()
+        self.image, self.standardise = image, nn.BatchNorm2d(image.channels, affine=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.image.to_pixels(self.standardise(images.tanh()))
 
 
 class ConvGenerator(nn.Module):
     """The generator of DAFL, DFAD and TA-DFKD: linear to 2w × s/4 × s/4, then twice ↑2 and convolution.
 
     The second argument of the released code's ``BatchNorm2d(…, 0.8)`` is its epsilon; kept, since the published
-    settings were tuned with it. ``width`` is w (64 in the papers). Output: (B, C, s, s) pixels in [0, 1].
+    settings were tuned with it. ``width`` is w (64 in the papers); ``head`` ends it, a sigmoid unless another is given.
+    Output: (B, C, s, s) pixels, in [0, 1] by the sigmoid.
     """
 
-    def __init__(self, latent: int, channels: int, size: int, width: int = 64) -> None:
+    def __init__(self, latent: int, channels: int, size: int, width: int = 64, head: nn.Module | None = None) -> None:
         super().__init__()
         if size % 4:
             raise RequestError("size", size, "the generator makes images whose side is a multiple of 4.")
@@ -33,9 +47,9 @@ class ConvGenerator(nn.Module):
             nn.BatchNorm2d(width, eps=0.8),
             nn.LeakyReLU(0.2),
             nn.Conv2d(width, channels, 3, padding=1),
-            nn.Sigmoid(),
+            head or nn.Sigmoid(),
         )
 
     def forward(self, latents: Tensor) -> Tensor:
-        """(B, latent) -> (B, C, s, s) in [0, 1]."""
+        """(B, latent) -> (B, C, s, s)."""
         return self.decode(self.project(latents).unflatten(1, self.start))
