@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -22,9 +22,6 @@ class GeneratorConfig(EpochConfig):
     latent: int = knob(1000, "Length of a latent vector.", group="Networks", symbol="z", ge=1, le=10_000)
     width: int = knob(
         64, "Channels of the generator's last hidden layer.", group="Networks", symbol="w", memory=True, ge=4, le=512
-    )
-    augmentation: Literal["none", "crop", "crop+flip"] = knob(
-        "crop+flip", "Augmentation of the view that is learned from.", group="Networks"
     )
 
     @property

@@ -95,6 +95,9 @@ class TADFKDConfig(GeneratorConfig, UpdatesConfig):
     max_draws: int = knob(
         10, "Batches generated at most for one student step.", group="Selection", unit="batches", ge=1, le=100
     )
+    augmentation: Literal["none", "crop", "crop+flip"] = knob(
+        "crop+flip", "Augmentation of the view that is learned from.", group="Networks"
+    )
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
             "adversarial": "l1", "epochs": 30, "iterations": 20, "student_steps": 5, "batch_size": 128, "latent": 100,
