@@ -18,7 +18,8 @@ from torch import Tensor
 from dfkd_core.analysis import measure as classifiers
 from dfkd_core.analysis.jobs import report
 from dfkd_core.analysis.measured import GENERATED, MEASURED, NEAREST
-from dfkd_core.data.catalogue import LabelledImages, evenly_by_class, find_benchmark
+from dfkd_core.data.catalogue import find_benchmark
+from dfkd_core.data.labelled import LabelledImages, evenly_by_class
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.kit.contract import GenerativeProblem
 from dfkd_core.kit.method import Method

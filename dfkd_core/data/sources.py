@@ -1,9 +1,9 @@
-"""Collected images: real ones from elsewhere, few and without labels, that a method may learn from.
+"""Collected images: real ones from elsewhere, few and without labels, that a method may learn from. No torch.
 
 A source is a benchmark's training images by its name, ``pool`` (20,000 natural images), ``webvision``, ``isic``, any
 folder as ``folder:PATH``, or an unpacked upload as ``upload:NAME``. Whatever labels or folder names it has are
 dropped here: a method gets pixels, and even their order depends on file names and contents only. Files are listed
-first, and only those that were chosen, or that the teacher has to judge, are read.
+first, and only those that were chosen, or that the teacher has to look at, are read.
 """
 
 from __future__ import annotations
@@ -12,41 +12,19 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
-from torch import Tensor
-
-from dfkd_core.data.catalogue import BENCHMARKS, SUFFIXES, Benchmark, data_folder, read_files, resize
+from dfkd_core.data.catalogue import BENCHMARKS, Benchmark, data_folder
+from dfkd_core.data.layouts import SUFFIXES
 from dfkd_core.data.uploads import check_name, uploaded, uploads
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
-from dfkd_core.selection.collected import BATCH, Judge, lowest_cross_entropy, most_confident
 
-UNSEEN = 256  # images of the source that are kept aside
-JUDGED = 20  # images that the teacher judges for one that it chooses, at most
-USUAL_SOURCE = {
-    "digits": "mnist",
-    "mnist": "digits",
-    "fashion-mnist": "mnist",
-    "tiny-imagenet": "webvision",
-    "imagenet": "webvision",
-    "ham10000": "isic",
-}
-USUAL_RATIO = {"digits": 0.05, "mnist": 0.01}
-OVERLAPPING = {"isic": ("ham10000",), "pool": ("tiny-imagenet", "tiny-imagenet-10")}  # the same files, by their names
-
-
-@dataclass(frozen=True)
-class Collected:
-    """(N, C, H, W) uint8: ``images`` to learn from, and ``unseen`` ones to watch with (None: there are no more)."""
-
-    images: Tensor
-    unseen: Tensor | None
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 # --- sources ---------------------------------------------------------------------------------------------------
@@ -83,7 +61,7 @@ class Folder:
         return sum(1 for _ in islice(self._listed(), enough))
 
     def read(self, indices: Tensor, image: ImageSpec) -> Tensor:
-        return read_files([(self._paths[index], 0) for index in indices.tolist()], image).images
+        return _read(self._paths, indices, image)
 
     @cached_property
     def _paths(self) -> list[Path]:
@@ -114,8 +92,10 @@ class TrainingImages:
         return _count(self.name, data_folder(), _changed(data_folder() / self.benchmark.where))
 
     def read(self, indices: Tensor, image: ImageSpec) -> Tensor:
+        from dfkd_core.data.pictures import resize, to_channels
+
         if self._files is not None:
-            return read_files([(self._files[index], 0) for index in indices.tolist()], image).images
+            return _read(self._files, indices, image)
         return resize(to_channels(self._pixels[indices], image.channels), image.size)
 
     @cached_property
@@ -126,6 +106,13 @@ class TrainingImages:
     @cached_property
     def _pixels(self) -> Tensor:
         return self.benchmark.load(train=True).images
+
+
+def _read(paths: list[Path], indices: Tensor, image: ImageSpec) -> Tensor:
+    """The files of ``indices``, (N, C, H, W) uint8."""
+    from dfkd_core.data.pictures import read_files
+
+    return read_files([(paths[index], 0) for index in indices.tolist()], image).images
 
 
 @lru_cache(maxsize=32)
@@ -169,18 +156,6 @@ def _size(path: Path) -> int:
     return path.stat().st_size
 
 
-def to_channels(images: Tensor, channels: int) -> Tensor:
-    """(N, C, H, W) uint8 as grey (1), RGB (3), or either with an opaque alpha channel (2, 4)."""
-    from torchvision.transforms.v2.functional import rgb_to_grayscale
-
-    colours = 1 if channels < 3 else 3
-    if images.shape[1] != colours:
-        images = rgb_to_grayscale(images) if colours == 1 else images.repeat(1, 3, 1, 1)
-    if channels in (2, 4):
-        images = torch.cat([images, torch.full_like(images[:, :1], 255)], dim=1)
-    return images
-
-
 def available_sources() -> list[Source]:
     """Every source that has a name, whether its images are there or not; then the uploads."""
     names = [*BENCHMARKS, *_layouts(), *(f"upload:{name}" for name in uploaded())]
@@ -207,7 +182,7 @@ def find_source(name: str, benchmark: Benchmark | None = None) -> Source:
     title, roots = layouts[name]
 
     def own() -> set[str]:
-        if benchmark is None or benchmark.name not in OVERLAPPING.get(name, ()) or not benchmark.is_there():
+        if benchmark is None or name not in benchmark.same_files or not benchmark.is_there():
             return set()
         both = [benchmark.files(train) or [] for train in (True, False)]
         return {path.stem for files in both for path, _ in files}
@@ -225,12 +200,7 @@ def _layouts() -> dict[str, tuple[str, tuple[Path, ...]]]:
     }
 
 
-# --- collecting ------------------------------------------------------------------------------------------------
-
-
-def usual_ratio(benchmark: str) -> float:
-    """ρ where nobody asks for another: |D_c| / |D_o|."""
-    return USUAL_RATIO.get(benchmark, 0.1)
+# --- what is asked of them -------------------------------------------------------------------------------------
 
 
 def check_collected(name: str, benchmark: Benchmark, ratio: float) -> str:
@@ -238,8 +208,8 @@ def check_collected(name: str, benchmark: Benchmark, ratio: float) -> str:
 
     Raises ``RequestError`` with how many it has, and which ratio would fit.
     """
-    name = name or USUAL_SOURCE.get(benchmark.name, "pool")
-    _enough(find_source(name, benchmark), benchmark, ratio)
+    name = name or benchmark.usual.source
+    checked_count(find_source(name, benchmark), benchmark, ratio)
     return name
 
 
@@ -253,8 +223,8 @@ def wanted(benchmark: Benchmark, ratio: float) -> int:
     return count
 
 
-def _enough(source: Source, benchmark: Benchmark, ratio: float) -> int:
-    """How many images to collect, if ``source`` has as many."""
+def checked_count(source: Source, benchmark: Benchmark, ratio: float) -> int:
+    """How many images to collect of ``source``. Raises ``RequestError`` where it has fewer."""
     count = wanted(benchmark, ratio)
     if source.count(count) < count:
         there = source.count()
@@ -265,39 +235,6 @@ def _enough(source: Source, benchmark: Benchmark, ratio: float) -> int:
         says += f"should be at most {math.floor(digits * there / benchmark.original) / digits:g}."
         raise RequestError("ratio", ratio, says)
     return count
-
-
-def collect(name: str, benchmark: Benchmark, ratio: float, seed: int, collecting: str, judge: Judge) -> Collected:
-    """ρ·|D_o| images of the source ``name``, in the shape that ``judge``, the teacher, takes; ``seed`` decides.
-
-    ``collecting``: ``random``; ``cross-entropy``, the lowest as the teacher sees them (DFND); ``confidence``, those
-    that pass the threshold of their class (KD3). The unseen ones are the next that would have been chosen. Of a large
-    source, the teacher judges ``JUDGED`` times as many as it chooses, drawn at random.
-    """
-    source = find_source(name, benchmark)
-    count = _enough(source, benchmark, ratio)
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(source.count(), generator=generator)
-    if collecting != "random":
-        order = _judged(source, order[: max(JUDGED * count, count + UNSEEN)], count, collecting, judge, generator)
-    images = source.read(order[:count], judge.image)
-    rest = order[count : count + UNSEEN]
-    return Collected(images, source.read(rest, judge.image) if len(rest) else None)
-
-
-def _judged(
-    source: Source, candidates: Tensor, count: int, collecting: str, judge: Judge, generator: torch.Generator
-) -> Tensor:
-    """The ``count`` best of the ``candidates`` (indices) in random order, then the next best that stay unseen."""
-    parts = candidates.split(BATCH)
-    logits = torch.cat([judge.see(source.read(part, judge.image)).logits for part in parts])
-    if collecting == "cross-entropy":
-        best = lowest_cross_entropy(logits, count + UNSEEN)
-    else:
-        best = most_confident(logits, count + UNSEEN, generator)
-    # Sorted first: nearly equal losses may change places from one device to another.
-    mixed = best[:count].sort().values[torch.randperm(count, generator=generator)]
-    return candidates[torch.cat([mixed, best[count:]])]
 
 
 def source_facts(name: str, benchmark: Benchmark, ratio: float, collecting: str) -> dict[str, Any]:

@@ -17,12 +17,13 @@ import zipfile
 import zlib
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from PIL import Image, ImageOps
-
-from dfkd_core.data.catalogue import FORMATS, SUFFIXES, decode
+from dfkd_core.data.layouts import FORMATS, SUFFIXES
 from dfkd_core.errors import RequestError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 MAX_FILES = 50_000  # in an archive, images or not
@@ -155,6 +156,8 @@ def _claims_to_be_an_image(entry: zipfile.ZipInfo) -> bool:
 
 def _picture(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Image.Image:
     """One image, decoded. Raises ``RequestError`` naming what is none."""
+    from dfkd_core.data.pictures import decode
+
     if stat.S_ISLNK(entry.external_attr >> 16):
         raise RequestError("upload", entry.filename, "is a link; should be an image.")
     try:
@@ -167,6 +170,8 @@ def _picture(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Image.Image:
 
 def _bare(picture: Image.Image) -> Image.Image:
     """The pixels alone, upright and not larger than they are needed: no comments, places or profiles."""
+    from PIL import Image, ImageOps
+
     picture = ImageOps.exif_transpose(picture)
     picture.thumbnail((SIDE, SIDE))
     return Image.frombytes(picture.mode, picture.size, picture.tobytes())

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from dfkd_core.data.catalogue import LabelledImages, evenly_by_class
+from dfkd_core.data.labelled import LabelledImages, evenly_by_class
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.classifiers import Classifier

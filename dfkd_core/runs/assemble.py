@@ -10,7 +10,7 @@ from torch import nn
 
 from dfkd_core import methods
 from dfkd_core.data.catalogue import find_benchmark
-from dfkd_core.data.sources import collect
+from dfkd_core.data.collecting import collect
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.kit.contract import GenerativeProblem, ImageModel, Problem

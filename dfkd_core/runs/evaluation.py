@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dfkd_core.data.catalogue import LabelledImages, evenly_by_class, find_benchmark
+from dfkd_core.data.catalogue import find_benchmark
+from dfkd_core.data.labelled import LabelledImages, evenly_by_class
 from dfkd_core.events import Evaluated, Probes, Quality, Samples
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.method import Method

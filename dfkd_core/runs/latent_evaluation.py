@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfkd_core.data.catalogue import evenly_by_class, find_benchmark
+from dfkd_core.data.catalogue import find_benchmark
+from dfkd_core.data.labelled import evenly_by_class
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Probes, Quality
 from dfkd_core.kit.contract import GenerativeProblem

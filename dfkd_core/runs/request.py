@@ -10,22 +10,14 @@ import torch
 from pydantic import ValidationError
 
 from dfkd_core import methods
-from dfkd_core.data.catalogue import BENCHMARKS, find_benchmark
-from dfkd_core.data.sources import check_collected, usual_ratio
+from dfkd_core.data.catalogue import BENCHMARKS, find_benchmark, overlap, usual_of
+from dfkd_core.data.sources import check_collected
 from dfkd_core.errors import RequestError, explain
 from dfkd_core.networks.classifiers import CLASSIFIERS
 from dfkd_core.networks.latent import MOST_WIDTH, latent_network
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.synthesis.stable_diffusion import INSTALL, MODEL
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
-
-SHARING = (  # benchmarks and collected sources that have images in common
-    {"cifar10", "cinic10"},
-    {"cinic10", "imagenet", "tiny-imagenet", "tiny-imagenet-10", "pool"},  # of ImageNet
-    {"isic", "ham10000"},
-)
-USUAL_STUDENT = {"digits": "resnet8", "mnist": "lenet5-half", "fashion-mnist": "lenet5-half"}
-USUAL_TEACHER = {"digits": "digits-resnet20-plain", "mnist": "mnist-lenet5-plain"}
 
 
 def make_spec(changes: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
@@ -58,7 +50,7 @@ def make_spec(changes: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
     resolved: dict[str, Any] = {"config": config.model_dump(), "stages": config.stages(), "task": task}
     resolved |= {"student": student, "preset": preset, "device": device}
     if method.requires.collected:
-        resolved["ratio"] = ratio = asked.ratio or usual_ratio(benchmark.name)
+        resolved["ratio"] = ratio = asked.ratio or benchmark.usual.ratio
         resolved["collected"] = check_collected(asked.collected, benchmark, ratio)
     else:  # nothing that such a run depends on
         resolved |= {name: RunSpec.model_fields[name].default for name in ("collected", "ratio", "collecting")}
@@ -77,7 +69,7 @@ def check_change(spec: RunSpec, changes: dict[str, Any]) -> dict[str, Any]:
 def usual_teacher(benchmark: str, task: str = "classifier") -> str:
     """The benchmark's first teacher of that task. Raises ``RequestError`` if it has none yet."""
     names = list(available_teachers(benchmark, task))
-    fitting = next(filter(None, [USUAL_TEACHER.get(benchmark) if task == "classifier" else None, *names]), None)
+    fitting = next(filter(None, [usual_of(benchmark).teacher if task == "classifier" else None, *names]), None)
     if fitting is None:
         find_benchmark(benchmark)  # a misspelt name is the nearer cause
         how = "import one: python -m dfkd_core teacher import" if task == "classifier" else "train one from a card"
@@ -87,7 +79,7 @@ def usual_teacher(benchmark: str, task: str = "classifier") -> str:
 
 def usual_student(benchmark: str, task: str = "classifier") -> str:
     """The network that a form begins with."""
-    return USUAL_STUDENT.get(benchmark, "resnet18") if task == "classifier" else "lvae-8"
+    return usual_of(benchmark).student_of(task)
 
 
 def _check_student(student: str, teacher: TeacherCard) -> None:
@@ -140,7 +132,7 @@ def _saw_data_of(diffusion: TeacherCard, teacher: TeacherCard) -> bool:
     if one.startswith("folder:") and other.startswith("folder:"):
         paths = [Path(name.removeprefix("folder:")).expanduser().resolve() for name in (one, other)]
         return paths[0].is_relative_to(paths[1]) or paths[1].is_relative_to(paths[0])
-    return one == other or any({one, other} <= names for names in SHARING)
+    return one == other or overlap(one, other)
 
 
 def _same_shape(one: TeacherCard, other: TeacherCard) -> bool:

@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfkd_core.data.catalogue import BENCHMARKS, LabelledImages, find_benchmark, resize
-from dfkd_core.data.sources import find_source, to_channels
+from dfkd_core.data.catalogue import BENCHMARKS, find_benchmark
+from dfkd_core.data.labelled import LabelledImages
+from dfkd_core.data.pictures import resize, to_channels
+from dfkd_core.data.sources import find_source
 from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.augmentation import random_crop

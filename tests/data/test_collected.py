@@ -21,19 +21,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from dfkd_core.cli.main import main
-from dfkd_core.data import sources as collected
+from dfkd_core.data import collecting
 from dfkd_core.data.catalogue import find_benchmark
-from dfkd_core.data.sources import (
-    USUAL_SOURCE,
-    Collected,
-    available_sources,
-    blind_order,
-    check_collected,
-    collect,
-    find_source,
-    to_channels,
-    usual_ratio,
-)  # fmt: skip
+from dfkd_core.data.collecting import Collected, collect
+from dfkd_core.data.pictures import to_channels
+from dfkd_core.data.sources import available_sources, blind_order, check_collected, find_source
 from dfkd_core.data.uploads import unpack, uploads
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
@@ -207,7 +199,7 @@ def test_the_teacher_chooses_what_it_is_surest_of(pets: Path, judge: Judge) -> N
 
 
 def test_of_a_large_source_the_teacher_judges_a_part(pets: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collected, "UNSEEN", 5)
+    monkeypatch.setattr(collecting, "UNSEEN", 5)
     judged: list[int] = []
     see = Judge.see
     monkeypatch.setattr(Judge, "see", lambda self, images: (judged.append(len(images)), see(self, images))[1])
@@ -281,7 +273,6 @@ def test_an_upload_is_a_source(pets: Path, judge: Judge) -> None:
 
 def test_the_usual_ratio_is_written_into_the_specification(tmp_path: Path, pets: Path) -> None:
     write_mnist(tmp_path / "data", 100)
-    assert [usual_ratio(name) for name in ("digits", "mnist", "cifar10")] == [0.05, 0.01, 0.1]
     spec = make_spec(method="collected", teacher=TEACHER)
     assert (spec.ratio, spec.collected, spec.collecting) == (0.05, "mnist", "random")
     assert make_spec(method="collected", teacher=TEACHER, ratio=0.2, collected=f"folder:{pets}").ratio == 0.2
@@ -342,11 +333,6 @@ def test_the_ratios_that_are_named_fit() -> None:
     with pytest.raises(RequestError, match="should be at most 0.0199"):
         check_collected("digits", mnist, 0.02)  # 1,198 of 60,000 is 0.01997
     assert check_collected("digits", mnist, 0.0199) == "digits"
-
-
-def test_every_usual_source_is_one() -> None:
-    for source in {*USUAL_SOURCE.values(), "pool"}:
-        assert find_source(source).name == source
 
 
 # --- in a run ----------------------------------------------------------------------------------------------------

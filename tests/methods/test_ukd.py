@@ -26,7 +26,8 @@ from stepping import (
 from torch import Tensor, nn
 
 from dfkd_core import methods
-from dfkd_core.data.catalogue import LabelledImages, find_benchmark
+from dfkd_core.data.catalogue import find_benchmark
+from dfkd_core.data.labelled import LabelledImages
 from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.events import Phases, Samples, Stage, Step
 from dfkd_core.kit.contract import Recording

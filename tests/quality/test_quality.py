@@ -13,7 +13,8 @@ from scipy.linalg import sqrtm
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from dfkd_core.data.catalogue import LabelledImages, find_benchmark
+from dfkd_core.data.catalogue import find_benchmark
+from dfkd_core.data.labelled import LabelledImages
 from dfkd_core.errors import RequestError
 from dfkd_core.quality import measures as quality
 from dfkd_core.teachers.cards import available_teachers, find_card

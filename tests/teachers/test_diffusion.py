@@ -15,7 +15,8 @@ from stepping import digits, own_generator, weights  # noqa: F401 - its own gene
 from torch import Tensor
 
 from dfkd_core.cli import main as cli
-from dfkd_core.data.catalogue import LabelledImages, find_benchmark
+from dfkd_core.data.catalogue import find_benchmark
+from dfkd_core.data.labelled import LabelledImages
 from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.diffusion import Diffusion

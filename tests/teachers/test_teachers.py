@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import save, save_file
 from torch import nn
 
-from dfkd_core.data.catalogue import LabelledImages, find_benchmark
+from dfkd_core.data.catalogue import find_benchmark
+from dfkd_core.data.labelled import LabelledImages
 from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.networks.classifiers import build_classifier
 from dfkd_core.networks.weights import WeightsError, fill

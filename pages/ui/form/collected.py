@@ -9,15 +9,8 @@ from typing import Any, get_args
 
 import streamlit as st
 
-from dfkd_core.data.catalogue import BENCHMARKS, Benchmark, find_benchmark
-from dfkd_core.data.sources import (
-    USUAL_SOURCE,
-    available_sources,
-    check_collected,
-    find_source,
-    usual_ratio,
-    wanted,
-)
+from dfkd_core.data.catalogue import BENCHMARKS, Benchmark, find_benchmark, usual_of
+from dfkd_core.data.sources import available_sources, check_collected, find_source, wanted
 from dfkd_core.data.uploads import unpack, uploaded, uploads
 from dfkd_core.errors import RequestError
 from dfkd_core.runs.spec import RunSpec
@@ -46,7 +39,7 @@ def choose(benchmark: str) -> dict[str, Any]:
 
 def _source(benchmark: str) -> str:
     """The name of the source; without its second part while a folder or an upload is still to be named."""
-    usual = USUAL_SOURCE.get(benchmark, "pool")
+    usual = usual_of(benchmark).source
     titles = {one.name: one.title for one in available_sources() if one.is_there() or one.name == usual}
     titles.pop(benchmark, None)  # those are the original images
     titles |= OTHERS
@@ -90,7 +83,7 @@ def _free_name(file: str) -> str:
 
 def _ratio(benchmark: str) -> float:
     """ρ; each benchmark has a usual one of its own."""
-    usual, key = usual_ratio(benchmark), f"form:ratio:{benchmark}"
+    usual, key = usual_of(benchmark).ratio, f"form:ratio:{benchmark}"
     asked = st.session_state.get("form:asked", {}).pop("ratio", None)
     if key not in st.session_state:
         st.session_state[key] = widgets.parsed(RunSpec.model_fields["ratio"], asked, usual) or usual
