@@ -38,9 +38,9 @@ def images_of(benchmark: str, count: int) -> list[Row]:
     knobs = spec.config
     (teacher, card), (diffusion, _) = load_latent_model(spec.teacher), load_diffusion(spec.diffusion)
     image, source = card.image.spec(), DiffusionSource(diffusion)
-    judge = quality.find_extractor("", card)
+    extractor = quality.find_extractor("", card)
     with tempfile.TemporaryDirectory() as cache:
-        real = quality.reference(find_benchmark(benchmark, image).load(train=False), judge, count, Path(cache))
+        real = quality.reference(find_benchmark(benchmark, image).load(train=False), extractor, count, Path(cache))
 
     def loss(images: Tensor) -> Tensor:
         weights = knobs["mse_weight"], knobs["kl_weight"]
@@ -56,8 +56,8 @@ def images_of(benchmark: str, count: int) -> list[Row]:
                 losses.append(loss(images))
             parts.append(to_bytes(image.to_pixels(images)).permute(0, 3, 1, 2))
         made = torch.cat(parts)
-        fid, mean = quality.frechet_distance(real, judge.features(made)), made.float().mean() / 255
-        text = f"loss {torch.cat(losses).mean():.4f}; {judge.describe(len(real.features), count)}: {fid:.2f}"
+        fid, mean = quality.frechet_distance(real, extractor.features(made)), made.float().mean() / 255
+        text = f"loss {torch.cat(losses).mean():.4f}; {extractor.describe(len(real.features), count)}: {fid:.2f}"
         default = " (default)" if strength == knobs["strength"] else ""
         text += f"; brightness {mean:.3f}, real images {_brightness(benchmark, image):.3f}"
         rows.append(Row(f"{benchmark}, images at strength {strength:g}{default}", text, value=fid))

@@ -19,7 +19,7 @@ COLUMNS = ("clean", "label", "student_label", "posterior", "features")
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class Audited:
     """What the audit keeps of N samples: (N,) each; ``posterior`` and ``inside`` are None where they are unknown."""
 
     clean: np.ndarray
@@ -35,7 +35,7 @@ class Audit:
         """``k`` of the k-nearest-neighbour balls."""
         self.recorded, self.k = recorded, k
         self.rows: dict[int, dict[str, Any]] = {}
-        self._judged: dict[int, Judged | None] = {}
+        self._audited: dict[int, Audited | None] = {}
         self._lock = threading.Lock()
 
     def update(self, budget_seconds: float) -> bool:
@@ -43,14 +43,14 @@ class Audit:
         deadline = time.monotonic() + budget_seconds
         with self._lock:
             for step in self.recorded.steps("samples"):
-                if step in self._judged:
+                if step in self._audited:
                     continue
-                self._judged[step] = self._judge(step)
+                self._audited[step] = self._audit(step)
                 if (row := self.row(step)) is not None:
                     self.rows[step] = row
                 if time.monotonic() >= deadline:
                     break
-            return all(step in self._judged for step in self.recorded.steps("samples"))
+            return all(step in self._audited for step in self.recorded.steps("samples"))
 
     def row(self, step: int, threshold: float | None = None) -> dict[str, Any] | None:
         """The audit of one step, as it was or as it would be at another τ; None before it is done.
@@ -61,24 +61,24 @@ class Audit:
         teacher; ``auroc_inside``, ``auroc_agrees``: how well the posterior ranks the samples that lie inside, and
         those on which the student agrees, 0.5 being chance. None where undefined.
         """
-        judged = self._judged.get(step)
-        if judged is None:
+        audited = self._audited.get(step)
+        if audited is None:
             return None
-        clean = judged.clean
-        if threshold is not None and judged.posterior is not None:
-            clean = judged.posterior > threshold
+        clean = audited.clean
+        if threshold is not None and audited.posterior is not None:
+            clean = audited.posterior > threshold
         return {
             "step": step,
             "clean": int(clean.sum()),
             "rejected": int((~clean).sum()),
-            **_confusion(clean, judged.inside),
-            "disagreement_clean": _share(judged.disagrees[clean]),
-            "disagreement_rejected": _share(judged.disagrees[~clean]),
-            "auroc_inside": auroc(judged.posterior, judged.inside),
-            "auroc_agrees": auroc(judged.posterior, ~judged.disagrees),
+            **_confusion(clean, audited.inside),
+            "disagreement_clean": _share(audited.disagrees[clean]),
+            "disagreement_rejected": _share(audited.disagrees[~clean]),
+            "auroc_inside": auroc(audited.posterior, audited.inside),
+            "auroc_agrees": auroc(audited.posterior, ~audited.disagrees),
         }
 
-    def _judge(self, step: int) -> Judged | None:
+    def _audit(self, step: int) -> Audited | None:
         columns, boundary = self.recorded.columns("samples", step, COLUMNS), self.recorded.boundary(self.k)
         if not {"clean", "label", "student_label"} <= columns.keys():
             return None  # its file is missing or damaged
@@ -86,7 +86,7 @@ class Audit:
         if boundary is not None and "features" in columns:
             inside = boundary.inside(np.nan_to_num(columns["features"]), columns["label"])
         disagrees = columns["student_label"] != columns["label"]
-        return Judged(columns["clean"], disagrees, columns.get("posterior"), inside)
+        return Audited(columns["clean"], disagrees, columns.get("posterior"), inside)
 
 
 def auroc(score: np.ndarray | None, positive: np.ndarray | None) -> float | None:

@@ -36,12 +36,12 @@ LATE = 0.9  # of the steps: the share kept is averaged over the rest
 
 
 def measure(
-    folder: RunFolder, cache: Path, samples: int = SAMPLES, extractor: str = "", force: bool = False
+    folder: RunFolder, cache: Path, samples: int = SAMPLES, extractor_name: str = "", force: bool = False
 ) -> dict[str, Any]:
     """Figures of the run's newest checkpoint; those on disk, unless they are of something else or ``force``.
 
     ``samples`` images are synthesised from a fixed seed and compared with up to as many test images in the features
-    of ``extractor`` (see ``quality.find_extractor``); ``cache`` is the folder for what is known of the real ones.
+    of ``extractor_name`` (see ``quality.find_extractor``); ``cache`` is the folder for what is known of the real ones.
     Raises ``StoreError`` without a checkpoint, ``RequestError`` for a bad extractor, number or missing data.
     """
     if not quality.LEAST <= samples <= MOST_SAMPLES:
@@ -52,11 +52,11 @@ def measure(
         report(0.05, "Loading the networks")
         card, problem, method = assemble_classifier(spec)
         step = restore(method, folder)
-        judge = quality.find_extractor(extractor, card)
+        extractor = quality.find_extractor(extractor_name, card)
         data = find_benchmark(spec.benchmark, problem.image).load(train=False)
-        report(0.2, f"Real images in {judge.title} features")
-        real = quality.reference(data, judge, samples, cache)
-        asked = {"step": step, "samples": samples, "extractor": judge.name, "reference": real.identity}
+        report(0.2, f"Real images in {extractor.title} features")
+        real = quality.reference(data, extractor, samples, cache)
+        asked = {"step": step, "samples": samples, "extractor": extractor.name, "reference": real.identity}
         known = read_json(folder.path / MEASURED)
         if not force and isinstance(known, dict) and {name: known.get(name) for name in asked} == asked:
             return known
@@ -67,9 +67,9 @@ def measure(
             "run": folder.id,
             **asked,
             "seed": SEED,
-            "label": judge.describe(len(real.features), samples),
+            "label": extractor.describe(len(real.features), samples),
             "real": len(real.features),
-            **_figures(judge, real, images, labels, card),
+            **_figures(extractor, real, images, labels, card),
             **_course(folder, step),
             "seconds": round(time.monotonic() - started, 2),
         }
@@ -110,10 +110,10 @@ def _generate(method: Method[Any, Any], problem: Problem, samples: int) -> tuple
 
 
 def _figures(
-    judge: quality.Extractor, real: quality.Reference, images: Tensor, labels: Tensor, card: TeacherCard
+    extractor: quality.Extractor, real: quality.Reference, images: Tensor, labels: Tensor, card: TeacherCard
 ) -> dict[str, Any]:
     """Everything about the images. ``labels`` are the teacher's; real images have their true ones."""
-    features = judge.features(images)
+    features = extractor.features(images)
     counts = torch.bincount(labels, minlength=len(card.image.classes))
     return {
         "fid": quality.frechet_distance(real, features),

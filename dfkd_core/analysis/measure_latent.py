@@ -42,21 +42,21 @@ COMPARED = "FID, EMD, MMD and 1NN"
 
 
 def measure_run(
-    folder: RunFolder, cache: Path, samples: int | None = None, extractor: str = "", force: bool = False
+    folder: RunFolder, cache: Path, samples: int | None = None, extractor_name: str = "", force: bool = False
 ) -> dict[str, Any]:
     """``measure_generative``, or ``measure`` of a run that distils a classifier. ``samples`` None: as many as usual."""
     generative = read_spec(folder).task == "generative"
     usual, how = (SAMPLES, measure_generative) if generative else (classifiers.SAMPLES, classifiers.measure)
-    return how(folder, cache, usual if samples is None else samples, extractor, force)
+    return how(folder, cache, usual if samples is None else samples, extractor_name, force)
 
 
 def measure_generative(
-    folder: RunFolder, cache: Path, samples: int = SAMPLES, extractor: str = "", force: bool = False
+    folder: RunFolder, cache: Path, samples: int = SAMPLES, extractor_name: str = "", force: bool = False
 ) -> dict[str, Any]:
     """Figures of the run's newest checkpoint and of its teacher; those on disk, unless they are of something else.
 
     Up to ``samples`` test images, and as many of each network from the same noise, are compared in the features of
-    ``extractor`` (see ``quality.find_extractor``). ``teacher`` and ``student`` each hold the figures of
+    ``extractor_name`` (see ``quality.find_extractor``). ``teacher`` and ``student`` each hold the figures of
     ``generative_quality.figures``, ``mse`` and ``psnr`` of reconstructions through ``encoder`` (``own``, or the
     ``teacher``'s where the student's was not trained), ``elbo`` in nats an image (None without an own encoder), and
     size and times. Raises ``StoreError`` without a checkpoint, ``RequestError`` for a bad extractor, number or
@@ -70,11 +70,11 @@ def measure_generative(
         report(0.05, "Loading the networks")
         card, problem, method = assemble_generative(spec)
         step = classifiers.restore(method, folder)
-        judge = quality.find_extractor(extractor, card)
+        extractor = quality.find_extractor(extractor_name, card)
         data = find_benchmark(spec.benchmark, problem.image).load(train=False)
-        report(0.1, f"Real images in {judge.title} features")
-        real = quality.reference(data, judge, samples, cache)
-        asked = {"step": step, "samples": samples, "extractor": judge.name, "reference": real.identity}
+        report(0.1, f"Real images in {extractor.title} features")
+        real = quality.reference(data, extractor, samples, cache)
+        asked = {"step": step, "samples": samples, "extractor": extractor.name, "reference": real.identity}
         known = read_json(folder.path / MEASURED)
         if not force and isinstance(known, dict) and {name: known.get(name) for name in asked} == asked:
             return known
@@ -84,14 +84,14 @@ def measure_generative(
         report(0.2, f"Generating {count:,} images by either network")
         images = both.generate()
         report(0.4, f"Comparing them with {count:,} real images")
-        compared = {name: generative_quality.figures(real, judge.features(made)) for name, made in images.items()}
+        compared = {name: generative_quality.figures(real, extractor.features(made)) for name, made in images.items()}
         report(0.6, "Reconstructing, and taking the time")
         themselves = both.themselves()
         figures = {
             "run": folder.id,
             **asked,
             "seed": SEED,
-            "label": judge.describe(count, count, COMPARED),
+            "label": extractor.describe(count, count, COMPARED),
             "real": count,
             **{name: {**compared[name], **themselves[name]} for name in images},
             "seconds": round(time.monotonic() - started, 2),
@@ -100,7 +100,7 @@ def measure_generative(
         _keep_generated(folder, images)
         synthetic = method.synthesised
         if synthetic is not None:
-            _keep_nearest(folder, judge, real.features, both.data.images, synthetic[:SHOWN].cpu())
+            _keep_nearest(folder, extractor, real.features, both.data.images, synthetic[:SHOWN].cpu())
     write_json(folder.path / MEASURED, figures, durable=False)  # last: it vouches for the images
     return figures
 
@@ -154,8 +154,10 @@ def _keep_generated(folder: RunFolder, images: dict[str, Tensor]) -> None:
     store_samples(folder, GENERATED, torch.cat(shown).permute(0, 2, 3, 1).numpy(), {"student": student})
 
 
-def _keep_nearest(folder: RunFolder, judge: quality.Extractor, real: Tensor, images: Tensor, synthetic: Tensor) -> None:
+def _keep_nearest(
+    folder: RunFolder, extractor: quality.Extractor, real: Tensor, images: Tensor, synthetic: Tensor
+) -> None:
     """Beside each of the ``synthetic`` images that one of ``images`` whose features, a row of ``real``, are nearest."""
-    distance, index = torch.cdist(judge.features(synthetic), real).min(dim=1)
+    distance, index = torch.cdist(extractor.features(synthetic), real).min(dim=1)
     pairs = torch.cat([synthetic, images[index]]).permute(0, 2, 3, 1)
     store_samples(folder, NEAREST, pairs.numpy(), {"distance": distance.numpy()})

@@ -24,9 +24,9 @@ from dfkd_core.store.atomic import read_json
 
 KINDS = ("samples", "probes", "real")
 MAX_SHEETS = 24  # kept in memory, of one run
-MAX_FILM = 1000  # probe sheets whose short columns are kept
+MAX_STRIP = 1000  # probe sheets whose short columns are kept
 REAL_ROW: dict[int, dict[str, Any]] = {0: {"file": REAL, "mixture": None}}
-FILM = ("loss", "posterior", "label", "confidence", "clean")
+STRIP = ("loss", "posterior", "label", "confidence", "clean")
 FEWEST_NEIGHBOURS = 3  # k of the boundary of a real class
 
 
@@ -75,7 +75,7 @@ class Recorded:
         self.timeline = timeline
         self.kept: dict[str, Any] = {}
         self._sheets: OrderedDict[tuple[str, int], Sheet] = OrderedDict()
-        self._film: OrderedDict[int, dict[str, np.ndarray]] = OrderedDict()
+        self._strip: OrderedDict[int, dict[str, np.ndarray]] = OrderedDict()
         self._lock = threading.RLock()
 
     @property
@@ -141,13 +141,13 @@ class Recorded:
             return None
         return boundary.inside(sheet.features, sheet.columns["label"])
 
-    def film(self, index: int) -> list[dict[str, Any]]:
-        """The latent ``index`` at each recorded step of the probes: ``step`` and the columns ``FILM``."""
+    def strip(self, index: int) -> list[dict[str, Any]]:
+        """The latent ``index`` at each recorded step of the probes: ``step`` and the columns ``STRIP``."""
         frames = []
         for step in self.steps("probes"):
-            columns = self._film_columns(step)
+            columns = self._strip_columns(step)
             if columns and all(index < len(values) for values in columns.values()):
-                frames.append({"step": step, **{name: _value(columns, name, index) for name in FILM}})
+                frames.append({"step": step, **{name: _value(columns, name, index) for name in STRIP}})
         return frames
 
     def _rows(self, kind: str) -> dict[int, dict[str, Any]]:
@@ -166,12 +166,12 @@ class Recorded:
         whole = "label" in columns and all(len(values) == len(images) for values in columns.values())
         return Sheet(kind, step, images, columns, row["mixture"]) if whole else None
 
-    def _film_columns(self, step: int) -> dict[str, np.ndarray]:
-        """A film strip needs every sheet of the probes, so what it shows of them is kept."""
+    def _strip_columns(self, step: int) -> dict[str, np.ndarray]:
+        """A strip needs every sheet of the probes, so what it shows of them is kept."""
         with self._lock:
-            columns = self._film.get(step) or self.columns("probes", step, FILM)
+            columns = self._strip.get(step) or self.columns("probes", step, STRIP)
             if columns:
-                _remember(self._film, step, columns, MAX_FILM)
+                _remember(self._strip, step, columns, MAX_STRIP)
             return columns
 
 
@@ -242,8 +242,7 @@ def detail(recorded: Recorded, kind: str, step: int, index: int, neighbours: int
 
     ``teacher`` and ``student``: probabilities of the K classes; ``loss`` in nats, ``posterior``, ``clean``, ``label``
     and ``confidence`` of the teacher, ``student_label``; ``inside`` the boundary of its real class; ``nearest_real``
-    and ``nearest_clean`` (of the same sheet): [index, distance in the teacher's penultimate features], nearest first;
-    ``film`` of the same latent at all recorded steps (probes only).
+    and ``nearest_clean`` (of the same sheet): [index, distance in the teacher's penultimate features], nearest first.
 
     Raises ``RequestError`` if there is no such sample.
     """
@@ -261,11 +260,10 @@ def detail(recorded: Recorded, kind: str, step: int, index: int, neighbours: int
         "index": index,
         "teacher": _probabilities(columns.get("teacher_logits"), index),
         "student": _probabilities(columns.get("student_logits"), index),
-        **{name: _value(columns, name, index) for name in (*FILM, "student_label")},
+        **{name: _value(columns, name, index) for name in (*STRIP, "student_label")},
         "inside": None if same else _is_inside(recorded, sheet, index),
         "nearest_real": [] if real is None else _neighbours(sheet, index, real, neighbours, others if same else None),
         "nearest_clean": _neighbours(sheet, index, sheet, neighbours, others & columns.get("clean", False)),
-        "film": recorded.film(index) if kind == "probes" else [],
     }
 
 

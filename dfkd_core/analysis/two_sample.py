@@ -31,7 +31,7 @@ from dfkd_core.runs.assemble import assemble_classifier
 from dfkd_core.runs.loop import borrowed
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.runs.survey import is_kept
-from dfkd_core.selection.collected import BATCH, Judge
+from dfkd_core.selection.collected import BATCH, Predictor
 from dfkd_core.store import RunFolder
 from dfkd_core.store.atomic import write_json
 
@@ -137,11 +137,11 @@ def distance(folder: RunFolder) -> dict[str, Any]:
             count = 0 if collected is None else len(collected)
             raise RequestError("run", folder.id, f"has {count} collected images; the test needs {LEAST}.")
         is_kept(folder, collected)
-        judge = Judge(problem.teacher, problem.image, problem.device)
+        teacher = Predictor(problem.teacher, problem.image, problem.device)
         report(0.1, "Synthesising")
         count = min(MOST, len(collected))
-        synthetic = judge.see(_synthetic(method, problem, count)).pooled.numpy()
-        real = judge.see(collected[:count]).pooled.numpy()
+        synthetic = teacher.predict(_synthetic(method, problem, count)).pooled.numpy()
+        real = teacher.predict(collected[:count]).pooled.numpy()
         found = two_sample(real, synthetic, show=lambda share: report(0.2 + 0.8 * share, "Telling them apart"))
         figures = {
             "run": folder.id,

@@ -33,7 +33,7 @@ from dfkd_core.runs.loop import CACHE, borrowed, run
 from dfkd_core.runs.request import check_change, make_spec
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.runs.survey import survey
-from dfkd_core.selection.collected import Judge
+from dfkd_core.selection.collected import Predictor
 from dfkd_core.store import EventReader, RunFolder, RunStatus, runs_folder, runs_in
 from dfkd_core.teachers.bring import import_weights
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card, user_folder
@@ -343,8 +343,8 @@ def _look_at_collected(options: argparse.Namespace) -> int:
     with borrowed(spec):
         _, problem, _ = assemble_classifier(spec)
         assert problem.collected is not None
-        judge = Judge(problem.teacher, problem.image, problem.device)
-        found = survey(problem.collected, problem.unseen, judge, features=False).facts
+        teacher = Predictor(problem.teacher, problem.image, problem.device)
+        found = survey(problem.collected, problem.unseen, teacher, features=False).facts
     benchmark = find_benchmark(spec.benchmark, problem.image)
     facts = {**source_facts(spec.collected, benchmark, spec.ratio, spec.collecting), **found}
     print(json.dumps(facts) if options.json else _histogram_lines(facts, problem.image.classes))

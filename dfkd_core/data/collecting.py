@@ -9,10 +9,10 @@ from torch import Tensor
 
 from dfkd_core.data.catalogue import Benchmark
 from dfkd_core.data.sources import Source, checked_count, find_source
-from dfkd_core.selection.collected import BATCH, Judge, lowest_cross_entropy, most_confident
+from dfkd_core.selection.collected import BATCH, Predictor, lowest_cross_entropy, most_confident
 
 UNSEEN = 256  # images of the source that are kept aside
-JUDGED = 20  # images that the teacher judges for one that it chooses, at most
+CANDIDATES = 20  # images that the teacher looks at for one that it chooses, at most
 
 
 @dataclass(frozen=True)
@@ -23,30 +23,30 @@ class Collected:
     unseen: Tensor | None
 
 
-def collect(name: str, benchmark: Benchmark, ratio: float, seed: int, collecting: str, judge: Judge) -> Collected:
-    """ρ·|D_o| images of the source ``name``, in the shape that ``judge``, the teacher, takes; ``seed`` decides.
+def collect(name: str, benchmark: Benchmark, ratio: float, seed: int, collecting: str, teacher: Predictor) -> Collected:
+    """ρ·|D_o| images of the source ``name``, in the shape that ``teacher`` takes; ``seed`` decides.
 
     ``collecting``: ``random``; ``cross-entropy``, the lowest as the teacher sees them (DFND); ``confidence``, those
     that pass the threshold of their class (KD3). The unseen ones are the next that would have been chosen. Of a large
-    source, the teacher judges ``JUDGED`` times as many as it chooses, drawn at random.
+    source, the teacher looks at ``CANDIDATES`` times as many as it chooses, drawn at random.
     """
     source = find_source(name, benchmark)
     count = checked_count(source, benchmark, ratio)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(source.count(), generator=generator)
     if collecting != "random":
-        order = _judged(source, order[: max(JUDGED * count, count + UNSEEN)], count, collecting, judge, generator)
-    images = source.read(order[:count], judge.image)
+        order = _chosen(source, order[: max(CANDIDATES * count, count + UNSEEN)], count, collecting, teacher, generator)
+    images = source.read(order[:count], teacher.image)
     rest = order[count : count + UNSEEN]
-    return Collected(images, source.read(rest, judge.image) if len(rest) else None)
+    return Collected(images, source.read(rest, teacher.image) if len(rest) else None)
 
 
-def _judged(
-    source: Source, candidates: Tensor, count: int, collecting: str, judge: Judge, generator: torch.Generator
+def _chosen(
+    source: Source, candidates: Tensor, count: int, collecting: str, teacher: Predictor, generator: torch.Generator
 ) -> Tensor:
     """The ``count`` best of the ``candidates`` (indices) in random order, then the next best that stay unseen."""
     parts = candidates.split(BATCH)
-    logits = torch.cat([judge.see(source.read(part, judge.image)).logits for part in parts])
+    logits = torch.cat([teacher.predict(source.read(part, teacher.image)).logits for part in parts])
     if collecting == "cross-entropy":
         best = lowest_cross_entropy(logits, count + UNSEEN)
     else:

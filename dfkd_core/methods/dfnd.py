@@ -44,7 +44,7 @@ from dfkd_core.kit.student_stage import StudentConfig, StudentStage, choose, col
 from dfkd_core.losses.generator import kl_discrepancy
 from dfkd_core.losses.student import noisy_label_loss
 from dfkd_core.networks.classifiers import Features
-from dfkd_core.selection.collected import Judge, lowest_cross_entropy
+from dfkd_core.selection.collected import Predictor, lowest_cross_entropy
 from dfkd_core.selection.mixture import judge
 
 
@@ -119,7 +119,7 @@ class DFND(Method[Problem, DFNDConfig]):
     def __init__(self, problem: Problem, config: DFNDConfig) -> None:
         super().__init__(problem, config)
         self.collected = collected_images(problem)
-        self.logits = Judge(problem.teacher, problem.image, problem.device).see(self.collected).logits
+        self.logits = Predictor(problem.teacher, problem.image, problem.device).predict(self.collected).logits
         self.queries = len(self.collected)
         self.chosen = lowest_cross_entropy(self.logits, max(1, round(config.kept_share * len(self.collected))))
         self.images = self.collected[self.chosen.to(self.device)]

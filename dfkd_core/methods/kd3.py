@@ -48,7 +48,7 @@ from dfkd_core.kit.recording import SHOWN
 from dfkd_core.kit.student_stage import StudentConfig, StudentStage, choose, collected_images, draw
 from dfkd_core.losses import student as losses
 from dfkd_core.networks.classifiers import Features
-from dfkd_core.selection.collected import BATCH, Judge, class_adaptive, class_histogram
+from dfkd_core.selection.collected import BATCH, Predictor, class_adaptive, class_histogram
 
 EMBEDDING = 128
 
@@ -141,7 +141,7 @@ class KD3(Method[Problem, KD3Config]):
     def __init__(self, problem: Problem, config: KD3Config) -> None:
         super().__init__(problem, config)
         self.collected = collected_images(problem)
-        self.teacher_logits = Judge(problem.teacher, problem.image, problem.device).see(self.collected).logits
+        self.teacher_logits = Predictor(problem.teacher, problem.image, problem.device).predict(self.collected).logits
         self.queries = len(self.collected)
         self.stage = StudentStage(self, _Alignment(self))
         self.joint = self.teacher_logits  # (N, K), the joint prediction of the last selection

@@ -20,7 +20,7 @@ from dfkd_core.networks.latent import build_latent_model
 from dfkd_core.runs.evaluation import ClassifierEvaluator, Evaluator
 from dfkd_core.runs.latent_evaluation import LatentEvaluator
 from dfkd_core.runs.spec import RunSpec
-from dfkd_core.selection.collected import Judge
+from dfkd_core.selection.collected import Predictor
 from dfkd_core.synthesis.guided import DiffusionSource
 from dfkd_core.synthesis.stable_diffusion import load_stable_diffusion
 from dfkd_core.teachers.cards import TeacherCard
@@ -68,8 +68,8 @@ def assemble_classifier(spec: RunSpec) -> tuple[TeacherCard, Problem, Method[Any
     student = placed(build_classifier(spec.student, image), device)
     images = unseen = None
     if method.requires.collected:
-        benchmark, judge = find_benchmark(spec.benchmark, image), Judge(teacher, image, device)
-        found = collect(spec.collected, benchmark, spec.ratio, spec.seed, spec.collecting, judge)
+        benchmark, predictor = find_benchmark(spec.benchmark, image), Predictor(teacher, image, device)
+        found = collect(spec.collected, benchmark, spec.ratio, spec.seed, spec.collecting, predictor)
         images, unseen = found.images, found.unseen
     source = _source(spec, config, image, device)
     problem = Problem(teacher, student, image, device, images, unseen, source, spec.recording())

@@ -51,7 +51,7 @@ class LatentEvaluator:
             try:
                 self.extractor = quality.find_extractor("", card)
                 self.reference = quality.reference(self.data, self.extractor, SAMPLES, cache)
-            except RequestError:  # nobody to judge: mismatch only
+            except RequestError:  # there is no extractor: mismatch only
                 self.extractor = None
         self.noise = self._noise(SAMPLES)
         self.teacher_images = self._generate(self.teacher)

@@ -31,7 +31,7 @@ from dfkd_core.provenance import environment
 from dfkd_core.runs.assemble import assemble, evaluator, seed_step
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.runs.survey import fingerprint, is_kept, keep_survey, survey
-from dfkd_core.selection.collected import Judge
+from dfkd_core.selection.collected import Predictor
 from dfkd_core.store import REAL, EventReader, EventWriter, Owner, RunFolder, RunStatus, store_samples
 from dfkd_core.store.atomic import write_atomic, write_json
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
@@ -231,8 +231,8 @@ class _Running:
             return
         benchmark = find_benchmark(spec.benchmark, problem.image)
         source = source_facts(spec.collected, benchmark, spec.ratio, spec.collecting)
-        judge = Judge(problem.teacher, problem.image, self.device)
-        found = survey(problem.collected, problem.unseen, judge, spec.features)
+        teacher = Predictor(problem.teacher, problem.image, self.device)
+        found = survey(problem.collected, problem.unseen, teacher, spec.features)
         self._write(lambda: keep_survey(self.folder, source, found))
 
     # --- commands ---

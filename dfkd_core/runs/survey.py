@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dfkd_core.errors import StoreError
 from dfkd_core.runs.spec import KEPT
-from dfkd_core.selection.collected import Judge, class_histogram
+from dfkd_core.selection.collected import Predictor, class_histogram
 from dfkd_core.store import COLLECTED, RunFolder, store_samples
 from dfkd_core.store.atomic import read_json, write_json
 
@@ -29,19 +29,19 @@ class Survey:
     columns: dict[str, np.ndarray]
 
 
-def survey(collected: Tensor, unseen: Tensor | None, judge: Judge, features: bool = True) -> Survey:
+def survey(collected: Tensor, unseen: Tensor | None, teacher: Predictor, features: bool = True) -> Survey:
     """The teacher's view of (N, C, H, W) uint8 ``collected`` images.
 
     Facts: ``count``, ``unseen`` (how many are kept aside), ``histogram`` (K counts of the teacher's argmax),
     ``mean_confidence``, ``sha256`` of the pixels. Columns: ``label`` (the teacher's argmax), ``confidence``, and with
     ``features`` the teacher's pooled ``features`` (N, D) in half precision.
     """
-    seen = judge.see(collected)
+    seen = teacher.predict(collected)
     confidence, label = seen.logits.softmax(dim=1).max(dim=1)
     facts = {
         "count": len(collected),
         "unseen": 0 if unseen is None else len(unseen),
-        "histogram": class_histogram(label, len(judge.image.classes)).tolist(),
+        "histogram": class_histogram(label, len(teacher.image.classes)).tolist(),
         "mean_confidence": confidence.mean().item(),
         "sha256": fingerprint(collected),
     }

@@ -15,25 +15,25 @@ THRESHOLD = 0.95  # of KD3
 
 
 @dataclass(frozen=True)
-class Judge:
+class Predictor:
     """The teacher as it looks at collected images: in eval mode and without gradients, a batch at a time."""
 
-    teacher: Classifier
+    network: Classifier
     image: ImageSpec
     device: torch.device
 
     @torch.no_grad()
-    def see(self, images: Tensor) -> Features:
+    def predict(self, images: Tensor) -> Features:
         """Logits (N, K) and pooled features (N, D), on the CPU, of (N, C, H, W) uint8 ``images``; no feature maps."""
-        training = self.teacher.training
-        self.teacher.eval()
+        training = self.network.training
+        self.network.eval()
         logits, pooled = [], []
         for part in images.split(BATCH):
             pixels = self.image.normalise(part.to(self.device).float() / 255)
-            seen = self.teacher.features(pixels.contiguous(memory_format=torch.channels_last))
+            seen = self.network.features(pixels.contiguous(memory_format=torch.channels_last))
             logits.append(seen.logits.cpu())
             pooled.append(seen.pooled.cpu())
-        self.teacher.train(training)
+        self.network.train(training)
         return Features(torch.cat(logits), torch.cat(pooled), {})
 
 

@@ -65,7 +65,7 @@ def prior(
     """
     specs = prior_specs(intensities, seeds, changes, **fields)
     first = specs[0][1]
-    judge = _check_measuring(first, samples, extractor)
+    extractor = _check_measuring(first, samples, extractor)
     cells = [
         Cell(f"prior-{intensity:g}-seed-{spec.seed}", {"intensity": intensity, "seed": spec.seed}, spec.model_dump())
         for intensity, spec in specs
@@ -79,7 +79,7 @@ def prior(
         "intensities": sorted(intensities),
         "seeds": sorted(seeds),
         "samples": samples,
-        "extractor": judge,
+        "extractor": extractor,
     }
     title = f"{first.teacher} → {first.student}, {len(intensities)} intensities × {plural(len(seeds), 'seed')}"
     return Study.create(runs, PRIOR, title, settings, cells)

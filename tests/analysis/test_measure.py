@@ -58,9 +58,9 @@ def test_the_figures_are_those_of_the_newest_checkpoints_images(done: RunFolder,
     assert figures["label"] == "FID in digits-lenet5-bn-mixup features, n = 120 real, 120 generated"
     assert figures["counts"] == torch.bincount(labels, minlength=10).tolist()
 
-    judge = quality.find_extractor("", assemble(read_spec(done))[0])
+    extractor = quality.find_extractor("", assemble(read_spec(done))[0])
     data = find_benchmark("digits").load(train=False)
-    metric = FrechetInceptionDistance(judge.module)
+    metric = FrechetInceptionDistance(extractor.module)
     with torch.no_grad():
         metric.update(data.images[quality.evenly_by_class(data.labels, SAMPLES)], real=True)
         metric.update(images, real=False)

@@ -93,10 +93,10 @@ def test_both_networks_are_compared_on_the_same_noise(done: RunFolder, cache: Pa
     figures = measure_generative(done, cache, SAMPLES)
     assert read_json(done.path / MEASURED) == figures
     card, problem, _ = assembled(done)
-    judge = quality.find_extractor("", card)
-    wanted = f"FID, EMD, MMD and 1NN in {judge.title} features, n = 60 real, 60 generated"
-    assert figures["label"] == wanted and figures["extractor"] == judge.name
-    real = quality.reference(find_benchmark("digits").load(train=False), judge, SAMPLES, cache)
+    extractor = quality.find_extractor("", card)
+    wanted = f"FID, EMD, MMD and 1NN in {extractor.title} features, n = 60 real, 60 generated"
+    assert figures["label"] == wanted and figures["extractor"] == extractor.name
+    real = quality.reference(find_benchmark("digits").load(train=False), extractor, SAMPLES, cache)
     noise = draw_noise(problem.teacher, SAMPLES, CPU, torch.Generator().manual_seed(measuring.SEED))
     kept, columns = read_samples(done, GENERATED)
     assert columns["student"].tolist() == [False] * 24 + [True] * 24
@@ -105,7 +105,7 @@ def test_both_networks_are_compared_on_the_same_noise(done: RunFolder, cache: Pa
         with torch.no_grad():
             pixels = problem.image.to_pixels(network.generate(noise).images).clamp(0, 1)
         images = (pixels * 255).round().to(torch.uint8)
-        expected = generative_quality.figures(real, judge.features(images))
+        expected = generative_quality.figures(real, extractor.features(images))
         assert {key: figures[name][key] for key in expected} == pytest.approx(expected, rel=1e-6)
         shown = kept[24 * number : 24 * number + 24]
         assert np.array_equal(shown, images[:24].permute(0, 2, 3, 1).numpy())
@@ -162,9 +162,9 @@ def test_beside_synthetic_images_stand_their_nearest_real_ones(runs: Path, cache
     card, _, method = assembled(folder)
     pairs, columns = read_samples(folder, NEAREST)
     assert len(pairs) == 20 and np.array_equal(pairs[:10], method.synthesised.permute(0, 2, 3, 1).numpy())
-    judge, images = quality.find_extractor("", card), reference_images()
-    features = judge.features(images)
-    for number, synthetic in enumerate(judge.features(method.synthesised)):
+    extractor, images = quality.find_extractor("", card), reference_images()
+    features = extractor.features(images)
+    for number, synthetic in enumerate(extractor.features(method.synthesised)):
         distances = [float((synthetic - other).norm()) for other in features]
         assert columns["distance"][number] == pytest.approx(min(distances))
         nearest = images[int(np.argmin(distances))].permute(1, 2, 0).numpy()

@@ -34,7 +34,7 @@ from dfkd_core.runs.request import make_spec
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.runs.survey import COLLECTED
 from dfkd_core.selection.collected import (
-    Judge,
+    Predictor,
     class_adaptive,
     class_histogram,
     class_thresholds,
@@ -48,9 +48,9 @@ DIGITS = find_benchmark("digits")
 
 
 @pytest.fixture(scope="module")
-def judge() -> Judge:
+def teacher() -> Predictor:
     network, card = load_teacher(TEACHER)
-    return Judge(network, card.image.spec(), torch.device("cpu"))
+    return Predictor(network, card.image.spec(), torch.device("cpu"))
 
 
 @pytest.fixture
@@ -129,13 +129,13 @@ def test_a_histogram_counts_every_class() -> None:
     assert class_histogram(torch.tensor([3, 3, 0], dtype=torch.int16), 5).tolist() == [1, 0, 0, 2, 0]
 
 
-def test_the_judge_leaves_the_teacher_and_torchs_generators_alone(judge: Judge) -> None:
+def test_predicting_leaves_the_teacher_and_torchs_generators_alone(teacher: Predictor) -> None:
     before = torch.random.get_rng_state()
-    judge.teacher.train().requires_grad_(True)
-    seen = judge.see(torch.randint(0, 256, (700, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte())
-    assert judge.teacher.training and torch.equal(before, torch.random.get_rng_state())
-    judge.teacher.eval().requires_grad_(False)
-    again = judge.see(torch.randint(0, 256, (700, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte())
+    teacher.network.train().requires_grad_(True)
+    seen = teacher.predict(torch.randint(0, 256, (700, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte())
+    assert teacher.network.training and torch.equal(before, torch.random.get_rng_state())
+    teacher.network.eval().requires_grad_(False)
+    again = teacher.predict(torch.randint(0, 256, (700, 1, 8, 8), generator=torch.Generator().manual_seed(0)).byte())
     assert torch.equal(seen.logits, again.logits) and seen.logits.shape == (700, 10) and not seen.logits.requires_grad
 
 
@@ -151,24 +151,24 @@ def test_a_folder_is_listed_at_any_depth_without_what_is_no_image(pets: Path) ->
     assert (source.count(), source.count(7), source.is_there()) == (400, 7, True)
 
 
-def test_only_the_chosen_files_are_read(pets: Path, judge: Judge) -> None:
+def test_only_the_chosen_files_are_read(pets: Path, teacher: Predictor) -> None:
     name, ratio = f"folder:{pets}", 10 / 1198
-    chosen = collect(name, DIGITS, ratio, 0, "random", judge)
+    chosen = collect(name, DIGITS, ratio, 0, "random", teacher)
     kept = set(keys(chosen.images) + keys(chosen.unseen))
     for path in pets.rglob("*.png"):
         pixels = np.asarray(Image.open(path).convert("L").resize((8, 8), Image.Resampling.BILINEAR))
         if pixels.tobytes() not in kept:
             path.write_bytes(b"damaged")
-    again = collect(name, DIGITS, ratio, 0, "random", judge)
+    again = collect(name, DIGITS, ratio, 0, "random", teacher)
     assert len(kept) == 266 and torch.equal(chosen.images, again.images)
     with pytest.raises(RequestError, match="cannot be read"):
-        collect(name, DIGITS, ratio, 1, "random", judge)
+        collect(name, DIGITS, ratio, 1, "random", teacher)
 
 
 @pytest.mark.parametrize("collecting", ["random", "cross-entropy", "confidence"])
-def test_the_seed_decides_and_unseen_images_are_others(pets: Path, judge: Judge, collecting: str) -> None:
+def test_the_seed_decides_and_unseen_images_are_others(pets: Path, teacher: Predictor, collecting: str) -> None:
     def with_seed(seed: int) -> Collected:
-        return collect(f"folder:{pets}", DIGITS, 0.1, seed, collecting, judge)
+        return collect(f"folder:{pets}", DIGITS, 0.1, seed, collecting, teacher)
 
     first, again, other = with_seed(0), with_seed(0), with_seed(1)
     assert first.images.shape == (120, 1, 8, 8) and first.images.dtype == torch.uint8
@@ -178,43 +178,49 @@ def test_the_seed_decides_and_unseen_images_are_others(pets: Path, judge: Judge,
     assert len(set(keys(first.images))) == 120, "each at most once"
 
 
-def test_without_others_nothing_is_unseen(pets: Path, judge: Judge) -> None:
-    found = collect(f"folder:{pets}", DIGITS, 400 / 1198, 0, "random", judge)
+def test_without_others_nothing_is_unseen(pets: Path, teacher: Predictor) -> None:
+    found = collect(f"folder:{pets}", DIGITS, 400 / 1198, 0, "random", teacher)
     assert len(found.images) == 400 and found.unseen is None
 
 
-def test_the_teacher_chooses_what_it_is_surest_of(pets: Path, judge: Judge) -> None:
-    everything = collect(f"folder:{pets}", DIGITS, 400 / 1198, 0, "random", judge).images
-    chosen = collect(f"folder:{pets}", DIGITS, 40 / 1198, 0, "cross-entropy", judge).images
-    confidence = judge.see(everything).logits.softmax(dim=1).amax(dim=1)
+def test_the_teacher_chooses_what_it_is_surest_of(pets: Path, teacher: Predictor) -> None:
+    everything = collect(f"folder:{pets}", DIGITS, 400 / 1198, 0, "random", teacher).images
+    chosen = collect(f"folder:{pets}", DIGITS, 40 / 1198, 0, "cross-entropy", teacher).images
+    confidence = teacher.predict(everything).logits.softmax(dim=1).amax(dim=1)
     surest = {keys(everything)[index] for index in confidence.argsort(descending=True)[:40].tolist()}
     assert set(keys(chosen)) == surest
-    passes = class_adaptive(judge.see(everything).logits).tolist()
+    passes = class_adaptive(teacher.predict(everything).logits).tolist()
     passing = {key for key, passed in zip(keys(everything), passes, strict=True) if passed}
     assert len(passing) > 20
-    chosen = collect(f"folder:{pets}", DIGITS, 20 / 1198, 0, "confidence", judge).images
+    chosen = collect(f"folder:{pets}", DIGITS, 20 / 1198, 0, "confidence", teacher).images
     assert set(keys(chosen)) < passing
-    chosen = collect(f"folder:{pets}", DIGITS, (len(passing) + 10) / 1198, 0, "confidence", judge).images
+    chosen = collect(f"folder:{pets}", DIGITS, (len(passing) + 10) / 1198, 0, "confidence", teacher).images
     assert set(keys(chosen)) > passing
 
 
-def test_of_a_large_source_the_teacher_judges_a_part(pets: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_large_source_the_teacher_looks_at_a_part(
+    pets: Path, teacher: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(collecting, "UNSEEN", 5)
-    judged: list[int] = []
-    see = Judge.see
-    monkeypatch.setattr(Judge, "see", lambda self, images: (judged.append(len(images)), see(self, images))[1])
-    collect(f"folder:{pets}", DIGITS, 10 / 1198, 0, "confidence", judge)
-    assert sum(judged) == 200
+    asked: list[int] = []
+    predict = Predictor.predict
+    monkeypatch.setattr(
+        Predictor, "predict", lambda self, images: (asked.append(len(images)), predict(self, images))[1]
+    )
+    collect(f"folder:{pets}", DIGITS, 10 / 1198, 0, "confidence", teacher)
+    assert sum(asked) == 200
 
 
 @pytest.mark.parametrize("names", [("x", "y/z", "w"), ("same", "same", "same"), ("cat/dog", ".", "emu")])
-def test_the_names_of_folders_change_nothing(pets: Path, tmp_path: Path, judge: Judge, names: tuple[str, ...]) -> None:
-    before = collect(f"folder:{pets}", DIGITS, 0.1, 0, "random", judge)
+def test_the_names_of_folders_change_nothing(
+    pets: Path, tmp_path: Path, teacher: Predictor, names: tuple[str, ...]
+) -> None:
+    before = collect(f"folder:{pets}", DIGITS, 0.1, 0, "random", teacher)
     for old, new in zip(("cat", "dog", "emu"), names, strict=True):
         (tmp_path / "others" / new).mkdir(parents=True, exist_ok=True)
         for path in (pets / old).rglob("*.png"):
             shutil.copy(path, tmp_path / "others" / new / path.name)
-    after = collect(f"folder:{tmp_path / 'others'}", DIGITS, 0.1, 0, "random", judge)
+    after = collect(f"folder:{tmp_path / 'others'}", DIGITS, 0.1, 0, "random", teacher)
     assert keys(before.images) == keys(after.images) and keys(before.unseen) == keys(after.unseen)
 
 
@@ -228,15 +234,15 @@ def test_files_of_one_name_are_told_apart_by_their_contents(tmp_path: Path) -> N
         assert [path.read_bytes() for path in order] == [b"c", b"aa", b"bb"]
 
 
-def test_digits_and_mnist_serve_each_other(tmp_path: Path, judge: Judge) -> None:
+def test_digits_and_mnist_serve_each_other(tmp_path: Path, teacher: Predictor) -> None:
     write_mnist(tmp_path / "data", 300)
     mnist = find_benchmark("mnist")
     assert check_collected("", DIGITS, 0.05) == "mnist" and check_collected("", mnist, 0.01) == "digits"
-    here = collect("mnist", DIGITS, 0.05, 0, "random", judge)
+    here = collect("mnist", DIGITS, 0.05, 0, "random", teacher)
     assert here.images.shape == (60, 1, 8, 8) and here.unseen is not None and here.unseen.shape == (240, 1, 8, 8)
-    there = collect("digits", mnist, 0.01, 0, "random", replace(judge, image=mnist.image))
+    there = collect("digits", mnist, 0.01, 0, "random", replace(teacher, image=mnist.image))
     assert there.images.shape == (600, 1, 32, 32)
-    colours = collect("digits", mnist, 0.01, 0, "random", replace(judge, image=find_benchmark("cifar10").image))
+    colours = collect("digits", mnist, 0.01, 0, "random", replace(teacher, image=find_benchmark("cifar10").image))
     assert torch.equal(colours.images, there.images.expand(-1, 3, -1, -1))
 
 
@@ -258,14 +264,14 @@ def test_channels_are_made_from_what_is_there() -> None:
     assert to_channels(grey, 2).shape == (2, 2, 3, 3)
 
 
-def test_an_upload_is_a_source(pets: Path, judge: Judge) -> None:
+def test_an_upload_is_a_source(pets: Path, teacher: Predictor) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for path in pets.rglob("*.png"):
             archive.write(path, str(path.relative_to(pets)))
     unpack(buffer, "mine", uploads())
     assert "upload:mine" in [source.name for source in available_sources()]
-    assert collect("upload:mine", DIGITS, 0.1, 0, "random", judge).images.shape == (120, 1, 8, 8)
+    assert collect("upload:mine", DIGITS, 0.1, 0, "random", teacher).images.shape == (120, 1, 8, 8)
 
 
 # --- what is asked for -------------------------------------------------------------------------------------------
@@ -352,11 +358,11 @@ def run_on(runs: Path, pets: Path) -> Callable[..., RunFolder]:
 
 
 def test_a_run_keeps_its_collected_images_as_the_teacher_sees_them(
-    run_on: Callable[..., RunFolder], pets: Path, judge: Judge
+    run_on: Callable[..., RunFolder], pets: Path, teacher: Predictor
 ) -> None:
     folder = run_on()
-    images = collect(f"folder:{pets}", DIGITS, 0.1, 0, "random", judge).images
-    seen = judge.see(images)
+    images = collect(f"folder:{pets}", DIGITS, 0.1, 0, "random", teacher).images
+    seen = teacher.predict(images)
     confidence, label = seen.logits.softmax(dim=1).max(dim=1)
     kept, columns = read_samples(folder, COLLECTED)
     assert np.array_equal(kept, images.permute(0, 2, 3, 1).numpy())
@@ -420,18 +426,18 @@ def test_no_label_of_a_benchmark_reaches_a_method(run_on: Callable[..., RunFolde
     assert student_hash(run_on(collected="mnist")) == student_hash(first)
 
 
-def test_no_class_of_a_benchmark_in_folders_reaches_a_method(tmp_path: Path, judge: Judge) -> None:
+def test_no_class_of_a_benchmark_in_folders_reaches_a_method(tmp_path: Path, teacher: Predictor) -> None:
     train = tmp_path / "data" / "cifar10" / "train"
     names = find_benchmark("cifar10").image.classes
     for number, name in enumerate(names):
         (train / name).mkdir(parents=True)
         for index in range(4):
             Image.new("RGB", (32, 32), (20 * number, 60 * index, 9)).save(train / name / f"{index}.png")
-    before = collect("cifar10", DIGITS, 0.01, 0, "random", judge)
+    before = collect("cifar10", DIGITS, 0.01, 0, "random", teacher)
     (train / "cat").rename(train / "aside")
     (train / "ship").rename(train / "cat")
     (train / "aside").rename(train / "ship")
-    after = collect("cifar10", DIGITS, 0.01, 0, "random", judge)
+    after = collect("cifar10", DIGITS, 0.01, 0, "random", teacher)
     assert keys(before.images) == keys(after.images) and len(before.images) == 12
 
 
@@ -472,12 +478,14 @@ def test_the_sources_are_listed_with_what_is_there(capsys: Any, tmp_path: Path) 
     assert call(capsys, "list")[1] == out
 
 
-def test_looking_shows_the_classes_that_the_teacher_sees(capsys: Any, pets: Path, judge: Judge) -> None:
+def test_looking_shows_the_classes_that_the_teacher_sees(capsys: Any, pets: Path, teacher: Predictor) -> None:
     asked = ["look", f"folder:{pets}", "--benchmark", "digits", "--teacher", TEACHER, "--ratio", "0.1", "--seed", "2"]
     status, out, _ = call(capsys, *asked, "--collecting", "confidence", "--json")
     facts = json.loads(out)
-    images = collect(f"folder:{pets}", DIGITS, 0.1, 2, "confidence", judge).images
-    assert status == 0 and facts["histogram"] == class_histogram(judge.see(images).logits.argmax(dim=1), 10).tolist()
+    images = collect(f"folder:{pets}", DIGITS, 0.1, 2, "confidence", teacher).images
+    assert (
+        status == 0 and facts["histogram"] == class_histogram(teacher.predict(images).logits.argmax(dim=1), 10).tolist()
+    )
     status, out, _ = call(capsys, *asked, "--collecting", "confidence")
     first, *lines = out.splitlines()
     assert "Folder pets: 120 images, 0.1 of 1,198, chosen by confidence" in first and len(lines) == 10
@@ -503,8 +511,8 @@ def test_train_takes_what_is_collected_from_the_command_line(capsys: Any, pets: 
     assert (spec["ratio"], spec["collecting"]) == (0.1, "cross-entropy")
 
 
-def test_the_image_specification_of_the_teacher_is_what_it_judges_by(judge: Judge) -> None:
-    brighter = replace(judge, image=ImageSpec(1, 8, (0.0,), (0.1,), judge.image.classes))
+def test_the_image_specification_of_the_teacher_is_what_it_predicts_by(teacher: Predictor) -> None:
+    brighter = replace(teacher, image=ImageSpec(1, 8, (0.0,), (0.1,), teacher.image.classes))
     images = DIGITS.load(train=True).images[:20]
-    assert not torch.equal(brighter.see(images).logits, judge.see(images).logits)
-    assert judge.see(images).logits.argmax(dim=1).tolist() == DIGITS.load(train=True).labels[:20].tolist()
+    assert not torch.equal(brighter.predict(images).logits, teacher.predict(images).logits)
+    assert teacher.predict(images).logits.argmax(dim=1).tolist() == DIGITS.load(train=True).labels[:20].tolist()

@@ -357,10 +357,10 @@ def _detail(looked: Lens, source: str, step: str, index: str) -> dict[str, Any]:
     return detail(looked.recorded, source, int(step), int(index))
 
 
-def _film(looked: Lens, index: str, _: str) -> dict[str, Any]:
+def _strip(looked: Lens, index: str, _: str) -> dict[str, Any]:
     """The same latent at all recorded steps: the short facts, and its images side by side as one PNG. (The key ends in
-    the number of steps, so that a live run's film is asked for again.)"""
-    facts = looked.recorded.film(int(index))
+    the number of steps, so that a live run's strip is asked for again.)"""
+    facts = looked.recorded.strip(int(index))
     pictures = [_cut_out(looked, _stem(looked, "probes", fact["step"]), int(index)) for fact in facts]
     strip = Image.fromarray(np.concatenate(pictures, axis=1)) if pictures else Image.new("L", (1, 1))
     buffer = io.BytesIO()
@@ -416,7 +416,7 @@ _ITEMS: dict[str, Callable[..., Any]] = {
     "places": _places,
     "inside": _inside,
     "detail": _detail,
-    "film": _film,
+    "film": _strip,
     "tags": _tags,
     "audit": _audit,
     "export": _export,
