@@ -69,7 +69,7 @@ class _Bare:
         c, batch = self.c, self.c["gan_batch_size"]
         chosen = torch.randint(len(self.collected), (batch,))
         labels = self.labels[chosen]
-        real = self.image.normalise(self.collected[chosen].float() / 255).contiguous(memory_format=torch.channels_last)
+        real = self.image.from_bytes(self.collected[chosen]).contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
             fake = self.image.normalise(self.generator(torch.randn(batch, c["latent"]), labels))
         images = torch.cat([real, fake])

@@ -23,6 +23,10 @@ class ImageSpec:
         """(N, C, H, W) pixels in [0, 1] -> what the networks take."""
         return (pixels - self._column(self.mean, pixels)) / self._column(self.std, pixels)
 
+    def from_bytes(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) uint8 -> what the networks take."""
+        return self.normalise(pixels_of(images))
+
     def to_pixels(self, images: Tensor) -> Tensor:
         """The inverse of ``normalise``."""
         return images * self._column(self.std, images) + self._column(self.mean, images)
@@ -36,3 +40,8 @@ class ImageSpec:
 
 
 _columns: dict[Any, Tensor] = {}
+
+
+def pixels_of(images: Tensor) -> Tensor:
+    """uint8 images, as they are kept -> pixels in [0, 1]."""
+    return images.float() / 255

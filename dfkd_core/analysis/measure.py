@@ -102,7 +102,7 @@ def _generate(method: Method[Any, Any], problem: Problem, samples: int) -> tuple
         pixels = problem.image.to_pixels(synthetic)
         images = to_bytes(pixels).permute(0, 3, 1, 2)
         # The teacher is asked about the bytes, as about real images, not about what lay between them.
-        logits = problem.teacher(problem.image.normalise(images.float() / 255))
+        logits = problem.teacher(problem.image.from_bytes(images))
         confidence, label = logits.softmax(dim=1).max(dim=1)
         parts.append((images.cpu(), label.cpu(), confidence.cpu()))
     images, labels, confidences = (torch.cat(part) for part in zip(*parts, strict=True))

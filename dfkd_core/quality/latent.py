@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dfkd_core.images import ImageSpec
+from dfkd_core.images import ImageSpec, pixels_of
 from dfkd_core.networks.classifiers import parameter_count
 from dfkd_core.networks.latent import LatentNetwork, draw_noise, evaluating
 from dfkd_core.provenance import device_name
@@ -148,7 +148,7 @@ def reconstruction_error(
     total = 0.0
     with evaluating(model), evaluating(encoder or model):
         for part in images.split(quality.BATCH):
-            pixels = part.to(device).float() / 255
+            pixels = pixels_of(part.to(device))
             again = image.to_pixels(reconstruct(model, image.normalise(pixels), encoder)).clamp(0, 1)
             total += float((again - pixels).double().square().sum())
     mse = total / images.numel()

@@ -70,7 +70,7 @@ class Penultimate(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) uint8 -> (B, D)."""
-        return self.network.features(self.image.normalise(images.float() / 255)).pooled
+        return self.network.features(self.image.from_bytes(images)).pooled
 
 
 class _Coloured(nn.Module):

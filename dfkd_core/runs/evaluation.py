@@ -119,7 +119,7 @@ class ClassifierEvaluator:
     @torch.no_grad()
     def _see(self, images: Tensor) -> Features:
         """The teacher on uint8 ``images``."""
-        pixels = self.image.normalise(images.to(self.device).float() / 255)
+        pixels = self.image.from_bytes(images.to(self.device))
         return self.teacher.features(pixels.contiguous(memory_format=torch.channels_last))
 
     @torch.no_grad()
@@ -131,7 +131,7 @@ class ClassifierEvaluator:
         for part in images.split(BATCH):
             part = part.to(self.device)
             if part.dtype == torch.uint8:
-                part = self.image.normalise(part.float() / 255)
+                part = self.image.from_bytes(part)
             parts.append(network(part.contiguous(memory_format=torch.channels_last)).argmax(dim=1))
         network.train(training)
         return torch.cat(parts).cpu()

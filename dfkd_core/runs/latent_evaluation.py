@@ -55,7 +55,7 @@ class LatentEvaluator:
                 self.extractor = None
         self.noise = self._noise(SAMPLES)
         self.teacher_images = self._generate(self.teacher)
-        self.teacher_figures = self._judge(self.teacher, self.teacher_images, own_encoder=True)
+        self.teacher_figures = self._figures(self.teacher, self.teacher_images, own_encoder=True)
 
     def fingerprint(self) -> str:
         """SHA-256 of the evaluation data, or ``none``."""
@@ -76,7 +76,7 @@ class LatentEvaluator:
     def measure(self, method: Method[Any, Any], seed: int) -> Quality:
         """All figures now."""
         images = self._generate(self.student)
-        values = self._judge(self.student, images, method.encoder_trained)
+        values = self._figures(self.student, images, method.encoder_trained)
         values["mismatch"] = float((self._pixels(images) - self._pixels(self.teacher_images)).square().mean())
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         return Quality(method.step, finite, self.teacher_figures, self._levels(), self.label)
@@ -128,10 +128,10 @@ class LatentEvaluator:
         if self.data is None:
             return self.teacher_images[:count]
         chosen = self.data.images[evenly_by_class(self.data.labels, count)]
-        return self.image.normalise(chosen.to(self.device).float() / 255)
+        return self.image.from_bytes(chosen.to(self.device))
 
     @torch.no_grad()
-    def _judge(self, model: LatentNetwork, images: Tensor, own_encoder: bool) -> dict[str, float]:
+    def _figures(self, model: LatentNetwork, images: Tensor, own_encoder: bool) -> dict[str, float]:
         figures = {}
         if self.extractor is not None and self.reference is not None:
             pixels = to_bytes(self._pixels(images)).permute(0, 3, 1, 2).cpu()

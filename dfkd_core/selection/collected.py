@@ -29,7 +29,7 @@ class Predictor:
         self.network.eval()
         logits, pooled = [], []
         for part in images.split(BATCH):
-            pixels = self.image.normalise(part.to(self.device).float() / 255)
+            pixels = self.image.from_bytes(part.to(self.device))
             seen = self.network.features(pixels.contiguous(memory_format=torch.channels_last))
             logits.append(seen.logits.cpu())
             pooled.append(seen.pooled.cpu())

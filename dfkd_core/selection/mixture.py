@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfkd_core.selection.region import accepted_region
+from dfkd_core.selection.region import accepted_region, posterior, quadratic, sigmoid
 
 MAX_ITERATIONS = 10  # DivideMix's settings, and those of TA-DFKD's released code
 TOLERANCE = 1e-2
@@ -105,8 +105,8 @@ def _select_on_device(losses: Tensor, threshold: float) -> Selection:
     usable = spread > 0  # False as well when no loss is finite: inf - inf and -inf - inf
     scaled = ((losses - low) / spread.where(usable, 1.0)).where(finite & usable, 0.0)
     mixture = fit(scaled, *two_means(scaled, finite), included=finite)
-    posterior = mixture.posterior(scaled).where(usable, 1.0).where(finite, 0.0)
-    return Selection(posterior > threshold, posterior, scaled, low, high, mixture, usable, threshold)
+    trusted = mixture.posterior(scaled).where(usable, 1.0).where(finite, 0.0)
+    return Selection(trusted > threshold, trusted, scaled, low, high, mixture, usable, threshold)
 
 
 def _select_on_host(losses: Tensor, threshold: float) -> Selection:
@@ -115,16 +115,13 @@ def _select_on_host(losses: Tensor, threshold: float) -> Selection:
     chosen = values[finite]
     low, high = (float(chosen.min()), float(chosen.max())) if len(chosen) else (0.0, 0.0)
     usable = high > low
-    scaled, posterior = np.zeros_like(values), finite.astype(float)
+    scaled, trusted = np.zeros_like(values), finite.astype(float)
     components = np.array([[1.0, 0.0], [0.0, 0.0], [VARIANCE_FLOOR, VARIANCE_FLOOR]])
     if usable:
         scaled[finite] = chosen = (chosen - low) / (high - low)
         components = _fit_on_host(chosen, *_two_means_on_host(chosen))
-        near, far = np.argsort(components[1])
-        first, second = (_quadratic(*components[:, index]) for index in (near, far))
-        difference = np.polyval([a - b for a, b in zip(first, second, strict=True)], chosen)
-        posterior[finite] = _sigmoid(difference)
-    verdict, scaled_values, components_fitted = (torch.from_numpy(part) for part in (posterior, scaled, components))
+        trusted[finite] = posterior(chosen, *components)
+    verdict, scaled_values, components_fitted = (torch.from_numpy(part) for part in (trusted, scaled, components))
     return Selection(
         verdict > threshold,
         verdict,
@@ -207,25 +204,15 @@ def _fit_on_host(values: np.ndarray, weights: np.ndarray, means: np.ndarray, var
     first, second = zip(weights, means, variances, strict=True)
     previous = -math.inf
     for _ in range(MAX_ITERATIONS):
-        one, other = _quadratic(*first), _quadratic(*second)
+        one, other = quadratic(*first), quadratic(*second)
         joint = np.array([other, [a - b for a, b in zip(one, other, strict=True)]]) @ rows
         likelihood = float((joint[0] + np.logaddexp(0.0, joint[1])).sum()) / count
-        moments = rows @ _sigmoid(joint[1])
+        moments = rows @ sigmoid(joint[1])
         first, second = _component(moments, count), _component(totals - moments, count)
         if abs(likelihood - previous) < TOLERANCE:
             break
         previous = likelihood
     return np.array([first, second]).T.copy()
-
-
-def _sigmoid(values: np.ndarray) -> np.ndarray:
-    return 0.5 + 0.5 * np.tanh(0.5 * values)  # never overflows
-
-
-def _quadratic(weight: float, mean: float, variance: float) -> list[float]:
-    """Coefficients of [v², v, 1] in log(weight · N(v | mean, variance))."""
-    constant = math.log(max(weight, 1e-300)) - 0.5 * (mean * mean / variance + math.log(2 * math.pi * variance))
-    return [-0.5 / variance, mean / variance, constant]
 
 
 def _component(moments: np.ndarray, count: int) -> tuple[float, float, float]:

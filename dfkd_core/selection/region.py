@@ -1,10 +1,31 @@
-"""Which losses the mixture accepts, without torch: pages ask as well as training."""
+"""Two Gaussians over losses and what they accept, without torch: pages ask as well as training."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+
+def posterior(
+    values: np.ndarray, weights: Sequence[float], means: Sequence[float], variances: Sequence[float]
+) -> np.ndarray:
+    """P(component of the lower mean | value), (N,), of two components; the log-odds are quadratic in the value."""
+    low, high = np.argsort(means)
+    near, far = (quadratic(weights[index], means[index], variances[index]) for index in (low, high))
+    return sigmoid(np.polyval([a - b for a, b in zip(near, far, strict=True)], values))
+
+
+def quadratic(weight: float, mean: float, variance: float) -> list[float]:
+    """Coefficients of [v², v, 1] in log(weight · N(v | mean, variance))."""
+    constant = math.log(max(weight, 1e-300)) - 0.5 * (mean * mean / variance + math.log(2 * math.pi * variance))
+    return [-0.5 / variance, mean / variance, constant]
+
+
+def sigmoid(values: np.ndarray) -> np.ndarray:
+    return 0.5 + 0.5 * np.tanh(0.5 * values)  # never overflows
 
 
 def accepted_region(summary: dict[str, Any], threshold: float, points: int = 2001) -> list[tuple[float, float]]:
@@ -14,8 +35,7 @@ def accepted_region(summary: dict[str, Any], threshold: float, points: int = 200
     then the most confident samples of all are rejected.
     """
     grid = np.linspace(0.0, 1.0, points)
-    weights, means, deviations = (np.asarray(summary[key])[:, None] for key in ("weights", "means", "deviations"))
-    joint = np.log(weights + 1e-300) - np.log(deviations) - 0.5 * ((grid - means) / deviations) ** 2
-    inside = 1.0 / (1.0 + np.exp(np.clip(joint[1] - joint[0], -700, 700))) > threshold
+    variances = np.square(summary["deviations"])
+    inside = posterior(grid, summary["weights"], summary["means"], variances) > threshold
     edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
     return [(float(grid[start]), float(grid[end - 1])) for start, end in zip(edges[::2], edges[1::2], strict=True)]

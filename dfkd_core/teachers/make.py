@@ -86,8 +86,8 @@ def evaluate_accuracy(network: nn.Module, data: LabelledImages, image: ImageSpec
     network.eval()
     with torch.no_grad():
         right = sum(
-            int((network(image.normalise(pixels.to(device).float() / 255)).argmax(dim=1).cpu() == labels).sum())
-            for pixels, labels in zip(data.images.split(512), data.labels.split(512), strict=True)
+            int((network(image.from_bytes(images.to(device))).argmax(dim=1).cpu() == labels).sum())
+            for images, labels in zip(data.images.split(512), data.labels.split(512), strict=True)
         )
     network.train(was_training)
     return right / len(data)

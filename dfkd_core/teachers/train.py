@@ -15,8 +15,9 @@ from dfkd_core.data.labelled import LabelledImages
 from dfkd_core.data.pictures import resize, to_channels
 from dfkd_core.data.sources import find_source
 from dfkd_core.errors import NonFiniteError, RequestError
-from dfkd_core.images import ImageSpec
+from dfkd_core.images import ImageSpec, pixels_of
 from dfkd_core.kit.augmentation import random_crop
+from dfkd_core.kit.schedules import cosine
 from dfkd_core.losses.latent import BETA, negative_elbo
 from dfkd_core.networks.diffusion import TIMES, Diffusion
 from dfkd_core.networks.gan import follow
@@ -76,12 +77,12 @@ def _factor(recipe: Recipe | ElboRecipe | DiffusionRecipe, steps: int) -> Callab
     """What multiplies the learning rate at step 0, 1, …"""
     if recipe.schedule == "constant":
         return lambda step: 1.0
-    return lambda step: 0.5 * (1 + math.cos(math.pi * step / steps))
+    return lambda step: cosine(step / steps)
 
 
 def _batch_loss(network: nn.Module, images: Tensor, labels: Tensor, image: ImageSpec, recipe: Recipe) -> Tensor:
     """Cross-entropy of one batch; ``images`` (B, C, H, W) uint8, ``labels`` (B,)."""
-    pixels = augment(images.float() / 255, recipe.augment)
+    pixels = augment(pixels_of(images), recipe.augment)
     smoothing = recipe.label_smoothing
     if recipe.mixup == 0:
         return F.cross_entropy(network(image.normalise(pixels)), labels, label_smoothing=smoothing)
@@ -154,7 +155,7 @@ def train_latent_model(
         total = torch.zeros((), device=device)
         for chosen in torch.randperm(len(images)).to(device)[: batches * batch].split(batch):
             step += 1
-            pixels = image.normalise(images[chosen].float() / 255)
+            pixels = image.from_bytes(images[chosen])
             inferred = network.infer(pixels, draw_noise(network, batch, device))
             kl_weight = min(1.0, step / (recipe.warmup * steps)) if recipe.warmup else 1.0
             terms = negative_elbo(pixels, inferred, kl_weight, recipe.beta)
@@ -181,7 +182,7 @@ def elbo_of(
     network.eval()
     total, generator = 0.0, torch.Generator().manual_seed(0)
     for part in data.images.split(512):
-        pixels = image.normalise(part.to(device).float() / 255)
+        pixels = image.from_bytes(part.to(device))
         inferred = network.infer(pixels, draw_noise(network, len(part), device, generator))
         total -= float(sum(negative_elbo(pixels, inferred, 1.0, beta).values())) * len(part)
     network.train(was_training)
@@ -253,7 +254,7 @@ def train_diffusion(
 
 def _noise_loss(network: Diffusion, images: Tensor, labels: Tensor) -> Tensor:
     """E ‖ε − ε(x_t, t, y)‖² (Ho et al. 2020, eq. 14), a mean over pixels; ``images`` (B, C, H, W) uint8."""
-    clean = network.image.normalise(images.float() / 255)
+    clean = network.image.from_bytes(images)
     times = torch.randint(TIMES, (len(clean),), device=clean.device)
     noise = torch.randn_like(clean)
     return F.mse_loss(network(network.noised(clean, times, noise), times, labels), noise)

@@ -114,6 +114,14 @@ def test_class_balance_is_least_where_all_classes_are_equally_frequent() -> None
     assert losses.class_balance(one_sided).item() == pytest.approx(0), "and a class that never comes is no NaN"
 
 
+def test_coverage_is_the_effective_share_of_the_classes() -> None:
+    mean = softmax(TEACHER, axis=1).mean(axis=0)
+    expected = np.prod(mean**-mean) / len(mean)
+    assert losses.coverage(*tensors(TEACHER)) == pytest.approx(expected, rel=1e-10)
+    one_sided = torch.zeros(6, 4).index_fill(1, torch.tensor(3), 1e3)
+    assert losses.coverage(torch.zeros(6, 4)) == pytest.approx(1) and losses.coverage(one_sided) == pytest.approx(0.25)
+
+
 def test_activation_is_the_negative_mean_of_the_absolute_features() -> None:
     assert losses.activation(*tensors(FEATURES)).item() == pytest.approx(-np.abs(FEATURES).mean(), rel=1e-12)
     assert losses.activation(*tensors(-2 * FEATURES)).item() == pytest.approx(-2 * np.abs(FEATURES).mean())

@@ -50,7 +50,7 @@ function decodedOf(pictures) {
   );
 }
 
-// Intervals of scaled loss whose posterior exceeds τ; there can be two boundaries (see dfkd_core/region.py).
+// Intervals of scaled loss whose posterior exceeds τ; there can be two boundaries (see dfkd_core/selection/region.py).
 function acceptedRegion(mixture, threshold, points = 2001) {
   const logJoint = (value, k) =>
     Math.log(mixture.weights[k] + 1e-300) -
