@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from browser import Lab, shoot
-from conftest import ROOT, execute, new_run
+from conftest import execute, new_run
 from playwright.sync_api import Page, expect
 from streamlit import config
 
@@ -16,13 +16,15 @@ from dfkd_core import methods
 from dfkd_core.analysis.timeline import Timeline
 from pages.ui.words import glossary
 
-STAGES = ("stage", "hybrid", "generative")
-SCRIPTS = {name: (ROOT / "pages" / "ui" / "run" / f"{name}.js").read_text() for name in ("player", *STAGES)}
-
 
 def missing(names: list[str]) -> list[str]:
     assert names
     return [name for name in names if glossary.find(name) is None]
+
+
+def with_every_term(method: str) -> dict[str, float]:
+    """Knobs of ``method`` by which no loss term is off."""
+    return {name: 0.1 for name in methods.find(method).Config.model_fields if name.endswith("_weight")}
 
 
 @pytest.mark.parametrize("method", list(methods.available()))
@@ -34,30 +36,12 @@ def test_every_knob_and_every_group_of_knobs_has_a_term(method: str) -> None:
 @pytest.mark.usefixtures("few_judged")
 @pytest.mark.parametrize("method", list(methods.available()))
 def test_every_metric_of_a_run_has_a_term(method: str, runs: Path) -> None:
-    found = methods.find(method)
-    weights = {name: 0.1 for name in found.Config.model_fields if name.endswith("_weight")}  # no loss term is off
-    timeline = Timeline(new_run(runs, weights, method=method, health_every=1))
+    timeline = Timeline(new_run(runs, with_every_term(method), method=method, health_every=1))
     execute(timeline.folder)
     timeline.update()
-    score = "agreement" if found.requires.task == "classifier" else "mismatch"
+    score = "agreement" if methods.find(method).requires.task == "classifier" else "mismatch"
     assert len(timeline.curves) > 4 and score in timeline.curves
     assert not missing(list(timeline.curves))
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_heading_and_every_word_of_a_legend_has_a_term(stage: str) -> None:
-    headings = re.findall(r"<h4>([^<]+)<", SCRIPTS[stage])
-    words = re.findall(r"\[\"([\w' -]+)\", this\.(?:colour\.|made|palette)", SCRIPTS["player"] + SCRIPTS[stage])
-    assert len(headings) >= 7 and len(words) >= 7
-    assert not missing([*headings, *words])
-
-
-def test_every_loss_term_of_the_stages_has_a_term() -> None:
-    titles = re.search(r"const TITLES = \{(.+?)\};", SCRIPTS["player"], re.DOTALL)
-    assert titles is not None
-    names = re.findall(r"(\w+): \"([^\"]+)\"", titles[1])
-    assert len(names) >= 17
-    assert not missing([word for pair in names for word in pair])
 
 
 @pytest.mark.parametrize("method", list(methods.available()))
@@ -66,20 +50,42 @@ def test_every_phase_of_slow_motion_leads_to_terms(method: str) -> None:
     assert all(phase.terms for phase in phases) and not missing([name for phase in phases for name in phase.terms])
 
 
-def test_no_related_term_dangles_and_no_two_terms_share_a_name() -> None:
-    names = {term.name for term in glossary.TERMS}
-    assert not [(term.name, name) for term in glossary.TERMS for name in term.related if name not in names]
-    assert not [term.name for term in glossary.TERMS if term.name in term.related]
-    slugs = [glossary.slug(name) for term in glossary.TERMS for name in (term.name, *term.also)]
-    assert all(slugs) and len(slugs) == len(set(slugs))
+ONE = """
+[sources]
+HERE = "a measure of this lab"
+[terms.one]
+meaning = '''
+A first
+  line.'''
+seen = "Distill"
+"""
 
 
-def test_terms_stand_in_alphabetical_order_and_are_whole_sentences() -> None:
-    slugs = [glossary.slug(term.name) for term in glossary.TERMS]
-    assert slugs == sorted(slugs)
-    for term in glossary.TERMS:
-        assert 1 <= len(re.findall(r"[.?](?= [A-Z0-9]|$)", term.meaning)) <= 4, term.name
-        assert term.meaning.endswith(".") and term.seen, term.name
+def test_a_glossary_is_read_from_toml() -> None:
+    (term,) = glossary.read(ONE + 'source = "{HERE}, eq. 1"\nsymbol = "z_{l+1}"\nalso = ["first"]')
+    assert (term.name, term.meaning, term.names) == ("one", "A first line.", ("one", "first"))
+    assert (term.source, term.symbol) == ("a measure of this lab, eq. 1", "z_{l+1}")
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ('related = ["nowhere"]', "“one” is related to “nowhere”"),
+        ('related = ["one"]', "“one” is related to “one”"),
+        ('also = ["two"]\nrelated = ["two"]', "“one” is related to “two”"),
+        ('source = "{THERE}"', "“one” quotes 'THERE'"),
+        ('links = ["one"]', "“one”, links: Unexpected"),
+        ('also = "first"', "“one”, also: Input should be a valid tuple"),
+        ('also = ["One"]', "“one” has a name that is not its own: “one”"),
+        ('[terms.two]\nmeaning = "That."\nseen = "Inspect"\nalso = ["one"]', "“two” has a name"),
+        ('[terms.two]\nseen = "Inspect"', "“two”, meaning: Field required"),
+        ('[terms.two]\nmeaning = ""\nseen = "Inspect"', "“two”, meaning: String should have"),
+    ],
+)
+def test_a_faulty_term_is_named_in_one_sentence(more: str, says: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)) as caught:
+        glossary.read(ONE + more)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -168,16 +174,26 @@ def test_a_search_leaves_out_what_a_link_can_still_bring_up(page: Page, lab: Lab
     expect(page.get_by_text("No term holds these words.")).to_be_visible()
 
 
-def test_headings_and_legends_of_the_stage_lead_to_their_terms(page: Page, lab: Lab) -> None:
+@pytest.mark.parametrize(
+    ("method", "place", "legend"),
+    [("ta-dfkd", "", "adversarial"), ("hidfd", "hybrid", "made"), ("ukd", "generative", "student's prior")],
+)
+def test_every_link_of_a_runs_page_leads_to_a_term(
+    page: Page, shared_lab: Lab, method: str, place: str, legend: str
+) -> None:
+    folder = new_run(shared_lab.runs, with_every_term(method), method=method, health_every=1)
+    execute(folder)
+    page.goto(f"{shared_lab.url}{place}?run={folder.id}")
+    page.wait_for_selector(f".dfkd-stage h4 a >> text={legend}")
+    links = page.locator("a[href*='/glossary?term=']")
+    found = links.evaluate_all("all => all.map(a => [a.getAttribute('href'), a.target, a.rel])")
+    assert len(found) >= 10 and {(target, rel) for _, target, rel in found} == {("_blank", "noopener")}
+    assert not missing([term_of(address) for address, _, _ in found])
+
+
+def test_a_heading_of_the_stage_opens_its_term(page: Page, lab: Lab) -> None:
     page.goto(lab.url + "?step=300")
     page.wait_for_selector(".dfkd-judged h4 a >> text=accepted")
-    page.wait_for_selector(".dfkd-shares h4 a >> text=adversarial")
-    links = page.locator(".dfkd-stage h4 a")
-    found = links.evaluate_all("all => all.map(a => [a.getAttribute('href'), a.target, a.rel])")
-    assert len(found) >= 7 + 12
-    assert {(target, rel) for _, target, rel in found} == {("_blank", "noopener")}
-    assert all(address.startswith("/glossary?term=") for address, _, _ in found)
-    assert not missing([term_of(address) for address, _, _ in found])
     headings = page.locator(".dfkd-stage h4")
     assert headings.count() == headings.locator("> a:first-child").count()
     with page.expect_popup() as opened:
