@@ -176,7 +176,7 @@ class EpochConfig(MethodConfig):
         return (Stage("student", "The student learns", self.epochs * self.iterations),)
 
     def student_rate(self, done: int) -> float:
-        """Cosine, the same within an epoch."""
+        """Cosine, the same within an epoch."""  # π·e/E, which rounds otherwise than ``schedules.cosine``, π·(e/E)
         return self.student_lr * 0.5 * (1 + math.cos(math.pi * (done // self.iterations) / self.epochs))
 
     def epoch_at(self, step: int) -> int | None:

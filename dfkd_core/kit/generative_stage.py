@@ -5,7 +5,6 @@ Source: Chen et al., *A Unified Knowledge Distillation Framework for Deep Direct
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +16,7 @@ from dfkd_core.kit.contract import GenerativeProblem, Term
 from dfkd_core.kit.method import Method, descend
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.recording import SHOWN
+from dfkd_core.kit.schedules import cosine
 from dfkd_core.losses import latent as losses
 from dfkd_core.networks.latent import LatentNetwork, draw_noise, evaluating
 
@@ -58,9 +58,7 @@ class DistillConfig(MethodConfig):
         return (Stage("student", "Student", self.distill_steps),)
 
     def student_rate(self, done: int) -> float:
-        if self.schedule == "constant":
-            return self.student_lr * 1.0
-        return self.student_lr * (0.5 * (1 + math.cos(math.pi * (done / self.distill_steps))))
+        return self.student_lr * (cosine(done / self.distill_steps) if self.schedule == "cosine" else 1.0)
 
     @property
     def latent_length(self) -> int:

@@ -106,7 +106,7 @@ class Method(ABC, Generic[P, C]):
 
     def see(self, images: Tensor) -> Tensor:
         """(N, C, H, W) uint8 images as the networks take them."""
-        return self.image.normalise(images.float() / 255).contiguous(memory_format=torch.channels_last)
+        return self.image.from_bytes(images).contiguous(memory_format=torch.channels_last)
 
     # --- what runs and resumes it ---
 

@@ -8,27 +8,45 @@ number of classes, ``diversity`` one minus the mean pairwise cosine similarity o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dfkd_core.events import ClassShares, Epoch, Event, Phase, Phases, Samples, Step
+from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import Stage
-from dfkd_core.kit.recording import SHOWN
+from dfkd_core.kit.contract import Term
+from dfkd_core.kit.recording import SHOWN, Recording
 from dfkd_core.kit.samples import answers, describe, thumbnails, to_bytes
-from dfkd_core.kit.terms import gradient_norm, gradient_norms, shares
+from dfkd_core.kit.terms import TermGuard, gradient_norm, gradient_norms, shares
 from dfkd_core.losses.generator import coverage, diversity
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.selection.mixture import Selection
 from dfkd_core.synthesis.guided import Film
 
-if TYPE_CHECKING:
-    from dfkd_core.kit.method import Method
-
 SUMS = {"generator": "generator_loss", "discriminator": "discriminator_loss", "images": "guidance"}
 Number = float | Tensor | Callable[[], Tensor | float]
+
+
+class Watched(Protocol):
+    """What the recorder has to know of a method."""
+
+    step: int
+    queries: int
+    slow: bool
+    config: Any
+    recording: Recording
+    image: ImageSpec
+    device: torch.device
+    guard: TermGuard
+    phases: ClassVar[tuple[str, ...]]
+
+    @property
+    def declared_terms(self) -> tuple[Term, ...]: ...
+
+    def is_on(self, term: str) -> bool: ...
 
 
 class Seen:
@@ -39,7 +57,7 @@ class Seen:
     method's own.
     """
 
-    def __init__(self, method: Method[Any, Any], stage: Stage, done: int) -> None:
+    def __init__(self, method: Watched, stage: Stage, done: int) -> None:
         recording = method.recording
         self._method, self.step, self.stage, self.done = method, method.step, stage.name, done
         self.watched = method.slow or recording.due(recording.phases_every, self.step)

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from dfkd_core.errors import RequestError
-from dfkd_core.images import ImageSpec
+from dfkd_core.images import ImageSpec, pixels_of
 from dfkd_core.kit.augmentation import augment
 from dfkd_core.kit.config import MethodConfig, Stage, knob
 from dfkd_core.kit.contract import Problem
 from dfkd_core.kit.method import Method, descend
 from dfkd_core.kit.objectives import Objective
 from dfkd_core.kit.recorder import Seen
+from dfkd_core.kit.schedules import cosine
 
 PHASES = ("batch", "answer", "student")
 MILESTONES = (150 / 240, 180 / 240, 210 / 240)  # HiDFD's, of the student's steps
@@ -58,7 +59,7 @@ class StudentConfig(MethodConfig):
     def student_rate(self, done: int) -> float:
         progress = done / self.distill_steps
         if self.schedule == "cosine":
-            return self.student_lr * (0.5 * (1 + math.cos(math.pi * progress)))
+            return self.student_lr * cosine(progress)
         return self.student_lr * 0.1 ** sum(progress >= milestone for milestone in MILESTONES)
 
     @property
@@ -130,7 +131,7 @@ def collected_images(problem: Problem) -> Tensor:
 def draw(images: Tensor, count: int) -> Tensor:
     """``count`` of (N, C, H, W) uint8 images, with replacement, as pixels in [0, 1]."""
     chosen = torch.randint(len(images), (count,), device=images.device)
-    return images[chosen].float() / 255
+    return pixels_of(images[chosen])
 
 
 def choose(images: Tensor, count: int, image: ImageSpec, generator: torch.Generator) -> Tensor:
@@ -138,4 +139,4 @@ def choose(images: Tensor, count: int, image: ImageSpec, generator: torch.Genera
     comes twice before all have come once."""
     order = torch.randperm(len(images), generator=generator)
     chosen = order.repeat(math.ceil(count / len(images)))[:count].to(images.device)
-    return image.normalise(images[chosen].float() / 255).contiguous(memory_format=torch.channels_last)
+    return image.from_bytes(images[chosen]).contiguous(memory_format=torch.channels_last)

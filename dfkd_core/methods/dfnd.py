@@ -33,6 +33,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfkd_core.events import Event
+from dfkd_core.images import pixels_of
 from dfkd_core.kit import student_stage
 from dfkd_core.kit.config import knob
 from dfkd_core.kit.contract import Problem, Requirements, Term
@@ -142,7 +143,7 @@ class DFND(Method[Problem, DFNDConfig]):
         clean = torch.zeros(len(self.collected), dtype=torch.bool)
         clean[self.chosen] = True
         order = torch.cat([self.chosen[: SHOWN // 2], (~clean).nonzero()[:, 0], self.chosen[SHOWN // 2 :]])
-        pixels, logits = self.collected[order[:SHOWN].to(self.device)] / 255, self.logits[order]
+        pixels, logits = pixels_of(self.collected[order[:SHOWN].to(self.device)]), self.logits[order]
         kept = {"kept": len(self.images) / len(self.collected), "batch": float(len(self.collected))}
         arrays = {"loss": judge(logits), "clean": clean[order]}
         seen.phase("choose", pixels=pixels, teacher=logits, arrays=arrays, values=kept)

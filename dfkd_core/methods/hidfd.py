@@ -42,6 +42,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfkd_core.events import Event
+from dfkd_core.images import pixels_of
 from dfkd_core.kit import gan_stage, student_stage
 from dfkd_core.kit.config import knob
 from dfkd_core.kit.contract import Problem, Requirements, Term
@@ -204,7 +205,7 @@ class HiDFD(Method[Problem, HiDFDConfig]):
             if c.transfer:
                 terms["transfer"] = c.guidance_weight * gan_losses.transfer(*four)
         descend(seen.weigh(self.gan.discriminator, **terms), self.gan.discriminator_optimizer)
-        self.gan.show_discriminator(seen, drawn / 255, real, fake, labels)
+        self.gan.show_discriminator(seen, pixels_of(drawn), real, fake, labels)
 
     def generator_step(self, seen: Seen) -> None:
         """One step on L_G = L_adc_g + λ_g L_reg (eqs. 1, 10 to 13), and the average follows."""
@@ -254,7 +255,7 @@ class HiDFD(Method[Problem, HiDFDConfig]):
             self.hybrid = torch.cat([self.collected, self.synthetic()])
         chosen = torch.randint(inflated + self.config.synthetic, (self.config.batch_size,), device=self.device)
         self.are_collected = chosen < inflated
-        return self.hybrid[torch.where(self.are_collected, chosen % few, chosen - inflated + few)].float() / 255
+        return pixels_of(self.hybrid[torch.where(self.are_collected, chosen % few, chosen - inflated + few)])
 
     def synthetic(self) -> Tensor:
         """D_s, uint8. A resumed run makes the same again: the GAN no longer learns."""

@@ -38,6 +38,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfkd_core.events import Event
+from dfkd_core.images import pixels_of
 from dfkd_core.kit import student_stage
 from dfkd_core.kit.config import knob
 from dfkd_core.kit.contract import Problem, Requirements, Term
@@ -182,7 +183,7 @@ class KD3(Method[Problem, KD3Config]):
         yes, no = self.kept.nonzero()[:, 0], (~self.kept).nonzero()[:, 0]
         order = torch.cat([yes[: SHOWN // 2], no, yes[SHOWN // 2 :]])
         arrays = {"loss": -self.joint[order].log_softmax(dim=1).amax(dim=1), "clean": self.kept[order]}
-        pixels = self.collected[order[:SHOWN].to(self.device)] / 255
+        pixels = pixels_of(self.collected[order[:SHOWN].to(self.device)])
         kept = {"kept": self.kept.float().mean().item(), "batch": float(len(self.kept))}
         seen.phase("choose", pixels=pixels, arrays=arrays, values=kept)
 
