@@ -1,6 +1,6 @@
 """Two well-trained teachers × families of methods, as in Fig. 1a of TA-DFKD: the students' courses, final beside best.
 
-The four families differ in the generator's terms alone (see ``dfkd_core.study.kinds.VARIANTS``): they are not the
+The four families differ in the generator's terms alone (see ``dfkd_core.study.fig1a.VARIANTS``): they are not the
 papers' own programs. The runs stay in ``--runs`` as studies, one a seed, which the page Lessons shows.
 """
 
@@ -15,7 +15,8 @@ from typing import Any
 from benchmarks.common import Row, options, report, say, spread
 from benchmarks.prior import carry_out
 from dfkd_core.store import EventReader
-from dfkd_core.study import Study, kinds
+from dfkd_core.study import Study, find
+from dfkd_core.study.fig1a import VARIANTS
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "digits": {
@@ -47,7 +48,7 @@ def rows_of(benchmark: str, measured: list[dict[str, Any]]) -> list[Row]:
     """A line for each teacher and variant, over the seeds."""
     rows = []
     for teacher in dict.fromkeys(course["teacher"] for course in measured):
-        for variant in kinds.VARIANTS:
+        for variant in VARIANTS:
             runs = [course for course in measured if (course["teacher"], course["variant"]) == (teacher, variant)]
             done = [run for run in runs if run["state"] == "done"]
             failed = f"; {len(runs) - len(done)} of {len(runs)} failed" if len(done) < len(runs) else ""
@@ -84,7 +85,8 @@ def main() -> None:
         runs = asked.runs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         measured: list[dict[str, Any]] = []
         for seed in range(1 if asked.quick else asked.seeds):
-            study = kinds.fig1a(runs, teachers, changes, benchmark=asked.benchmark, seed=seed, **settings)
+            run = {"benchmark": asked.benchmark, "seed": seed, **settings}
+            study = find("fig1a").begin(runs, teachers=teachers, knobs=changes, run=run)
             say(f"study {study.id}: {study.title}, seed {seed}")
             carry_out(study)
             measured += [{"seed": seed, **course} for course in courses(study)]

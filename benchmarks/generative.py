@@ -1,8 +1,8 @@
 """The slides' table: a generative teacher and its students with data and without, over widths and seeds.
 
-A study of all arms (see ``dfkd_core.study.generative``), carried out one run at a time on one thread, every student
-measured against test images. All arms get the same number of updates on equally large batches. FIDs are compared with
-those of the students with data, paired by seed. Prints the table for the README.
+A study of all arms (see ``dfkd_core.study.generative_table``), carried out one run at a time on one thread, every
+student measured against test images. All arms get the same number of updates on equally large batches. FIDs are
+compared with those of the students with data, paired by seed. Prints the table for the README.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import Row, options, report, say
-from dfkd_core.cli.study import describe
 from dfkd_core.engine import InlineEngine
-from dfkd_core.study import Conductor, Progress, Study, generative, kinds
-from dfkd_core.study.outcome import plural
+from dfkd_core.study import Conductor, Progress, Study, find
+from dfkd_core.study.generative_table import ARMS, best_data_free, ratio_words, text_table
+from dfkd_core.study.generative_table import notes as notes_of
+from dfkd_core.study.tables import markdown, plural
 
+KIND = find("generative")
 SEEDS, WIDTHS = 3, "8"
 RATIO = 1.10  # of the best data-free student's FID to that with data
 SECONDS = 300.0  # of one data-free distillation on digits, the teacher in hand
@@ -30,24 +32,20 @@ TRIED = {
 
 def measure(asked: argparse.Namespace) -> dict[str, Any]:
     """The ``rows`` of the table, its ``notes`` and ``settings``, and the ``seconds`` of training by arm and width."""
-    widths = [int(width) for width in asked.widths.split(",")]
-    seeds = range(1 if asked.quick else asked.seeds)
-    fields = {"benchmark": asked.benchmark, "preset": asked.preset, "evaluate_every": 200, "probes_every": 0}
-    fields |= {"teacher": asked.teacher} if asked.teacher else {}
-    arms = asked.arms.split(",") if asked.arms else None
-    changes, samples = (TRIED, 50) if asked.quick else (dict(asked.set), asked.measured)
+    run = {"benchmark": asked.benchmark, "preset": asked.preset, "teacher": asked.teacher, "device": asked.device}
+    knobs, measured, seeds = (TRIED, 50, 1) if asked.quick else (dict(asked.set), asked.measured, asked.seeds)
+    given = {"widths": asked.widths, "seeds": range(seeds), "measured": measured, "extractor": asked.extractor}
+    given |= {"arms": asked.arms} if asked.arms else {}
     with tempfile.TemporaryDirectory() as runs:
-        study = kinds.generative(
-            Path(runs), seeds, widths, arms, changes, samples, asked.extractor, device=asked.device, **fields
-        )
+        study = KIND.begin(Path(runs), knobs=knobs, run={**run, "evaluate_every": 200, "probes_every": 0}, **given)
         engine = InlineEngine(Path(runs))
-        Conductor(study, engine, after=lambda cell, record: say(describe(cell, record))).conduct()
+        Conductor(study, engine, after=lambda cell, record: say(KIND.ended(cell, record))).conduct()
         progress = study.progress()
         if progress.state != "done" or progress.failed:
             raise SystemExit(f"{progress.done} of {progress.total} runs are done: {progress.message}")
         return {
-            "rows": generative.table(progress.cells),
-            "notes": generative.notes(progress.cells),
+            "rows": KIND.table(study.settings, progress.cells),
+            "notes": notes_of(progress.cells),
             "settings": study.settings,
             "seconds": trained(study, progress),
         }
@@ -66,11 +64,11 @@ def rows_of(asked: argparse.Namespace, rows: list[dict[str, Any]], seconds: dict
     """For each width the best data-free student beside that with data; on digits what a distillation takes."""
     found = []
     for x in sorted({row["x"] for row in rows if row["x"] is not None}):
-        best = generative.best_data_free(rows, x)
+        best = best_data_free(rows, x)
         if best is None:
             continue
-        arm = generative.ARMS[best["series"]].title
-        text = f"{generative.ratio_words(best)} times ({arm}; {plural(best['pairs'], 'seed')}, paired)"
+        arm = ARMS[best["series"]].title
+        text = f"{ratio_words(best)} times ({arm}; {plural(best['pairs'], 'seed')}, paired)"
         what = f"{asked.benchmark}, H {x}: FID of the best data-free student, of that with data"
         found.append(Row(what, text, f"≤ {RATIO}", best["ratio"] <= RATIO, best["ratio"]))
     data_free = [(max(took), name) for name, took in seconds.items() if _data_free(name)]
@@ -83,7 +81,7 @@ def rows_of(asked: argparse.Namespace, rows: list[dict[str, Any]], seconds: dict
 
 
 def _data_free(name: str) -> bool:
-    return generative.ARMS[name.split(",")[0]].method == "ukd"
+    return ARMS[name.split(",")[0]].method == "ukd"
 
 
 def _change(text: str) -> tuple[str, Any]:
@@ -97,7 +95,7 @@ def main() -> None:
         parser.add_argument("--teacher", default="", help="default: the benchmark's first generative one")
         parser.add_argument("--widths", default=WIDTHS, help=f"of the students, with commas (default {WIDTHS})")
         parser.add_argument("--seeds", type=int, default=SEEDS, help=f"how many (default {SEEDS})")
-        parser.add_argument("--arms", default="", help=f"some of {', '.join(generative.ARMS)} (default: all)")
+        parser.add_argument("--arms", default="", help=f"some of {', '.join(ARMS)} (default: all)")
         parser.add_argument(
             "--set", nargs="*", type=_change, default=[], metavar="KNOB=VALUE", help="on top of the preset"
         )
@@ -108,7 +106,7 @@ def main() -> None:
 
     asked = options("generative", __doc__, add)
     found = measure(asked)
-    table = generative.markdown(generative.text_table(found["rows"], asked.benchmark))
+    table = markdown(text_table(found["rows"], asked.benchmark))
     print("\n".join(["", *table, "", *found["notes"]]))
     part = "-".join([asked.benchmark, *(f"h{width}" for width in asked.widths.split(",") if asked.widths != WIDTHS)])
     rows = rows_of(asked, found["rows"], found["seconds"])

@@ -24,7 +24,7 @@ from dfkd_core.losses import latent as generative_losses
 from dfkd_core.quality import measures as quality
 from dfkd_core.runs.request import make_spec
 from dfkd_core.store import RunFolder
-from dfkd_core.study.outcome import interval
+from dfkd_core.study.tables import interval
 from dfkd_core.synthesis.guided import DiffusionSource
 from dfkd_core.teachers.load import load_diffusion, load_latent_model
 

@@ -20,8 +20,8 @@ from typing import Any
 from benchmarks.common import Row, options, report, say
 from dfkd_core import methods
 from dfkd_core.runs.request import make_spec
-from dfkd_core.study.experiments import EXPERIMENTS, SHARED
-from dfkd_core.study.outcome import in_points, interval, plus_minus
+from dfkd_core.study.hidfd_catalogue import EXPERIMENTS, SHARED
+from dfkd_core.study.tables import in_points, interval, plus_minus
 
 Arms = dict[str, tuple[str, dict[str, Any]]]
 VARIANTS = EXPERIMENTS["ablation"].variants

@@ -21,7 +21,7 @@ from benchmarks.figures import PICTURES, ROOT, fill
 from benchmarks.page import CHROMIUM_FLAGS, serving
 from dfkd_core import methods
 from dfkd_core.store import RunFolder, runs_in
-from dfkd_core.study import Study, outcome, studies_in
+from dfkd_core.study import Study, find, studies_in
 
 TITLES = {"digits": "Digits", "mnist": "MNIST"}
 
@@ -83,11 +83,11 @@ def fig1a(study: Study, benchmark: str) -> Figure:
 
 
 def fig2(study: Study, benchmark: str) -> Figure:
-    spec, asked = study.cells[0].spec, study.settings
+    kind, spec, asked = find(study.kind), study.cells[0].spec, study.settings
     text = (
         f"**Figs. 2 and 3, {TITLES[benchmark]}** (*Class prior*). `{spec['teacher']}` → `{spec['student']}`, "
         f"λ {', '.join(f'{value:g}' for value in asked['intensities'])} × seeds {', '.join(map(str, asked['seeds']))}, "
-        f"{settings(spec, 'class_prior_weight')}. {outcome.reading(outcome.points(study.progress().cells))}"
+        f"{settings(spec, 'class_prior_weight')}. {kind.reading(asked, kind.table(asked, study.progress().cells))}"
     )
     return Figure(f"fig2-{benchmark}", f"prior?study={study.id}", "svg.main-svg", text)
 

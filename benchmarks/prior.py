@@ -16,36 +16,35 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.common import Row, options, report, say
-from dfkd_core.cli.study import describe
 from dfkd_core.engine import InlineEngine
-from dfkd_core.study import Cell, Conductor, Record, Study, find_study, kinds, outcome
+from dfkd_core.study import Cell, Conductor, Record, Study, find, find_study
 
+KIND = find("prior")
 SETTINGS: dict[str, dict[str, Any]] = {
-    "digits": {"preset": "demo", "intensities": [0.0, 0.2, 0.4, 0.6, 0.8, 1.0], "seeds": [0, 1, 2], "changes": {}},
+    "digits": {"run": {"benchmark": "digits", "preset": "demo"}, "knobs": {}},
     "mnist": {
-        "preset": "cpu",
+        "run": {"benchmark": "mnist", "preset": "cpu", "evaluate_every": 50},
         "intensities": [0.0, 0.33, 0.67, 1.0],
         "seeds": [0],
-        "changes": {"epochs": 8},
-        "evaluate_every": 50,
+        "knobs": {"epochs": 8},
     },
 }
 TARGET_MINUTES = 30  # of 6 × 3 on digits, on two cores
-QUICK = {"intensities": [0.0, 0.5, 1.0], "seeds": [0], "changes": {"epochs": 1, "iterations": 2}, "samples": 200}
+QUICK = {"intensities": [0.0, 0.5, 1.0], "seeds": [0], "knobs": {"epochs": 1, "iterations": 2}, "measured": 200}
 
 
 def begin(runs: Path, benchmark: str, changes: dict[str, Any]) -> Study:
     """A new study with the benchmark's settings and ``changes`` to them."""
-    settings = {**SETTINGS[benchmark], **changes}
-    settings["changes"] = {**SETTINGS[benchmark]["changes"], **changes.get("changes", {})}
-    return kinds.prior(runs, benchmark=benchmark, **settings)
+    usual = SETTINGS[benchmark]
+    both = {name: {**usual[name], **changes.get(name, {})} for name in ("knobs", "run")}
+    return KIND.begin(runs, **{**usual, **changes, **both})
 
 
 def carry_out(study: Study) -> None:
     """To its end, with a line for each run."""
 
     def after(cell: Cell, record: Record) -> None:
-        say(describe(cell, record))
+        say(KIND.ended(cell, record))
 
     Conductor(study, InlineEngine(study.runs), after=after).conduct()
     progress = study.progress()
@@ -60,7 +59,7 @@ def rows_of(study: Study, points: list[dict[str, Any]]) -> list[Row]:
     name, table = study.settings["benchmark"], pd.DataFrame(points)
     correlation = table["intensity"].rank().corr(table["fid"].rank())
     trend = float(correlation) if pd.notna(correlation) else None
-    rows = [Row(f"{name}: class prior's intensity against FID", outcome.reading(points), value=trend)]
+    rows = [Row(f"{name}: class prior's intensity against FID", KIND.reading(study.settings, points), value=trend)]
     for intensity, seeds in table.groupby("intensity"):
         fid, accuracy = _spread(seeds["fid"], "{:.3g}"), _spread(seeds["final"], "{:.2%}")
         balance, diversity = _spread(seeds["class_balance"], "{:.2f}"), _spread(seeds["diversity"], "{:.3g}")
@@ -94,16 +93,16 @@ def main() -> None:
     asked = options("prior", __doc__, add)
     with ExitStack() as stack:
         runs = asked.runs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        changes: dict[str, Any] = {"teacher": asked.teacher, **(QUICK if asked.quick else {})}
+        changes: dict[str, Any] = {"run": {"teacher": asked.teacher}, **(QUICK if asked.quick else {})}
         if asked.epochs is not None:
-            changes["changes"] = {**changes.get("changes", {}), "epochs": asked.epochs}
+            changes["knobs"] = {**changes.get("knobs", {}), "epochs": asked.epochs}
         study = find_study(runs, asked.study) if asked.study else begin(runs, asked.benchmark, changes)
         say(f"study {study.id}: {study.title}")
         started = time.monotonic()
         carry_out(study)
         minutes = (time.monotonic() - started) / 60
         cells = study.progress().cells
-        points = outcome.points(cells)
+        points = KIND.table(study.settings, cells)
         failed = {state.cell.key: state.message for state in cells if state.state == "failed"}
         label = next(state.record.figures["label"] for state in cells if state.state == "done")
         details = {"settings": study.settings, "config": study.cells[0].spec["config"], "label": label}

@@ -12,7 +12,7 @@ from dfkd_core.errors import RequestError
 from dfkd_core.store import RunFolder, RunStatus
 from pages.ui import boot, look
 from pages.ui.run import generative, steering
-from pages.ui.study import experiment, generative_table
+from pages.ui.study import generative_table, watching
 
 if TYPE_CHECKING:
     from pages.ui.form.form import Choice
@@ -29,7 +29,7 @@ FID falls towards the teacher's. With the source *diffusion*, images are made fi
 
 def main() -> None:
     """One script run of the page."""
-    if experiment.view("generative", VIEWS) == "run":
+    if watching.view("generative", VIEWS) == "run":
         _run()
     else:
         _table()
@@ -131,16 +131,15 @@ def _drawn(teacher: str, student: str) -> tuple[np.ndarray, tuple[int, int]]:
 
 def _table() -> None:
     """Students of several widths, with data and without, beside their teacher; it fills as runs end."""
-    study = experiment.chosen(generative_table.KIND)
+    study = watching.chosen(generative_table.KIND)
     if study is None:
         generative_table.set_up(steering.choose(task="generative"))
-        experiment.list_earlier(generative_table.KIND)
         return
     names = ("benchmark", "teacher", "preset", "diffusion", "values", "seeds", "samples", "extractor")
     titles = {"values": "widths H", "samples": "images measured"}
     facts = {titles.get(name, name): study.settings[name] for name in names if study.settings[name]}
-    experiment.begun_with(study, "This table", facts)
-    experiment.watch(study, generative_table.offer_csv, generative_table.show)
+    watching.begun_with(study, facts)
+    watching.watch(study, generative_table.offer_csv, generative_table.show)
 
 
 look.through_app("pages/generative.py")

@@ -10,7 +10,7 @@ from dfkd_core.analysis.jobs import Job
 from dfkd_core.store import RunFolder, RunStatus
 from pages.ui import boot, look
 from pages.ui.run import hybrid, steering
-from pages.ui.study import experiment, sweep
+from pages.ui.study import sweep, watching
 
 if TYPE_CHECKING:
     from pages.ui.form.form import Choice
@@ -24,7 +24,7 @@ EMPTY = (
 
 def main() -> None:
     """One script run of the page."""
-    if experiment.view("hybrid", VIEWS) == "run":
+    if watching.view("hybrid", VIEWS) == "run":
         _run()
     else:
         _experiments()
@@ -89,15 +89,14 @@ def distance_job(folder: RunFolder) -> Job:
 
 def _experiments() -> None:
     """The paper's comparisons and ablations, ready to be begun; one that is going on fills a plot live."""
-    study = experiment.chosen(sweep.KIND)
+    study = watching.chosen(sweep.KIND)
     if study is None:
         sweep.set_up(steering.choose(_collects))
-        experiment.list_earlier(sweep.KIND)
         return
     names = ("benchmark", "teacher", "student", "preset", "collected", "ratio", "seeds")
     facts = {name: study.settings[name] for name in names if name in study.settings}
-    experiment.begun_with(study, "This experiment", facts)
-    experiment.watch(study, sweep.offer_csv, sweep.show)
+    watching.begun_with(study, facts)
+    watching.watch(study, sweep.offer_csv, sweep.show)
 
 
 look.through_app("pages/hybrid.py")

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import streamlit as st
 
-from dfkd_core.errors import RequestError
-from dfkd_core.store import RunFolder, runs_folder, runs_in
-from dfkd_core.study import Progress, Study
-from dfkd_core.study.estimate import estimated_seconds
+from dfkd_core.study import Progress, Study, find
 from dfkd_core.teachers.cards import TeacherCard, available_teachers
-from pages.ui import boot, look
-from pages.ui.study import experiment, lesson
+from pages.ui import look
+from pages.ui.study import beginning, lesson, watching
 
-KIND = "fig1a"
+KIND = find("fig1a")
 WHAT = """
 ### Two good teachers, and what each family of methods makes of them
 
@@ -61,11 +57,11 @@ SETTINGS = {
 
 def main() -> None:
     """One script run of the page."""
-    study = experiment.chosen(KIND)
+    study = watching.chosen(KIND)
     if study is None:
         _set_up()
     else:
-        experiment.watch(study, _what_to_look_for, lesson.show)
+        watching.watch(study, _what_to_look_for, lesson.show)
     with st.expander("Questions for the class", icon=":material/contact_support:", expanded=study is None):
         st.markdown(QUESTIONS)
 
@@ -73,7 +69,7 @@ def main() -> None:
 def _set_up() -> None:
     st.markdown(WHAT)
     with st.sidebar:
-        ready = experiment.engine_state()
+        ready = watching.engine_state()
     with st.container(horizontal=True, vertical_alignment="top"):
         benchmark = st.selectbox(
             "Benchmark",
@@ -88,21 +84,14 @@ def _set_up() -> None:
         key = f"lesson:{benchmark}:epochs"  # another benchmark, another usual length
         epochs = st.number_input("Epochs of a run", 1, 100_000, setting.epochs, key=key, width=130)
         seed = st.number_input("Seed", 0, 2**31 - 1, 0, key="lesson:seed", width=120)
-        begin = st.button("Start", icon=":material/play_arrow:", type="primary", disabled=not ready, key="start")
-        about = st.empty()
-    asked = {
-        "teachers": teachers,
-        "changes": {"epochs": int(epochs)},
-        "seed": int(seed),
+    run = {
         "benchmark": benchmark,
         "preset": setting.preset,
         "evaluate_every": setting.evaluate_every,
+        "seed": int(seed),
     }
-    about.markdown(f"**8 runs**, one after the other{_duration(asked) if ready else ''}.")
-    if begin:
-        _start(asked)
-    experiment.problem()
-    experiment.list_earlier(KIND)
+    given = {"teachers": teachers, "knobs": {"epochs": int(epochs)}, "run": run}
+    beginning.offer(KIND, given if ready else None)
 
 
 def _teachers(benchmark: str, setting: Setting) -> list[str]:
@@ -122,23 +111,6 @@ def _teachers(benchmark: str, setting: Setting) -> list[str]:
 
 def _title(card: TeacherCard) -> str:
     return card.title if card.accuracy is None else f"{card.title} · {card.accuracy:.1%}"
-
-
-def _duration(asked: dict[str, Any]) -> str:
-    from dfkd_core.study.kinds import fig1a_specs
-
-    try:
-        specs = [spec.model_dump() for _, spec in fig1a_specs(**asked)]
-    except RequestError:
-        return ""  # Start says what is wrong
-    seconds = estimated_seconds(specs, [*runs_in(runs_folder()), RunFolder(boot.RECORDED)])
-    return experiment.duration_words(seconds)
-
-
-def _start(asked: dict[str, Any]) -> None:
-    from dfkd_core.study import kinds
-
-    experiment.begin(KIND, lambda: kinds.fig1a(runs_folder(), **asked))
 
 
 def _what_to_look_for(study: Study, progress: Progress) -> None:

@@ -9,19 +9,18 @@ import pandas as pd
 import streamlit as st
 
 from dfkd_core.errors import RequestError
-from dfkd_core.store import RunFolder, runs_folder, runs_in
-from dfkd_core.study import Progress, Study
-from dfkd_core.study.estimate import estimated_seconds
-from dfkd_core.study.outcome import plural, points
-from pages.ui import boot, look
-from pages.ui.study import experiment, prior
+from dfkd_core.study import Progress, Study, find
+from dfkd_core.study.tables import plural
+from pages.ui import look
+from pages.ui.run import steering
+from pages.ui.study import beginning, prior, watching
 
 if TYPE_CHECKING:
     from pages.ui.form.form import Choice
 
-KIND = "prior"
+KIND = find("prior")
 STEPS = {"0.5": 2, "0.25": 4, "0.2": 5, "0.1": 10}  # of λ from 0 to 1
-EPOCHS, SEEDS, SAMPLES = 12, 3, 2000
+EPOCHS = 12
 WHAT = """
 **A class prior** tells the generator to make images that the teacher puts into one class without doubt: its loss gets
 the cross-entropy between the teacher's answer and the teacher's own argmax, times the intensity **λ**. TA-DFKD does
@@ -34,69 +33,36 @@ result: whether the classes come out alike, whether images within a class still 
 
 def main() -> None:
     """One script run of the page."""
-    study = experiment.chosen(KIND)
+    study = watching.chosen(KIND)
     if study is None:
         _set_up()
         return
     _settings(study)
-    experiment.watch(study, _offer_csv, prior.show)
+    watching.watch(study, _offer_csv, prior.show)
 
 
-# --- a new experiment ------------------------------------------------------------------------------------------
+# --- a new one -------------------------------------------------------------------------------------------------
 
 
 def _set_up() -> None:
-    choice = _form()
+    choice = steering.choose()
     st.subheader("Class prior")
     st.markdown(WHAT)
     with st.container(horizontal=True, vertical_alignment="top"):
         steps = st.segmented_control("λ from 0 to 1 in steps of", list(STEPS), default="0.2", key="prior:steps")
-        seeds = st.number_input("Seeds", 1, 20, SEEDS, key="prior:seeds", width=100, help="Runs for each λ.")
+        count = STEPS[steps or "0.2"]
+        first_seed = choice.fields["seed"] if choice is not None else 0
+        given: dict[str, Any] = {"intensities": [round(index / count, 4) for index in range(count + 1)]}
+        given |= beginning.asked(KIND, ("seeds",), first_seed)
         epochs = st.number_input(
             "Epochs of a run", 1, 100_000, EPOCHS, key="prior:epochs", width=125, help="Instead of the form's."
         )
-        samples = st.number_input(
-            "Images measured",
-            100,
-            50_000,
-            SAMPLES,
-            100,
-            key="prior:samples",
-            width=135,
-            help="Of each run's generator.",
-        )
-        extractor = _extractor(choice)
-    intensities = [round(index / STEPS[steps or "0.2"], 4) for index in range(STEPS[steps or "0.2"] + 1)]
-    asked = None
+        given |= beginning.asked(KIND, ("measured",))
+        given["extractor"] = _extractor(choice)
     if choice is not None:
-        first = choice.fields["seed"]
-        fields = {name: value for name, value in choice.fields.items() if name != "seed"}
-        knobs = {name: value for name, value in choice.changes.items() if name != "class_prior_weight"}
-        asked = {
-            "intensities": intensities,
-            "seeds": list(range(first, first + int(seeds))),
-            "changes": {**knobs, "epochs": int(epochs)},
-            **fields,
-        }
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if st.button("Start", icon=":material/play_arrow:", type="primary", disabled=asked is None, key="start"):
-            assert asked is not None
-            _start({**asked, "samples": int(samples), "extractor": extractor})
-        count = len(intensities) * int(seeds)
-        st.markdown(f"**{count} runs**, one after the other{_duration(asked)}.")
-    experiment.problem()
-    experiment.list_earlier(KIND)
-
-
-def _form() -> Choice | None:
-    """What the sidebar says; None while the engine is still being started."""
-    with st.sidebar:
-        ready = experiment.engine_state()
-    if not ready:
-        return None
-    from pages.ui.form import form
-
-    return form.show()
+        given |= beginning.of_form(KIND, choice)
+        given["knobs"]["epochs"] = int(epochs)
+    beginning.offer(KIND, given if choice is not None else None)
 
 
 def _extractor(choice: Choice | None) -> str:
@@ -121,32 +87,11 @@ def _extractor(choice: Choice | None) -> str:
     )
 
 
-def _duration(asked: dict[str, Any] | None) -> str:
-    """About how long it will take, in words, by what similar runs took here."""
-    if asked is None:
-        return ""
-    from dfkd_core.study.kinds import prior_specs
-
-    try:
-        specs = [spec.model_dump() for _, spec in prior_specs(**asked)]
-    except RequestError:
-        return ""  # Start says what is wrong
-    judged_by = [*runs_in(runs_folder()), RunFolder(boot.RECORDED)]
-    seconds = estimated_seconds(specs, judged_by, measured=True)
-    return experiment.duration_words(seconds)
-
-
-def _start(asked: dict[str, Any]) -> None:
-    from dfkd_core.study import kinds
-
-    experiment.begin(KIND, lambda: kinds.prior(runs_folder(), **asked))
-
-
 # --- one that exists -------------------------------------------------------------------------------------------
 
 
 def _settings(study: Study) -> None:
-    """What the experiment was begun with."""
+    """What the study was begun with."""
     settings, config = study.settings, study.cells[0].spec["config"]
     facts = {
         **{name: settings[name] for name in ("benchmark", "teacher", "student", "method", "preset")},
@@ -155,7 +100,7 @@ def _settings(study: Study) -> None:
         "measured": f"{settings['samples']:,} images of each run",
         "features": settings["extractor"].removeprefix("teacher:"),
     }
-    experiment.begun_with(study, "This experiment", facts)
+    watching.begun_with(study, facts)
     with st.sidebar, st.expander("Knobs", icon=":material/tune:"):
         knobs = {name: str(value) for name, value in config.items() if name != "class_prior_weight"}
         st.dataframe(
@@ -164,9 +109,9 @@ def _settings(study: Study) -> None:
 
 
 def _offer_csv(study: Study, progress: Progress) -> None:
-    table = pd.DataFrame(points(progress.cells))
+    table = pd.DataFrame(KIND.table(study.settings, progress.cells))
     label = f"{plural(len(table), 'point')} as CSV"
-    experiment.offer_csv(table.to_csv(index=False), f"class-prior-{study.id}", table.empty, label)
+    watching.offer_csv(table.to_csv(index=False), f"class-prior-{study.id}", table.empty, label)
 
 
 look.through_app("pages/prior.py")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dfkd_core.study.generative import COLUMNS
+from dfkd_core.study.generative_table import COLUMNS
 
 
 def network(fid: float, **figures: Any) -> dict[str, Any]:

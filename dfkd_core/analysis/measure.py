@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dfkd_core.analysis.jobs import report
-from dfkd_core.analysis.measured import GENERATED, MEASURED
+from dfkd_core.analysis.measured import GENERATED, MEASURED, MOST_SAMPLES, SAMPLES
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError, StoreError
@@ -30,7 +30,6 @@ from dfkd_core.store.checkpoints import load_checkpoint
 from dfkd_core.teachers.cards import TeacherCard
 
 SEED = 1_912_11006  # of the latents; the same for every run, so that runs are compared on the same ones
-SAMPLES, MOST_SAMPLES = 2000, 50_000
 SHOWN = 24  # images of a class that are kept
 LATE = 0.9  # of the steps: the share kept is averaged over the rest
 

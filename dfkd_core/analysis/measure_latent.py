@@ -17,7 +17,14 @@ from torch import Tensor
 
 from dfkd_core.analysis import measure as classifiers
 from dfkd_core.analysis.jobs import report
-from dfkd_core.analysis.measured import GENERATED, MEASURED, NEAREST
+from dfkd_core.analysis.measured import (
+    GENERATED,
+    GENERATIVE_SAMPLES,
+    MEASURED,
+    MOST_GENERATIVE_SAMPLES,
+    NEAREST,
+    SAMPLES,
+)
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.data.labelled import LabelledImages, evenly_by_class
 from dfkd_core.errors import RequestError, StoreError
@@ -36,7 +43,6 @@ from dfkd_core.teachers.cards import TeacherCard
 from dfkd_core.teachers.train import elbo_of
 
 SEED = 2_211_06385  # of the noise; the same for every run, so that runs are compared on the same
-SAMPLES, MOST_SAMPLES = 1024, 5000  # the slides'; the transport takes memory and time with the square of the number
 SHOWN = 24  # images of a kind that are kept
 COMPARED = "FID, EMD, MMD and 1NN"
 
@@ -46,12 +52,12 @@ def measure_run(
 ) -> dict[str, Any]:
     """``measure_generative``, or ``measure`` of a run that distils a classifier. ``samples`` None: as many as usual."""
     generative = read_spec(folder).task == "generative"
-    usual, how = (SAMPLES, measure_generative) if generative else (classifiers.SAMPLES, classifiers.measure)
+    usual, how = (GENERATIVE_SAMPLES, measure_generative) if generative else (SAMPLES, classifiers.measure)
     return how(folder, cache, usual if samples is None else samples, extractor_name, force)
 
 
 def measure_generative(
-    folder: RunFolder, cache: Path, samples: int = SAMPLES, extractor_name: str = "", force: bool = False
+    folder: RunFolder, cache: Path, samples: int = GENERATIVE_SAMPLES, extractor_name: str = "", force: bool = False
 ) -> dict[str, Any]:
     """Figures of the run's newest checkpoint and of its teacher; those on disk, unless they are of something else.
 
@@ -62,8 +68,8 @@ def measure_generative(
     size and times. Raises ``StoreError`` without a checkpoint, ``RequestError`` for a bad extractor, number or
     missing data.
     """
-    if not quality.LEAST <= samples <= MOST_SAMPLES:
-        raise RequestError("samples", samples, f"should be from {quality.LEAST} to {MOST_SAMPLES}.")
+    if not quality.LEAST <= samples <= MOST_GENERATIVE_SAMPLES:
+        raise RequestError("samples", samples, f"should be from {quality.LEAST} to {MOST_GENERATIVE_SAMPLES}.")
     spec = classifiers.here(read_spec(folder))
     with borrowed(spec):
         started = time.monotonic()

@@ -1,4 +1,4 @@
-"""What ``measure`` and ``distance`` leave in a run's folder. Does not import torch."""
+"""What ``measure`` and ``distance`` are asked for, and leave in a run's folder. Does not import torch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dfkd_core.errors import StoreError
 from dfkd_core.store import RunFolder
 from dfkd_core.store.atomic import read_json
 
+SAMPLES, MOST_SAMPLES = 2000, 50_000  # of a generator, and as many test images
+GENERATIVE_SAMPLES, MOST_GENERATIVE_SAMPLES = 1024, 5000  # the slides'; transport takes memory by their square
 MEASURED, GENERATED = "analysis/measured.json", "analysis/generated"  # the second is a stem: PNG and NPZ
 NEAREST = "analysis/nearest"  # a stem too: synthetic images, then the real one that is nearest to each
 DISTANCE = "analysis/distance.json"

@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -35,6 +35,7 @@ from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.runs.survey import survey
 from dfkd_core.selection.collected import Predictor
 from dfkd_core.store import EventReader, RunFolder, RunStatus, runs_folder, runs_in
+from dfkd_core.study import available as studies
 from dfkd_core.teachers.bring import import_weights
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card, user_folder
 from dfkd_core.teachers.make import train_teacher
@@ -439,24 +440,27 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
 def _wanted_method(arguments: list[str]) -> str:
     """The method decides which knobs there are, so it is looked for before the real parsing."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    leads = {"experiment": "hidfd", "generative": study_command.TABLE_METHOD}  # those of a study's own command
-    early.add_argument("--method", default=leads.get("".join(arguments[1:2]), "ta-dfkd"))
+    kind = studies().get("".join(arguments[1:2])) if arguments[:1] == ["study"] else None
+    early.add_argument("--method", default=kind.method if kind else "ta-dfkd")
     return early.parse_known_args(arguments)[0].method if arguments[:1] in (["train"], ["study"]) else "ta-dfkd"
 
 
-def _training_flags(parser: argparse.ArgumentParser, method: str, without: str = "") -> None:
-    parser.add_argument("--method", default="ta-dfkd", help=f"one of {', '.join(methods.available())}")
+def _training_flags(parser: argparse.ArgumentParser, method: str, without: Collection[str] = ()) -> None:
+    if "method" not in without:
+        parser.add_argument("--method", default="ta-dfkd", help=f"one of {', '.join(methods.available())}")
     task = methods.find(method).requires.task
     networks = ", ".join(CLASSIFIERS) if task == "classifier" else "of its teacher's kind, lvae-H or conv-vae-H"
     hints = {"student": f": {networks}"}
     for name in RUN_FLAGS:
-        if name == without:
+        if name in without:
             continue
         described = (RunSpec.model_fields[name].description or "") + hints.get(name, "")
         parser.add_argument("--" + name.replace("_", "-"), dest=name, metavar="X", help=described.replace("%", "%%"))
     knobs = parser.add_argument_group(f"knobs of {method}")
     config = methods.find(method).Config
     for name, field in config.model_fields.items():
+        if name in without:
+            continue
         about = config.about(name)
         described = " ".join(filter(None, [field.description, about["symbol"], f"default {field.default}"]))
         knobs.add_argument(

@@ -28,13 +28,12 @@ from dfkd_core.data.labelled import LabelledImages, evenly_by_class
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.classifiers import Classifier
+from dfkd_core.quality import DENSITY_NEIGHBOURS, LEAST, PRECISION_NEIGHBOURS
 from dfkd_core.store.atomic import write_atomic
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
 from dfkd_core.teachers.load import load_teacher
 
 BATCH = 512
-DENSITY_NEIGHBOURS, PRECISION_NEIGHBOURS = 5, 3  # as published
-LEAST = DENSITY_NEIGHBOURS + 1  # images of either kind
 STATES = ("real_features_sum", "real_features_cov_sum", "real_features_num_samples")  # of torchmetrics' metric
 
 

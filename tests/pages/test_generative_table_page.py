@@ -14,22 +14,25 @@ from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core.store import RunFolder, runs_folder
-from dfkd_core.study import Record, Study, generative, kinds, studies_in
+from dfkd_core.study import Record, Study, find, studies_in
+from dfkd_core.study.generative_table import ARMS, text_table
 from pages.ui.study.generative_table import table_csv
 
+KIND = find("generative")
 TABLE = ".dfkd-generative-table"
 TINY = "k.distill_steps=2&k.batch_size=8&r.probes_every=0"
 
 
 def crafted(runs: Path, arms: list[str] | None = None) -> Study:
     """A table with made-up figures, at widths 4 and 8; the last run has failed."""
-    study = kinds.generative(runs, [0, 1], [4, 8], arms, {"distill_steps": 2}, 50)
+    arms = arms or list(ARMS)
+    study = KIND.begin(runs, seeds=[0, 1], widths=[4, 8], arms=arms, knobs={"distill_steps": 2}, measured=50)
     for index, cell in enumerate(study.cells):
         folder = RunFolder.create(runs, cell.spec)
         if index == len(study.cells) - 1:
             study.keep(cell, Record(folder.id, problem="Output KL became nan at step 2."))
             continue
-        width, order = cell.labels["x"], list(generative.ARMS).index(cell.labels["series"])
+        width, order = cell.labels["x"], list(ARMS).index(cell.labels["series"])
         fid = 30 / width + 0.3 * order + 0.2 * cell.labels["seed"]
         elbo = -20.0 if cell.labels["series"].endswith("elbo") else None
         student = network(fid, parameters=900 * width, elbo=elbo, encoder="own" if elbo else "teacher")
@@ -44,13 +47,13 @@ def test_a_table_says_how_many_runs_it_takes_or_what_is_wrong_before_anything_st
     app.run().switch_page("pages/generative.py").run()
     assert not app.exception and not app.error
     assert any(text.value.startswith("**21 runs**") for text in app.markdown), "seven arms, one width, three seeds"
-    app.text_input(key="table:widths").set_value("4, 8").run()
-    app.multiselect(key="table:arms").set_value(["with-data", "ancestral"]).run()
+    app.text_input(key="generative:widths").set_value("4, 8").run()
+    app.multiselect(key="generative:arms").set_value(["with-data", "ancestral"]).run()
     assert any(text.value.startswith("**12 runs**") for text in app.markdown)
-    app.text_input(key="table:widths").set_value("wide").run()
-    assert any("'wide': should be a whole number" in text.value for text in app.markdown)
+    app.text_input(key="generative:widths").set_value("wide").run()
+    assert any("'wide': should be a valid integer" in text.value for text in app.markdown)
     app.button(key="start").click().run()
-    assert not app.exception and "should be a whole number" in app.error[0].value
+    assert not app.exception and "should be a valid integer" in app.error[0].value
     assert not studies_in(runs_folder())
 
 
@@ -80,15 +83,15 @@ def test_a_table_from_start_to_its_last_row(page: Page, shared_lab: Lab) -> None
         field.fill(words)
         field.press("Enter")
     expect(page.get_by_text("7 runs")).to_be_visible()
-    for arm in (arm for name, arm in generative.ARMS.items() if name not in ("with-data", "ancestral")):
+    for arm in (arm for name, arm in ARMS.items() if name not in ("with-data", "ancestral")):
         page.get_by_role("button", name=f"Remove {arm.title}", exact=True).click()
     expect(page.get_by_text("2 runs")).to_be_visible()
     button(page, "Start").click()
     wait(page, "stage.state === 'running' && stage.total === '2'", TABLE)
     (study,) = [study for study in studies_in(shared_lab.runs, "generative") if study.id in page.url]
     wait(page, "stage.state === 'done' && stage.points === '2'", TABLE)
-    rows = generative.table(study.progress().cells)
-    head, *lines = generative.text_table(rows, "digits")
+    rows = KIND.table(study.settings, study.progress().cells)
+    head, *lines = text_table(rows, "digits")
     shown = [row.locator("th, td").all_text_contents() for row in page.locator(".table-figures tbody tr").all()]
     assert shown == lines and [row["n"] for row in rows] == [2, 1, 1]
     expect(page.locator(".exp-reading")).to_contain_text("FID of the best data-free student as a multiple")
@@ -117,7 +120,7 @@ def test_the_plot_holds_each_arms_figure_against_size_and_the_teacher_as_a_line(
         "guided diffusion, by the ELBO, H 8, seed 1 failed. Output KL"
     )
     expect(page.locator("tr[data-series=teacher]")).to_contain_text("218,496")
-    assert page.locator(".table-figures tbody tr").count() == 1 + 2 * len(generative.ARMS)
+    assert page.locator(".table-figures tbody tr").count() == 1 + 2 * len(ARMS)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     shoot(page, "generative-table")
     page.get_by_role("radio", name="Run", exact=True).click()

@@ -9,7 +9,8 @@ from playwright.sync_api import Browser, Page, expect
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core.engine import InlineEngine
-from dfkd_core.study import Conductor, Study, kinds, studies_in
+from dfkd_core.study import Conductor, Study, find, studies_in
+from dfkd_core.study.fig1a import VARIANTS
 
 ROOT = ".dfkd-lesson"
 TEACHERS = ["digits-resnet20-plain", "digits-lenet5-bn-mixup"]
@@ -31,7 +32,12 @@ def test_a_lesson_is_begun_watched_and_stopped(page: Page, lab: Lab) -> None:
 
 @pytest.fixture(scope="module")
 def finished(shared_lab: Lab) -> Study:
-    study = kinds.fig1a(shared_lab.runs, TEACHERS, {**TINY, "iterations": 4}, student=STUDENT, evaluate_every=1)
+    study = find("fig1a").begin(
+        shared_lab.runs,
+        teachers=TEACHERS,
+        knobs={**TINY, "iterations": 4},
+        run={"student": STUDENT, "evaluate_every": 1},
+    )
     Conductor(study, InlineEngine(shared_lab.runs)).conduct()
     assert study.progress().state == "done"
     return study
@@ -52,7 +58,7 @@ def test_final_stands_beside_best_and_each_run_has_its_links(page: Page, shared_
         assert links == [f"/?run={record.run}", f"/inspect?run={record.run}"]
     plot = page.locator(".lesson-panel .exp-plot").first
     names = plot.evaluate("node => node.data.map((trace) => [trace.name, trace.x.length])")
-    assert names == [["teacher", 2], *([name, 5] for name in kinds.VARIANTS)], "from before the first step to the last"
+    assert names == [["teacher", 2], *([name, 5] for name in VARIANTS)], "from before the first step to the last"
     expect(page.locator(".exp-reading")).to_contain_text("The teachers lie furthest apart with")
 
 

@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from dfkd_core.analysis.measured import GENERATED
 from dfkd_core.store import EventReader, RunFolder, read_samples, runs_in, store_samples
-from dfkd_core.study import Record, Study, kinds, studies_in
+from dfkd_core.study import Record, Study, find, studies_in
 
 ROOT = ".dfkd-prior"
 QUERY = f"prior?student={STUDENT}&k.iterations=5&k.batch_size=16&k.width=4&k.student_steps=1&k.latent=8"
@@ -47,7 +47,7 @@ def begin(page: Page, lab: Lab, epochs: int = 2) -> Study:
 def crafted(runs: Path, failed: int = 1) -> Study:
     """A study of 6 × 3 with made-up figures and images; the last cells have failed."""
     lambdas = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
-    study = kinds.prior(runs, lambdas, [0, 1, 2], TINY, 100, student=STUDENT)
+    study = find("prior").begin(runs, intensities=lambdas, knobs=TINY, measured=100, run={"student": STUDENT})
     draw = np.random.default_rng(0)
     for index, cell in enumerate(study.cells):
         folder = RunFolder.create(runs, cell.spec)
@@ -221,7 +221,7 @@ def test_a_method_without_a_class_prior_is_refused_in_one_sentence(prior: AppTes
 def test_a_study_that_is_not_there_is_said_and_the_page_opens(prior: AppTest) -> None:
     prior.query_params["study"] = "../../etc"
     prior.run()
-    assert not prior.exception and "There is no experiment" in prior.warning[0].value
+    assert not prior.exception and "There is no study" in prior.warning[0].value
     assert not prior.button(key="start").disabled
 
 

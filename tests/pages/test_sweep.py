@@ -22,48 +22,35 @@ from playwright.sync_api import Browser, Page, expect
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core.store import RunFolder, runs_in
-from dfkd_core.study import Record, Study, kinds, studies_in
-from dfkd_core.study.experiments import EXPERIMENTS
+from dfkd_core.study import Record, Study, find, studies_in
+from dfkd_core.study.hidfd_catalogue import EXPERIMENTS
 from pages.ui import boot
 from pages.ui.study.sweep import table_csv
 
+KIND = find("experiment")
 SWEEP = ".dfkd-sweep"
 TINY = {"gan_steps": 2, "distill_steps": 4, "updates": 1, "synthetic": 16, "width": 2}
 PAGE = """
 import streamlit as st
 from pages.ui import boot, look
-from pages.ui.study import experiment, sweep
+from pages.ui.run import steering
+from pages.ui.study import sweep, watching
 
 st.set_page_config("Experiments", layout="wide")
 look.apply()
 boot.start()
 
-def watch(study):
-    progress = experiment.progress_of(study)
-    with st.container(horizontal=True):
-        experiment.buttons(study, progress)
-        sweep.offer_csv(study, progress)
-    experiment.problem()
-    sweep.show(study, progress)
-    experiment.end_polling(study)
-
-study = experiment.chosen(sweep.KIND)
+study = watching.chosen(sweep.KIND)
 if study is not None:
-    experiment.watch(study, watch)
+    watching.watch(study, sweep.offer_csv, sweep.show)
 else:
-    choice = None
-    with st.sidebar:
-        ready = experiment.engine_state()
-    if ready:
-        from pages.ui.form import form
-        choice = form.show()
-    sweep.set_up(choice)
+    sweep.set_up(steering.choose())
 """
 
 
 def crafted(runs: Path, name: str, seeds: int = 2, done: int | None = None, **asked: Any) -> Study:
     """An experiment with made-up figures; the last of ``done`` cells has failed if others wait."""
-    study = kinds.experiment(runs, name, list(range(seeds)), TINY, student=STUDENT, **asked)
+    study = KIND.begin(runs, experiment=name, seeds=range(seeds), knobs=TINY, run={"student": STUDENT}, **asked)
     draw = np.random.default_rng(0)
     for index, cell in enumerate(study.cells[:done]):
         folder = RunFolder.create(runs, cell.spec)
@@ -97,18 +84,18 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
 def test_every_experiment_explains_itself_and_says_how_many_runs_it_takes(app: AppTest) -> None:
     app.run()
     for name, asked in EXPERIMENTS.items():
-        app.selectbox(key="sweep:name").set_value(name).run()
+        app.selectbox(key="experiment:experiment").set_value(name).run()
         assert not app.exception and not app.error
         words = [text.value for text in app.markdown]
         assert any(text.startswith(asked.question) and asked.finding in text for text in words)
-        runs = len(kinds.experiment_specs(name, [0, 1, 2]))
+        runs = len(KIND.specs(KIND.Request.build({"experiment": name})))
         assert any(text.startswith(f"**{runs} runs**") for text in words)
 
 
 def test_a_wrong_value_is_said_before_anything_starts(app: AppTest, runs: Path) -> None:
     app.run()
-    app.selectbox(key="sweep:name").set_value("guidance").run()
-    app.text_input(key="sweep:guidance:digits:values").set_value("0.1, much").run()
+    app.selectbox(key="experiment:experiment").set_value("guidance").run()
+    app.text_input(key="experiment:guidance:digits:values").set_value("0.1, much").run()
     assert any("'much': should be a number" in text.value for text in app.markdown)
     app.button(key="start").click().run()
     assert not app.exception and "should be a number" in app.error[0].value
@@ -118,7 +105,7 @@ def test_a_wrong_value_is_said_before_anything_starts(app: AppTest, runs: Path) 
 def test_the_forms_knobs_are_taken_where_they_are_hidfds_own(app: AppTest) -> None:
     app.query_params.update({"method": "hidfd", "k.blend": "false", "preset": "demo", "k.gan_steps": "3"})
     app.run()
-    app.selectbox(key="sweep:name").set_value("ablation").run()
+    app.selectbox(key="experiment:experiment").set_value("ablation").run()
     assert any(text.value.startswith("**24 runs**") for text in app.markdown), "its own blend, not the form's"
     app.selectbox(key="form:method").set_value("ta-dfkd").run()
     app.segmented_control[0].set_value("cpu").run()
@@ -247,7 +234,7 @@ def test_methods_are_lines_over_the_ratio_and_nothing_is_drawn_before_a_run_ends
 @pytest.mark.parametrize("size", [(1280, 800), (1920, 1080)])
 def test_nothing_overflows(browser: Browser, sweep_lab: Lab, data: Path, theme: Any, size: tuple[int, int]) -> None:
     for name in ("comparison", "objectives", "generators", "times"):
-        study = crafted(data, name, samples=50)
+        study = crafted(data, name, measured=50)
         page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
         page.goto(f"{sweep_lab.url}?study={study.id}")
         wait(page, f"stage.points === '{len(study.cells)}'", SWEEP)

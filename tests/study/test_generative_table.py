@@ -18,10 +18,12 @@ from dfkd_core.kit.generative_stage import DistillConfig
 from dfkd_core.runs.request import make_spec
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import RunFolder
-from dfkd_core.study import Cell, CellState, Record, generative, kinds, studies_in
-from dfkd_core.study.generative import ARMS, REFERENCE, TEACHER, VARIED
+from dfkd_core.study import Cell, CellState, Record, find, studies_in
+from dfkd_core.study.generative_table import ARMS, REFERENCE, TEACHER, VARIED, best_data_free, ratio_words, text_table
+from dfkd_core.study.tables import markdown
 from dfkd_core.teachers.cards import find_card
 
+KIND = find("generative")
 pytestmark = pytest.mark.usefixtures("few_judged")
 
 
@@ -42,8 +44,12 @@ def flat(spec: RunSpec) -> dict[str, Any]:
     return {**plain.pop("config"), **plain}
 
 
+def specs_of(**asked: Any) -> list[tuple[dict[str, Any], RunSpec]]:
+    return KIND.specs(KIND.Request.build(asked))
+
+
 def test_every_arm_is_there_at_every_width_and_seed_and_a_first_whole_table_early() -> None:
-    specs = kinds.generative_specs([1, 0], ["8", 4])
+    specs = specs_of(seeds=[1, 0], widths=["8", 4])
     assert [labels for labels, _ in specs] == [
         {"series": arm, "x": width, "seed": seed} for seed in (0, 1) for width in (4, 8) for arm in ARMS
     ]
@@ -56,8 +62,8 @@ def test_every_arm_is_there_at_every_width_and_seed_and_a_first_whole_table_earl
 
 @pytest.mark.parametrize("preset", ["demo", "cpu", "paper"])
 def test_all_students_learn_alike_but_for_what_their_arm_says(preset: str) -> None:
-    asked = {"changes": {"batch_size": 32, "synthesis_batches": 3}, "preset": preset, "evaluate_every": 7}
-    specs = [spec for _, spec in kinds.generative_specs([0], **asked)]
+    knobs, run = {"batch_size": 32, "synthesis_batches": 3}, {"preset": preset, "evaluate_every": 7}
+    specs = [spec for _, spec in specs_of(seeds=[0], knobs=knobs, run=run)]
     shared = [name for name in DistillConfig.model_fields if name not in VARIED]
     for spec in specs:
         assert {name: spec.config[name] for name in shared} == {name: specs[0].config[name] for name in shared}
@@ -67,7 +73,7 @@ def test_all_students_learn_alike_but_for_what_their_arm_says(preset: str) -> No
 
 def test_students_are_of_their_teachers_kind_and_the_first_arm_is_what_others_are_held_against() -> None:
     assert next(iter(ARMS)) == REFERENCE and ARMS[REFERENCE].method == "with-data"
-    (labelled,) = kinds.generative_specs([0], [16], ["ancestral"], teacher="digits-lvae-32")
+    (labelled,) = specs_of(seeds=[0], widths=[16], arms=["ancestral"], run={"teacher": "digits-lvae-32"})
     assert labelled[1].student == "lvae-16" and labelled[1].teacher == "digits-lvae-32"
 
 
@@ -77,31 +83,33 @@ def test_students_are_of_their_teachers_kind_and_the_first_arm_is_what_others_ar
         ({"seeds": []}, "should be 1 to 20"),
         ({"widths": []}, "should be 1 to 10"),
         ({"widths": [8, 8]}, "each once"),
-        ({"widths": ["wide"]}, "widths = 'wide': should be a whole number"),
+        ({"widths": ["wide"]}, "widths.0 = 'wide': should be a valid integer"),
         ({"widths": [0]}, "'lvae-0': should be lvae-H, with a width H of 1 to 512"),
         ({"arms": ["magic"]}, "should be one of with-data, with-data-elbo, ancestral"),
         ({"arms": []}, "should be 1 to 7"),
-        ({"student": "lvae-8"}, "is what the table varies; give its widths"),
-        ({"method": "with-data"}, "is what the table varies; give its arms"),
-        ({"seed": 3}, "is what the table varies; give its seeds"),
-        ({"changes": {"source": "latents"}}, "is what the table varies; give its arms"),
-        ({"changes": {"objective": "elbo"}}, "is what the table varies; give its arms"),
-        ({"changes": {"epochs": 3}}, "is no knob of ukd or with-data"),
-        ({"changes": {"distill_steps": 0}}, "distill_steps"),
-        ({"teacher": "digits-resnet20-plain"}, "is a classifier network"),
-        ({"benchmark": "cifar10"}, "there is no generative one for cifar10"),
-        ({"samples": 3}, "should be from 6"),
-        ({"samples": 10_000}, "to 5000"),
+        ({"run": {"student": "lvae-8"}}, "is what the study varies; give its widths"),
+        ({"run": {"method": "with-data"}}, "is what the study varies; give its arms"),
+        ({"run": {"seed": 3}}, "is what the study varies; give its seeds"),
+        ({"knobs": {"source": "latents"}}, "is what the study varies; give its arms"),
+        ({"knobs": {"objective": "elbo"}}, "is what the study varies; give its arms"),
+        ({"knobs": {"epochs": 3}}, "is no knob of ukd or with-data"),
+        ({"knobs": {"distill_steps": 0}}, "distill_steps"),
+        ({"run": {"teacher": "digits-resnet20-plain"}}, "is a classifier network"),
+        ({"run": {"benchmark": "cifar10"}}, "there is no generative one for cifar10"),
+        ({"measured": 3}, "should be greater than or equal to 6"),
+        ({"measured": 10_000}, "less than or equal to 5000"),
     ],
 )
 def test_a_wrong_request_is_refused_before_anything_is_written(runs: Path, asked: dict[str, Any], why: str) -> None:
     with pytest.raises(RequestError, match=why):
-        kinds.generative(runs, **{"seeds": [0], **asked})
+        KIND.begin(runs, **{"seeds": [0], **asked})
     assert not runs.exists()
 
 
 def test_a_studys_folder_says_everything(runs: Path) -> None:
-    study = kinds.generative(runs, [1, 0], ["8", 4], ["with-data", "diffusion"], {"distill_steps": 5}, 50)
+    study = KIND.begin(
+        runs, seeds=[1, 0], widths=["8", 4], arms="with-data,diffusion", knobs={"distill_steps": 5}, measured=50
+    )
     settings = study.settings
     assert (study.kind, settings["series"], settings["values"]) == ("generative", ["with-data", "diffusion"], [4, 8])
     assert (settings["benchmark"], settings["teacher"], settings["seeds"]) == ("digits", "digits-lvae-32", [0, 1])
@@ -129,7 +137,7 @@ def test_rows_hold_means_and_spreads_over_seeds_and_the_teacher_comes_first() ->
         state("with-data-elbo", 8, 0, 5.0, elbo=-9.0),
     ]
     cells += [state("with-data", 4, 0, 7.0), state("ancestral", 8, 0)]
-    rows = generative.table(cells)
+    rows = KIND.table({}, cells)
     assert [(row["series"], row["x"], row["n"]) for row in rows] == [
         (TEACHER, None, 4), ("with-data", 8, 2), ("with-data-elbo", 8, 1), ("with-data", 4, 1), ("ancestral", 8, 0)
     ]  # fmt: skip
@@ -146,7 +154,7 @@ def test_ratios_pair_runs_of_the_same_seed_and_width() -> None:
     cells = [state(REFERENCE, 8, seed, fid) for seed, fid in with_data.items()]
     cells += [state("latents", 8, seed, fid) for seed, fid in without.items()]
     cells += [state("latents", 4, 0, 9.0), state(REFERENCE, 16, 0, 1.0)]
-    rows = {(row["series"], row["x"]): row for row in generative.table(cells)}
+    rows = {(row["series"], row["x"]): row for row in KIND.table({}, cells)}
     row = rows["latents", 8]
     logarithms = [math.log(without[seed] / with_data[seed]) for seed in (1, 2, 3)]
     low, high = stats.t.interval(0.95, 2, fmean(logarithms), stats.sem(logarithms))
@@ -156,48 +164,48 @@ def test_ratios_pair_runs_of_the_same_seed_and_width() -> None:
 
 
 def test_one_pair_has_a_ratio_and_no_interval() -> None:
-    row = generative.table([state(REFERENCE, 8, 0, 4.0), state("latents", 8, 0, 5.0)])[2]
+    row = KIND.table({}, [state(REFERENCE, 8, 0, 4.0), state("latents", 8, 0, 5.0)])[2]
     assert (row["ratio"], row["ratio_low"], row["pairs"]) == (pytest.approx(1.25), None, 1)
-    assert generative.ratio_words(row) == "1.250"
+    assert ratio_words(row) == "1.250"
 
 
 def test_the_reading_names_the_best_data_free_student_of_each_width() -> None:
     cells = [state(REFERENCE, 8, 0, 4.0), state("latents", 8, 0, 5.0), state("ancestral", 8, 0, 4.2)]
     cells += [state("with-data-elbo", 8, 0, 1.0), state("latents", 4, 0, 3.0)]
-    assert generative.reading(generative.table(cells)) == (
+    assert KIND.reading({}, KIND.table({}, cells)) == (
         "FID of the best data-free student as a multiple of that with data: "
         "at H = 8 from ancestral samples, 1.050 (1 seed, paired)."
     )
-    assert generative.reading(generative.table(cells[:1])) == ""
+    assert KIND.reading({}, KIND.table({}, cells[:1])) == ""
 
 
 def test_a_student_of_one_seed_is_not_the_best_beside_one_of_two() -> None:
     cells = [state(REFERENCE, 8, seed, 4.0) for seed in (0, 1)]
     cells += [state("ancestral", 8, 0, 4.4), state("ancestral", 8, 1, 4.4), state("latents", 8, 0, 4.1)]
-    best = generative.best_data_free(generative.table(cells), 8)
+    best = best_data_free(KIND.table({}, cells), 8)
     assert best is not None and (best["series"], best["pairs"]) == ("ancestral", 2)
 
 
 def test_the_lines_have_a_dash_where_there_is_no_figure_and_no_spread_where_there_is_none() -> None:
     cells = [state(REFERENCE, 8, 0, 4.0), state(REFERENCE, 8, 1, 6.0), state("latents", 8, 0)]
-    head, teacher, one, waiting = generative.text_table(generative.table(cells), "digits")
+    head, teacher, one, waiting = text_table(KIND.table({}, cells), "digits")
     assert head[:6] == ["", "H", "runs", "FID ÷ with data", "parameters", "FID"] and {
         len(line) for line in (teacher, one)
     } == {len(head)}
     assert teacher[:6] == ["teacher", "–", "2", "–", "7,000", "2.00"] and teacher[head.index("ms")] == "5.50 ± 0.71"
     assert one[:6] == ["with data", "8", "2", "–", "7,000", "5.00 ± 1.41"] and one[head.index("ELBO")] == "–"
     assert waiting[:3] == ["data-free, optimised latents", "8", "0"] and set(waiting[3:]) == {"–"}
-    lines = generative.markdown([head, teacher])
+    lines = markdown([head, teacher])
     assert lines[1].startswith("| --- | --: |") and lines[2].startswith("| teacher | – | 2 |") and len(lines) == 3
 
 
 def test_the_slides_figures_stand_below_those_of_their_own_benchmark_only() -> None:
-    rows = generative.table([state(REFERENCE, 8, 0, 4.0)])
-    lines = generative.text_table(rows, "cifar10")
+    rows = KIND.table({}, [state(REFERENCE, 8, 0, 4.0)])
+    lines = text_table(rows, "cifar10")
     assert [line[0] for line in lines[3:]] == ["the slides' teacher", "the slides' with data", "the slides' data-free"]
     root = lines[0].index("√FID")
     assert [line[root] for line in lines[3:]] == ["4.63", "5.24", "5.27"] and lines[3][lines[0].index("FID")] == "–"
-    assert len(generative.text_table(rows, "digits")) == 3
+    assert len(text_table(rows, "digits")) == 3
 
 
 # --- carried out -----------------------------------------------------------------------------------------------
@@ -230,11 +238,11 @@ def test_the_table_is_made_by_one_command(capsys: Any, runs: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["--method", "with-data"], "is what the table varies; give its arms"),
-        (["--student", "lvae-8"], "give its widths"),
-        (["--widths", "a"], "should be numbers with commas"),
+        (["--method", "with-data"], "--method"),
+        (["--student", "lvae-8"], "--student"),
+        (["--widths", "a"], "widths.0 = 'a': should be a valid integer"),
         (["--arms", "diffusion,magic"], "should be one of with-data"),
-        (["--source", "latents"], "give its arms"),
+        (["--source", "latents"], "--source"),
     ],
 )
 def test_wrong_requests_are_one_line(capsys: Any, runs: Path, arguments: list[str], why: str) -> None:

@@ -7,20 +7,19 @@ from typing import Any
 import streamlit as st
 
 from dfkd_core.errors import RequestError
-from dfkd_core.study import CellState, Progress, Study
-from dfkd_core.study.outcome import fig1a_reading
+from dfkd_core.study import CellState, Progress, Study, find
 from dfkd_core.teachers.cards import find_card
 from pages.ui import boot
-from pages.ui.study import experiment
+from pages.ui.study import watching
 
 
 def show(study: Study, progress: Progress) -> None:
     """Draw the lesson, or bring what is drawn up to date. Call it at the same place in every rerun."""
-    settings = study.settings
+    kind, settings = find(study.kind), study.settings
     courses = {state.cell.key: _course(study, state) for state in progress.cells if state.record.run}
     data = {
-        **experiment.facts(study, progress),
-        "reading": fig1a_reading(progress.cells),
+        **watching.facts(study, progress),
+        "reading": kind.reading(settings, kind.table(settings, progress.cells)),
         "teachers": [{"name": name, "title": _title(name)} for name in settings["teachers"]],
         "variants": settings["variants"],
         "courses": courses,
@@ -31,7 +30,7 @@ def show(study: Study, progress: Progress) -> None:
 
 @st.cache_resource(show_spinner=False)
 def _component() -> Any:
-    return experiment.component("lesson")
+    return watching.component("lesson")
 
 
 def _title(teacher: str) -> str:

@@ -10,10 +10,10 @@ import streamlit as st
 from dfkd_core.analysis.measured import GENERATED
 from dfkd_core.errors import RequestError
 from dfkd_core.store import RunFolder, read_samples
-from dfkd_core.study import CellState, Progress, Study
-from dfkd_core.study.outcome import POINT, SCORES, points, reading
+from dfkd_core.study import CellState, Progress, Study, find
+from dfkd_core.study.prior import POINT, SCORES
 from dfkd_core.teachers.cards import find_card
-from pages.ui.study import experiment
+from pages.ui.study import watching
 
 MOST_SHEETS = 8  # sent at once
 
@@ -21,11 +21,11 @@ MOST_SHEETS = 8  # sent at once
 def show(study: Study, progress: Progress) -> None:
     """Draw the experiment, or bring what is drawn up to date. Call it at the same place in every rerun."""
     done = {state.cell.key: state for state in progress.cells if state.state == "done"}
-    settings = study.settings
+    kind, settings = find(study.kind), study.settings
     data = {
-        **experiment.facts(study, progress),
+        **watching.facts(study, progress),
         "label": next((state.record.figures["label"] for state in done.values()), "FID"),
-        "reading": reading(points(progress.cells)),
+        "reading": kind.reading(settings, kind.table(settings, progress.cells)),
         "intensities": settings["intensities"],
         "seeds": settings["seeds"],
         "classes": _classes(settings["teacher"]),
@@ -37,7 +37,7 @@ def show(study: Study, progress: Progress) -> None:
 
 @st.cache_resource(show_spinner=False)
 def _component() -> Any:
-    return experiment.component("prior")
+    return watching.component("prior")
 
 
 def _wanted(study_id: str) -> list[str]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command import FLAGS, call, refused
-from conftest import STUDENT, TINY, eventually, execute, tiny_spec
+from conftest import eventually, execute, tiny_spec
+from studying import SAMPLES, conduct, plain_study, records, states, stop_at, tiny_study
 
 from dfkd_core.analysis import measure as measuring
 from dfkd_core.analysis.measured import read_figures
@@ -21,47 +18,8 @@ from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.events import Event, Step
 from dfkd_core.store import Owner, RunFolder, RunStatus, runs_in
 from dfkd_core.store.atomic import read_json, write_json
-from dfkd_core.study import Cell, CellState, Conductor, Record, Study, find_study, kinds, outcome, studies_in
+from dfkd_core.study import Conductor, Record, Study, find_study, studies_in
 from dfkd_core.study.conductor import CHANGED, OTHER_DATA
-from dfkd_core.study.estimate import MEASURING_SECONDS, estimated_seconds
-
-FIELDS = {"student": STUDENT, "evaluate_every": 2, "samples_every": 3}
-SAMPLES = 60
-
-
-def tiny_study(runs: Path, intensities: list[float] | None = None, seeds: list[int] | None = None) -> Study:
-    return kinds.prior(runs, intensities or [0.0, 1.0], seeds or [0], TINY, SAMPLES, **FIELDS)
-
-
-def plain_study(runs: Path, count: int = 2) -> Study:
-    """Of runs that are not measured."""
-    cells = [Cell(f"cell-{seed}", {"seed": seed}, tiny_spec(seed=seed).model_dump()) for seed in range(count)]
-    return Study.create(runs, "plain", "A plain one", {"samples": 0}, cells)
-
-
-def conduct(study: Study, progress: Callable[[Event], None] | None = None) -> None:
-    Conductor(study, InlineEngine(study.runs, progress)).conduct()
-
-
-def stop_at(study: Study, step: int) -> Callable[[Event], None]:
-    """Ask the study to stop when its run comes to ``step``, once."""
-    asked: list[int] = []
-
-    def progress(event: Event) -> None:
-        if isinstance(event, Step) and event.step == step and not asked:
-            asked.append(step)
-            study.ask_to_stop()
-
-    return progress
-
-
-def states(study: Study) -> list[str]:
-    return [state.state for state in study.progress().cells]
-
-
-def records(study: Study) -> list[Record]:
-    return [study.record(cell) for cell in study.cells]
-
 
 # --- carrying out ----------------------------------------------------------------------------------------------
 
@@ -318,210 +276,6 @@ def test_time_left_is_told_by_the_cells_that_are_done(runs: Path) -> None:
     assert study.progress().seconds_left == pytest.approx(1.5 * 15)
     assert study.progress(lambda run: 6).seconds_left == pytest.approx(15), "the log knows better than the status"
     assert study.progress().share == pytest.approx(2.5 / 4)
-
-
-# --- kinds -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("changes", "why"),
-    [
-        ({"intensities": [0.5]}, "should be 2 to 51"),
-        ({"intensities": [0.5, 0.5]}, "each once"),
-        ({"intensities": [0, -1]}, "greater than or equal to 0"),
-        ({"intensities": [0, 11]}, "less than or equal to 10"),
-        ({"intensities": [0, float("nan")]}, "finite"),
-        ({"seeds": []}, "should be 1 to 20"),
-        ({"seeds": [-1]}, "seed = -1"),
-        ({"method": "noise"}, "has no class prior to vary"),
-        ({"changes": {"class_prior_weight": 1}}, "is what the study varies"),
-        ({"changes": {"epochs": 0}}, "epochs"),
-        ({"seed": 1}, "is what the study varies"),
-        ({"samples": 3}, "should be from 6"),
-        ({"extractor": "vgg"}, "should be inception"),
-        ({"extractor": "teacher:digits-resnet20-plain"}, "is the teacher that"),
-        ({"benchmark": "mnist", "student": "lenet5-half"}, "DFKD_DATA"),
-        ({"teacher": "nobody"}, "should be one of"),
-    ],
-)
-def test_a_wrong_request_is_refused_before_anything_is_written(runs: Path, changes: dict[str, Any], why: str) -> None:
-    asked = {"intensities": [0.0, 1.0], "seeds": [0], "changes": TINY, "samples": SAMPLES, **FIELDS, **changes}
-    with pytest.raises(RequestError, match=why):
-        kinds.prior(runs, **asked)
-    assert not runs.exists()
-
-
-def test_the_settings_of_a_study_say_everything(runs: Path) -> None:
-    study = Study(tiny_study(runs, [1.0, 0.0], [1, 0]).path)
-    assert study.settings == {
-        "benchmark": "digits", "method": "ta-dfkd", "teacher": "digits-resnet20-plain", "student": STUDENT,
-        "preset": "demo", "intensities": [0.0, 1.0], "seeds": [0, 1], "samples": SAMPLES,
-        "extractor": "teacher:digits-lenet5-bn-mixup",
-    }  # fmt: skip
-    assert study.title == f"digits-resnet20-plain → {STUDENT}, 2 intensities × 2 seeds"
-
-
-def test_fig1a_has_four_curves_for_each_teacher_that_differ_in_terms_only(runs: Path) -> None:
-    teachers = ["digits-resnet20-plain", "digits-lenet5-bn-mixup"]
-    study = kinds.fig1a(runs, teachers, TINY, seed=5, **FIELDS)
-    assert [cell.labels["teacher"] for cell in study.cells] == teachers * 4
-    configs = {cell.labels["variant"]: cell.spec["config"] for cell in study.cells}
-    terms = ("class_prior_weight", "class_balance_weight", "activation_weight", "adversarial_weight", "bn_weight")
-    found = {name: (*(config[term] for term in terms), config["selection"]) for name, config in configs.items()}
-    assert found == {
-        "class prior": (1.0, 5.0, 0.1, 0.0, 0.0, False),
-        "adversarial": (0.0, 0.0, 0.0, 1.0, 0.0, False),
-        "both": (1.0, 5.0, 0.1, 1.0, 0.0, False),
-        "TA-DFKD": (0.0, 0.0, 0.0, 1.0, 0.03, True),
-    }
-    same = [{**config, **dict.fromkeys((*terms, "selection"))} for config in configs.values()]
-    assert all(config == same[0] for config in same) and {cell.spec["seed"] for cell in study.cells} == {5}
-    with pytest.raises(RequestError, match="1 to 4, each once"):
-        kinds.fig1a(runs, [teachers[0]] * 2, TINY)
-
-
-# --- what the points say ---------------------------------------------------------------------------------------
-
-
-def point(intensity: float, fid: float, seed: int = 0) -> dict[str, Any]:
-    return {"intensity": intensity, "fid": fid, "seed": seed}
-
-
-def test_the_reading_is_the_rank_correlation_of_the_points() -> None:
-    rising = [point(0, 2.0), point(0.5, 3.0), point(1, 9.0)]
-    said = outcome.reading(rising)
-    assert (
-        "rises with" in said
-        and "+1.00 (3 runs, 3 intensities, 1 seed)" in said
-        and "at λ = 0, which is the lowest" in said
-    )
-    falling = [point(0, 9.0), point(0.5, 3.0), point(1, 2.5), point(1, 2.6, seed=1)]
-    assert "falls with" in outcome.reading(falling) and "-0.95" in outcome.reading(falling)
-    assert "mean FID 9 at λ = 0, lowest 2.55 at λ = 1" in outcome.reading(falling)
-    assert "hardly depends on" in outcome.reading([point(0, 2), point(0.3, 1), point(0.6, 3), point(1, 1.5)])
-    assert "is the same at every intensity" in outcome.reading([point(0, 2), point(0.5, 2), point(1, 2)])
-
-
-@pytest.mark.parametrize("points", [[], [point(0, 1), point(1, 2)], [point(0, 1), point(0, 1, 1), point(1, 2)]])
-def test_two_intensities_are_no_trend(points: list[dict[str, Any]]) -> None:
-    assert outcome.reading(points) == ""
-
-
-def lesson_cell(teacher: str, variant: str, final: float, best: float, state: str = "done") -> CellState:
-    cell = Cell("-", {"teacher": teacher, "variant": variant}, {})
-    return CellState(cell, Record(figures={"final": final, "best": best}), state)
-
-
-def test_the_lessons_reading_names_the_widest_gap_and_the_deepest_fall() -> None:
-    cells = [
-        lesson_cell("one", "prior", 0.9, 0.9),
-        lesson_cell("two", "prior", 0.8, 0.95),
-        lesson_cell("one", "adversarial", 0.9, 0.905),
-        lesson_cell("two", "adversarial", 0.5, 0.6),
-    ]
-    said = outcome.fig1a_reading(cells)
-    assert "furthest apart with adversarial: 90.0% (one) against 50.0% (two)" in said
-    assert "furthest below its best ended prior with two: 95.0%, then 80.0%" in said
-    assert "no student ended more than a point below" in outcome.fig1a_reading([cells[0], cells[2]])
-    assert outcome.fig1a_reading([*cells, lesson_cell("one", "both", 0, 0, "running")]) == ""
-
-
-def test_points_are_the_cells_that_are_done(runs: Path) -> None:
-    study = tiny_study(runs)
-    conduct(study)
-    cells = study.progress().cells
-    (first, second) = outcome.points(cells)
-    assert (first["intensity"], second["intensity"]) == (0.0, 1.0) and first["fid"] > 0 and first["real"] == SAMPLES
-    waiting = CellState(cells[0].cell, Record(), "waiting")
-    assert outcome.points([waiting, cells[1]]) == [second]
-
-
-# --- estimates -------------------------------------------------------------------------------------------------
-
-
-def past_run(runs: Path, seconds: float, steps: int = 100, **fields: Any) -> RunFolder:
-    folder = RunFolder.create(runs, tiny_spec(**fields).model_dump())
-    folder.set_status(RunStatus("done", step=steps, total_steps=steps, result={"seconds": seconds}))
-    return folder
-
-
-def test_an_estimate_takes_the_pace_of_the_run_most_alike(runs: Path) -> None:
-    spec = tiny_spec().model_dump()  # 6 steps
-    assert estimated_seconds([spec], []) is None
-    other_teacher = past_run(runs, 300.0, teacher="digits-lenet5-long")
-    assert estimated_seconds([spec], [other_teacher]) == pytest.approx(18)
-    same = past_run(runs, 100.0)
-    assert estimated_seconds([spec, spec], [other_teacher, same]) == pytest.approx(12)
-    assert estimated_seconds([spec], [same], measured=True) == pytest.approx(6 + MEASURING_SECONDS)
-    quick = past_run(runs, 10.0, method="ukd", student="lvae-4", teacher="digits-lvae-32")
-    slow = tiny_spec(method="ukd", student="lvae-4", teacher="digits-lvae-32").model_dump()
-    slow["config"]["source"] = "diffusion"
-    assert estimated_seconds([slow], [quick]) is None, "what makes images beforehand goes at another pace"
-    for useless in (past_run(runs, 1.0, steps=5), past_run(runs, 1.0, student="resnet8"), RunFolder(runs / "gone")):
-        assert estimated_seconds([spec], [useless]) is None
-
-
-# --- the command line ------------------------------------------------------------------------------------------
-
-PRIOR = ["study", "prior", "--intensities", "0,1", "--seeds", "0", "--measured", str(SAMPLES), "--student", STUDENT]
-
-
-def test_a_study_on_the_command_line(capsys: Any, runs: Path) -> None:
-    status, out, err = call(capsys, *PRIOR, *FLAGS)
-    (study,) = studies_in(runs)
-    assert status == 0 and out.startswith("done: 2 / 2 runs, 0 failed") and study.id in out
-    assert "intensity 0.0, seed 0: accuracy final" in err and "FID" in err
-    status, out, _ = call(capsys, "study", "list")
-    assert f"{study.id}  prior      done" in out
-    status, out, _ = call(capsys, "study", "show", study.id[-6:], "--json")
-    shown = json.loads(out)
-    assert [cell["state"] for cell in shown["cells"]] == ["done"] * 2 and shown["kind"] == "prior"
-    assert shown["cells"][1]["figures"]["fid"] > 0 and shown["settings"]["intensities"] == [0.0, 1.0]
-
-
-def test_ctrl_c_stops_a_study_and_continue_ends_it(start: Callable[..., Any], capsys: Any, runs: Path) -> None:
-    process = start("-m", "dfkd_core", *PRIOR, *FLAGS, "--iterations", "30")
-    eventually(lambda: runs_in(runs) and runs_in(runs)[0].status().state == "running", 120)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert "stopped: 0 / 2 runs" in out and "Traceback" not in err
-    (study,) = studies_in(runs)
-    assert states(study) == ["stopped", "waiting"]
-    status, out, _ = call(capsys, "study", "continue", study.id, "--json")
-    assert status == 0 and json.loads(out)["state"] == "done"
-    assert study.run(records(study)[0]).attempts() == [1, 2]
-
-
-def test_a_failed_cell_makes_the_exit_status_one(capsys: Any, runs: Path) -> None:
-    study = plain_study(runs, 1)
-    folder = RunFolder.create(runs, {**study.cells[0].spec, "teacher": "nobody"})
-    study.keep(study.cells[0], Record(run=folder.id))
-    status, out, err = call(capsys, "study", "continue", study.id)
-    assert status == 1 and "1 failed" in out and "seed 0: failed." in err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "why"),
-    [
-        (["study", "prior", "--intensities", "0,x"], "should be numbers with commas between"),
-        (["study", "prior", "--seed", "1"], "unrecognized arguments: --seed"),
-        (["study", "prior", "--method", "noise"], "has no class prior"),
-        (["study", "fig1a", "--teachers", "nobody"], "should be one of"),
-        (["study", "fig1a"], "--teachers"),
-        (["study", "show", "x"], "is not the id of a study"),
-    ],
-)
-def test_wrong_requests_are_one_line(capsys: Any, runs: Path, arguments: list[str], why: str) -> None:
-    assert why in refused(capsys, *arguments)
-    assert not runs.exists()
-
-
-def test_fig1a_on_the_command_line(capsys: Any, runs: Path) -> None:
-    teachers = "digits-resnet20-plain,digits-lenet5-bn-mixup"
-    status, out, _ = call(capsys, "study", "fig1a", "--teachers", teachers, "--student", STUDENT, *FLAGS)
-    assert status == 0 and "done: 8 / 8 runs" in out
-    status, out, _ = call(capsys, "study", "show", studies_in(runs)[0].id)
-    assert "teacher digits-lenet5-bn-mixup, variant both: accuracy final" in out
 
 
 def test_a_study_leaves_other_runs_of_the_folder_alone(runs: Path) -> None:

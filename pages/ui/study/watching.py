@@ -1,4 +1,4 @@
-"""What the pages of studies share: which study is shown, its buttons, the list of earlier ones."""
+"""What the pages of studies share where one exists: which one is shown, its buttons, the list of earlier ones."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
-from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.errors import StoreError
 from dfkd_core.store import RunFolder, runs_folder
-from dfkd_core.study import CellState, Conductor, Progress, Study, studies_in
+from dfkd_core.study import CellState, Conductor, Kind, Progress, Study, studies_in
 from pages.ui import boot
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ SHOWN = ("title", "state", "runs", "begun")
 
 
 def component(name: str) -> Any:
-    """The component of ``NAME.js`` and ``NAME.css``, with what all experiments share. To be cached by the caller."""
+    """The component of ``NAME.js`` and ``NAME.css``, with what all studies share. To be cached by the caller."""
     scripts = [WEB / "common.js", *(HERE / part for part in ("experiment.js", f"{name}.js"))]
     styles = [HERE / part for part in ("experiment.css", f"{name}.css")]
     return st.components.v2.component(
@@ -60,17 +60,17 @@ def view(page: str, titles: dict[str, str]) -> str:
 # --- which study -----------------------------------------------------------------------------------------------
 
 
-def chosen(kind: str) -> Study | None:
+def chosen(kind: Kind[Any]) -> Study | None:
     """The study in the address bar; else, unless a new one was asked for, one that is going on."""
-    studies = {study.id: study for study in studies_in(runs_folder(), kind)}
+    studies = {study.id: study for study in studies_in(runs_folder(), kind.name)}
     asked = st.query_params.get("study", "")
     if asked in studies:
-        st.session_state.pop(f"{kind}:new", None)
+        st.session_state.pop(f"{kind.name}:new", None)
         return studies[asked]
     if asked:
-        st.warning(f"There is no experiment {asked} in {runs_folder()}.")
+        st.warning(f"There is no study {asked} in {runs_folder()}.")
         del st.query_params["study"]
-    if f"{kind}:new" in st.session_state:
+    if f"{kind.name}:new" in st.session_state:
         return None
     live = next((study for study in studies.values() if study.is_conducted()), None)
     if live is not None:
@@ -79,22 +79,22 @@ def chosen(kind: str) -> Study | None:
 
 
 def open_study(study: Study) -> None:
-    """Into the address bar; what the form has put there belongs to the next experiment."""
+    """Into the address bar; what the form has put there belongs to the next study."""
     st.query_params.from_dict({"study": study.id})
 
 
 def new(kind: str) -> None:
-    """Back to the settings of an experiment that does not exist yet."""
+    """Back to the settings of a study that does not exist yet."""
     st.session_state[f"{kind}:new"] = True
     st.query_params.clear()
 
 
-def list_earlier(kind: str) -> None:
+def list_earlier(kind: Kind[Any]) -> None:
     """A table of the studies of ``kind``; a tick opens one."""
-    studies = studies_in(runs_folder(), kind)
+    studies = studies_in(runs_folder(), kind.name)
     if not studies:
         return
-    st.markdown("**Earlier experiments**")
+    st.markdown("**Earlier studies**")
     rows = []
     for study in studies:
         progress = study.progress()
@@ -102,14 +102,14 @@ def list_earlier(kind: str) -> None:
         begun = f"{study.id[:4]}-{study.id[4:6]}-{study.id[6:8]} {study.id[9:11]}:{study.id[11:13]}"
         rows.append(dict(zip(SHOWN, (study.title, progress.state, runs, begun), strict=True)))
     event = st.dataframe(
-        pd.DataFrame(rows), hide_index=True, on_select="rerun", selection_mode="single-row", key=f"{kind}:earlier"
+        pd.DataFrame(rows), hide_index=True, on_select="rerun", selection_mode="single-row", key=f"{kind.name}:earlier"
     )
     if event.selection.rows:
         open_study(studies[event.selection.rows[0]])
         st.rerun()
 
 
-# --- beginning, stopping, going on -----------------------------------------------------------------------------
+# --- stopping, going on -----------------------------------------------------------------------------
 
 
 def engine() -> LocalEngine | None:
@@ -128,53 +128,40 @@ def engine_state() -> bool:
     return engine() is not None
 
 
-def begin(kind: str, make: Callable[[], Study]) -> None:
-    """Make the study and start it; one sentence on the page if that is not possible."""
-    st.session_state.pop("problem", None)
-    try:
-        with st.spinner("Checking the request"):
-            study = make()
-        _conduct(study)
-        open_study(study)
-        st.session_state.pop(f"{kind}:new", None)
-    except (RequestError, StoreError, OSError) as error:
-        st.session_state["problem"] = str(error)
-    st.rerun()
-
-
 def problem() -> None:
     if "problem" in st.session_state:
         st.error(st.session_state["problem"])
 
 
 def buttons(study: Study, progress: Progress) -> None:
-    """Stop or Continue, one button that stays put, and the way to a new experiment."""
+    """Stop or Continue, one button that stays put, and the way to a new study."""
     if progress.state == "stopped" or (progress.state == "done" and progress.failed):
         label, icon = ("Continue", "play_arrow") if progress.state == "stopped" else ("Try again", "replay")
         idle = engine() is None
         if st.button(label, icon=f":material/{icon}:", type="primary", disabled=idle, key="continue", width=WIDTH):
             st.session_state.pop("problem", None)
             try:
-                _conduct(study)
+                conduct(study)
             except StoreError as error:
                 st.session_state["problem"] = str(error)
             st.rerun()
     elif st.button("Stop", icon=":material/stop:", disabled=progress.state != "running", key="stop", width=WIDTH):
         study.ask_to_stop()
         st.rerun()
-    st.button("New experiment", icon=":material/add:", key="new", on_click=new, args=(study.kind,))
+    st.button("New study", icon=":material/add:", key="new", on_click=new, args=(study.kind,))
 
 
-def _conduct(study: Study) -> None:
+def conduct(study: Study) -> None:
+    """Have it carried out in the background. Raises ``StoreError`` if it is already."""
     started = engine()
     assert started is not None
     Conductor(study, started, as_jobs=True).start()
 
 
-def begun_with(study: Study, heading: str, facts: dict[str, Any]) -> None:
+def begun_with(study: Study, facts: dict[str, Any]) -> None:
     """In the sidebar: what the study was begun with, and the command that shows it."""
     with st.sidebar:
-        st.markdown(f"**{heading}**")
+        st.markdown("**This study**")
         st.markdown("\n".join(f"- {name}: `{value}`" for name, value in facts.items()))
         st.caption(f"`python -m dfkd_core study show {study.id}`")
 
@@ -218,15 +205,6 @@ def end_polling(study: Study) -> None:
         st.rerun()
 
 
-def duration_words(seconds: float | None) -> str:
-    """How long runs will take, roughly, to go after what they are; None: no run is there to judge by."""
-    if seconds is None:
-        return "; how long they take shows when the first one is done"
-    minutes = round(seconds / 60)
-    words = f"{minutes} min" if minutes < 90 else f"{seconds / 3600:.1f} hours"
-    return f"; about {words if minutes else 'a minute'}, by what similar runs took"
-
-
 # --- what is told about it -------------------------------------------------------------------------------------
 
 
@@ -242,7 +220,7 @@ def progress_of(study: Study) -> Progress:
 
 
 def facts(study: Study, progress: Progress) -> dict[str, Any]:
-    """What every experiment's component is told."""
+    """What every study's component is told."""
     return {
         "study": study.id,
         "base": boot.base_path(),

@@ -18,10 +18,12 @@ from dfkd_core.engine import InlineEngine
 from dfkd_core.errors import RequestError
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import RunFolder, RunStatus
-from dfkd_core.study import Cell, CellState, Conductor, Record, find_study, kinds, outcome, studies_in
+from dfkd_core.study import Cell, CellState, Conductor, Record, find, find_study, studies_in
 from dfkd_core.study.estimate import estimated_seconds
-from dfkd_core.study.experiments import EXPERIMENTS, METHODS, SHARED, Experiment
+from dfkd_core.study.hidfd_catalogue import EXPERIMENTS, METHODS, SHARED, Experiment
+from dfkd_core.study.tables import interval
 
+KIND = find("experiment")
 TRIED = Experiment(
     title="Tried",
     question="",
@@ -54,7 +56,7 @@ def tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def specs_of(name: str, seeds: list[int] | None = None, **asked: Any) -> list[tuple[dict[str, Any], RunSpec]]:
-    return kinds.experiment_specs(name, seeds or [0], **asked)
+    return KIND.specs(KIND.Request.build({"experiment": name, "seeds": seeds or [0], **asked}))
 
 
 def state(series: str, x: Any, seed: int, final: float | None = None, **figures: float) -> CellState:
@@ -124,7 +126,7 @@ def test_the_papers_figures_belong_to_runs_of_the_experiment() -> None:
 
 @pytest.mark.parametrize("preset", ["demo", "paper"])
 def test_compared_methods_get_the_same_schedule_and_what_was_asked_for(preset: str) -> None:
-    specs = specs_of("comparison", values=[0.05], changes={"gan_steps": 7}, preset=preset)
+    specs = specs_of("comparison", values=[0.05], knobs={"gan_steps": 7}, run={"preset": preset})
     assert [labels["series"] for labels, _ in specs] == list(METHODS)
     lead = specs[0][1].config
     assert lead["gan_steps"] == 7
@@ -144,7 +146,14 @@ def test_the_usual_values_depend_on_the_benchmark_where_collected_images_are_few
 
 
 def test_an_experiments_folder_says_everything(runs: Path) -> None:
-    study = kinds.experiment(runs, "inflation", [1, 0], {"gan_steps": 5}, values=["4", 2], student=STUDENT)
+    study = KIND.begin(
+        runs,
+        experiment="inflation",
+        seeds=[1, 0],
+        knobs={"gan_steps": 5},
+        values=["4", 2],
+        run={"student": STUDENT},
+    )
     settings = study.settings
     assert (study.kind, settings["experiment"], settings["values"]) == ("experiment", "inflation", [2.0, 4.0])
     assert settings["reference"] == {"x": 2.0}, "the paper's N = 10 is not among them"
@@ -152,7 +161,7 @@ def test_an_experiments_folder_says_everything(runs: Path) -> None:
     assert [cell.key for cell in study.cells] == [f"hidfd-{n}-seed-{s}" for s in (0, 1) for n in ("2.0", "4.0")]
     assert [cell.spec["config"]["inflation"] for cell in study.cells] == [2, 4, 2, 4]
     assert "HiDFD" not in study.title and study.title.endswith("digits: 2 settings × 2 seeds")
-    measured = kinds.experiment(runs, "generators", [0], {"gan_steps": 5}, samples=50).settings
+    measured = KIND.begin(runs, experiment="generators", seeds=[0], knobs={"gan_steps": 5}, measured=50).settings
     assert (measured["samples"], measured["extractor"]) == (50, "teacher:digits-lenet5-bn-mixup")
 
 
@@ -164,13 +173,13 @@ def test_an_experiments_folder_says_everything(runs: Path) -> None:
         ("ablation", {"seeds": [-1]}, "seed = -1"),
         ("ablation", {"values": ["full"]}, "should be 2 to 51"),
         ("ablation", {"values": ["full", "half"]}, "should be among full, w/o blend"),
-        ("ablation", {"changes": {"blend": False}}, "is what the experiment varies"),
-        ("ablation", {"seed": 3}, "give its seeds"),
-        ("ablation", {"method": "noise"}, "is set by the experiment"),
-        ("ablation", {"changes": {"epochs": 3}}, "is no knob of hidfd"),
-        ("ablation", {"changes": {"gan_steps": 0}}, "gan_steps"),
+        ("ablation", {"knobs": {"blend": False}}, "is what the experiment varies"),
+        ("ablation", {"run": {"seed": 3}}, "give its seeds"),
+        ("ablation", {"run": {"method": "noise"}}, "is what the study varies; give its series"),
+        ("ablation", {"knobs": {"epochs": 3}}, "is no knob of hidfd"),
+        ("ablation", {"knobs": {"gan_steps": 0}}, "gan_steps"),
         ("ablation", {"series": ["kd3"]}, "should be one of hidfd"),
-        ("comparison", {"ratio": 0.1}, "is what the experiment varies"),
+        ("comparison", {"run": {"ratio": 0.1}}, "is what the experiment varies"),
         ("comparison", {"series": ["hidfd", "hidfd"]}, "each once"),
         ("guidance", {"values": [0.1, "0.1"]}, "each once"),
         ("guidance", {"values": [0, 1]}, "should be above 0"),
@@ -178,20 +187,20 @@ def test_an_experiments_folder_says_everything(runs: Path) -> None:
         ("gate", {"values": [0.5, 1.5]}, "less than or equal to 1"),
         ("inflation", {"values": [1, 2.5]}, "integer"),
         ("objectives", {"values": ["kd", "psychic"]}, "should be among classifier-sharing"),
-        ("generators", {"samples": 3}, "should be from 6"),
+        ("generators", {"measured": 3}, "should be greater than or equal to 6"),
     ],
 )
 def test_a_wrong_request_is_refused_before_anything_is_written(
     runs: Path, name: str, asked: dict[str, Any], why: str
 ) -> None:
     with pytest.raises(RequestError, match=why):
-        kinds.experiment(runs, name, **{"seeds": [0], **asked})
+        KIND.begin(runs, experiment=name, **{"seeds": [0], **asked})
     assert not runs.exists()
 
 
 def test_an_estimate_needs_runs_with_as_many_updates_a_step(runs: Path) -> None:
-    changes = {"gan_steps": 40, "distill_steps": 60}
-    specs = [spec.model_dump() for _, spec in specs_of("ablation", changes=changes, values=["full", "w/o blend"])]
+    knobs = {"gan_steps": 40, "distill_steps": 60}
+    specs = [spec.model_dump() for _, spec in specs_of("ablation", knobs=knobs, values=["full", "w/o blend"])]
     folder = RunFolder.create(runs, specs[0])
     folder.set_status(RunStatus("done", step=100, total_steps=100, result={"seconds": 20.0}))
     assert estimated_seconds(specs, [folder]) == pytest.approx(2 * 20)
@@ -210,7 +219,7 @@ def test_the_tables_intervals_are_students_and_differences_are_paired() -> None:
     cells = [state("hidfd", "full", seed, final) for seed, final in enumerate(full)]
     cells += [state("hidfd", "w/o", seed, final, fid=4.0 + seed) for seed, final in enumerate(without[:4])]
     cells += [state("hidfd", "w/o", 4), state("hidfd", "waits", 0)]
-    rows = outcome.table(cells, {"x": "full"})
+    rows = KIND.table({"reference": {"x": "full"}}, cells)
     assert [(row["x"], row["n"], row["pairs"]) for row in rows] == [("full", 5, 0), ("w/o", 4, 4), ("waits", 0, 0)]
     expected = stats.t.interval(0.95, 4, fmean(full), stats.sem(full))
     assert (rows[0]["low"], rows[0]["high"]) == pytest.approx(expected) and rows[0]["mean"] == pytest.approx(
@@ -231,15 +240,15 @@ def test_pairs_are_runs_of_the_same_seed_and_place() -> None:
         *(state("b", 0.1, seed, final) for seed, final in ((1, 0.8), (2, 0.6), (7, 0.1))),
         state("b", 0.2, 0, 0.3),
     ]
-    rows = outcome.table(cells, {"series": "a"})
+    rows = KIND.table({"reference": {"series": "a"}}, cells)
     assert [(row["series"], row["x"], row["pairs"]) for row in rows] == [("a", 0.1, 0), ("b", 0.1, 2), ("b", 0.2, 0)]
     assert rows[1]["difference"] == pytest.approx(-0.1)
     assert rows[1]["difference_low"] == pytest.approx(-0.1), "the same at both seeds: no width"
 
 
 def test_one_run_has_a_mean_and_no_interval() -> None:
-    assert outcome.interval([0.5]) == (0.5, None, None) and outcome.interval([]) == (None, None, None)
-    low_high = outcome.interval([0.0, 1.0])[1:]
+    assert interval([0.5]) == (0.5, None, None) and interval([]) == (None, None, None)
+    low_high = interval([0.0, 1.0])[1:]
     assert low_high == pytest.approx((0.5 - 12.7062 * 0.5, 0.5 + 12.7062 * 0.5), abs=1e-3)
 
 
@@ -257,7 +266,7 @@ VARIANTS = {"series": ["hidfd"], "titles": {}, "axis": "guidance", "scale": "cat
 
 
 def say(settings: dict[str, Any], cells: list[CellState]) -> str:
-    return outcome.experiment_reading(settings, outcome.table(cells, settings["reference"]))
+    return KIND.reading(settings, KIND.table(settings, cells))
 
 
 def test_the_reading_names_who_is_above_by_how_much_and_who_is_not_clearly_apart() -> None:
@@ -289,14 +298,14 @@ def test_the_reading_of_an_ablation() -> None:
 def test_the_lines_of_the_table() -> None:
     cells = [state("hidfd", "full", seed, final) for seed, final in enumerate([0.9, 0.92])]
     cells += [state("hidfd", "w/o", 0, 0.8), state("hidfd", "waits", 0)]
-    lines = outcome.table_lines(VARIANTS, outcome.table(cells, {"x": "full"}))
+    lines = KIND.lines(VARIANTS, cells)
     assert [" ".join(line.split()) for line in lines] == [
         "guidance final % best % runs seconds against full, points",
         "full 91.0 ± 12.7 92.0 2 10 –",
         "w/o 80.0 81.0 1 10 -10.0",
         "waits – – 0 – –",
     ]
-    over = outcome.table_lines(OVER, outcome.table([state("kd3", 0.05, 0, 0.5)], {"series": "hidfd"}))
+    over = KIND.lines(OVER, [state("kd3", 0.05, 0, 0.5)])
     assert " ".join(over[0].split()).startswith("method ρ final %") and over[0].endswith("against HiDFD, points")
     assert over[1].split() == ["KD3", "0.05", "50.0", "51.0", "1", "10", "–"]
 
@@ -305,11 +314,13 @@ def test_the_lines_of_the_table() -> None:
 
 
 def test_a_comparison_is_carried_out_and_ends_in_its_table(runs: Path) -> None:
-    study = kinds.experiment(runs, "compared", [0, 1], TINY, student=STUDENT, evaluate_every=3)
+    study = KIND.begin(
+        runs, experiment="compared", seeds=[0, 1], knobs=TINY, run={"student": STUDENT, "evaluate_every": 3}
+    )
     assert study.settings["reference"] == {"series": "ta-dfkd"} and "2 methods × 2 settings" in study.title
     Conductor(study, InlineEngine(runs)).conduct()
     cells = study.progress().cells
-    rows = outcome.table(cells, study.settings["reference"])
+    rows = KIND.table(study.settings, cells)
     assert [(row["series"], row["x"], row["n"]) for row in rows] == [
         ("ta-dfkd", 0.1, 2), ("noise", 0.1, 2), ("ta-dfkd", 0.2, 2), ("noise", 0.2, 2)
     ]  # fmt: skip
@@ -319,7 +330,7 @@ def test_a_comparison_is_carried_out_and_ends_in_its_table(runs: Path) -> None:
     assert rows[1]["difference"] == pytest.approx(
         fmean(finals["noise", seed] - finals["ta-dfkd", seed] for seed in (0, 1))
     )
-    assert outcome.experiment_reading(study.settings, rows).startswith("At ρ = 0.1 TA-DFKD is ")
+    assert KIND.reading(study.settings, rows).startswith("At ρ = 0.1 TA-DFKD is ")
 
 
 FLAGS = ["--gan-steps", "2", "--distill-steps", "3", "--updates", "1", "--synthetic", "16", "--width", "2"]
@@ -346,8 +357,8 @@ def test_the_ablation_table_is_made_by_one_command(capsys: Any, runs: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["ablation", "--method", "noise"], "is set by the experiment"),
-        (["ablation", "--seeds", "a"], "should be numbers with commas"),
+        (["ablation", "--method", "noise"], "--method"),
+        (["ablation", "--seeds", "a"], "seeds.0 = 'a': should be a valid integer"),
         (["all"], "invalid choice"),
         (["comparison", "--series", "hidfd,magic"], "should be one of hidfd"),
     ],

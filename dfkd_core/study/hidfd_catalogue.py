@@ -1,4 +1,4 @@
-"""HiDFD's ready experiments: what each varies, and what its paper found. Does not import torch.
+"""What HiDFD's ready experiments vary, and what its paper found.
 
 Figures are those that the paper prints (Tang, Chen & Gong, AAAI 2025, arXiv 2412.13525: Tables 1 and 2); where it only
 draws a curve, what its text says stands in words.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
-
-from dfkd_core.errors import RequestError
 
 Scale = Literal["category", "linear", "log"]
 
@@ -28,7 +26,7 @@ class Experiment:
     ``varies`` names the knob or field that x is, or ``variants`` the knobs that each x stands for. ``values`` are the
     usual ones, ``values_on`` those of single benchmarks; without any, all that the knob allows. Other series are
     compared with the first one, other x with ``reference`` (with the first x if it is not among them).
-    ``published``: the paper's accuracies (0 to 1) by method and x, in ``setting``.
+    ``published``: the paper's accuracies (0 to 1) by method and x, in ``setting``. ``measured``: images too.
     """
 
     title: str
@@ -64,13 +62,6 @@ class Experiment:
     def varied(self) -> set[str]:
         """Names of all knobs and fields that it changes."""
         return {self.varies} - {""} | {name for knobs in self.variants.values() for name in knobs}
-
-
-def find_experiment(name: str) -> Experiment:
-    """The experiment ``name``. Raises ``RequestError`` for an unknown one."""
-    if name not in EXPERIMENTS:
-        raise RequestError("experiment", name, f"should be one of {', '.join(EXPERIMENTS)}.")
-    return EXPERIMENTS[name]
 
 
 FEW = {"digits": (0.02, 0.05, 0.1, 0.2), "mnist": (0.002, 0.005, 0.01, 0.02)}  # ρ; digits are few for MNIST

@@ -1,0 +1,213 @@
+"""What a study has to say about itself. Does not import torch.
+
+A study is one file beside this one with a subclass of ``Kind``: ``study.available()`` finds it, and command line and
+pages take everything from it: the flags and inputs from its ``Request``, the runs, the table, and what it says.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from dfkd_core.errors import RequestError, explain
+from dfkd_core.runs.spec import RunSpec
+from dfkd_core.study.folder import Cell, CellState, Record, Study
+
+Labels = dict[str, Any]
+Rows = list[dict[str, Any]]
+SEEDS = (0, 1, 2)
+
+
+def asked(
+    default: Any,
+    help: str,
+    *,
+    title: str = "",
+    symbol: str = "",
+    choices: dict[str, str] | None = None,
+    positional: bool = False,
+    **bounds: Any,
+) -> Any:
+    """A field of a ``Request``: what a flag and a page's input are made from.
+
+    ``title`` is the input's label, ``symbol`` the paper's letter, ``choices`` the titles of what to choose among;
+    ``positional``: it stands on the command line without a flag. ``bounds`` are pydantic's ``ge`` and ``le``.
+    """
+    extra: dict[str, Any] = {"symbol": symbol, "choices": choices or {}, "positional": positional}
+    return Field(default, title=title or None, description=help, json_schema_extra=extra, **bounds)
+
+
+def several(least: int, most: int) -> tuple[BeforeValidator, AfterValidator]:
+    """Of a tuple: ``least`` to ``most`` values, each once; as text with commas between."""
+
+    def split(given: Any) -> Any:
+        return [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else given
+
+    def check(values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+        if values is not None and (wrong := miscounted(values, least, most)):
+            raise ValueError(wrong)
+        return values
+
+    return BeforeValidator(split), AfterValidator(check)
+
+
+def miscounted(values: Sequence[Any], least: int, most: int) -> str:
+    """What is wrong with how many there are; empty: nothing."""
+    right = least <= len(values) <= most and len(set(values)) == len(values)
+    return "" if right else f"should be {least} to {most}, each once"
+
+
+def among(names: Callable[[], list[str]]) -> AfterValidator:
+    """Of a text, or a tuple of them: each is one of ``names()``."""
+
+    def check(value: Any) -> Any:
+        for name in (value,) if isinstance(value, str) else value or ():
+            if name not in names():
+                raise ValueError(f"should be one of {', '.join(names())}")
+        return value
+
+    return AfterValidator(check)
+
+
+class Request(BaseModel):
+    """What a study is asked for. Subclasses add what it varies."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    knobs: dict[str, Any] = Field(default_factory=dict, description="Of the method, on top of the preset.")
+    run: dict[str, Any] = Field(default_factory=dict, description="Other fields of every run, as RunSpec has them.")
+
+    @classmethod
+    def own(cls) -> list[str]:
+        """The fields that it has beside ``knobs`` and ``run``."""
+        return [name for name in cls.model_fields if name not in Request.model_fields]
+
+    @classmethod
+    def about(cls, name: str) -> dict[str, Any]:
+        """``symbol``, ``choices`` and ``positional`` of the field ``name``."""
+        extra = cls.model_fields[name].json_schema_extra
+        assert isinstance(extra, dict)
+        return dict(extra)
+
+    @classmethod
+    def build(cls, given: dict[str, Any]) -> Self:
+        """A checked request. Raises ``RequestError`` with the first thing that is wrong."""
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise explain(error) from None
+
+
+class Seeded(Request):
+    seeds: Annotated[tuple[int, ...], *several(1, 20)] = asked(SEEDS, "Seeds, one run of each for every setting.")
+
+
+class Measured(Seeded):
+    extractor: str = asked("", "Features that images are compared in: inception, teacher:NAME; empty: the usual.")
+
+
+R = TypeVar("R", bound=Request)
+
+
+class Kind(ABC, Generic[R]):
+    """A question that takes many runs.
+
+    ``name`` stands in study.json and on the command line, ``title`` says what it is. ``method``: whose knobs its flags
+    are unless another one may be asked for. ``varies``: fields and knobs of a run that the study sets itself, and the
+    field of the request to give instead.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    method: ClassVar[str] = "ta-dfkd"
+    varies: ClassVar[dict[str, str]] = {"seed": "seeds"}
+    Request: type[R]
+
+    # --- which runs ---
+
+    @abstractmethod
+    def labelled(self, request: R) -> list[tuple[Labels, RunSpec]]:
+        """Labels and specification of each run, in the order in which they are carried out. Raises ``RequestError``."""
+
+    def samples(self, request: R) -> int:
+        """How many images of each run are measured; 0: none."""
+        return 0
+
+    @abstractmethod
+    def settings(self, request: R, labelled: list[tuple[Labels, RunSpec]]) -> dict[str, Any]:
+        """What the study's folder keeps, ``samples`` and the ``extractor`` of their features among it. Raises
+        ``RequestError`` if they cannot be measured."""
+
+    @abstractmethod
+    def headline(self, request: R, labelled: list[tuple[Labels, RunSpec]]) -> str:
+        """What tells this study from others of its kind."""
+
+    def key(self, request: R, labels: Labels) -> str:
+        """A file name for a cell."""
+        x = re.sub(r"[^a-z0-9.]+", "-", str(labels["x"]).lower())
+        return f"{labels['series']}-{x}-seed-{labels['seed']}"
+
+    def specs(self, request: R) -> list[tuple[Labels, RunSpec]]:
+        """``labelled``, after what the study varies itself was found not to be asked for. Raises ``RequestError``."""
+        for name, value in {**request.run, **request.knobs}.items():
+            if name in self.varies:
+                raise RequestError(name, value, f"is what the study varies; give its {self.varies[name]}.")
+        return self.labelled(request)
+
+    def begin(self, runs: Path, **given: Any) -> Study:
+        """A new study below ``runs``, of what ``Request`` makes of ``given``; nothing is started.
+
+        Raises ``RequestError`` with the first thing that is wrong; then nothing is written.
+        """
+        request = self.Request.build(given)
+        labelled = self.specs(request)
+        settings = self.settings(request, labelled)
+        cells = [Cell(self.key(request, labels), labels, spec.model_dump()) for labels, spec in labelled]
+        return Study.create(runs, self.name, self.headline(request, labelled), settings, cells)
+
+    # --- what they say ---
+
+    @abstractmethod
+    def table(self, settings: dict[str, Any], cells: list[CellState]) -> Rows:
+        """What was found so far."""
+
+    @abstractmethod
+    def reading(self, settings: dict[str, Any], rows: Rows) -> str:
+        """What the table says, in one sentence; empty before it says something."""
+
+    @abstractmethod
+    def lines(self, settings: dict[str, Any], cells: list[CellState]) -> list[str]:
+        """The table for a terminal."""
+
+    def ended(self, cell: Cell, record: Record) -> str:
+        """How a cell ended, in one line."""
+        labels = ", ".join(f"{name} {value}" for name, value in cell.labels.items())
+        return f"{labels}: failed. {record.problem}" if record.problem else f"{labels}: {self.outcome(record.figures)}"
+
+    def outcome(self, figures: dict[str, Any]) -> str:
+        """What a run that is done came to, in a few words."""
+        fid = f", FID {figures['fid']:.3f}" if "fid" in figures else ""
+        return f"{figures['measure']} final {figures['final']:.2%}{fid}"
+
+
+def usual(field: str, run: dict[str, Any]) -> Any:
+    """A field of a run that may have been asked for."""
+    return run.get(field, RunSpec.model_fields[field].default)
+
+
+def measuring(spec: RunSpec, extractor: str) -> str:
+    """The extractor's full name. Raises ``RequestError`` if what ``spec`` trains cannot be measured."""
+    from dfkd_core.data.catalogue import find_benchmark
+    from dfkd_core.quality.measures import find_extractor
+    from dfkd_core.teachers.cards import find_card
+
+    card, _ = find_card(spec.teacher)
+    benchmark = find_benchmark(spec.benchmark, card.image.spec())
+    if not benchmark.is_there():
+        benchmark.load(train=False)  # says what is missing, and where it was looked for
+    return find_extractor(extractor, card).name

@@ -1,0 +1,116 @@
+"""FID against the intensity of the class prior (Fig. 2 of TA-DFKD), and the images beside it (Fig. 3)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from dfkd_core.analysis.measured import MOST_SAMPLES, SAMPLES
+from dfkd_core.errors import RequestError
+from dfkd_core.quality import LEAST
+from dfkd_core.runs.spec import RunSpec
+from dfkd_core.study.contract import Kind, Labels, Measured, Rows, asked, measuring, several, usual
+from dfkd_core.study.folder import CellState
+from dfkd_core.study.tables import aligned, number, plural
+
+KNOB = "class_prior_weight"
+POINT = ("fid", "density", "coverage", "precision", "recall", "class_balance", "diversity", "real_diversity", "kept")
+SCORES = ("final", "best", "teacher")
+
+
+class PriorRequest(Measured):
+    intensities: Annotated[tuple[float, ...], *several(2, 51)] = asked(
+        (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), "Intensities of the class prior, 0 to 10 each.", symbol="λ"
+    )
+    measured: int = asked(
+        SAMPLES, "Images of each run's generator to measure.", title="Images measured", ge=LEAST, le=MOST_SAMPLES
+    )
+
+
+class Prior(Kind[PriorRequest]):
+    name = "prior"
+    title = "FID against the intensity of the class prior (Fig. 2 of TA-DFKD)."
+    varies = {**Kind.varies, KNOB: "intensities"}
+    Request = PriorRequest
+
+    def labelled(self, request: PriorRequest) -> list[tuple[Labels, RunSpec]]:
+        """Seed by seed, so that a first whole curve is there early."""
+        from dfkd_core import methods
+        from dfkd_core.runs.request import make_spec
+
+        method = usual("method", request.run)
+        if KNOB not in methods.find(method).Config.model_fields:
+            raise RequestError("method", method, "has no class prior to vary; take ta-dfkd.")
+        return [
+            (
+                {"intensity": intensity, "seed": seed},
+                make_spec({**request.knobs, KNOB: intensity}, seed=seed, **request.run),
+            )
+            for seed in sorted(request.seeds)
+            for intensity in sorted(request.intensities)
+        ]
+
+    def samples(self, request: PriorRequest) -> int:
+        return request.measured
+
+    def settings(self, request: PriorRequest, labelled: list[tuple[Labels, RunSpec]]) -> dict[str, Any]:
+        first = labelled[0][1]
+        return {
+            **{name: getattr(first, name) for name in ("benchmark", "method", "teacher", "student", "preset")},
+            "intensities": sorted(request.intensities),
+            "seeds": sorted(request.seeds),
+            "samples": self.samples(request),
+            "extractor": measuring(first, request.extractor),
+        }
+
+    def headline(self, request: PriorRequest, labelled: list[tuple[Labels, RunSpec]]) -> str:
+        first, size = labelled[0][1], f"{len(request.intensities)} intensities × {plural(len(request.seeds), 'seed')}"
+        return f"{first.teacher} → {first.student}, {size}"
+
+    def key(self, request: PriorRequest, labels: Labels) -> str:
+        return f"prior-{labels['intensity']:g}-seed-{labels['seed']}"
+
+    def table(self, settings: dict[str, Any], cells: list[CellState]) -> Rows:
+        """One row for each run that was measured: its labels, run, figures, and how FID was measured."""
+        return [
+            {
+                **state.cell.labels,
+                **{name: state.record.figures[name] for name in (*POINT, *SCORES)},
+                "real": state.record.figures["real"],
+                "generated": state.record.figures["samples"],
+                "extractor": state.record.figures["extractor"],
+                "run": state.record.run,
+            }
+            for state in cells
+            if state.state == "done"
+        ]
+
+    def reading(self, settings: dict[str, Any], rows: Rows) -> str:
+        """How FID follows the intensity; empty before there are three.
+
+        Spearman's correlation is that of the ranks, ties sharing theirs.
+        """
+        import pandas as pd
+
+        table = pd.DataFrame(rows)
+        if table.empty or table["intensity"].nunique() < 3:
+            return ""
+        means = table.groupby("intensity")["fid"].mean()
+        lowest, best = means.index[0], means.idxmin()
+        numbers = f"{len(table)} runs, {len(means)} intensities, {plural(table['seed'].nunique(), 'seed')}"
+        correlation = table["intensity"].rank().corr(table["fid"].rank())
+        if pd.isna(correlation):
+            return f"FID is the same at every intensity ({numbers})."
+        trend = "rises" if correlation > 0 else "falls"
+        strength = "hardly depends on" if abs(correlation) < 0.3 else f"{trend} with"
+        where = "which is the lowest" if best == lowest else f"lowest {means[best]:.3g} at λ = {best:g}"
+        return (
+            f"Here FID {strength} the prior's intensity: Spearman correlation {correlation:+.2f} ({numbers}); "
+            f"mean FID {means.iloc[0]:.3g} at λ = {lowest:g}, {where}."
+        )
+
+    def lines(self, settings: dict[str, Any], cells: list[CellState]) -> list[str]:
+        found = [
+            [f"{row['intensity']:g}", str(row["seed"]), number(row["fid"], ".3f"), number(row["final"], ".2%")]
+            for row in self.table(settings, cells)
+        ]
+        return aligned([["λ", "seed", "FID", "student"], *found])

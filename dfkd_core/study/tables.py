@@ -1,0 +1,84 @@
+"""What the tables of studies are made of: means, intervals and paired differences, and cells as text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from dfkd_core.study.folder import CellState
+
+CONFIDENCE = 0.95
+Figures = dict[str, Any]  # of one run
+Interval = tuple[float | None, float | None, float | None]
+
+
+# --- numbers ---------------------------------------------------------------------------------------------------
+
+
+def by_place(cells: Sequence[CellState]) -> dict[tuple[Any, Any], dict[int, Figures]]:
+    """Figures of the runs that are done by series and x, and there by seed, in the order of the cells."""
+    done: dict[tuple[Any, Any], dict[int, Figures]] = {}
+    for state in cells:
+        labels = state.cell.labels
+        seeds = done.setdefault((labels["series"], labels["x"]), {})
+        if state.state == "done":
+            seeds[labels["seed"]] = state.record.figures
+    return done
+
+
+def paired(runs: dict[int, Figures], others: dict[int, Figures]) -> list[tuple[Figures, Figures]]:
+    """Those of the same seed; none if both are the same."""
+    return [] if runs is others else [(runs[seed], others[seed]) for seed in runs.keys() & others.keys()]
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Mean, and Student's 95 % interval around it; None for what so few values do not tell."""
+    if not values:
+        return None, None, None
+    mean = fmean(values)
+    if len(values) == 1:
+        return mean, None, None
+    from scipy.special import stdtrit  # when somebody asks, not when a page opens
+
+    half = float(stdtrit(len(values) - 1, 0.5 + CONFIDENCE / 2)) * stdev(values) / math.sqrt(len(values))
+    return mean, mean - half, mean + half
+
+
+# --- words -----------------------------------------------------------------------------------------------------
+
+
+def number(value: float | None, form: str) -> str:
+    """As ``format`` has it; a dash where there is none."""
+    return "–" if value is None else format(value, form)
+
+
+def plus_minus(mean: float | None, high: float | None) -> str:
+    """``95.2 ± 1.1``, in per cent."""
+    return "–" if mean is None else f"{100 * mean:.1f}" + (f" ± {100 * (high - mean):.1f}" if high is not None else "")
+
+
+def in_points(difference: float | None, low: float | None, high: float | None) -> str:
+    """``+1.2 [0.3, 2.1]``: percentage points, and the interval where there is one."""
+    if difference is None:
+        return "–"
+    interval = "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * difference:+.1f}{interval}"
+
+
+def plural(count: int, name: str) -> str:
+    """``1 seed``, ``2 seeds``."""
+    return f"{count} {name}{'s' * (count != 1)}"
+
+
+def aligned(lines: list[list[str]]) -> list[str]:
+    """Cells of a table under each other, for a terminal."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+
+
+def markdown(lines: list[list[str]]) -> list[str]:
+    """Cells of a table, its head first, for a README."""
+    rule = ["---", *["--:"] * (len(lines[0]) - 1)]
+    return ["| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:])]
