@@ -47,6 +47,7 @@ def main() -> None:
             st.Page("pages/generative.py", title="Generative", icon=":material/auto_awesome:"),
             st.Page("pages/prior.py", title="Class prior", icon=":material/tune:"),
             st.Page("pages/lessons.py", title="Lessons", icon=":material/school:"),
+            st.Page("pages/studies.py", title="Studies", icon=":material/account_tree:"),
             st.Page("pages/runs.py", title="Runs", icon=":material/list:"),
             st.Page("pages/library.py", title="Library", icon=":material/menu_book:"),
             st.Page("pages/glossary.py", title="Glossary", icon=":material/dictionary:"),

@@ -1,0 +1,80 @@
+"""Studies: every kind that the lab has, drawn from what it says about itself; some have a richer page of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import streamlit as st
+
+from dfkd_core.store import runs_folder
+from dfkd_core.study import Kind, Progress, Study, available, find, studies_in
+from pages.ui import look
+from pages.ui.study import beginning, watching
+
+if TYPE_CHECKING:
+    from pages.ui.form.form import Choice
+
+
+def main() -> None:
+    """One script run of the page."""
+    kinds = available()
+    asked = {study.id: study.kind for study in studies_in(runs_folder())}.get(st.query_params.get("study", ""))
+    if asked in kinds:
+        st.session_state["studies:kind"] = asked
+    titles = {name: kind.title for name, kind in kinds.items()}
+    name = st.selectbox(
+        "Question", list(titles), format_func=titles.__getitem__, key="studies:kind", width=620, on_change=_leave
+    )
+    study = watching.chosen(kinds[name])
+    if study is None:
+        _set_up(kinds[name])
+        return
+    watching.begun_with(study, {name: value for name, value in study.settings.items() if isinstance(value, str | int)})
+    watching.watch(study, _offer_csv, _show)
+
+
+def _leave() -> None:
+    """The study that was shown is of another kind, and the form's method was chosen for it."""
+    st.query_params.pop("study", None)
+    st.session_state.pop("form:method", None)
+
+
+def _set_up(kind: Kind[Any]) -> None:
+    choice = _form(kind)
+    with st.container(horizontal=True, vertical_alignment="top"):
+        first_seed = choice.fields["seed"] if choice is not None else 0
+        given = beginning.asked(kind, kind.Request.own(), first_seed)
+    beginning.offer(kind, given | beginning.of_form(kind, choice) if choice is not None else None)
+
+
+def _form(kind: Kind[Any]) -> Choice | None:
+    """With the method whose knobs the study takes, where it sets the method itself; None while the engine is being
+    started."""
+    with st.sidebar:
+        if not watching.engine_state():
+            return None
+    from dfkd_core import methods
+    from pages.ui.form import form
+
+    only = kind.method.__eq__ if "method" in kind.varies else None
+    return form.show(only, methods.find(kind.method).requires.task)
+
+
+def _show(study: Study, progress: Progress) -> None:
+    """How far it is, the table, and what it says."""
+    kind = find(study.kind)
+    failed = f", {progress.failed} failed" if progress.failed else ""
+    st.progress(progress.share, f"{study.title}: {progress.state}, {progress.done} / {progress.total} runs{failed}")
+    rows = kind.table(study.settings, progress.cells)
+    st.markdown(kind.reading(study.settings, rows))
+    st.dataframe(pd.json_normalize(rows), hide_index=True)
+
+
+def _offer_csv(study: Study, progress: Progress) -> None:
+    table = pd.json_normalize(find(study.kind).table(study.settings, progress.cells))
+    watching.offer_csv(table.to_csv(index=False), f"{study.kind}-{study.id}", table.empty)
+
+
+look.through_app("pages/studies.py")
+main()
