@@ -23,7 +23,7 @@ from dfkd_core.cli import study as study_command
 from dfkd_core.data.catalogue import BENCHMARKS, data_folder, find_benchmark
 from dfkd_core.data.sources import Source, available_sources, source_facts
 from dfkd_core.data.uploads import unpack, uploads
-from dfkd_core.engine.base import begin_again, find_run
+from dfkd_core.engine.base import begin_again
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.events import Evaluated, Event, Quality, Step
 from dfkd_core.networks.classifiers import CLASSIFIERS
@@ -34,7 +34,7 @@ from dfkd_core.runs.request import check_change, make_spec
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.runs.survey import survey
 from dfkd_core.selection.collected import Predictor
-from dfkd_core.store import EventReader, RunFolder, RunStatus, runs_folder, runs_in
+from dfkd_core.store import EventReader, RunFolder, RunStatus, find_run, runs_folder, runs_in
 from dfkd_core.study import available as studies
 from dfkd_core.teachers.bring import import_weights
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card, user_folder

@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Protocol
 
-from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.errors import StoreError
 from dfkd_core.store import RunFolder, RunStatus
-
-
-def find_run(runs: Path, run_id: str) -> RunFolder:
-    """The run ``run_id`` below ``runs``; a unique beginning or end of the id will do.
-
-    Raises ``RequestError`` if there is none or more than one.
-    """
-    names = [path.name for path in runs.iterdir()] if runs.is_dir() else []
-    exact = [name for name in names if name == run_id]
-    fitting = exact or [name for name in names if run_id and (name.startswith(run_id) or name.endswith(run_id))]
-    if len(fitting) != 1:
-        problem = "fits several runs" if fitting else "is not the id of a run"
-        raise RequestError("run", run_id, f"{problem} in {runs}; `python -m dfkd_core runs` lists them.")
-    return RunFolder(runs / fitting[0])
 
 
 def begin_again(folder: RunFolder) -> int:

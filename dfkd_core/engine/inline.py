@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dfkd_core.engine.base import begin_again, find_run
+from dfkd_core.engine.base import begin_again
 from dfkd_core.runs.loop import Progress, run
-from dfkd_core.store import RunFolder, RunStatus, runs_in
+from dfkd_core.store import RunFolder, RunStatus, find_run, runs_in
 
 
 class InlineEngine:

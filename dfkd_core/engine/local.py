@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import dfkd_core
-from dfkd_core.engine.base import begin_again, find_run
+from dfkd_core.engine.base import begin_again
 from dfkd_core.errors import StoreError
-from dfkd_core.store import ACTIVE, Owner, RunFolder, RunStatus, runs_in
+from dfkd_core.store import ACTIVE, Owner, RunFolder, RunStatus, find_run, runs_in
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,17 @@ from dfkd_core.store.events_log import (
     read_samples,
     store_samples,
 )
-from dfkd_core.store.folder import ACTIVE, STATES, Command, Owner, RunFolder, RunStatus, runs_folder, runs_in
+from dfkd_core.store.folder import (
+    ACTIVE,
+    STATES,
+    Command,
+    Owner,
+    RunFolder,
+    RunStatus,
+    find_run,
+    runs_folder,
+    runs_in,
+)
 
 __all__ = [
     "ACTIVE",
@@ -27,6 +37,7 @@ __all__ = [
     "Owner",
     "RunFolder",
     "RunStatus",
+    "find_run",
     "read_phases",
     "read_samples",
     "runs_folder",

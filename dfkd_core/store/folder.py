@@ -26,7 +26,7 @@ from typing import Any
 
 import psutil
 
-from dfkd_core.errors import StoreError
+from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store.atomic import read_json, write_json
 
 STATES = ("queued", "running", "paused", "done", "stopped", "failed", "interrupted")
@@ -214,3 +214,17 @@ def runs_in(runs: Path) -> list[RunFolder]:
         return []
     found = [RunFolder(path) for path in Path(runs).iterdir() if (path / "spec.json").is_file()]
     return sorted(found, key=lambda folder: folder.id, reverse=True)
+
+
+def find_run(runs: Path, run_id: str) -> RunFolder:
+    """The run ``run_id`` below ``runs``; a unique beginning or end of the id will do.
+
+    Raises ``RequestError`` if there is none or more than one.
+    """
+    names = [path.name for path in runs.iterdir()] if runs.is_dir() else []
+    exact = [name for name in names if name == run_id]
+    fitting = exact or [name for name in names if run_id and (name.startswith(run_id) or name.endswith(run_id))]
+    if len(fitting) != 1:
+        problem = "fits several runs" if fitting else "is not the id of a run"
+        raise RequestError("run", run_id, f"{problem} in {runs}; `python -m dfkd_core runs` lists them.")
+    return RunFolder(runs / fitting[0])
