@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import cache
+from typing import TYPE_CHECKING
 
 from dfkd_core.errors import RequestError
-from dfkd_core.kit.method import Method
+
+if TYPE_CHECKING:
+    from dfkd_core.kit.method import Method  # imports torch
 
 
 @cache
