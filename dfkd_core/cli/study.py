@@ -1,19 +1,18 @@
-"""``python -m dfkd_core study``: begin, continue, list and show studies."""
+"""``study``: one command for each kind of study, and to continue, list and show them."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from cyclopts import Parameter
 from tqdm import tqdm
 
-from dfkd_core.engine import InlineEngine
+from dfkd_core.cli.flags import Json, Runs, asked, dispatched, flag, group, runs_of, training, with_flags
 from dfkd_core.errors import RequestError
 from dfkd_core.study import (
     Cell,
@@ -28,75 +27,60 @@ from dfkd_core.study import (
     studies_in,
 )
 
-Asked = Callable[[argparse.Namespace], tuple[dict[str, Any], dict[str, Any]]]
+StudyId = Annotated[str, Parameter(help="A study's id, or the unique beginning or end of one.")]
+
+study = group("study", "Carry out a study of many runs, continue, list or show one.")
 
 
-def add_actions(
-    parser: argparse.ArgumentParser,
-    runs_and_json: Callable[[argparse.ArgumentParser], None],
-    training_flags: Callable[[argparse.ArgumentParser, Collection[str]], None],
-    asked: Asked,
-) -> None:
-    """The actions and their flags. ``training_flags`` adds those of ``train`` except one, ``asked`` reads them."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=type(parser))
-
-    def action(name: str, help: str, carry_out: Any) -> argparse.ArgumentParser:
-        # Without abbreviations: --seed would be --seeds.
-        added = actions.add_parser(name, help=help, description=help, allow_abbrev=False)
-        added.set_defaults(carry_out=carry_out)
-        runs_and_json(added)
-        return added
-
-    for kind in available().values():
-        _flags(action(kind.name, kind.title, _begin), kind, training_flags, asked)
-    continued = action("continue", "Go on with a study; what failed is tried again.", _continue)
-    continued.add_argument("id", help="a study's id, or the unique beginning or end of one")
-    action("list", "List the studies.", _list)
-    shown = action("show", "Show one study.", _show)
-    shown.add_argument("id", help="a study's id, or the unique beginning or end of one")
+# --- beginning one ---------------------------------------------------------------------------------------------
 
 
-def _flags(added: argparse.ArgumentParser, kind: Kind[Any], training_flags: Any, asked: Asked) -> None:
-    for name in kind.Request.own():
-        field, about = kind.Request.model_fields[name], kind.Request.about(name)
-        if about["positional"]:
-            added.add_argument(name, choices=list(about["choices"]), help=field.description)
-        else:
-            added.add_argument(f"--{name}", required=field.is_required(), metavar="X", help=field.description)
-    training_flags(added, kind.varies)
-    added.set_defaults(asked=asked, kind=kind, method=kind.method)
+def _command(kind: Kind[Any], method: str) -> Callable[..., int]:
+    def begin(*, runs: Runs = None, as_json: Json = False, **given: Any) -> int:
+        own = {name: given.pop(name) for name in kind.Request.own() if given.get(name) is not None}
+        knobs, run = asked(method, given)
+        if "method" not in kind.varies:
+            run["method"] = method
+        return _conduct(kind.begin(runs_of(runs), knobs=knobs, run=run, **own), as_json)
+
+    own = (flag(name, kind.Request.model_fields[name], kind.Request.about(name)) for name in kind.Request.own())
+    return with_flags(begin, *own, *training(method, kind.varies))
 
 
-# --- carrying out ----------------------------------------------------------------------------------------------
+def _register(kind: Kind[Any]) -> None:
+    study.command(dispatched(f"study {kind.name}", kind.title, kind.method, lambda method: _command(kind, method)))
 
 
-def _begin(options: argparse.Namespace) -> int:
-    kind, (knobs, run) = options.kind, options.asked(options)
-    given = {name: value for name in kind.Request.own() if (value := getattr(options, name)) is not None}
-    run = {name: value for name, value in run.items() if name not in kind.varies}
-    return _conduct(kind.begin(options.runs, knobs=knobs, run=run, **given), options)
+for _kind in available().values():
+    _register(_kind)
 
 
-def _continue(options: argparse.Namespace) -> int:
-    return _conduct(find_study(options.runs, options.id), options)
+# --- carrying one out ------------------------------------------------------------------------------------------
 
 
-def _conduct(study: Study, options: argparse.Namespace) -> int:
+@study.command(name="continue")
+def go_on(id: StudyId, /, *, runs: Runs = None, as_json: Json = False) -> int:
+    """Go on with a study; what failed is tried again."""
+    return _conduct(find_study(runs_of(runs), id), as_json)
+
+
+def _conduct(study: Study, as_json: bool) -> int:
     """In this process, with a line for each run that has ended. Exit status 1 if one of them failed."""
+    from dfkd_core.engine import InlineEngine
+
     kind, ended = find(study.kind), study.progress()
     with tqdm(
-        total=ended.total, initial=ended.done, unit="run", disable=options.json, dynamic_ncols=True, file=sys.stderr
+        total=ended.total, initial=ended.done, unit="run", disable=as_json, dynamic_ncols=True, file=sys.stderr
     ) as bar:
 
         def after(cell: Cell, record: Record) -> None:
             bar.write(kind.ended(cell, record), file=sys.stderr)
             bar.update()
 
-        engine = InlineEngine(Path(options.runs))
         with suppress(KeyboardInterrupt):  # while it measured; a run hears it by itself and keeps a checkpoint
-            Conductor(study, engine, after=None if options.json else after).conduct()
+            Conductor(study, InlineEngine(study.runs), after=None if as_json else after).conduct()
     progress = study.progress()
-    if options.json:
+    if as_json:
         print(json.dumps(_summary(study, progress)))
     else:
         print("\n".join(_found(study, progress)))
@@ -107,29 +91,30 @@ def _conduct(study: Study, options: argparse.Namespace) -> int:
 # --- looking ---------------------------------------------------------------------------------------------------
 
 
-def _list(options: argparse.Namespace) -> int:
-    for study in studies_in(options.runs):
+@study.command(name="list")
+def shown(*, runs: Runs = None, as_json: Json = False) -> int:
+    """List the studies."""
+    for study in studies_in(runs_of(runs)):
         progress = study.progress()
-        if options.json:
-            try:
-                print(json.dumps(_summary(study, progress)))
-            except RequestError as error:
-                print(f"{study.id}  {error}", file=sys.stderr)
-        else:
-            print(f"{study.id}  {study.kind:<10} {progress.state:<8} {progress.done}/{progress.total}  {study.title}")
+        try:
+            line = f"{study.id}  {study.kind:<10} {progress.state:<8} {progress.done}/{progress.total}  {study.title}"
+            print(json.dumps(_summary(study, progress)) if as_json else line)
+        except RequestError as error:  # of a kind that is not here
+            print(f"{study.id}  {error}", file=sys.stderr)
     return 0
 
 
-def _show(options: argparse.Namespace) -> int:
-    study = find_study(options.runs, options.id)
+@study.command
+def show(id: StudyId, /, *, runs: Runs = None, as_json: Json = False) -> int:
+    """Show one study."""
+    study = find_study(runs_of(runs), id)
     progress = study.progress()
-    if options.json:
+    if as_json:
         print(json.dumps(_summary(study, progress)))
         return 0
     kind, found = find(study.kind), _found(study, progress)
-    print(
-        f"{study.kind}, {study.title}: {progress.state}, {progress.done} / {progress.total}  {progress.message}".strip()
-    )
+    where = f"{progress.state}, {progress.done} / {progress.total}  {progress.message}"
+    print(f"{study.kind}, {study.title}: {where}".strip())
     for state in progress.cells:
         over = state.state in ("done", "failed")
         print(kind.ended(state.cell, state.record) if over else f"{state.cell.key}: {state.state}")
@@ -145,13 +130,18 @@ def _found(study: Study, progress: Progress) -> list[str]:
 
 
 def _summary(study: Study, progress: Progress) -> dict[str, Any]:
-    summary: dict[str, Any] = {"id": study.id, "kind": study.kind, "title": study.title, "settings": study.settings}
-    summary |= {name: value for name, value in asdict(progress).items() if name != "cells"}
-    summary["cells"] = [
-        {"key": state.cell.key, "labels": state.cell.labels, "state": state.state, **asdict(state.record)}
-        for state in progress.cells
-    ]
-    kind = find(study.kind)
-    summary["table"] = kind.table(study.settings, progress.cells)
-    summary["reading"] = kind.reading(study.settings, summary["table"])
-    return summary
+    kind, settings = find(study.kind), study.settings
+    table = kind.table(settings, progress.cells)
+    return {
+        "id": study.id,
+        "kind": study.kind,
+        "title": study.title,
+        "settings": settings,
+        **{name: value for name, value in asdict(progress).items() if name != "cells"},
+        "cells": [
+            {"key": state.cell.key, "labels": state.cell.labels, "state": state.state, **asdict(state.record)}
+            for state in progress.cells
+        ],
+        "table": table,
+        "reading": kind.reading(settings, table),
+    }

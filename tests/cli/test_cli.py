@@ -16,6 +16,7 @@ from conftest import STUDENT, TEACHER, TINY, eventually, execute, new_run, rows
 
 from dfkd_core import methods
 from dfkd_core.data.catalogue import BENCHMARKS
+from dfkd_core.methods import index
 from dfkd_core.methods.ta_dfkd import TADFKD
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import Owner, RunFolder, RunStatus, runs_in
@@ -66,8 +67,24 @@ def test_every_flag_and_every_knob_reaches_the_run(capsys: Any, runs: Path) -> N
 def test_help_shows_every_flag_and_every_knob_of_the_method(capsys: Any, method: str) -> None:
     status, out, _ = call(capsys, "train", "--method", method, "--help")
     assert status == 0
-    for name in [*methods.find(method).Config.model_fields, *(set(RunSpec.model_fields) - {"config"})]:
+    for name in [*methods.find(method).Config.model_fields, "method", *RunSpec.asked_fields()]:
         assert "--" + name.replace("_", "-") + " " in out, name
+
+
+def test_flags_show_their_type_choices_bounds_symbol_unit_and_default(capsys: Any) -> None:
+    status, out, _ = call(capsys, "train", "--help")
+    said = " ".join(out.replace("│", " ").split())
+    assert status == 0 and "Knobs of ta-dfkd: Class prior" in out
+    for part in (
+        "{l1,kl,js,js-released}",
+        "--bn-weight λ_BN Weight of the BatchNorm statistics term. A number from 0 to 1,000. [default: 10.0]",
+        "--selection {true,false}",
+        "--batch-size B Images per batch. A whole number from 4 to 16,384 images. [default: 1024]",
+        "--threads INT torch threads on the CPU. From 1 to 256. [default: 1]",
+        "One of lenet5, lenet5-half, ",
+        "A number above 0 to 10.",
+    ):
+        assert part in said, part
 
 
 @pytest.mark.parametrize(
@@ -76,7 +93,7 @@ def test_help_shows_every_flag_and_every_knob_of_the_method(capsys: Any, method:
 )
 def test_every_command_has_help(capsys: Any, command: str) -> None:
     status, out, _ = call(capsys, *command.split(), "--help")
-    assert status == 0 and out.startswith("usage: dfkd_core")
+    assert status == 0 and out.startswith("Usage: dfkd_core")
 
 
 def test_a_stopped_run_is_resumed_by_the_end_of_its_id(capsys: Any, runs: Path) -> None:
@@ -92,7 +109,7 @@ def test_a_failed_run_exits_with_1_and_its_sentence(capsys: Any, runs: Path, mon
     def fail(self: TADFKD) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(TADFKD, "_student_phase", fail)
+    monkeypatch.setattr(TADFKD, "train", fail)
     status, out, err = call(capsys, *TRAIN)
     (folder,) = runs_in(runs)
     last = err.splitlines()[-1]
@@ -125,8 +142,8 @@ def test_a_failed_run_exits_with_1_and_its_sentence(capsys: Any, runs: Path, mon
         (["--device", "cuda:7"], "device = 'cuda:7': is not here"),
         (["--seed", "-1"], "seed = '-1': should be greater than or equal to 0"),
         (["--checkpoint-seconds", "nan"], "checkpoint_seconds = 'nan': should be a finite number"),
-        (["--wdith", "8"], "unrecognized arguments: --wdith 8"),
-        (["--width"], "expected one argument"),
+        (["--wdith", "8"], "Unknown option: --wdith. Did you mean --width?"),
+        (["--width"], "--width requires an argument"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -187,7 +204,10 @@ def test_a_run_is_found_by_a_unique_beginning_or_end_only(capsys: Any, runs: Pat
         assert "is not the id of a run" in refused(capsys, "show", nothing)
 
 
-def test_methods_benchmarks_and_teachers_are_listed(capsys: Any) -> None:
+def test_methods_benchmarks_and_teachers_are_listed(
+    capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     teachers = [name for task in ("classifier", "generative", "diffusion") for name in available_teachers(task=task)]
     for command, names in (
         ("methods", methods.available()),
@@ -196,6 +216,30 @@ def test_methods_benchmarks_and_teachers_are_listed(capsys: Any) -> None:
     ):
         status, out, _ = call(capsys, command)
         assert status == 0 and [line.split()[0] for line in out.splitlines()] == list(names)
+
+
+# --- what it costs to start ------------------------------------------------------------------------------------
+
+START = """
+import sys
+from dfkd_core.cli.main import main
+
+status = main(sys.argv[1:])
+print("torch" in sys.modules, file=sys.stderr)
+sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize("command", ["--help", "runs", "show", "methods", "study --help", "study list", "pause"])
+def test_torch_is_not_imported_for_what_does_not_need_it(
+    command: str, runs: Path, start: Callable[..., subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(runs.parent / "cache"))
+    index.listed()
+    folder = new_run(runs)
+    given = [*command.split(), *([folder.id] if command in ("show", "pause") else [])]
+    _, err = start("-c", START, *given).communicate(timeout=60)
+    assert err.splitlines()[-1] == "False"
 
 
 # --- steering, in real processes -------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def test_a_study_of_a_kind_that_is_not_there_is_said_in_one_line(capsys: Any, ru
     ("arguments", "why"),
     [
         (["study", "prior", "--intensities", "0,x"], "intensities.1 = 'x': should be a valid number"),
-        (["study", "prior", "--seed", "1"], "unrecognized arguments: --seed"),
+        (["study", "prior", "--seed", "1"], "Unknown option: --seed"),
         (["study", "prior", "--method", "noise"], "has no class prior"),
         (["study", "fig1a", "--teachers", "nobody"], "should be one of"),
         (["study", "fig1a"], "--teachers"),

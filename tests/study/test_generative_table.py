@@ -13,6 +13,7 @@ from command import call, refused
 from figures import network
 from scipy import stats
 
+from dfkd_core import methods
 from dfkd_core.errors import RequestError
 from dfkd_core.kit.generative_stage import DistillConfig
 from dfkd_core.runs.request import make_spec
@@ -120,10 +121,12 @@ def test_a_studys_folder_says_everything(runs: Path) -> None:
 
 def test_the_disk_that_syntheses_take_is_foreseen() -> None:
     image = find_card("digits-lvae-32")[0].image.spec()
-    few, many, none = (
-        make_spec({"source": source, "synthesis_batches": batches}, method="ukd").recorded_bytes(100, image, 0)
-        for source, batches in (("latents", 10), ("latents", 110), ("ancestral", 110))
-    )
+
+    def foreseen(source: str, batches: int) -> int:
+        spec = make_spec({"source": source, "synthesis_batches": batches}, method="ukd")
+        return spec.recorded_bytes(methods.find("ukd").Config.model_validate(spec.config), image, 0, 0)
+
+    few, many, none = foreseen("latents", 10), foreseen("latents", 110), foreseen("ancestral", 110)
     assert many - few > 100 * 64 * 256 and none < few  # 32 frames of 8 images of 8×8 at the least
 
 

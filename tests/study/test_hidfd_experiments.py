@@ -199,15 +199,15 @@ def test_a_wrong_request_is_refused_before_anything_is_written(
 
 
 def test_an_estimate_needs_runs_with_as_many_updates_a_step(runs: Path) -> None:
-    knobs = {"gan_steps": 40, "distill_steps": 60}
-    specs = [spec.model_dump() for _, spec in specs_of("ablation", knobs=knobs, values=["full", "w/o blend"])]
-    folder = RunFolder.create(runs, specs[0])
+    def asked(**knobs: int) -> list[dict[str, Any]]:
+        given = {"gan_steps": 40, "distill_steps": 60, **knobs}
+        return [spec.model_dump() for _, spec in specs_of("ablation", knobs=given, values=["full", "w/o blend"])]
+
+    folder = RunFolder.create(runs, asked()[0])
     folder.set_status(RunStatus("done", step=100, total_steps=100, result={"seconds": 20.0}))
-    assert estimated_seconds(specs, [folder]) == pytest.approx(2 * 20)
-    longer = [{**spec, "config": {**spec["config"], "distill_steps": 160}} for spec in specs]
-    assert estimated_seconds(longer, [folder]) == pytest.approx(2 * 40)
-    other = [{**spec, "config": {**spec["config"], "updates": 50}} for spec in specs]
-    assert estimated_seconds(other, [folder]) is None
+    assert estimated_seconds(asked(), [folder]) == pytest.approx(2 * 20)
+    assert estimated_seconds(asked(distill_steps=160), [folder]) == pytest.approx(2 * 40)
+    assert estimated_seconds(asked(updates=50), [folder]) is None
 
 
 # --- the table -------------------------------------------------------------------------------------------------
@@ -359,7 +359,7 @@ def test_the_ablation_table_is_made_by_one_command(capsys: Any, runs: Path) -> N
     [
         (["ablation", "--method", "noise"], "--method"),
         (["ablation", "--seeds", "a"], "seeds.0 = 'a': should be a valid integer"),
-        (["all"], "invalid choice"),
+        (["all"], "experiment = 'all': should be one of comparison"),
         (["comparison", "--series", "hidfd,magic"], "should be one of hidfd"),
     ],
 )

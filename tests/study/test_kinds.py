@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from conftest import STUDENT
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core import study
+from dfkd_core.cli import main
 from dfkd_core.errors import RequestError
 from dfkd_core.study import Study
 
@@ -33,7 +35,7 @@ class Rate(Kind[RateRequest]):
     Request = RateRequest
 
     def labelled(self, request):
-        from dfkd_core.runs.spec import make_spec
+        from dfkd_core.runs.request import make_spec
 
         knobs = {**request.knobs, "momentum": request.momentum / 10}
         return [({"seed": seed}, make_spec(knobs, seed=seed, **request.run)) for seed in request.seeds]
@@ -65,10 +67,17 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     folder.mkdir()
     (folder / "rate.py").write_text(OWN)
     monkeypatch.setattr(study, "__path__", [*study.__path__, str(folder)])
-    study.available.cache_clear()
+    start_anew()
     yield
     sys.modules.pop("dfkd_core.study.rate", None)
+    start_anew()
+
+
+def start_anew() -> None:
+    """As a new process would: kinds are looked for, and the commands made from them."""
     study.available.cache_clear()
+    sys.modules.pop("dfkd_core.cli.study", None)
+    importlib.reload(main)
 
 
 @pytest.mark.usefixtures("own")

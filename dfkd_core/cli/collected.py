@@ -1,0 +1,127 @@
+"""``collected``: where images can be collected, what a teacher sees in them, and adding some."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from dfkd_core.cli.flags import Json, Tokens, flag, group, with_flags
+from dfkd_core.errors import RequestError
+from dfkd_core.runs.spec import RunSpec
+
+if TYPE_CHECKING:
+    from dfkd_core.data.sources import Source
+
+LOOK = (
+    "collected",
+    "benchmark",
+    "teacher",
+    "ratio",
+    "collecting",
+    "seed",
+    "device",
+)  # of a run; the first has no flag
+
+collected = group("collected", "List where images can be collected, look at them, or add some.")
+
+
+# --- which there are -------------------------------------------------------------------------------------------
+
+
+@collected.default
+@collected.command(name="list")
+def shown() -> int:
+    """List the sources (the default)."""
+    from dfkd_core.data.sources import available_sources
+
+    for source in available_sources():
+        print(f"{source.name:<18} {source.title}; {_how_many(source)}")
+    return 0
+
+
+def _how_many(source: Source) -> str:
+    if not source.is_there():
+        return f"not in {source.where}"
+    try:
+        return f"{source.count():,} images" + (f" in {source.where}" if source.where else "")
+    except RequestError as error:  # a part of it is missing
+        return str(error)
+
+
+# --- what a teacher sees in them -------------------------------------------------------------------------------
+
+
+def _look(*, as_json: Json = False, **given: Any) -> int:
+    """Count the classes that a teacher sees in what a run would collect."""
+    from dfkd_core.data.catalogue import find_benchmark
+    from dfkd_core.data.sources import source_facts
+    from dfkd_core.runs.assemble import assemble_classifier
+    from dfkd_core.runs.loop import borrowed
+    from dfkd_core.runs.request import make_spec
+    from dfkd_core.runs.survey import survey
+    from dfkd_core.selection.collected import Predictor
+
+    asked = {name: value for name, value in given.items() if value is not None}
+    spec = make_spec(method="collected", **asked)
+    with borrowed(spec):
+        _, problem, _ = assemble_classifier(spec)
+        assert problem.collected is not None
+        teacher = Predictor(problem.teacher, problem.image, problem.device)
+        found = survey(problem.collected, problem.unseen, teacher, features=False).facts
+    benchmark = find_benchmark(spec.benchmark, problem.image)
+    facts = {**source_facts(spec.collected, benchmark, spec.ratio, spec.collecting), **found}
+    print(json.dumps(facts) if as_json else _histogram(facts, problem.image.classes))
+    return 0
+
+
+def _flags() -> Iterator[inspect.Parameter]:
+    for name in LOOK:
+        yield flag(name, RunSpec.model_fields[name], {"positional": name == LOOK[0]})
+
+
+@collected.command(help_flags=())
+def look(*tokens: Tokens) -> int:
+    """Count the classes that a teacher sees in what a run would collect."""
+    inner = group("dfkd_core collected look", look.__doc__ or "")
+    inner.default(with_flags(_look, *_flags()))
+    return int(inner(tokens) or 0)
+
+
+def _histogram(facts: dict[str, Any], classes: Sequence[str]) -> str:
+    """One line a class, after one that says what was collected."""
+    counts = facts["histogram"]
+    width, most = max(map(len, classes)), max(counts)
+    lines = [
+        f"{facts['title']}: {facts['count']:,} images, {facts['ratio']:g} of {facts['original']:,}, chosen by "
+        f"{facts['collecting']}; the teacher's mean confidence {facts['mean_confidence']:.2%}"
+    ]
+    for name, count in zip(classes, counts, strict=True):
+        bar = "█" * round(30 * count / most)
+        lines.append(f"{name:<{width}} {count:>7,} {count / facts['count']:>7.2%} {bar}".rstrip())
+    return "\n".join(lines)
+
+
+# --- more of them ----------------------------------------------------------------------------------------------
+
+
+@collected.command
+def add(
+    file: Annotated[str, Parameter(help="The ZIP file.")],
+    /,
+    *,
+    name: Annotated[str, Parameter(help="How to call it: --collected upload:NAME.")],
+) -> int:
+    """Unpack a ZIP file of images."""
+    from dfkd_core.data.uploads import unpack, uploads
+
+    try:
+        with open(file, "rb") as archive:
+            count = unpack(archive, name, uploads())
+    except OSError as error:
+        raise RequestError("file", file, f"cannot be read ({error.strerror}).") from None
+    print(f"upload:{name}: {count:,} images in {uploads() / name}")
+    return 0

@@ -1,0 +1,152 @@
+"""Looking at runs: listing and showing them, and measuring what they made."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from dfkd_core.analysis.jobs import report
+from dfkd_core.analysis.measured import GENERATIVE_SAMPLES, SAMPLES, generative_notes, generative_table
+from dfkd_core.cli.flags import Json, RunId, Runs, run_of, runs_of
+from dfkd_core.errors import StoreError
+from dfkd_core.quality.score import score_text
+from dfkd_core.runs.spec import read_spec
+from dfkd_core.store import EventReader, RunFolder, RunStatus, runs_in
+
+Samples = Annotated[
+    int | None,
+    Parameter(help=f"Images to synthesise ({SAMPLES}, of a generative student {GENERATIVE_SAMPLES})."),
+]
+Extractor = Annotated[str, Parameter(help="inception, or teacher:NAME; the usual one: another kind of network.")]
+
+
+# --- what there is ---------------------------------------------------------------------------------------------
+
+
+def summary(folder: RunFolder, status: RunStatus) -> dict[str, Any]:
+    """All that a run's small files say. Raises ``StoreError`` if they are damaged."""
+    return {"id": folder.id, **asdict(status), "spec": read_spec(folder).model_dump()}
+
+
+def runs(*, runs: Runs = None, as_json: Json = False) -> int:
+    """List the runs."""
+    for folder in runs_in(runs_of(runs)):
+        try:
+            shown = summary(folder, folder.status_seen())
+        except StoreError as error:
+            print(f"{folder.id}  damaged: {error}", file=sys.stderr)
+            continue
+        print(json.dumps(shown) if as_json else _line(shown))
+    return 0
+
+
+def _line(shown: dict[str, Any]) -> str:
+    result, score = shown["result"], ""
+    if result:
+        final, best = (score_text(result["measure"], result[name]) for name in ("final", "best"))
+        score = f"{result['measure']} {final} (best {best})"
+    progress = f"{shown['step']}/{shown['total_steps']}"
+    spec = shown["spec"]
+    what = f"{spec['method']} {spec['teacher']}"
+    return f"{shown['id']}  {shown['state']:<11} {progress:>11}  {what}  {score}".rstrip()
+
+
+def show(
+    id: RunId,
+    /,
+    *,
+    events: Annotated[bool, Parameter(help="With all rows of its log.")] = False,
+    runs: Runs = None,
+    as_json: Json = False,
+) -> int:
+    """Show one run."""
+    folder = run_of(runs, id)
+    shown = summary(folder, folder.status_seen())
+    if events:
+        shown["events"] = EventReader(folder).read()
+    if as_json:
+        print(json.dumps(shown))
+        return 0
+    for key, value in shown.items():
+        print(f"{key}: {json.dumps(value) if isinstance(value, dict | list) else value}")
+    return 0
+
+
+# --- what it made ----------------------------------------------------------------------------------------------
+
+
+def measure(
+    id: RunId,
+    /,
+    *,
+    samples: Samples = None,
+    extractor: Extractor = "",
+    force: Annotated[bool, Parameter(help="Even if the same was measured before.")] = False,
+    runs: Runs = None,
+    as_json: Json = False,
+) -> int:
+    """Measure what a run's generator or generative student makes."""
+    from dfkd_core.analysis.measure_latent import measure_run
+    from dfkd_core.runs.loop import CACHE
+
+    figures = measure_run(run_of(runs, id), runs_of(runs) / CACHE, samples, extractor, force)
+    lines = _generative_lines if "student" in figures else _measured_lines
+    print(json.dumps(figures) if as_json else lines(figures))
+    return 0
+
+
+def _generative_lines(figures: dict[str, Any]) -> str:
+    """The table of teacher and student, after what it is a table of."""
+    rows = [("", "teacher", "student"), *generative_table(figures)]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    table = [f"{title:<{widths[0]}}  {one:>{widths[1]}}  {other:>{widths[2]}}" for title, one, other in rows]
+    return "\n".join([*generative_notes(figures), *table])
+
+
+def _measured_lines(figures: dict[str, Any]) -> str:
+    names = ("density", "coverage", "precision", "recall", "class_balance", "diversity", "real_diversity")
+    rest = ", ".join(f"{name.replace('_', ' ')} {figures[name]:.3f}" for name in names if figures[name] is not None)
+    return f"{figures['fid']:.3f}: {figures['label']}, step {figures['step']}\n{rest}"
+
+
+def distance(id: RunId, /, *, runs: Runs = None, as_json: Json = False) -> int:
+    """Tell a run's synthetic images from its collected ones."""
+    from dfkd_core.analysis import two_sample
+
+    figures = two_sample.distance(run_of(runs, id))
+    interval = f"[{figures['low']:.3f}, {figures['high']:.3f}]"
+    chance = "above" if figures["above_chance"] else "not above"
+    said = f"TVD at least {figures['tvd']:.3f} {interval}, {chance} chance: {figures['images']} collected images"
+    print(json.dumps(figures) if as_json else said)
+    return 0
+
+
+def layout(
+    id: RunId,
+    /,
+    *,
+    kind: Annotated[Literal["umap", "tsne"], Parameter(help="Of layout.")] = "umap",
+    runs: Runs = None,
+) -> int:
+    """Lay out a run's samples in the plane, for Inspect."""
+    from tqdm import tqdm
+
+    from dfkd_core.analysis.layout import fit_embedding
+
+    folder = run_of(runs, id)
+    with tqdm(total=100, bar_format="{l_bar}{bar}| {elapsed}", dynamic_ncols=True, file=sys.stderr) as bar:
+
+        def tell(share: float, message: str) -> None:
+            report(share, message)
+            bar.n = round(100 * share)
+            bar.set_description(message)
+
+        found = fit_embedding(folder, kind, tell)
+        bar.set_description("Done")
+        bar.update(100 - bar.n)
+    print(f"{kind} of run {folder.id}: fitted to the samples up to step {found.fitted_to}")
+    return 0

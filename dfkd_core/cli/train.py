@@ -1,0 +1,91 @@
+"""``train`` and ``resume``: a run in this process, with a progress bar, closed by one line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+from dfkd_core.cli.flags import Json, RunId, Runs, asked, dispatched, run_of, runs_of, training, with_flags
+from dfkd_core.cli.looking import summary
+from dfkd_core.errors import RequestError
+from dfkd_core.events import Evaluated, Event, Quality, Step
+from dfkd_core.quality.score import score_text
+from dfkd_core.runs.spec import read_spec
+from dfkd_core.store import RunFolder, RunStatus
+
+METHOD = "ta-dfkd"
+
+
+def _command(method: str) -> Any:
+    def begin(*, runs: Runs = None, as_json: Json = False, **given: Any) -> int:
+        from dfkd_core.runs.request import make_spec
+
+        changes, fields = asked(method, given)
+        spec, folder = make_spec(changes, **{"method": method, **fields}), runs_of(runs)
+        try:
+            run = RunFolder.create(folder, spec.model_dump())
+        except OSError as error:
+            raise RequestError("runs", str(folder), f"cannot be written to ({error.strerror}).") from None
+        return _follow(run, run.begin_attempt(), as_json)
+
+    return with_flags(begin, *training(method))
+
+
+train = dispatched("train", "Distil a teacher in this process.", METHOD, _command)
+
+
+def resume(id: RunId, /, *, runs: Runs = None, as_json: Json = False) -> int:
+    """Go on with a run."""
+    from dfkd_core.engine.base import begin_again
+
+    folder = run_of(runs, id)
+    if folder.status().is_live:
+        folder.command("resume")
+        print(f"run {folder.id}: told to go on")
+        return 0
+    return _follow(folder, begin_again(folder), as_json)
+
+
+def _follow(folder: RunFolder, attempt: int, as_json: bool) -> int:
+    from dfkd_core.runs.loop import run
+
+    with tqdm(unit="step", disable=as_json, dynamic_ncols=True, file=sys.stderr) as bar:
+
+        def show(event: Event) -> None:
+            if isinstance(event, Step):
+                if bar.total is None:
+                    bar.reset(total=folder.status().total_steps or None)
+                    bar.initial = bar.last_print_n = event.step - 1
+                bar.n = event.step
+                bar.update(0)
+            elif isinstance(event, Evaluated):
+                bar.set_postfix_str(_percent("student", event.accuracy, "agreement", event.agreement))
+            elif isinstance(event, Quality):
+                measure = "fid" if "fid" in event.teacher else "mismatch"
+                bar.set_postfix_str(f"{measure} {score_text(measure, event.values.get(measure))}")
+
+        status = run(folder, attempt, show)
+    if as_json:
+        print(json.dumps(summary(folder, status)))
+    elif status.state == "failed":
+        print(f"dfkd_core: run {folder.id} failed: {status.message}", file=sys.stderr)
+    else:
+        print(_closing_line(folder, status))
+    return 1 if status.state == "failed" else 0
+
+
+def _percent(name: str, accuracy: float | None, other: str, agreement: float) -> str:
+    return f"{name} {accuracy:.2%}" if accuracy is not None else f"{other} {agreement:.2%}"
+
+
+def _closing_line(folder: RunFolder, status: RunStatus) -> str:
+    spec, result = read_spec(folder), status.result
+    final, best, of_teacher = (score_text(result["measure"], result[name]) for name in ("final", "best", "teacher"))
+    teacher = f", teacher {of_teacher}" if result["teacher"] is not None else ""
+    return (
+        f"{status.state}: {spec.method} on {spec.benchmark}: {result['measure']} final {final}, "
+        f"best {best}{teacher}, {result['seconds']:.1f} s, run {folder.id}"
+    )
