@@ -44,7 +44,7 @@ def carry_out(study: Study) -> None:
     """To its end, with a line for each run."""
 
     def after(cell: Cell, record: Record) -> None:
-        say(KIND.ended(cell, record))
+        say(find(study.kind).ended(cell, record))
 
     Conductor(study, InlineEngine(study.runs), after=after).conduct()
     progress = study.progress()
