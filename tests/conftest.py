@@ -23,7 +23,8 @@ from dfkd_core import methods
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import StoreError
 from dfkd_core.events import REPLAYED, Event
-from dfkd_core.kit.contract import Problem, Recording
+from dfkd_core.kit.contract import Problem
+from dfkd_core.kit.recording import Recording
 from dfkd_core.networks.classifiers import build_classifier
 from dfkd_core.runs import latent_evaluation as generative_evaluation
 from dfkd_core.runs.loop import run

@@ -12,11 +12,15 @@ from torch import Tensor, nn
 
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.events import Step
-from dfkd_core.kit.contract import GenerativeProblem, Method, Problem, Recording
-from dfkd_core.networks.classifiers import build_classifier
-from dfkd_core.networks.diffusion import Diffusion
+from dfkd_core.images import ImageSpec
+from dfkd_core.kit.contract import GenerativeProblem, ImageModel, Problem
+from dfkd_core.kit.method import Method
+from dfkd_core.kit.recorder import Seen
+from dfkd_core.kit.recording import Recording
+from dfkd_core.networks.classifiers import Classifier, Features, build_classifier
 from dfkd_core.networks.latent import build_latent_model
 from dfkd_core.store import RunFolder
+from dfkd_core.synthesis.guided import Film, Loss
 from dfkd_core.teachers.load import load_latent_model, load_teacher
 
 
@@ -52,7 +56,7 @@ def collecting_problem(
 def generative_problem(
     student: str = "lvae-4",
     original: Tensor | None = None,
-    diffusion: Diffusion | None = None,
+    source: ImageModel | None = None,
     recording: Recording | None = None,
 ) -> GenerativeProblem:
     """A latent-variable student to distil on digits from the shipped teacher."""
@@ -61,10 +65,10 @@ def generative_problem(
     image = card.image.spec()
     network = build_latent_model(student, image)
     silent = Recording(samples_every=0, phases_every=0)
-    return GenerativeProblem(teacher, network, image, torch.device("cpu"), original, diffusion, recording or silent)
+    return GenerativeProblem(teacher, network, image, torch.device("cpu"), original, source, recording or silent)
 
 
-def events(method: Method, until: int) -> list[Any]:
+def events(method: Method[Any, Any], until: int) -> list[Any]:
     """Events up to and including step ``until``, each step seeded as ``run`` does it."""
     found, stream = [], method.train()
     while method.step < until:
@@ -78,6 +82,50 @@ def events(method: Method, until: int) -> list[Any]:
 
 def of(kind: type, found: list[Any]) -> list[Any]:
     return [event for event in found if isinstance(event, kind)]
+
+
+def values(found: list[Any]) -> list[dict[str, float]]:
+    """The metrics of each step."""
+    return [step.values for step in of(Step, found)]
+
+
+def by_hand(method: Method[Any, Any], part: Callable[[Seen], Any]) -> dict[str, float]:
+    """The metrics of the method's next step, of which only ``part`` is taken."""
+    seen = next(method.steps())
+    part(seen)
+    return values(list(seen.events()))[0]
+
+
+def shares(metrics: dict[str, float]) -> dict[str, float]:
+    """Each term's share of the gradient, where it is measured."""
+    return {name.removeprefix("share/"): share for name, share in metrics.items() if name.startswith("share/")}
+
+
+def overhear(teacher: Classifier) -> list[tuple[Tensor, Features]]:
+    """A list that grows with each batch (B, C, H, W) that the teacher is asked about, and its answer."""
+    heard: list[tuple[Tensor, Features]] = []
+    features = teacher.features
+
+    def told(images: Tensor) -> Features:
+        heard.append((images, features(images)))
+        return heard[-1][1]
+
+    teacher.features = told  # type: ignore[method-assign]
+    return heard
+
+
+class Overheard:
+    """A model of images that writes down which classes it is ``asked`` for, batch by batch."""
+
+    def __init__(self, source: ImageModel) -> None:
+        self.source, self.names = source, source.names
+        self.asked: list[list[int]] = []
+
+    def guided(
+        self, loss: Loss, labels: Tensor, steps: int, strength: float, class_guidance: float, image: ImageSpec
+    ) -> tuple[Tensor, Film]:
+        self.asked.append(labels.tolist())
+        return self.source.guided(loss, labels, steps, strength, class_guidance, image)
 
 
 def weights(network: nn.Module) -> dict[str, Tensor]:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import execute, metric_rows, new_run, rows, tiny_method
+from conftest import execute, metric_rows, new_run, rows, tiny_method, tiny_spec
+from stepping import (
+    events,
+    of,
+    own_generator,  # noqa: F401 - in every test here
+)
 
 from dfkd_core import methods
 from dfkd_core.events import Event, Phase, Phases, Step, to_row
-from dfkd_core.kit.samples import SHOWN
-from dfkd_core.methods import ta_dfkd
+from dfkd_core.kit.recording import SHOWN
+from dfkd_core.kit.terms import gradient_norm
+from dfkd_core.methods.ta_dfkd import TADFKD
+from dfkd_core.runs.assemble import assemble, config_of
 from dfkd_core.runs.loop import run
 from dfkd_core.runs.request import make_spec
 from dfkd_core.runs.spec import read_spec
@@ -21,24 +29,22 @@ from dfkd_core.store import RunFolder, read_phases
 from dfkd_core.teachers.load import load_teacher
 
 
-def slow_step(knobs: dict | None = None) -> tuple[object, dict[str, Phase]]:
+def slow_step(**knobs: Any) -> tuple[Any, dict[str, Phase]]:
     """TA-DFKD's first step, watched."""
-    method = tiny_method({"batch_size": 32, **(knobs or {})}, phases_every=0)
+    method = tiny_method({"batch_size": 32, **knobs}, phases_every=0)
     method.slow = True
-    phases = next(event for event in method.train() if isinstance(event, Phases))
-    return method, {phase.name: phase for phase in phases.phases}
+    (shown,) = of(Phases, events(method, 1))
+    return method, {phase.name: phase for phase in shown.phases}
 
 
-@pytest.mark.usefixtures("few_judged")
 @pytest.mark.parametrize("name", methods.available())
-def test_every_method_shows_the_phases_it_announces_in_their_order(runs: Path, name: str) -> None:
+def test_every_method_shows_the_phases_it_announces_in_their_order(name: str) -> None:
     """Those of all of its stages together, where it has several."""
-    folder = new_run(runs, method=name, phases_every=1)
-    execute(folder)
-    shown = [read_phases(folder, row) for row in rows(folder, "phases")]
-    names = dict.fromkeys(phase.name for phases in shown for phase in phases)
-    assert list(names) == [info.name for info in methods.find(name).phases]
-    assert all(any(phase.images is not None and phase.images.max() > 0 for phase in phases) for phases in shown)
+    _, _, method = assemble(tiny_spec(method=name, phases_every=1))
+    shown = of(Phases, events(method, method.total_steps))
+    names = dict.fromkeys(phase.name for one in shown for phase in one.phases)
+    assert len(shown) == method.total_steps and list(names) == list(methods.find(name).phases)
+    assert all(any(phase.images is not None and phase.images.max() > 0 for phase in one.phases) for one in shown)
 
 
 def test_the_phases_hang_together() -> None:
@@ -53,26 +59,21 @@ def test_the_phases_hang_together() -> None:
     assert phases["latents"].arrays["latents"].shape == (SHOWN, 8)
 
 
-def test_gradient_norms_by_term_are_those_of_autograd(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = {}
-    original = ta_dfkd.gradient_norms
-
-    def spy(terms: dict[str, torch.Tensor], parameters: list[torch.Tensor]) -> dict[str, float]:
-        for name, term in terms.items():
-            gradients = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
-            seen[name] = torch.cat([g.flatten() for g in gradients if g is not None]).norm().item()
-        return original(terms, parameters)
-
-    monkeypatch.setattr(ta_dfkd, "gradient_norms", spy)
-    _, phases = slow_step({"class_prior_weight": 0.5})
-    values = phases["generator"].values
-    assert set(seen) >= {"adversarial", "bn_statistics", "class_prior"}
-    for name, norm in seen.items():
-        assert values[f"gradient/{name}"] == pytest.approx(norm, rel=1e-4) and norm > 0
+def test_gradient_norms_by_term_are_those_of_autograd() -> None:
+    """Of a term alone it is what the generator descends; beside others it stays the same."""
+    knobs = {"adversarial": "adversarial_weight", "bn_statistics": "bn_weight", "class_prior": "class_prior_weight"}
+    off = dict.fromkeys(knobs.values(), 0.0)
+    _, together = slow_step(**dict.fromkeys(off, 0.5))
+    for term, knob in knobs.items():
+        method, alone = slow_step(**{**off, knob: 0.5})
+        norm = gradient_norm(method.generator)
+        assert norm > 0
+        for phases in (together, alone):
+            assert phases["generator"].values[f"gradient/{term}"] == pytest.approx(norm, rel=1e-4)
 
 
 def test_the_students_gradient_is_that_of_its_last_step() -> None:
-    method, phases = slow_step({"student_steps": 1})
+    method, phases = slow_step(student_steps=1)
     gradients = torch.cat([parameter.grad.flatten() for parameter in method.student.parameters()])
     assert phases["student"].values["gradient"] == pytest.approx(gradients.norm().item(), rel=1e-4)
     assert phases["student"].values["student_loss"] > 0
@@ -86,7 +87,7 @@ def test_what_recording_takes_on_disk_is_foretold(runs: Path, features: bool) ->
     folder = RunFolder.create(runs, make_spec(knobs, method="noise", student="lenet5-half-bn", **often).model_dump())
     execute(folder)
     spec, (network, card) = read_spec(folder), load_teacher("digits-resnet20-plain")
-    foretold = spec.recorded_bytes(8, card.image.spec(), network.head.in_features)
+    foretold = spec.recorded_bytes(config_of(spec), card.image.spec(), network.head.in_features, original=0)
     places = ("samples", "probes", "phases", "real")
     taken = sum(path.stat().st_size for place in places for path in (folder.path / place).glob("*"))
     assert taken == pytest.approx(foretold, rel=0.3)
@@ -95,7 +96,9 @@ def test_what_recording_takes_on_disk_is_foretold(runs: Path, features: bool) ->
 def test_watching_changes_nothing(runs: Path) -> None:
     watched, alone = new_run(runs, phases_every=1), new_run(runs, phases_every=0)
     execute(watched), execute(alone)
-    assert len(rows(watched, "phases")) == 6 and not rows(alone, "phases")
+    kept = [read_phases(watched, row) for row in rows(watched, "phases")]
+    assert [[phase.name for phase in phases] for phases in kept] == [list(TADFKD.phases)] * 6
+    assert not rows(alone, "phases")
     assert metric_rows(watched) == metric_rows(alone)
 
 

@@ -1,0 +1,37 @@
+"""Augmentations: what they draw, per sample, and that gradients get through."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from stepping import own_generator  # noqa: F401 - in every test here
+from torch import nn
+
+from dfkd_core.kit.augmentation import augment, random_crop, random_flip
+
+RAMP = torch.arange(2 * 3 * 8 * 8, dtype=torch.float32).view(2, 3, 8, 8) + 1
+
+
+def test_a_crop_is_a_shifted_window_of_the_padded_image_drawn_per_sample() -> None:
+    images = RAMP[:1].repeat(64, 1, 1, 1)
+    cropped = random_crop(images, 1)
+    padded = nn.functional.pad(images[0], [1] * 4)
+    windows = [padded[:, top : top + 8, left : left + 8] for top in range(3) for left in range(3)]
+    found = [[torch.equal(image, window) for window in windows].index(True) for image in cropped]
+    assert len(set(found)) > 3
+
+
+def test_a_flip_mirrors_some_samples_and_not_others() -> None:
+    images = RAMP[:1].repeat(64, 1, 1, 1)
+    flipped = [torch.equal(image, images[0].flip(2)) for image in random_flip(images)]
+    untouched = [torch.equal(image, images[0]) for image in random_flip(images)]
+    assert 10 < sum(flipped) < 54 and 10 < sum(untouched) < 54
+
+
+@pytest.mark.parametrize("kind", ["none", "crop", "crop+flip"])
+def test_an_augmentation_keeps_the_shape_and_lets_gradients_through(kind: str) -> None:
+    images = RAMP.clone().requires_grad_()
+    augmented = augment(images, kind)
+    augmented.sum().backward()
+    assert augmented.shape == images.shape and images.grad is not None and images.grad.sum() > 0
+    assert (augmented is images) == (kind == "none")
