@@ -1,4 +1,4 @@
-"""HiDFD's GAN terms against their formulas, written out with probabilities and loops."""
+"""The GANs' terms, HiDFD's and DeGAN's, against their formulas, written out with probabilities and loops."""
 
 from __future__ import annotations
 
@@ -6,16 +6,10 @@ import math
 
 import pytest
 import torch
+from stepping import own_generator  # noqa: F401 - in every test here
 from torch import Tensor
 
 from dfkd_core.losses import gan as gan_losses
-
-
-@pytest.fixture(autouse=True)
-def own_generator():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
 
 
 def probabilities(logits: Tensor) -> list[list[float]]:
@@ -43,6 +37,20 @@ def test_the_log_forms_generator_is_stuck_where_the_discriminator_is_sure() -> N
     assert abs(fake.grad.item()) < 1e-4
     gan_losses.hinge_generator(fake).backward()
     assert abs(fake.grad.item()) > 0.9
+
+
+def test_degans_form_is_the_logarithm_of_being_taken_for_real() -> None:
+    fake = torch.randn(50, dtype=torch.double)
+    by_hand = sum(-math.log(1 / (1 + math.exp(-logit))) for logit in fake.tolist()) / 50
+    assert gan_losses.non_saturating(fake).item() == pytest.approx(by_hand)
+
+
+def test_degans_form_pulls_hardest_where_the_discriminator_is_sure() -> None:
+    """The saturating form, log(1 − σ), would pull least there."""
+    fake = torch.tensor([-9.0, 0.0, 9.0], requires_grad=True)
+    gan_losses.non_saturating(fake).backward()
+    assert fake.grad is not None
+    assert (3 * fake.grad).tolist() == pytest.approx([-1.0, -0.5, 0.0], abs=1e-3)
 
 
 def test_the_classifier_of_twice_the_classes_on_a_worked_example() -> None:

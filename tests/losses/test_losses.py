@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from scipy.special import log_softmax, softmax
+from stepping import own_generator  # noqa: F401 - in every test here
 
 from dfkd_core.losses import generator as losses
 
@@ -120,6 +123,25 @@ def test_coverage_is_the_effective_share_of_the_classes() -> None:
     assert losses.coverage(*tensors(TEACHER)) == pytest.approx(expected, rel=1e-10)
     one_sided = torch.zeros(6, 4).index_fill(1, torch.tensor(3), 1e3)
     assert losses.coverage(torch.zeros(6, 4)) == pytest.approx(1) and losses.coverage(one_sided) == pytest.approx(0.25)
+
+
+def test_the_prediction_entropy_by_hand_and_at_its_ends() -> None:
+    logits = torch.randn(7, 5, dtype=torch.double)
+    by_hand = 0.0
+    for row in logits.tolist():
+        exponentials = [math.exp(value) for value in row]
+        shares = [value / sum(exponentials) for value in exponentials]
+        by_hand -= sum(share * math.log(share) for share in shares)
+    assert losses.prediction_entropy(logits).item() == pytest.approx(by_hand / 7)
+    assert losses.prediction_entropy(torch.zeros(3, 5)).item() == pytest.approx(math.log(5))
+    assert losses.prediction_entropy(1e4 * torch.eye(5)).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_sure_predictions_of_all_classes_satisfy_both_terms_and_of_one_class_only_the_first() -> None:
+    varied, collapsed = 50 * torch.eye(5), 50 * torch.eye(5)[[2] * 5]
+    assert losses.prediction_entropy(varied) == losses.prediction_entropy(collapsed)
+    assert losses.class_balance(varied).item() == pytest.approx(-math.log(5))
+    assert losses.class_balance(collapsed).item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_activation_is_the_negative_mean_of_the_absolute_features() -> None:

@@ -42,39 +42,6 @@ def make(collected: Tensor | None = None, unseen: Tensor | None = None, **change
 # --- the terms -------------------------------------------------------------------------------------------------
 
 
-def test_the_generators_adversarial_loss_is_the_logarithm_of_being_taken_for_real() -> None:
-    fake = torch.randn(50, dtype=torch.double)
-    by_hand = sum(-math.log(1 / (1 + math.exp(-logit))) for logit in fake.tolist()) / 50
-    assert rival_losses.non_saturating(fake).item() == pytest.approx(by_hand)
-
-
-def test_it_pulls_hardest_where_the_discriminator_is_sure() -> None:
-    """The saturating form, log(1 − σ), would pull least there."""
-    fake = torch.tensor([-9.0, 0.0, 9.0], requires_grad=True)
-    rival_losses.non_saturating(fake).backward()
-    assert fake.grad is not None
-    assert (3 * fake.grad).tolist() == pytest.approx([-1.0, -0.5, 0.0], abs=1e-3)
-
-
-def test_the_prediction_entropy_by_hand_and_at_its_ends() -> None:
-    logits = torch.randn(7, 5, dtype=torch.double)
-    by_hand = 0.0
-    for row in logits.tolist():
-        exponentials = [math.exp(value) for value in row]
-        shares = [value / sum(exponentials) for value in exponentials]
-        by_hand -= sum(share * math.log(share) for share in shares)
-    assert rival_losses.prediction_entropy(logits).item() == pytest.approx(by_hand / 7)
-    assert rival_losses.prediction_entropy(torch.zeros(3, 5)).item() == pytest.approx(math.log(5))
-    assert rival_losses.prediction_entropy(1e4 * torch.eye(5)).item() == pytest.approx(0.0, abs=1e-6)
-
-
-def test_sure_predictions_of_all_classes_satisfy_both_terms_and_of_one_class_only_the_first() -> None:
-    varied, collapsed = 50 * torch.eye(5), 50 * torch.eye(5)[[2] * 5]
-    assert rival_losses.prediction_entropy(varied) == rival_losses.prediction_entropy(collapsed)
-    assert losses.class_balance(varied).item() == pytest.approx(-math.log(5))
-    assert losses.class_balance(collapsed).item() == pytest.approx(0.0, abs=1e-6)
-
-
 def test_every_term_reaches_the_generator_weighted_and_not_negligibly() -> None:
     method = make(entropy_weight=0.5, diversity_weight=5.0, width=8)
     for _ in range(15):  # a fresh discriminator has nothing to say yet

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Phases, Step
-from dfkd_core.losses import rival as rival_losses
+from dfkd_core.losses import student as losses
 from dfkd_core.methods.dfnd import DFND, DFNDConfig, NoiseAdaptation
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.selection.mixture import judge
@@ -85,19 +85,9 @@ def test_its_scores_are_those_of_the_other_classes_in_their_order() -> None:
     assert adaptation().masked_fill(torch.eye(3, dtype=torch.bool), -9).argmax(dim=1).tolist() == [1, 2, 1]
 
 
-def test_the_noisy_label_loss_by_hand() -> None:
-    logits, matrix = torch.randn(6, 4), torch.rand(4, 4).softmax(dim=1)
-    labels = torch.tensor([0, 1, 2, 3, 0, 1])
-    by_hand = 0.0
-    for row, label in zip(logits, labels, strict=True):
-        shares = row.softmax(dim=0)
-        by_hand -= torch.log(sum(shares[k] * matrix[k, label] for k in range(4))).item() / 6
-    assert rival_losses.noisy_label_loss(logits, matrix.log(), labels).item() == pytest.approx(by_hand, rel=1e-5)
-
-
 def test_the_noisy_label_loss_is_finite_where_the_student_is_surely_wrong() -> None:
     logits = torch.tensor([[400.0, -400.0]], requires_grad=True)
-    loss = rival_losses.noisy_label_loss(logits, NoiseAdaptation(2, 0.99)(), torch.tensor([1]))
+    loss = losses.noisy_label_loss(logits, NoiseAdaptation(2, 0.99)(), torch.tensor([1]))
     loss.backward()
     assert loss.item() == pytest.approx(4.605, abs=1e-3) and logits.grad is not None and logits.grad.isfinite().all()
 
@@ -105,7 +95,7 @@ def test_the_noisy_label_loss_is_finite_where_the_student_is_surely_wrong() -> N
 def test_without_noise_it_is_the_cross_entropy_with_the_labels() -> None:
     logits, labels = torch.randn(5, 3), torch.tensor([0, 2, 1, 1, 0])
     exact = torch.nn.functional.cross_entropy(logits, labels)
-    loss = rival_losses.noisy_label_loss(logits, NoiseAdaptation(3, 1 - 1e-6)(), labels)
+    loss = losses.noisy_label_loss(logits, NoiseAdaptation(3, 1 - 1e-6)(), labels)
     assert loss.item() == pytest.approx(exact.item(), rel=1e-4)
 
 
@@ -115,7 +105,7 @@ def test_the_adaptation_learns_which_class_is_taken_for_which() -> None:
     optimizer = torch.optim.Adam(adaptation.parameters(), 0.1)
     for _ in range(50):
         optimizer.zero_grad()
-        rival_losses.noisy_label_loss(200 * torch.eye(3)[[0] * 4], adaptation(), torch.tensor([2] * 4)).backward()
+        losses.noisy_label_loss(200 * torch.eye(3)[[0] * 4], adaptation(), torch.tensor([2] * 4)).backward()
         optimizer.step()
     matrix = adaptation().exp()
     assert matrix[0, 2] > 0.095 and matrix[0, 1] < 0.005 and matrix[1, 2].item() == pytest.approx(0.05)

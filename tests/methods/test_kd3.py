@@ -22,7 +22,6 @@ from stepping import (
 from torch import Tensor, nn
 
 from dfkd_core.events import ClassShares, Phases, Step
-from dfkd_core.losses import rival as rival_losses
 from dfkd_core.methods.kd3 import KD3, KD3Config, teacher_share
 from dfkd_core.networks.classifiers import CLASSIFIERS, Features
 from dfkd_core.store import RunFolder
@@ -114,68 +113,6 @@ def test_only_kept_images_are_learned_from() -> None:
     where = torch.stack([(image == images).flatten(1).all(dim=1) for image in torch.cat(learned_from)])
     assert 0 < method.kept.sum() < 60 and where.any(dim=1).all()
     assert step.values["kept"] == pytest.approx(method.kept.float().mean().item())
-
-
-# --- the terms -------------------------------------------------------------------------------------------------
-
-
-def test_weights_and_weighted_mse_by_hand() -> None:
-    ours, theirs, scale = torch.randn(3, 4), torch.randn(3, 4), torch.rand(3)
-    by_hand = [1 / (1 + math.exp(-math.dist(a, b))) for a, b in zip(ours.tolist(), theirs.tolist(), strict=True)]
-    assert rival_losses.distance_weights(ours, theirs).tolist() == pytest.approx(by_hand, rel=1e-5)
-    assert rival_losses.distance_weights(ours, ours).tolist() == [0.5] * 3
-    one, other = torch.randn(3, 2, 2, 2), torch.randn(3, 2, 2, 2)
-    by_hand = sum(scale[i] * sum((one[i] - other[i]).flatten() ** 2) / 8 for i in range(3)) / 3
-    assert rival_losses.weighted_mse(one, other, scale).item() == pytest.approx(by_hand.item(), rel=1e-5)
-
-
-def test_contrast_by_hand() -> None:
-    one, other = torch.randn(4, 6, dtype=torch.double), torch.randn(4, 6, dtype=torch.double)
-    views = [*one, *other]
-
-    def alike(a: Tensor, b: Tensor) -> float:
-        return math.exp((a @ b / (a.norm() * b.norm())).item() / 0.3)
-
-    by_hand = 0.0
-    for i, view in enumerate(views):
-        rivals = sum(alike(view, views[j]) for j in range(8) if j != i)
-        by_hand -= math.log(alike(view, views[(i + 4) % 8]) / rivals) / 8
-    assert rival_losses.instance_contrast(one, other, 0.3).item() == pytest.approx(by_hand)
-
-
-def test_contrast_is_low_for_pairs_and_high_for_strangers() -> None:
-    views = torch.randn(8, 32)
-    paired = rival_losses.instance_contrast(views, views, 0.3)
-    strangers = rival_losses.instance_contrast(views, views.roll(1, dims=0), 0.3)
-    assert paired < 0.5 * strangers and strangers > math.log(15)
-
-
-def test_mixed_images_have_mixed_statistics_and_their_own_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
-    images = torch.randn(5, 3, 8, 8) * (torch.rand(5, 3, 1, 1) + 0.5) + torch.randn(5, 3, 1, 1)
-    share, other = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]), torch.tensor([4, 0, 3, 1, 2])
-    monkeypatch.setattr(torch.distributions.Beta, "sample", lambda self, shape: share.view(5, 1, 1, 1))
-    monkeypatch.setattr(torch, "randperm", lambda count: other)
-    mixed = rival_losses.mix_distribution(images, 0.1)
-    for statistic in (torch.mean, torch.std):
-        before, after = (statistic(each, dim=(2, 3)) for each in (images, mixed))
-        expected = share[:, None] * before + (1 - share[:, None]) * before[other]
-        assert torch.allclose(after, expected, atol=1e-4)
-    shapes = [(each - each.mean((2, 3), keepdim=True)) / each.std((2, 3), keepdim=True) for each in (images, mixed)]
-    assert torch.allclose(*shapes, atol=1e-3)
-
-
-def test_mixing_survives_images_of_one_colour() -> None:
-    flat = torch.ones(4, 1, 8, 8) * torch.arange(4.0).view(4, 1, 1, 1)
-    mixed = rival_losses.mix_distribution(flat, 0.1)
-    assert mixed.isfinite().all() and torch.allclose(mixed.std(dim=(2, 3)), torch.zeros(4, 1), atol=1e-5)
-
-
-def test_shares_of_two_images_are_mostly_near_0_or_1() -> None:
-    lone = torch.zeros(2000, 1, 2, 2)
-    lone[1000:] = 1.0
-    means = rival_losses.mix_distribution(lone, 0.1).mean(dim=(1, 2, 3))
-    between = ((means > 0.2) & (means < 0.8)).float().mean()
-    assert 0 < between < 0.2
 
 
 # --- what learns -----------------------------------------------------------------------------------------------
