@@ -7,26 +7,28 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TEACHER, execute, new_run
+from conftest import execute, new_run
 from stepping import (
     assert_resumes,
     collecting_problem,
     digits,
     events,
+    of,
+    overhear,
     own_generator,  # noqa: F401 - in every test here
     same,
+    values,
     weights,
 )
 from torch import Tensor, nn
 
 from dfkd_core.errors import RequestError
-from dfkd_core.events import Phases, Step
+from dfkd_core.events import Phases
 from dfkd_core.losses import student as losses
 from dfkd_core.methods.dfnd import DFND, DFNDConfig, NoiseAdaptation
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.selection.mixture import judge
 from dfkd_core.store import RunFolder
-from dfkd_core.teachers.load import load_teacher
 
 SMALL = {"distill_steps": 6, "updates": 2, "batch_size": 16}
 
@@ -44,7 +46,7 @@ def test_the_images_of_lowest_loss_are_kept(share: float, count: int) -> None:
     images = torch.cat([digits(30), noise])
     method = make(images, kept_share=share)
     with torch.no_grad():
-        loss = judge(method.stage.teacher(method.image.normalise(images.float() / 255)))
+        loss = judge(method.teacher(method.image.normalise(images.float() / 255)))
     kept = {image.numpy().tobytes() for image in method.images}
     lowest = {images[index].numpy().tobytes() for index in loss.argsort()[:count]}
     assert len(method.images) == count and kept == lowest
@@ -118,8 +120,8 @@ def test_every_term_reaches_the_student_and_the_labels_loss_reaches_the_matrix()
     method = make()
     images = method.image.normalise(digits(16).float() / 255)
     with torch.no_grad():
-        seen = method.stage.teacher.features(images)
-    terms, logits = method.objective(images, seen)
+        seen = method.teacher.features(images)
+    terms, logits = method.stage.objective(images, seen)
     assert set(terms) == {"kl", "noisy_labels"}
     p, q = (torch.softmax(each.double() / 4, dim=1) for each in (seen.logits, logits))
     assert terms["kl"].item() == pytest.approx((16 * (p * (p.log() - q.log())).sum(dim=1).mean()).item(), rel=1e-3)
@@ -129,63 +131,59 @@ def test_every_term_reaches_the_student_and_the_labels_loss_reaches_the_matrix()
         norms[name] = torch.cat([gradient.flatten() for gradient in gradients]).norm().item()
     assert min(norms.values()) > 0.005 * sum(norms.values()), norms
     torch.stack(list(terms.values())).sum().backward()
-    assert method.objective.noise.scores.grad.norm() > 0
-    assert all(parameter.grad is None for parameter in method.stage.teacher.parameters())
+    assert method.stage.objective.noise.scores.grad.norm() > 0
+    assert all(parameter.grad is None for parameter in method.teacher.parameters())
 
 
 def test_the_matrix_has_an_optimizer_of_its_own_and_the_student_the_other() -> None:
     method = make(noise_lr=0.01)
-    before, scores = weights(method.student), method.objective.noise.scores.clone()
+    matrix = method.stage.objective.noise
+    before, scores = weights(method.student), matrix.scores.clone()
     in_sgd = [id(parameter) for group in method.stage.optimizer.param_groups for parameter in group["params"]]
-    assert id(method.objective.noise.scores) not in in_sgd and len(in_sgd) == len(list(method.student.parameters()))
+    assert id(matrix.scores) not in in_sgd and len(in_sgd) == len(list(method.student.parameters()))
     events(method, 1)
-    moved = (method.objective.noise.scores - scores).abs().max().item()
+    moved = (matrix.scores - scores).abs().max().item()
     assert 0.01 < moved < 0.0201, "two updates of Adam"
     assert not same(before, weights(method.student))
 
 
 def test_a_weight_of_zero_leaves_plain_distillation() -> None:
     method = make(noise_weight=0.0)
-    scores = method.objective.noise.scores.clone()
-    steps = [event for event in events(method, 2) if isinstance(event, Step)]
-    assert "noisy_labels" not in steps[0].values and torch.equal(scores, method.objective.noise.scores)
+    scores = method.stage.objective.noise.scores.clone()
+    assert not any("noisy_labels" in metrics for metrics in values(events(method, 2)))
+    assert torch.equal(scores, method.stage.objective.noise.scores)
 
 
 def test_live_knobs_take_effect() -> None:
     method = make()
     events(method, 1)
     method.reconfigure(method.config.change({"noise_weight": 0.0, "noise_lr": 0.5, "student_lr": 0.3}))
-    (step,) = [event for event in events(method, 2) if isinstance(event, Step)]
-    assert "noisy_labels" not in step.values and step.values["learning_rate"] > 0.2
+    (metrics,) = values(events(method, 2))
+    assert "noisy_labels" not in metrics and metrics["learning_rate"] > 0.2
     assert method.noise_optimizer.param_groups[0]["lr"] == 0.5
 
 
 def test_the_teacher_stays_as_it_is() -> None:
     method = make()
-    before = weights(method.stage.teacher)
+    before = weights(method.teacher)
     events(method, method.total_steps)
-    assert same(before, weights(method.stage.teacher)) and not method.stage.teacher.training
+    assert same(before, weights(method.teacher)) and not method.teacher.training
 
 
 def test_every_query_is_counted() -> None:
-    asked: list[int] = []
-    teacher, _ = load_teacher(TEACHER)
-    original = type(teacher).features
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(teacher), "features", lambda self, x: asked.append(len(x)) or original(self, x))
-        method = make()
-        method.student.features = lambda images: original(method.student, images)
-        method.student.forward = lambda images: original(method.student, images).logits
-        last = [event for event in events(method, 3) if isinstance(event, Step)][-1]
-    assert last.values["queries"] == sum(asked) == 20 + 3 * 2 * 16
+    problem = collecting_problem()
+    heard = overhear(problem.teacher)
+    method = DFND(problem, DFNDConfig.build("demo", SMALL))
+    last = values(events(method, 3))[-1]
+    assert last["queries"] == sum(len(images) for images, _ in heard) == 20 + 3 * 2 * 16
 
 
 def test_slow_motion_shows_kept_and_rejected_images_with_their_loss() -> None:
     method = make(digits(20), kept_share=0.5)
     method.slow = True
-    (shown,) = [event for event in events(method, 1) if isinstance(event, Phases)]
+    (shown,) = of(Phases, events(method, 1))
     first = shown.phases[0]
-    assert [phase.name for phase in shown.phases] == [info.name for info in DFND.phases]
+    assert [phase.name for phase in shown.phases] == list(DFND.phases)
     clean, loss = first.arrays["clean"], first.arrays["loss"]
     assert len(first.images) == 12 and clean[:12].tolist() == [True] * 6 + [False] * 6
     assert loss[clean].max() <= loss[~clean].min() and len(loss) == 20 and first.values["kept"] == 0.5

@@ -8,24 +8,27 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TEACHER, execute, new_run, rows
+from conftest import execute, new_run, rows
 from PIL import Image
 from stepping import (
     assert_resumes,
     collecting_problem,
     digits,
     events,
+    of,
+    overhear,
     own_generator,  # noqa: F401 - in every test here
     same,
+    values,
     weights,
 )
-from torch import Tensor, nn
+from torch import Tensor
 
-from dfkd_core.events import ClassShares, Phases, Step
+from dfkd_core.events import ClassShares, Phases
+from dfkd_core.kit.terms import gradient_norms
 from dfkd_core.methods.kd3 import KD3, KD3Config, teacher_share
 from dfkd_core.networks.classifiers import CLASSIFIERS, Features
 from dfkd_core.store import RunFolder
-from dfkd_core.teachers.load import load_teacher
 
 SMALL = {"distill_steps": 6, "updates": 2, "batch_size": 16, "selections": 3}
 
@@ -57,9 +60,9 @@ def test_an_image_is_kept_where_its_confidence_exceeds_the_threshold_of_its_clas
     method.student.eval()
     with torch.no_grad():
         images = method.image.normalise(mixed_pool().float() / 255)
-        joint = 0.7 * method.stage.teacher(images) + 0.3 * method.student(images)
+        joint = 0.7 * method.teacher(images) + 0.3 * method.student(images)
     method.student.train()
-    method._select(0.7)
+    method.select(0.7)
     assert torch.allclose(method.joint, joint, atol=1e-4), "judged in eval mode"
     confidence, labels = joint.softmax(dim=1).max(dim=1)
     counts = [labels.tolist().count(label) for label in range(10)]
@@ -72,10 +75,10 @@ def test_an_image_is_kept_where_its_confidence_exceeds_the_threshold_of_its_clas
 
 def test_the_student_has_a_say() -> None:
     method = make(mixed_pool())
-    method._select(1.0)
+    method.select(1.0)
     teachers = method.kept.clone()
     assert torch.allclose(method.joint, method.teacher_logits)
-    method._select(0.0)
+    method.select(0.0)
     assert not torch.equal(teachers, method.kept)
     assert torch.equal(method.joint.argmax(dim=1), method.student(method.image.normalise(mixed_pool() / 255)).argmax(1))
 
@@ -84,7 +87,7 @@ def test_all_are_kept_where_none_is_sure() -> None:
     method = make()
     for parameter in method.student.classifier.head.parameters():
         parameter.data.zero_()  # every class alike
-    method._select(0.0)
+    method.select(0.0)
     assert method.kept.all()
 
 
@@ -93,7 +96,7 @@ def test_all_are_kept_where_none_is_sure() -> None:
 )
 def test_the_selections_are_spread_evenly_over_the_run(selections: int, steps: list[int]) -> None:
     method = make(selections=selections)
-    found = [event for event in events(method, 6) if isinstance(event, ClassShares)]
+    found = of(ClassShares, events(method, 6))
     assert [event.step for event in found] == list(steps)
     assert all(sum(event.shares["kept"]) == pytest.approx(1) for event in found)
 
@@ -101,18 +104,18 @@ def test_the_selections_are_spread_evenly_over_the_run(selections: int, steps: l
 def test_only_kept_images_are_learned_from() -> None:
     method = make(mixed_pool(), augmentation="none", batch_size=64, selections=1)
     learned_from: list[Tensor] = []
-    forward = method.objective.forward
+    forward = method.stage.objective.forward
 
     def spy(images: Tensor, seen: Features) -> tuple[dict[str, Tensor], Tensor]:
         learned_from.append(images)
         return forward(images, seen)
 
-    method.objective.forward = spy  # type: ignore[method-assign]
-    (step,) = [event for event in events(method, 1) if isinstance(event, Step)]
+    method.stage.objective.forward = spy  # type: ignore[method-assign]
+    (metrics,) = values(events(method, 1))
     images = method.image.normalise(mixed_pool()[method.kept].float() / 255)
     where = torch.stack([(image == images).flatten(1).all(dim=1) for image in torch.cat(learned_from)])
     assert 0 < method.kept.sum() < 60 and where.any(dim=1).all()
-    assert step.values["kept"] == pytest.approx(method.kept.float().mean().item())
+    assert metrics["kept"] == pytest.approx(method.kept.float().mean().item())
 
 
 # --- what learns -----------------------------------------------------------------------------------------------
@@ -121,34 +124,27 @@ def test_only_kept_images_are_learned_from() -> None:
 def seen_by(method: KD3, count: int = 16) -> tuple[Tensor, Features]:
     images = method.image.normalise(digits(count).float() / 255)
     with torch.no_grad():
-        return images, method.stage.teacher.features(images)
-
-
-def norms(terms: dict[str, Tensor], network: nn.Module) -> dict[str, float]:
-    found = {}
-    for name, term in terms.items():
-        gradients = torch.autograd.grad(term, list(network.parameters()), retain_graph=True, allow_unused=True)
-        found[name] = torch.cat([gradient.flatten() for gradient in gradients if gradient is not None]).norm().item()
-    return found
+        return images, method.teacher.features(images)
 
 
 def test_both_terms_reach_the_students_features_and_none_the_teacher() -> None:
     method = make(contrast_weight=0.1)
-    terms, _ = method.objective(*seen_by(method))
-    found = norms(terms, method.objective.student.network.stages)
+    objective = method.stage.objective
+    terms, _ = objective(*seen_by(method))
+    found = gradient_norms(terms, list(objective.student.network.stages.parameters()))
     assert list(found) == ["align", "contrast"] and min(found.values()) > 0.005 * sum(found.values()), found
     torch.stack(list(terms.values())).sum().backward()
-    for part in (method.objective.student.network.stages, method.objective.student.project, method.objective.embed):
+    for part in (objective.student.network.stages, objective.student.project, objective.embed):
         assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in part.parameters())
-    for frozen in (method.stage.teacher, method.objective.student.classifier):
+    for frozen in (method.teacher, objective.student.classifier):
         assert all(parameter.grad is None for parameter in frozen.parameters())
 
 
 def test_alignment_is_the_mean_squared_error_weighted_by_the_distance_of_the_logits() -> None:
     method = make()
     images, seen = seen_by(method)
-    method.objective.eval()
-    terms, logits = method.objective(images, seen)
+    method.stage.objective.eval()
+    terms, logits = method.stage.objective(images, seen)
     projected = method.student.project_map(images)
     target = torch.nn.functional.adaptive_avg_pool2d(list(seen.maps.values())[-1], projected.shape[-1])
     by_hand = 0.0
@@ -161,16 +157,16 @@ def test_alignment_is_the_mean_squared_error_weighted_by_the_distance_of_the_log
 
 def test_the_classifier_is_the_teachers_and_stays_so() -> None:
     method = make()
-    teacher, student = weights(method.stage.teacher), weights(method.objective.student.network.stages)
+    teacher, student = weights(method.teacher), weights(method.stage.objective.student.network.stages)
     events(method, method.total_steps)
-    assert same(teacher, weights(method.stage.teacher)) and not method.stage.teacher.training
-    assert same(weights(method.student.classifier.head), weights(method.stage.teacher.head))
-    assert not same(student, weights(method.objective.student.network.stages))
+    assert same(teacher, weights(method.teacher)) and not method.teacher.training
+    assert same(weights(method.student.classifier.head), weights(method.teacher.head))
+    assert not same(student, weights(method.stage.objective.student.network.stages))
 
 
 def test_without_contrast_nothing_is_mixed() -> None:
     method = make(contrast_weight=0.0)
-    terms, _ = method.objective(*seen_by(method))
+    terms, _ = method.stage.objective(*seen_by(method))
     assert set(terms) == {"align"}
 
 
@@ -178,35 +174,33 @@ def test_live_knobs_take_effect() -> None:
     method = make(mixed_pool(), selections=6)
     events(method, 1)
     method.reconfigure(method.config.change({"confidence_cut": 0.0, "contrast_weight": 0.0}))
-    (step,) = [event for event in events(method, 2) if isinstance(event, Step)]
-    assert step.values["kept"] == 1.0 and "contrast" not in step.values
+    (metrics,) = values(events(method, 2))
+    assert metrics["kept"] == 1.0 and "contrast" not in metrics
 
 
 @pytest.mark.parametrize("student", list(CLASSIFIERS))
 def test_every_student_fits_under_the_teachers_classifier(student: str) -> None:
     method = make(student=student, batch_size=4, updates=1, distill_steps=1)
-    (step,) = [event for event in events(method, 1) if isinstance(event, Step)]
-    assert math.isfinite(step.values["align"]) and math.isfinite(step.values["contrast"])
+    (metrics,) = values(events(method, 1))
+    assert math.isfinite(metrics["align"]) and math.isfinite(metrics["contrast"])
 
 
 def test_every_query_is_counted() -> None:
-    asked: list[int] = []
-    teacher, _ = load_teacher(TEACHER)
-    original = type(teacher).features
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(teacher), "features", lambda self, x: asked.append(len(x)) or original(self, x))
-        method = make()  # its student is of another class
-        last = [event for event in events(method, 3) if isinstance(event, Step)][-1]
-    assert last.values["queries"] == 20 + 3 * 2 * 16
-    assert sum(asked) == last.values["queries"] + 1, "and one blank image, to see the size of its maps"
+    problem = collecting_problem()
+    heard = overhear(problem.teacher)
+    method = KD3(problem, KD3Config.build("demo", SMALL))
+    last = values(events(method, 3))[-1]
+    asked = sum(len(images) for images, _ in heard)
+    assert last["queries"] == 20 + 3 * 2 * 16
+    assert asked == last["queries"] + 1, "and one blank image, to see the size of its maps"
 
 
 def test_slow_motion_shows_kept_and_rejected_images() -> None:
     method = make(mixed_pool())
     method.slow = True
-    (shown,) = [event for event in events(method, 1) if isinstance(event, Phases)]
+    (shown,) = of(Phases, events(method, 1))
     first = shown.phases[0]
-    assert [phase.name for phase in shown.phases] == [info.name for info in KD3.phases]
+    assert [phase.name for phase in shown.phases] == list(KD3.phases)
     assert first.arrays["clean"][:6].all() and not first.arrays["clean"][6:12].any()
     confidence = method.joint.softmax(dim=1).amax(dim=1)
     assert sorted(first.arrays["loss"]) == pytest.approx(sorted((-confidence.log()).tolist()), abs=1e-5)
