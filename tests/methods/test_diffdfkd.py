@@ -11,23 +11,27 @@ import torch
 import torch.nn.functional as F
 from conftest import execute, new_run, rows
 from stepping import (
+    Overheard,
     assert_resumes,
     collecting_problem,
     events,
     of,
+    overhear,
     own_generator,  # noqa: F401 - in every test here
     same,
+    shares,
+    values,
     weights,
 )
 from torch import Tensor, nn
 
 from dfkd_core.errors import RequestError
-from dfkd_core.events import ClassShares, Phases, Samples, Stage, Step
-from dfkd_core.kit.contract import Recording
+from dfkd_core.events import ClassShares, Phases, Samples
+from dfkd_core.kit.recording import Recording
 from dfkd_core.methods.diffdfkd import DiffDFKD, DiffDFKDConfig
 from dfkd_core.networks.diffusion import Diffusion
 from dfkd_core.store import RunFolder
-from dfkd_core.synthesis.guided import SHOWN
+from dfkd_core.synthesis.guided import SHOWN, DiffusionSource
 from dfkd_core.teachers.load import load_diffusion, load_teacher
 
 SMALL = {
@@ -39,14 +43,14 @@ LABELS = torch.arange(12) % 10
 
 def make(diffusion: Diffusion | None = None, **changes: Any) -> DiffDFKD:
     recording = Recording(samples_every=1, samples=8, health_every=1, phases_every=1)
-    model = diffusion or load_diffusion("mnist-unet-32-8px")[0]
-    problem = replace(collecting_problem(recording=recording), collected=None, diffusion=model)
+    source = Overheard(DiffusionSource(diffusion or load_diffusion("mnist-unet-32-8px")[0]))
+    problem = replace(collecting_problem(recording=recording), collected=None, source=source)
     return DiffDFKD(problem, DiffDFKDConfig.build("demo", {**SMALL, **changes}))
 
 
 def made_by(method: DiffDFKD, seed: int = 2) -> Tensor:
     torch.manual_seed(seed)
-    return method._make(LABELS)[0]
+    return method.make(LABELS)[0]
 
 
 # --- the terms -------------------------------------------------------------------------------------------------
@@ -55,8 +59,8 @@ def made_by(method: DiffDFKD, seed: int = 2) -> Tensor:
 def test_the_class_prior_is_the_cross_entropy_with_the_class_asked_for() -> None:
     method = make(bn_weight=0, class_prior_weight=2.0, adversarial_weight=0)
     images = torch.randn(12, 1, 8, 8)
-    terms, logits = method.terms(images, LABELS), method.teacher(images)
-    assert list(terms) == ["class_prior"] and method.told_classes
+    terms, logits = method.guidance(images, LABELS), method.teacher(images)
+    assert list(terms) == ["class_prior"]
     assert terms["class_prior"].item() == pytest.approx(2 * F.cross_entropy(logits, LABELS).item())
 
 
@@ -66,8 +70,9 @@ def test_a_diffusion_model_of_other_classes_leaves_the_choice_to_the_teacher() -
     images = torch.randn(12, 1, 8, 8)
     logits = method.teacher(images)
     expected = F.cross_entropy(logits, logits.argmax(dim=1)).item()
-    assert not method.told_classes and not method._labels().any()
-    assert method.terms(images, method._labels())["class_prior"].item() == pytest.approx(expected)
+    assert method.guidance(images, LABELS)["class_prior"].item() == pytest.approx(expected)
+    events(method, 1)
+    assert method.source.asked == [[0] * 12], "it can only be asked for what it has"
 
 
 def test_the_batch_norm_term_is_the_distance_from_the_stored_statistics() -> None:
@@ -83,7 +88,7 @@ def test_the_batch_norm_term_is_the_distance_from_the_stored_statistics() -> Non
         assert layer.running_mean is not None and layer.running_var is not None
         mean, variance = inputs[layer].mean(dim=(0, 2, 3)), inputs[layer].var(dim=(0, 2, 3), unbiased=False)
         by_hand += float((mean - layer.running_mean).norm() + (variance - layer.running_var).norm())
-    terms = method.terms(images, LABELS)
+    terms = method.guidance(images, LABELS)
     assert list(terms) == ["bn_statistics"]
     assert terms["bn_statistics"].item() == pytest.approx(0.3 * by_hand, rel=1e-3)
 
@@ -92,26 +97,23 @@ def test_the_adversarial_term_is_the_divergence_where_both_agree_and_joins_in_la
     method = make(bn_weight=0, class_prior_weight=0, adversarial_weight=0.5, synthesis_batches=20)
     images = made_by(method)
     method.step = 2
-    assert "adversarial" not in method.terms(images, LABELS)
+    assert "adversarial" not in method.guidance(images, LABELS), "in a tenth of the batches"
     method.step = 3
     method.student.eval()
     logits, own = method.teacher(images), method.student(images)
     agree = logits.argmax(dim=1) == own.argmax(dim=1)
     p, q = logits.double().softmax(dim=1), own.double().softmax(dim=1)
     by_hand = ((p * (p.log() - q.log())).sum(dim=1) * agree).mean()
-    assert method.terms(images, LABELS)["adversarial"].item() == pytest.approx(
+    assert method.guidance(images, LABELS)["adversarial"].item() == pytest.approx(
         -0.5 * by_hand.item(), rel=1e-3, abs=1e-6
     )
     method.teacher = method.student  # who agrees everywhere has nothing to disagree about
-    assert method.terms(images, LABELS)["adversarial"].item() == pytest.approx(0, abs=1e-5)
+    assert method.guidance(images, LABELS)["adversarial"].item() == pytest.approx(0, abs=1e-5)
 
 
 def test_every_term_reaches_the_images_and_not_negligibly() -> None:
-    method = make()
-    events(method, 3)
-    _, norms = method._judge(made_by(method), LABELS, measured=True)
-    assert set(norms) == {"bn_statistics", "class_prior", "adversarial"}
-    assert min(norms.values()) > 0.005 * sum(norms.values()), norms
+    found = shares(values(events(make(synthesis_batches=4), 4))[-1])
+    assert set(found) == {"bn_statistics", "class_prior", "adversarial"} and min(found.values()) > 0.005, found
 
 
 @pytest.mark.parametrize(("knob", "term"), [("bn_weight", "bn_statistics"), ("class_prior_weight", "class_prior")])
@@ -123,7 +125,7 @@ def test_guidance_by_one_term_alone_lowers_that_term(knob: str, term: str) -> No
     for strength in (0.0, 0.5):
         method.reconfigure(method.config.change({"strength": strength}))
         with torch.no_grad():
-            reached.append(method.terms(made_by(method), LABELS)[term].item())
+            reached.append(method.guidance(made_by(method), LABELS)[term].item())
     assert reached[1] < reached[0] - 0.1 * abs(reached[0]), reached
 
 
@@ -133,10 +135,10 @@ def test_down_the_gradient_of_the_adversarial_term_teacher_and_student_drift_apa
     method.step = method.config.synthesis_batches
     method.student = load_teacher("digits-lenet5-long")[0]
     images = made_by(method).requires_grad_()
-    before = method.terms(images, LABELS)["adversarial"]
+    before = method.guidance(images, LABELS)["adversarial"]
     (gradient,) = torch.autograd.grad(before, images)
     with torch.no_grad():
-        after = method.terms(images - 0.001 * gradient / gradient.norm(), LABELS)["adversarial"]
+        after = method.guidance(images - 0.001 * gradient / gradient.norm(), LABELS)["adversarial"]
     assert after < before < 0
 
 
@@ -160,12 +162,13 @@ def test_with_all_weights_at_zero_nothing_guides() -> None:
 def test_the_stages_come_in_order_and_say_what_they_are() -> None:
     method = make()
     found = events(method, method.total_steps)
-    assert [(stage.step, stage.name) for stage in of(Stage, found)] == [(1, "synthesis"), (4, "student")]
-    first, last = of(Step, found)[0].values, of(Step, found)[-1].values
+    assert [(stage.name, stage.steps) for stage in method.config.stages()] == [("synthesis", 3), ("student", 3)]
+    metrics = values(found)
+    first, last = metrics[0], metrics[-1]
     assert {"guidance", "guidance_first", "images", "bn_statistics", "class_prior", "coverage"} <= set(first)
     terms = [first[name] for name in ("bn_statistics", "class_prior", "adversarial")]
     assert first["guidance"] == pytest.approx(sum(terms))
-    assert [step.values["images"] for step in of(Step, found)[:3]] == [12, 24, 36]
+    assert [one["images"] for one in metrics[:3]] == [12, 24, 36]
     assert {"student_loss", "learning_rate", "queries"} <= set(last) and "guidance" not in last
     assert len(of(Samples, found)) == 6 and len(of(ClassShares, found)) == 3
     assert all(sum(event.shares["made"]) == pytest.approx(1) for event in of(ClassShares, found))
@@ -174,8 +177,8 @@ def test_the_stages_come_in_order_and_say_what_they_are() -> None:
 def test_the_phases_show_the_film_step_by_step() -> None:
     method = make()
     found = of(Phases, events(method, 4))
-    assert [phase.name for phase in found[0].phases] == [info.name for info in DiffDFKD.phases]
-    assert [phase.name for phase in found[3].phases] == [info.name for info in DiffDFKD.phases][1:]
+    assert [phase.name for phase in found[0].phases] == list(DiffDFKD.phases)
+    assert [phase.name for phase in found[3].phases] == list(DiffDFKD.phases[1:])
     film = found[0].phases[0]
     assert film.images is not None and film.images.shape == (2 * SHOWN, 8, 8, 1)
     assert film.arrays["shown"].tolist() == [2, SHOWN] and film.arrays["timestep"].tolist() == [999, 499]
@@ -184,23 +187,22 @@ def test_the_phases_show_the_film_step_by_step() -> None:
 
 def test_the_bank_grows_and_then_stays_and_the_student_learns_from_it_all_along() -> None:
     method = make()
-    student, teacher, diffusion = (weights(network) for network in (method.student, method.teacher, method.diffusion))
+    network = method.source.source.network
+    student, teacher, diffusion = (weights(each) for each in (method.student, method.teacher, network))
     events(method, 3)
-    bank = method.bank
+    bank = method.synthesised
     assert bank is not None and bank.shape == (36, 1, 8, 8) and bank.dtype == torch.uint8
     middle = weights(method.student)
     assert method.student_learns and not same(student, middle)
     events(method, 6)
-    assert method.bank is bank and not same(middle, weights(method.student))
-    assert same(teacher, weights(method.teacher)) and same(diffusion, weights(method.diffusion))
+    assert method.synthesised is bank and not same(middle, weights(method.student))
+    assert same(teacher, weights(method.teacher)) and same(diffusion, weights(network))
 
 
 def test_classes_take_turns_from_batch_to_batch() -> None:
-    method, asked = make(), []
-    for step in (1, 2, 3):
-        method.step = step
-        asked += method._labels().tolist()
-    assert asked == [index % 10 for index in range(36)]
+    method = make()
+    events(method, 3)
+    assert sum(method.source.asked, []) == [index % 10 for index in range(36)]
 
 
 def test_synthesis_leaves_the_students_statistics_alone() -> None:
@@ -224,20 +226,12 @@ def test_the_student_learns_by_the_tempered_divergence() -> None:
 
 
 def test_every_query_is_counted() -> None:
-    method, asked = make(), []
-    teacher = method.teacher
-    features = teacher.features
-    watching = True
-
-    def counted(images: Tensor) -> Any:
-        asked.extend([0] * len(images) if watching else [])
-        return features(images)
-
-    teacher.features = counted  # type: ignore[method-assign]
-    method._judge = lambda *_: ({"class_prior": torch.zeros(())}, {})  # type: ignore[method-assign]
-    method._see = lambda images: (features(images), method.student(images))  # type: ignore[method-assign]
-    found = of(Step, events(method, 6))
-    assert found[-1].values["queries"] == len(asked) == 3 * 12 * 2 + 6 * 2 * 16
+    method = make()
+    heard = overhear(method.teacher)
+    counted = [metrics["queries"] for metrics in values(events(method, 6))]
+    assert counted[2] == 3 * 12 * 2 + 3 * 2 * 16 and counted[-1] == 3 * 12 * 2 + 6 * 2 * 16
+    looked = 2 * 3 * 12  # each image that was made is judged once for its terms and once for its sheet
+    assert sum(len(images) for images, _ in heard) == counted[-1] + looked
 
 
 def test_fixed_latents_give_fixed_images_and_touch_nothing() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
 import math
 from pathlib import Path
@@ -14,13 +13,16 @@ import pytest
 import torch
 from conftest import execute, new_run, rows, student_hash, tiny_knobs
 from stepping import (
+    Overheard,
     assert_resumes,
+    by_hand,
     digits,
     events,
     generative_problem,
     of,
     own_generator,  # noqa: F401 - in every test here
     same,
+    values,
     weights,
 )
 from torch import Tensor, nn
@@ -29,18 +31,19 @@ from dfkd_core import methods
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.data.labelled import LabelledImages
 from dfkd_core.errors import NonFiniteError, RequestError
-from dfkd_core.events import Phases, Samples, Stage, Step
-from dfkd_core.kit.contract import Recording
-from dfkd_core.kit.generative_stage import SYNTHETIC, GenerativeStage, Learned
+from dfkd_core.events import Phases, Samples
+from dfkd_core.kit.generative_stage import SYNTHETIC, GenerativeStage
+from dfkd_core.kit.recorder import Seen
+from dfkd_core.kit.recording import Recording
 from dfkd_core.kit.samples import to_bytes
 from dfkd_core.losses import latent as losses
-from dfkd_core.methods import ukd
 from dfkd_core.methods.ukd import UKD, UKDConfig
 from dfkd_core.networks.latent import draw_noise, evaluating
-from dfkd_core.runs.latent_evaluation import PANELS, GenerativeEvaluation
+from dfkd_core.runs.latent_evaluation import PANELS, LatentEvaluator
 from dfkd_core.runs.request import find_diffusion, make_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.store.checkpoints import load_checkpoint
+from dfkd_core.synthesis.guided import DiffusionSource
 from dfkd_core.teachers.cards import find_card
 from dfkd_core.teachers.load import load_diffusion
 
@@ -50,9 +53,9 @@ DIFFUSION = "mnist-unet-32-8px"
 
 
 def make(source: str = "ancestral", student: str = "lvae-4", **changes: Any) -> UKD:
-    diffusion = load_diffusion(DIFFUSION)[0] if source == "diffusion" else None
+    model = Overheard(DiffusionSource(load_diffusion(DIFFUSION)[0])) if source == "diffusion" else None
     recording = Recording(samples_every=1, samples=8, phases_every=0)
-    problem = generative_problem(student, diffusion=diffusion, recording=recording)
+    problem = generative_problem(student, source=model, recording=recording)
     return UKD(problem, UKDConfig.build("demo", {**tiny_knobs("ukd"), "source": source, **changes}))
 
 
@@ -100,12 +103,12 @@ def test_the_loss_is_the_weighted_sum_of_the_terms_on_the_same_noise() -> None:
     noise = draw_noise(method.teacher, 16, method.problem.device)
     twin = copy.deepcopy(method.student).train()
     teacher, student = method.teacher.generate(noise), twin.generate(noise)
-    terms = method.stage.learn(0.0, noise, None).terms
-    assert terms["output_kl"].item() == pytest.approx(losses.output_kl(teacher, student, 0.3).item(), rel=1e-5)
-    expected = 0.7 * losses.latent_match(teacher.prior, student.prior).item()
-    assert terms["latent_match"].item() == pytest.approx(expected, rel=1e-5)
-    (step,) = of(Step, events(method, 1))
-    assert step.values["student_loss"] == pytest.approx(step.values["output_kl"] + step.values["latent_match"])
+    metrics = by_hand(method, lambda seen: method.stage.learn(seen, noise))
+    output_kl = losses.output_kl(teacher, student, 0.3).item()
+    latent_match = 0.7 * losses.latent_match(teacher.prior, student.prior).item()
+    assert metrics["output_kl"] == pytest.approx(output_kl, rel=1e-5)
+    assert metrics["latent_match"] == pytest.approx(latent_match, rel=1e-5)
+    assert metrics["student_loss"] == pytest.approx(output_kl + latent_match, rel=1e-5)
 
 
 @pytest.mark.parametrize("inferred", [False, True], ids=["ancestral noise", "inferred noise"])
@@ -136,32 +139,32 @@ def test_what_is_shared_of_images_is_the_teachers_posterior_on_them() -> None:
 
 @pytest.mark.parametrize("temperature", [0.0, 0.5])
 def test_the_temperature_multiplies_the_noise(temperature: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[Tensor, ...]] = []
+    given: list[tuple[Tensor, ...]] = []
     learn = GenerativeStage.learn
 
-    def spy(stage: GenerativeStage, progress: float, noise: tuple[Tensor, ...], images: Tensor | None) -> Learned:
-        seen.append(noise)
-        return learn(stage, progress, noise, images)
+    def spy(stage: GenerativeStage, seen: Seen, noise: tuple[Tensor, ...]) -> None:
+        given.append(noise)
+        learn(stage, seen, noise)
 
     monkeypatch.setattr(GenerativeStage, "learn", spy)
     for factor in (1.0, temperature):
         events(make(temperature=factor), 1)
-    for full, less in zip(*seen, strict=True):
+    for full, less in zip(*given, strict=True):
         assert torch.equal(less, temperature * full)
 
 
 def test_the_latent_terms_weight_changes_while_it_runs() -> None:
     method = make()
-    values = [of(Step, events(method, 1))[0].values]
+    (before,) = values(events(method, 1))
     method.reconfigure(method.config.change({"latent_weight": 0.0, "student_lr": 1e-4}))
-    values.append(of(Step, events(method, 2))[0].values)
-    assert values[0]["latent_match"] > 0 == values[1]["latent_match"]
-    assert (values[0]["learning_rate"], values[1]["learning_rate"]) != (values[1]["learning_rate"],) * 2
+    (after,) = values(events(method, 2))
+    assert before["latent_match"] > 0 == after["latent_match"]
+    assert after["learning_rate"] < 1e-4 < before["learning_rate"]
 
 
 def test_a_student_comes_closer_to_its_teacher() -> None:
     method = make(distill_steps=20, student_lr=1e-2)
-    found = [step.values["output_kl"] for step in of(Step, events(method, 20))]
+    found = [metrics["output_kl"] for metrics in values(events(method, 20))]
     assert sum(found[-3:]) < 0.7 * sum(found[:3])
 
 
@@ -172,11 +175,12 @@ def test_a_student_comes_closer_to_its_teacher() -> None:
 def test_images_are_made_first_and_the_student_learns_on_them(source: str) -> None:
     method = make(source)
     found = events(method, 3)
-    assert not method.student_learns and method.synthesized is not None
-    assert method.synthesized.shape == (24, 1, 8, 8) and method.synthesized.dtype == torch.uint8
-    made, panel = method.synthesized.clone(), SYNTHETIC
+    assert not method.student_learns and method.synthesised is not None
+    assert method.synthesised.shape == (24, 1, 8, 8) and method.synthesised.dtype == torch.uint8
+    made, panel = method.synthesised.clone(), SYNTHETIC
     sheets = of(Samples, found)
-    assert [stage.name for stage in of(Stage, found)] == ["synthesis"] and PANELS[panel] == "synthetic"
+    assert [(stage.name, stage.steps) for stage in method.config.stages()] == [("synthesis", 3), ("student", 3)]
+    assert PANELS[panel] == "synthetic" and not any("student_loss" in metrics for metrics in values(found))
     assert [set(sheet.columns["panel"].tolist()) for sheet in sheets] == [{panel}] * 3
     assert torch.equal(made[8:16].permute(0, 2, 3, 1), torch.as_tensor(sheets[1].images)), "those that it keeps"
     for event in of(Phases, found):
@@ -184,24 +188,22 @@ def test_images_are_made_first_and_the_student_learns_on_them(source: str) -> No
         steps, shown = phase.arrays["shown"].tolist()
         assert (steps, len(phase.images)) == (2, 2 * shown) and len(phase.arrays["loss"]) == 2
     found = events(method, 6)
-    assert method.student_learns and [stage.name for stage in of(Stage, found)] == ["student"]
-    assert torch.equal(method.synthesized, made) and method.step == method.total_steps == 6
+    assert method.student_learns and all("student_loss" in metrics for metrics in values(found))
+    assert torch.equal(method.synthesised, made) and method.step == method.total_steps == 6
 
 
 def test_ancestral_samples_are_not_made_beforehand() -> None:
     method = make()
     found = events(method, 3)
-    assert method.total_steps == 3 and method.synthesized is None and not of(Phases, found)
-    assert [stage.name for stage in of(Stage, found)] == ["student"]
+    assert method.total_steps == 3 and method.synthesised is None and not of(Phases, found)
+    assert [stage.name for stage in method.config.stages()] == ["student"]
 
 
-def test_classes_take_turns_from_batch_to_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_classes_take_turns_from_batch_to_batch() -> None:
     """With batches smaller than the number of classes the last ones would never be made."""
-    asked: list[list[int]] = []
-    guided = ukd.guided_images
-    monkeypatch.setattr(ukd, "guided_images", lambda *given: asked.append(given[2].tolist()) or guided(*given))
-    events(make("diffusion", synthesis_batches=3, synthesis_size=4, denoising_steps=1), 3)
-    assert asked == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1]]
+    method = make("diffusion", synthesis_batches=3, synthesis_size=4, denoising_steps=1)
+    events(method, 3)
+    assert method.problem.source.asked == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1]]
 
 
 def test_a_guidance_that_is_not_finite_stops_the_run_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,25 +213,15 @@ def test_a_guidance_that_is_not_finite_stops_the_run_and_is_named(monkeypatch: p
         events(method, 1)
 
 
-def test_synthetic_images_come_back_onto_the_device() -> None:
-    method = make("latents", synthesis_batches=1, synthesis_size=4, latent_steps=2)
-    events(method, 1)
-    state = method.state_dict()
-    again = make("latents", synthesis_batches=1)
-    again.problem = dataclasses.replace(again.problem, device=torch.device("meta"))
-    again.load_state_dict(state)
-    assert again.synthesized is not None and again.synthesized.device.type == "meta"
-
-
 @pytest.mark.parametrize("source", SOURCES[1:])
 def test_the_guidance_lowers_the_teachers_loss(source: str) -> None:
     method = make(source, latent_steps=6, latent_lr=0.3, denoising_steps=6, synthesis_batches=1, synthesis_size=4)
-    (step,) = of(Step, events(method, 1))
-    assert step.values["guidance"] < 0.8 * step.values["guidance_first"]
+    (guided,) = values(events(method, 1))
+    assert guided["guidance"] < 0.8 * guided["guidance_first"]
     if source == "diffusion":
         off = make(source, denoising_steps=6, synthesis_batches=1, synthesis_size=4, strength=0.0)
-        (unguided,) = of(Step, events(off, 1))
-        assert step.values["guidance"] < 0.8 * unguided.values["guidance"]
+        (unguided,) = values(events(off, 1))
+        assert guided["guidance"] < 0.8 * unguided["guidance"]
 
 
 # --- runs ------------------------------------------------------------------------------------------------------
@@ -254,7 +246,7 @@ def test_a_student_without_a_score_neither_ends_the_run_nor_is_forgotten(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """JSON has no NaN: the score is none in the checkpoint, and again NaN when the run is resumed from it."""
-    monkeypatch.setattr(GenerativeEvaluation, "score_of", lambda self, event: math.nan)
+    monkeypatch.setattr(LatentEvaluator, "score_of", lambda self, event: math.nan)
     folder = new_run(runs, {"source": "ancestral"}, method="ukd", evaluate_every=1)
     status = execute(folder)
     assert status.state == "done", status.message
@@ -263,31 +255,38 @@ def test_a_student_without_a_score_neither_ends_the_run_nor_is_forgotten(
     assert found is not None and set(found[1]["evaluated"]) == {None}
 
 
+def panels(evaluation: LatentEvaluator, method: UKD) -> dict[str, np.ndarray]:
+    """What an evaluation shows, (N, H, W, C) by its panel."""
+    probes = evaluation.probe(method, 4, False)
+    return {name: probes.images[probes.columns["panel"] == number] for number, name in enumerate(PANELS)}
+
+
 @pytest.mark.parametrize("objective", ["ukd", "elbo"])
 def test_reconstructions_are_of_the_encoder_that_was_trained(runs: Path, objective: str) -> None:
     method = make(objective=objective)
     events(method, 2)
     card = find_card("digits-lvae-32")[0]
-    evaluation = GenerativeEvaluation("digits", card, method.problem, runs)
-    probes = evaluation.probe(method, 4, False)
-    shown = probes.images[probes.columns["panel"] == PANELS.index("student reconstruction")]
-    real = evaluation._real(len(shown))
+    evaluation = LatentEvaluator("digits", card, method.problem, runs)
+    shown = panels(evaluation, method)
+    real = method.image.normalise(torch.from_numpy(shown["real"]).permute(0, 3, 1, 2).float() / 255)
     with evaluating(method.student), torch.no_grad():
-        own, lent = method.student.infer(real).images, evaluation._by_teacher(real)
+        own = method.student.infer(real).images
+        lent = method.student.generate(method.teacher.infer(real).noise).images
+    own, lent = (to_bytes(method.image.to_pixels(images)).numpy() for images in (own, lent))
     expected, other = (own, lent) if objective == "elbo" else (lent, own)
-    assert np.array_equal(shown, to_bytes(evaluation._pixels(expected)).numpy())
-    assert not np.array_equal(shown, to_bytes(evaluation._pixels(other)).numpy())
+    assert np.array_equal(shown["student reconstruction"], expected)
+    assert not np.array_equal(shown["student reconstruction"], other)
 
 
 def test_live_figures_are_of_all_classes_even_where_files_come_class_by_class(runs: Path) -> None:
     method = make()
-    evaluation = GenerativeEvaluation("digits", find_card("digits-lvae-32")[0], method.problem, runs)
+    evaluation = LatentEvaluator("digits", find_card("digits-lvae-32")[0], method.problem, runs)
     assert evaluation.data is not None
     order = evaluation.data.labels.argsort(stable=True)
     images, labels = evaluation.data.images[order], evaluation.data.labels[order]
     evaluation.data = LabelledImages(images, labels)
     first = [int((labels == label).nonzero()[0]) for label in range(10)]
-    assert torch.equal(evaluation._real(10), method.image.normalise(images[first].float() / 255))
+    assert np.array_equal(panels(evaluation, method)["real"], images[first].permute(0, 2, 3, 1).numpy())
 
 
 def test_looking_more_or_less_often_does_not_change_the_student(runs: Path) -> None:
@@ -312,7 +311,7 @@ def test_no_image_of_the_benchmark_reaches_the_method(runs: Path, monkeypatch: p
     benchmark = find_benchmark("digits")
     real = torch.cat([benchmark.load(train=True).images, benchmark.load(train=False).images]).flatten(1)
     assert problem.original is None and not methods.find("ukd").requires.original
-    assert not (method.synthesized.flatten(1)[:, None] == real).all(dim=2).any(), "nor has it made one of them"
+    assert not (method.synthesised.flatten(1)[:, None] == real).all(dim=2).any(), "nor has it made one of them"
 
 
 # --- refusals --------------------------------------------------------------------------------------------------
