@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -20,13 +19,7 @@ from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.synthesis.guided import Film
-from dfkd_core.synthesis.stable_diffusion import (
-    StableDiffusion,
-    guided_images,
-    guided_stable_diffusion,
-    load_stable_diffusion,
-    prompts_for,
-)
+from dfkd_core.synthesis.stable_diffusion import StableDiffusion, load_stable_diffusion, prompts_for
 
 CPU = torch.device("cpu")
 CIFAR10 = find_benchmark("cifar10").image
@@ -74,7 +67,7 @@ def write_pipeline(folder: Path, **scheduler: Any) -> Path:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> StableDiffusion:
     folder = write_pipeline(tmp_path_factory.mktemp("hub") / "tiny")
-    return load_stable_diffusion(str(folder), prompts_for(CIFAR10.classes), CPU)
+    return load_stable_diffusion(str(folder), CIFAR10.classes, CPU)
 
 
 def brightness(images: Tensor) -> Tensor:
@@ -84,7 +77,7 @@ def brightness(images: Tensor) -> Tensor:
 def sample(model: StableDiffusion, seed: int = 1, image: ImageSpec = CIFAR10, **changes: Any) -> tuple[Tensor, Film]:
     torch.manual_seed(seed)
     usual = {"loss": brightness, "labels": LABELS, "steps": 5, "strength": 0.0, "class_guidance": 3.0, "image": image}
-    return guided_stable_diffusion(model, **{**usual, **changes})
+    return model.guided(**{**usual, **changes})
 
 
 # --- synthesis -------------------------------------------------------------------------------------------------
@@ -99,9 +92,9 @@ def test_the_prompts_of_a_class_take_turns_wherever_its_images_stand(
     monkeypatch.setattr(
         model.pipeline, "encode_prompt", lambda prompts, *more: told.append(prompts) or encode(prompts, *more)
     )
-    two = dataclasses.replace(model, prompts=[("a", "b"), ("c", "d")])
-    sample(two, labels=torch.tensor([0, 1, 0, 1]), steps=1)
-    assert told == [["a", "c", "b", "d"]]
+    sample(model, labels=torch.tensor([0, 1, 0, 1]), steps=1)
+    (first, second, *_), (other, another, *_) = (prompts_for(name) for name in model.names[:2])
+    assert told == [[first, other, second, another]] and len({*told[0]}) == 4
 
 
 def test_unguided_it_makes_what_the_pipeline_itself_makes(model: StableDiffusion) -> None:
@@ -138,27 +131,28 @@ def test_the_gradient_reaches_the_latents_and_lowers_the_loss(model: StableDiffu
 def test_prompts_decide_what_is_made(model: StableDiffusion) -> None:
     one, other = (sample(model, labels=torch.tensor([label] * 3))[0] for label in (0, 1))
     assert not torch.allclose(one, other, atol=1e-4)
-    assert [model.prompt(0, index) for index in range(4)] == [*prompts_for(["airplane"])[0], model.prompts[0][0]]
+    own = prompts_for("airplane")
+    assert [model.prompt(0, index) for index in range(4)] == [*own, own[0]]
 
 
 def test_images_are_those_of_the_teacher(model: StableDiffusion) -> None:
     digits = find_benchmark("digits").image
-    images, _ = guided_images(model, brightness, LABELS, 1, 0.0, 3.0, digits)
+    images, _ = sample(model, image=digits, steps=1)
     assert images.shape == (3, 1, 8, 8)
     pixels = digits.to_pixels(images)
-    assert pixels.min() > -1e-5 and pixels.max() < 1 + 1e-5 and model.classes == 10
+    assert pixels.min() > -1e-5 and pixels.max() < 1 + 1e-5 and len(model.names) == 10
 
 
 # --- prompts ---------------------------------------------------------------------------------------------------
 
 
 def test_every_class_of_cifar10_and_attributes_of_celeba_have_prompts() -> None:
-    prompts = prompts_for(CIFAR10.classes)
+    prompts = [prompts_for(name) for name in CIFAR10.classes]
     assert len(prompts) == 10 and all(len(set(own)) == 3 for own in prompts)
     assert prompts[0][0] == "a photo of an airplane" and prompts[9][0] == "a photo of a truck"
-    assert prompts_for(["Eyeglasses", "Male"])[0] == ("a high-resolution portrait photo of a person with eyeglasses",)
-    assert "handwritten digit 7" in prompts_for(["7"])[0][0]
-    assert prompts_for(["T-shirt", "sea_lion"])[1][0] == "a photo of a sea lion"
+    assert prompts_for("Eyeglasses") == ("a high-resolution portrait photo of a person with eyeglasses",)
+    assert "handwritten digit 7" in prompts_for("7")[0]
+    assert prompts_for("sea_lion")[0] == "a photo of a sea lion"
 
 
 # --- loading ---------------------------------------------------------------------------------------------------
@@ -166,7 +160,7 @@ def test_every_class_of_cifar10_and_attributes_of_celeba_have_prompts() -> None:
 
 def refused(name: str) -> str:
     with pytest.raises(RequestError) as caught:
-        load_stable_diffusion(name, prompts_for(CIFAR10.classes), CPU)
+        load_stable_diffusion(name, CIFAR10.classes, CPU)
     assert caught.value.field == "diffusion"
     return str(caught.value)
 

@@ -17,11 +17,12 @@ from dfkd_core.losses.latent import guidance
 from dfkd_core.networks.diffusion import TIMES, Diffusion
 from dfkd_core.networks.latent import LatentNetwork
 from dfkd_core.synthesis import guided as synthesis
-from dfkd_core.synthesis.guided import Denoiser, Film, ancestral_noise, guided_diffusion, optimise_latents, to_teacher
+from dfkd_core.synthesis.guided import Denoiser, DiffusionSource, Film, ancestral_noise, optimise_latents, to_teacher
 from dfkd_core.teachers.load import load_diffusion, load_latent_model, load_teacher
 
 CPU = torch.device("cpu")
 LABELS = torch.arange(20) % 10
+PLAIN = ImageSpec(1, 8, (0.5,), (0.5,), tuple("0123456789"))  # of a teacher that takes images as they are made
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +49,8 @@ def brightness(images: Tensor) -> Tensor:
 
 def sample(diffusion: Diffusion, loss: Any = brightness, seed: int = 3, **changes: Any) -> tuple[Tensor, Film]:
     torch.manual_seed(seed)
-    usual = {"labels": LABELS, "steps": 5, "strength": 0.0, "class_guidance": 1.0, "to_teacher": plain}
-    return guided_diffusion(diffusion, loss, **{**usual, **changes})
+    usual = {"labels": LABELS, "steps": 5, "strength": 0.0, "class_guidance": 1.0, "image": PLAIN}
+    return DiffusionSource(diffusion).guided(loss, **{**usual, **changes})
 
 
 # --- plain sampling --------------------------------------------------------------------------------------------
