@@ -249,7 +249,9 @@ class Seen:
         values = method.guard.read(self.step, read) if read else {}
         if not self._due:
             return {}
-        values |= {SUMS[of]: sum(values[name] for name in terms) for of, terms in self._terms.items() if of in SUMS}
+        for of, terms in self._terms.items():
+            if of in SUMS:
+                values[SUMS[of]] = sum((values[name] for name in terms), 0.0)
         values |= {name: _number(number) for name, number in self.numbers.items()}
         if self._features is not None:
             values["coverage"] = coverage(self._features.logits)
