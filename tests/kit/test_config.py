@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from dfkd_core import methods
 from dfkd_core.errors import RequestError, explain
-from dfkd_core.kit.config import MethodConfig
+from dfkd_core.kit.config import MethodConfig, knob, other_default
 from dfkd_core.runs.request import make_spec
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.teachers.cards import Recipe
@@ -90,11 +90,51 @@ def test_no_number_may_be_nan_or_infinite(owner: str, value: Any) -> None:
 @pytest.mark.parametrize("name", methods.available())
 def test_every_knob_says_what_it_is(name: str) -> None:
     config = methods.find(name).Config
-    for knob, field in config.model_fields.items():
-        assert field.description and field.description.endswith("."), knob
-        assert config.about(knob).keys() == {"group", "symbol", "unit", "memory", "live"}, knob
-        assert config.about(knob)["group"], knob
+    for known, field in config.model_fields.items():
+        assert field.description and field.description.endswith("."), known
+        assert config.about(known).keys() == {"group", "symbol", "unit", "memory", "live", "first"}, known
+        assert config.about(known)["group"], known
     assert set(config.memory_knobs()) <= set(config.model_fields) and config.memory_knobs()
+
+
+class Shared(MethodConfig):
+    """What several methods have."""
+
+    length: int = knob(1, "How long.", group="Schedule", ge=1, le=9)
+    rate: float = knob(0.1, "How fast.", group="Networks", live=True, memory=True, gt=0, le=1)
+
+
+class Own(Shared):
+    """What one method has beside it; it has another rate."""
+
+    rate: float = other_default(Shared, "rate", 0.5)
+    pull: float = knob(1.0, "How hard.", group="Terms", live=True, ge=0, le=9)
+    width: int = knob(4, "How wide.", group="Networks", memory=True, ge=1, le=9)
+
+
+def test_a_methods_own_knobs_come_before_those_that_it_shares() -> None:
+    assert Own.knobs() == ["rate", "pull", "width", "length"]
+    assert list(Own.groups().items()) == [
+        ("Networks", ["rate", "width"]),
+        ("Terms", ["pull"]),
+        ("Schedule", ["length"]),
+    ]
+    assert Own.live_knobs() == ["rate", "pull"] and Own.memory_knobs() == ["rate", "width"]
+    assert Shared.knobs() == ["length", "rate"]
+
+
+def test_another_default_is_all_that_changes() -> None:
+    assert (Shared.build().rate, Own.build().rate) == (0.1, 0.5) and Own.about("rate") == Shared.about("rate")
+    for value in (0.0, 1.5):
+        with pytest.raises(RequestError, match=f"rate = {value}"):
+            Own.build(changes={"rate": value})
+
+
+@pytest.mark.parametrize("name", methods.available())
+def test_every_knob_stands_in_one_group(name: str) -> None:
+    config = methods.find(name).Config
+    grouped = sum(config.groups().values(), [])
+    assert sorted(grouped) == sorted(config.model_fields) == sorted(config.knobs())
 
 
 @pytest.mark.parametrize(
