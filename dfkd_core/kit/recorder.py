@@ -90,7 +90,6 @@ class Seen:
         for index in range(times):
             self._last = outer and index == times - 1
             yield index
-        self._last = outer
 
     def anneal(self, optimizer: torch.optim.Optimizer, done: int | None = None) -> None:
         """Give the student's optimizer the rate that its ``Config`` has for this step."""
