@@ -97,8 +97,8 @@ def test_of_a_generative_student_the_rate_stays_or_follows_a_cosine() -> None:
     constant = DistillConfig(distill_steps=10, student_lr=1e-3, schedule="constant")
     assert [constant.student_rate(done) for done in (0, 5, 9)] == [1e-3] * 3
     cosine = DistillConfig(distill_steps=10, student_lr=1e-3, schedule="cosine")
-    rates = [cosine.student_rate(done) for done in (0, 5, 10)]
-    assert rates == pytest.approx([1e-3, 5e-4, 0.0], abs=1e-12)
+    expected = [5e-4 * (1 + math.cos(math.pi * done / 10)) for done in range(11)]
+    assert [cosine.student_rate(done) for done in range(11)] == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_students_rate_is_a_function_of_the_step_alone() -> None:
