@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TEACHER, execute, metric_rows, student_hash
+from conftest import execute, metric_rows, student_hash
 from torch import Tensor, nn
 
 from dfkd_core.data.catalogue import find_benchmark
@@ -22,6 +22,8 @@ from dfkd_core.networks.latent import build_latent_model
 from dfkd_core.store import RunFolder
 from dfkd_core.synthesis.guided import Film, Loss
 from dfkd_core.teachers.load import load_latent_model, load_teacher
+
+SMALL_TEACHER = "digits-resnet8-adam"  # as deep as the tests of methods need
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +46,7 @@ def collecting_problem(
     recording: Recording | None = None,
 ) -> Problem:
     """A student to distil on digits from a shipped teacher; recorded is nothing unless asked for."""
-    teacher, card = load_teacher(TEACHER)
+    teacher, card = load_teacher(SMALL_TEACHER)
     torch.manual_seed(1)
     image = card.image.spec()
     network = build_classifier(student, image)

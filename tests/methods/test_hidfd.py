@@ -154,7 +154,7 @@ def test_the_newest_batch_weighs_by_the_frequencies_before_it() -> None:
     ],
 )
 def test_the_gate_opens_as_often_as_it_says(gate: str, q: float, low: float, high: float) -> None:
-    steps = 150 if 0 < q < 1 else 10
+    steps = 100 if 0 < q < 1 else 10
     quiet = Recording(samples_every=0, health_every=0, phases_every=0)
     method = make(quiet, gate=gate, blend_gate=q, transfer=False, gan_steps=steps, gan_batch_size=4)
     opened = sum("blend" in by_hand(method, method.discriminator_step) for _ in range(steps)) / steps
