@@ -26,6 +26,7 @@ from torch import Tensor
 from dfkd_core.errors import RequestError
 from dfkd_core.events import ClassShares, Samples
 from dfkd_core.kit.recording import Recording
+from dfkd_core.losses import gan as gan_losses
 from dfkd_core.losses import generator as losses
 from dfkd_core.methods.degan import DeGAN, DeGANConfig
 from dfkd_core.store import RunFolder
@@ -51,10 +52,12 @@ def make(
 def test_every_term_reaches_the_generator_weighted_and_not_negligibly() -> None:
     knobs = {"entropy_weight": 0.5, "diversity_weight": 5.0, "width": 8, "gan_steps": 15, "updates": 1}
     method = make(recording=QUIET, **knobs)
-    heard = overhear(method.teacher)
+    heard, told = overhear(method.teacher), []
+    method.gan.discriminator.register_forward_hook(lambda _, __, output: told.append(output.real))
     metrics = values(events(method, 15))[-1]  # a fresh discriminator has nothing to say yet
     found = shares(metrics)
     assert set(found) == {"adversarial_g", "entropy", "class_balance"} and min(found.values()) > 0.005, found
+    assert metrics["adversarial_g"] == pytest.approx(gan_losses.non_saturating(told[-1]).item())
     logits = heard[-1][1].logits
     assert metrics["class_balance"] == pytest.approx(5.0 * losses.class_balance(logits).item())
     assert metrics["entropy"] == pytest.approx(0.5 * losses.prediction_entropy(logits).item())
@@ -77,6 +80,8 @@ def test_the_discriminator_learns_to_tell_and_the_generator_does_not_learn_with_
     assert last["adversarial_d"] < 0.5 * first["adversarial_d"] and last["discriminator_loss"] == last["adversarial_d"]
     assert last["confidence_real"] > 0.5 > last["confidence_fake"]
     assert all(map(torch.equal, before, method.gan.generator.parameters()))
+    for optimizer in (method.gan.generator_optimizer, method.gan.discriminator_optimizer):
+        assert {int(state["step"]) for state in optimizer.state.values()} == {20 * 2}, "each steps once an update"
 
 
 def test_the_generators_step_leaves_the_discriminators_weights_alone() -> None:

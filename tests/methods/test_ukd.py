@@ -183,7 +183,9 @@ def test_images_are_made_first_and_the_student_learns_on_them(source: str) -> No
     assert PANELS[panel] == "synthetic" and not any("student_loss" in metrics for metrics in values(found))
     assert [set(sheet.columns["panel"].tolist()) for sheet in sheets] == [{panel}] * 3
     assert torch.equal(made[8:16].permute(0, 2, 3, 1), torch.as_tensor(sheets[1].images)), "those that it keeps"
-    for event in of(Phases, found):
+    films = of(Phases, found)
+    assert len(films) == 3, "each batch is filmed, whether somebody watches or not"
+    for event in films:
         (phase,) = event.phases
         steps, shown = phase.arrays["shown"].tolist()
         assert (steps, len(phase.images)) == (2, 2 * shown) and len(phase.arrays["loss"]) == 2
