@@ -137,9 +137,9 @@ def wait_until_warm(engine: LocalEngine, timeout: float = 60.0) -> None:
     while time.monotonic() < deadline and quiet < 4:
         time.sleep(0.25)
         worker = engine._warm
-        if worker is None or worker.poll() is not None:
+        if worker is None or not worker.is_alive():
             continue
-        times = psutil.Process(worker.pid).cpu_times()
+        times = psutil.Process(worker.process.pid).cpu_times()
         now = times.user + times.system
         quiet = quiet + 1 if now == used and now > 1.0 else 0
         used = now

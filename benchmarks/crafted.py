@@ -11,7 +11,6 @@ import torch
 from dfkd_core.events import Evaluated, Probes, Samples, Step
 from dfkd_core.selection.mixture import judge, select
 from dfkd_core.store import REAL, EventWriter, RunFolder, RunStatus, store_samples
-from dfkd_core.store.atomic import write_json
 
 SPEC = {
     "benchmark": "digits", "method": "ta-dfkd", "teacher": "digits-resnet20-plain", "student": "resnet8", "seed": 0,
@@ -36,9 +35,9 @@ def craft(
     ``rows`` rows. The images of a latent get brighter from step to step. ``features``, ``probes`` and ``real`` may be
     0; a method other than TA-DFKD rejects nothing."""
     folder = RunFolder.create(runs, {**SPEC, "method": method})
-    attempt = folder.begin_attempt()
+    lease = folder.begin_attempt()
     names = [str(label) if classes == 10 else f"kind of thing {label}" for label in range(classes)]
-    write_json(folder.attempt_path(attempt) / "environment.json", {"classes": names})
+    folder.write_environment(lease.number, {"classes": names})
     centres = np.random.default_rng(0).normal(size=(classes, max(features, 1))) * 3
     made: dict[str, Any] = {
         "classes": classes,
@@ -52,7 +51,7 @@ def craft(
         event = _samples(Samples, 0, real, seed=99, **made)
         known = ("label", "features", "teacher_logits") if features else ("label",)
         store_samples(folder, REAL, event.images, {name: event.columns[name] for name in known})
-    writer = EventWriter(folder, attempt)
+    writer = EventWriter(folder, lease.number)
     for step in range(1, rows - 3 * len(steps)):
         writer.add(Step(step, {"kept": 0.5, "coverage": 0.9, "diversity": 0.5, "student_loss": 1.0 / step}), step / 10)
     for step in steps:
@@ -64,6 +63,7 @@ def craft(
     writer.close()
     last = steps[-1] if steps else 0
     folder.set_status(RunStatus("done", step=last, total_steps=max(last, 1)))
+    lease.close()
     return folder
 
 

@@ -39,7 +39,7 @@ def made_up_run(runs: Path, samples: int, real: int, dimension: int) -> RunFolde
         return {"label": labels.astype(np.int16), "features": features.astype(np.float16)}
 
     folder = RunFolder.create(runs, {"benchmark": "made up"})
-    writer = EventWriter(folder, folder.begin_attempt())
+    writer = EventWriter(folder, folder.begin_attempt().number)
     for step in range(1, samples // SHEET + 1):
         writer.add(Samples(step, np.zeros((SHEET, 32, 32, 3), np.uint8), columns(SHEET)), 0.0)
     writer.flush()

@@ -12,7 +12,6 @@ from pathlib import Path
 from dfkd_core.engine import InlineEngine
 from dfkd_core.runs.request import make_spec
 from dfkd_core.store import RunFolder
-from dfkd_core.store.atomic import read_json, write_json
 
 TARGET = Path(__file__).parent.parent / "assets" / "recorded-run"
 KEPT = ("spec.json", "status.json", "attempts/1/events.jsonl", "attempts/1/environment.json")
@@ -33,9 +32,10 @@ def main() -> None:
                 shutil.copytree(source, target)
             else:
                 shutil.copyfile(source, target)
-    facts = read_json(TARGET / "attempts/1/environment.json")
-    write_json(TARGET / "attempts/1/environment.json", {**facts, "platform": facts["platform"].split("-")[0]})
-    print(RunFolder(TARGET).status().result)
+    kept = RunFolder(TARGET)
+    facts = kept.environment()
+    kept.write_environment(1, {**facts, "platform": facts["platform"].split("-")[0]})
+    print(kept.status().result)
 
 
 if __name__ == "__main__":

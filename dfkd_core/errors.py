@@ -28,7 +28,15 @@ class NonFiniteError(RuntimeError):
 
 
 class StoreError(RuntimeError):
-    """A run folder, or one of its files, is missing or damaged."""
+    """A run folder, or one of its files, is missing, damaged or not what it should be."""
+
+
+class HeldError(StoreError):
+    """Another process carries it out."""
+
+
+class SupersededError(StoreError):
+    """A later attempt has begun: this one has nothing more to write."""
 
 
 def explain(error: ValidationError) -> RequestError:

@@ -36,6 +36,7 @@ def _chosen_run() -> RunFolder | None:
     return newest
 
 
+@steering.said()
 def _live(choice: Choice | None) -> None:
     """Buttons and stage; reruns by itself while the run goes on."""
     folder = _chosen_run()

@@ -54,6 +54,7 @@ def _goes_on(folder: RunFolder, status: RunStatus) -> bool:
     return status.is_live or measuring(folder).state().state == "running"
 
 
+@steering.said()
 def _live(choice: Choice | None) -> None:
     """Buttons and stage; reruns by itself while something goes on."""
     folder = _chosen_run()
@@ -79,7 +80,7 @@ def _live(choice: Choice | None) -> None:
 
 def measuring(folder: RunFolder) -> Job:
     """What compares teacher and student with test images, in the background."""
-    return Job(folder.path / "analysis", "measure")
+    return Job(folder, "measure")
 
 
 def _preview(choice: Choice) -> None:

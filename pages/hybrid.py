@@ -55,6 +55,7 @@ def _goes_on(folder: RunFolder, status: RunStatus) -> bool:
     return status.is_live or distance_job(folder).state().state == "running"
 
 
+@steering.said()
 def _live(choice: Choice | None) -> None:
     """Buttons and stage; reruns by itself while something goes on."""
     folder = _chosen_run()
@@ -81,7 +82,7 @@ def _live(choice: Choice | None) -> None:
 
 def distance_job(folder: RunFolder) -> Job:
     """What tells synthetic from collected images, in the background."""
-    return Job(folder.path / "analysis", "distance")
+    return Job(folder, "distance")
 
 
 # --- the view of experiments -----------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dfkd_core.errors import StoreError
-from dfkd_core.store import RunFolder, runs_folder, runs_in
+from dfkd_core.store import RunFolder, run_in, runs_folder, runs_in
 from pages.ui import boot, look
 from pages.ui.microscope import microscope
 from pages.ui.run import steering
@@ -47,12 +47,16 @@ def _chosen_run() -> RunFolder | None:
 
 def _known(name: str) -> RunFolder | None:
     parent = boot.RECORDED.parent if name == boot.RECORDED.name else runs_folder()
-    folder = RunFolder(parent / name)
-    return folder if "/" not in name and (folder.path / "spec.json").is_file() else None
+    return run_in(parent, name)
 
 
 def _has_samples(folder: RunFolder) -> bool:
-    return not steering.is_generative(folder) and any((folder.path / "samples").glob("*.npz"))
+    try:
+        return not steering.is_generative(folder) and any(
+            name.endswith(".npz") for name in folder.files.names("samples")
+        )
+    except StoreError:
+        return False
 
 
 def _list_of_runs(shown: RunFolder | None) -> RunFolder | None:
@@ -99,10 +103,8 @@ def _is_recorded(folder: RunFolder) -> bool:
 @st.fragment
 def _live(folder: RunFolder) -> None:
     """The microscope. The browser asks for a rerun when it lacks something, or to see what is new."""
-    try:
+    with steering.said():
         microscope.show(folder, folder.status_seen(), recorded=_is_recorded(folder))
-    except StoreError as error:
-        st.error(f"{error}. Choose another run on the left.")
 
 
 look.through_app(PAGE)

@@ -54,8 +54,9 @@ def main() -> None:
     if not chosen:
         st.caption("Tick one run to open it, several to lay their curves over each other.")
         return
-    _actions(chosen)
-    _overlay([(folder, boot.timeline(str(folder.path))) for folder in chosen])
+    with steering.said():
+        _actions(chosen)
+        _overlay([(folder, boot.timeline(str(folder.path))) for folder in chosen])
 
 
 def _row(folder: RunFolder) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def running_lab(runs: Path) -> Iterator[Lab]:
     started.kill()
     for folder in runs_in(started.runs):
         owner = folder.status().owner
-        if owner is not None and owner.is_alive() and owner.pid != os.getpid():
+        if owner is not None and owner.pid != os.getpid():
             os.killpg(owner.pid, signal.SIGKILL)
 
 

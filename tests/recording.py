@@ -11,7 +11,6 @@ from dfkd_core.analysis.recorded import Recorded
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.events import Probes, Samples
 from dfkd_core.store import REAL, EventWriter, RunFolder, store_samples
-from dfkd_core.store.atomic import write_json
 
 MIXTURE = {
     "weights": [0.6, 0.4],
@@ -53,9 +52,9 @@ class Recording:
 
     def __init__(self, runs: Path) -> None:
         self.folder = RunFolder.create(runs, {"benchmark": "digits"})
-        attempt = self.folder.begin_attempt()
+        attempt = self.folder.begin_attempt().number
         self.writer = EventWriter(self.folder, attempt)
-        write_json(self.folder.attempt_path(attempt) / "environment.json", {"classes": ["cat", "=dog", "ship"]})
+        self.folder.write_environment(attempt, {"classes": ["cat", "=dog", "ship"]})
         self.recorded = Recorded(Timeline(self.folder))
 
     def add(self, kind: str, step: int, count: int = 20, channels: int = 1, **given: Any) -> None:

@@ -1,26 +1,31 @@
 """Looking that takes longer than a page can wait: one command of the lab in a process of its own.
 
-The job's file, ``NAME.job.json``, says how far it is; any page and any server can read it, and a job outlives both.
-The process is a plain ``python -m dfkd_core …``, so that everything a page computes can be had on the command line.
+Each start of the job ``NAME`` is a lease in ``analysis/NAME.job`` of the run's folder, and ``state.json`` beside its
+lock says how far it is; any page and any server can read it, and a job outlives both. The process is a plain
+``python -m dfkd_core …``, so that everything a page computes can be had on the command line.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 import dfkd_core
-from dfkd_core.store import Owner
-from dfkd_core.store.atomic import read_json, write_json
+from dfkd_core.errors import HeldError, StoreError
+from dfkd_core.store import Leases, RunFolder
 
 ENDED = ("done", "failed", "stopped")
 DIED = "Its process ended without a word; start it again."
+VARIABLE = "DFKD_JOB"  # in the environment of a job's process: what it was started as
+WAY_OUT = "Stop it here first, and start it again."
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,10 @@ class JobState:
     """``state``: ``none``, ``running``, ``done``, ``failed`` or ``stopped``; ``share`` of the work done, 0 to 1;
     ``message`` for people; ``began`` in seconds since 1970."""
 
-    state: str = "none"
-    share: float = 0.0
+    state: Annotated[str, Field(pattern="^(none|running|done|failed|stopped)$")] = "none"
+    share: Annotated[float, Field(ge=0, le=1)] = 0.0
     message: str = ""
-    began: float = 0.0
-    owner: Owner | None = None
+    began: Annotated[float, Field(allow_inf_nan=False)] = 0.0
 
     def seconds_left(self) -> float | None:
         """At the pace so far; None before there is one."""
@@ -41,82 +45,108 @@ class JobState:
         return (time.time() - self.began) * (1 - self.share) / self.share
 
 
-class Job:
-    """The job ``name`` that keeps its file in ``folder``."""
+_STATE = TypeAdapter(JobState)
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder, self.name, self.path = Path(folder), name, Path(folder) / f"{name}.job.json"
+
+class Job:
+    """The job ``name`` of a run."""
+
+    def __init__(self, folder: RunFolder, name: str) -> None:
+        self.folder, self.name = folder, name
+        self.leases = Leases(folder.files, f"analysis/{name}.job", WAY_OUT)
 
     def state(self) -> JobState:
         """As a watcher should see it: a job whose process died has failed."""
-        state = self._read()
-        if state.state == "running" and (state.owner is None or not state.owner.is_alive()):
-            state = self._read()  # its last words may have come in between
-            if state.state == "running" and (state.owner is None or not state.owner.is_alive()):
-                return replace(state, state="failed", message=DIED)
+        try:
+            number = self.leases.newest()
+            state = self._read(number)
+            if state.state == "running" and self.leases.holder() is None:
+                state = self._read(number)  # its last words may have come in between
+                if state.state == "running":
+                    return replace(state, state="failed", message=DIED)
+        except (OSError, StoreError) as error:
+            return JobState("failed", message=str(error))
         return state
 
     def start(self, arguments: list[str]) -> None:
-        """Start ``python -m dfkd_core ARGUMENTS``, unless it is running."""
-        if self.state().state == "running":
+        """Start ``python -m dfkd_core ARGUMENTS``, unless it is running. Raises ``StoreError`` where the run's folder
+        cannot be written to."""
+        try:
+            lease = self.leases.take(is_over=lambda number: self._read(number).state in ENDED)
+        except HeldError:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         root = str(Path(dfkd_core.__file__).parent.parent)
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        environment = {**os.environ, "PYTHONPATH": path, "DFKD_JOB": str(self.path)}
-        process = subprocess.Popen(
-            ["nice", "-n", "10", sys.executable, "-m", "dfkd_core", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            env=environment,
-        )
-        _children.append(process)
-        with suppress(OSError):
-            self._write(JobState("running", 0.0, "Starting", time.time(), Owner.of(process.pid)))
+        with lease:
+            self._write(lease.number, JobState("running", 0.0, "Starting", time.time()))
+            ours = f"{lease.descriptor}:{lease.number}:{self.name}:{self.folder.path.resolve()}"
+            process = subprocess.Popen(
+                ["nice", "-n", "10", sys.executable, "-m", "dfkd_core", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=[lease.descriptor],
+                env={**os.environ, "PYTHONPATH": path, VARIABLE: ours},
+            )
+            _children.append(process)
+            lease.give_to(process.pid)
 
     def stop(self) -> None:
         """End its process, with all that it started."""
         state = self.state()
-        if state.state == "running" and state.owner is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(state.owner.pid, signal.SIGKILL)
-            self._write(replace(state, state="stopped", message="", owner=None))
+        if state.state == "running":
+            self.leases.kill_holder()
+            self._write(self.leases.newest(), replace(state, state="stopped", message=""))
 
-    # --- the job's own side ---
-
-    @classmethod
-    def current(cls) -> Job | None:
-        """The job that this process was started as; None on the command line."""
-        path = os.environ.get("DFKD_JOB")
-        return cls(Path(path).parent, Path(path).name.removesuffix(".job.json")) if path else None
-
-    def report(self, share: float, message: str) -> None:
-        """Say how far it is."""
-        self._write(replace(self._read(), state="running", share=share, message=message, owner=Owner.current()))
-
-    def end(self, error: str = "") -> None:
-        """Say that it is done, or in one sentence why it failed."""
-        state = "failed" if error else "done"
-        self._write(replace(self._read(), state=state, share=0.0 if error else 1.0, message=error, owner=None))
-
-    def _read(self) -> JobState:
-        stored = read_json(self.path)
-        try:
-            return JobState(**{**stored, "owner": Owner(**stored["owner"]) if stored["owner"] else None})
-        except (TypeError, KeyError):
+    def _read(self, number: int) -> JobState:
+        if not number:
             return JobState()
+        try:
+            return _STATE.validate_python(self.folder.files.read_json(self.leases.file(number, "state.json")))
+        except ValidationError:
+            return JobState("running", message="Starting")  # as long as somebody holds it
 
-    def _write(self, state: JobState) -> None:
-        write_json(self.path, asdict(state), durable=False)
+    def _write(self, number: int, state: JobState) -> None:
+        try:
+            self.folder.files.write_json(self.leases.file(number, "state.json"), asdict(state), durable=False)
+        except OSError as error:
+            reason = f"its folder cannot be written to ({error.strerror})"
+            raise StoreError(f"run {self.folder.id}: {reason}") from None
 
 
 _children: list[subprocess.Popen[bytes]] = []  # kept so that they are reaped
 
 
+class OwnJob:
+    """The job that this process was started as, which holds its lease until it ends."""
+
+    def __init__(self, started_as: str) -> None:
+        descriptor, number, name, folder = started_as.split(":", 3)
+        self.job, self.number = Job(RunFolder(Path(folder)), name), int(number)
+        self.lease = self.job.leases.received(self.number, int(descriptor))
+
+    def report(self, share: float, message: str) -> None:
+        """Say how far it is."""
+        self._change(state="running", share=share, message=message)
+
+    def end(self, error: str = "") -> None:
+        """Say that it is done, or in one sentence why it failed."""
+        self._change(state="failed" if error else "done", share=0.0 if error else 1.0, message=error)
+
+    def _change(self, **changes: Any) -> None:
+        self.job._write(self.number, replace(self.job._read(self.number), **changes))
+
+
+@cache
+def own_job() -> OwnJob | None:
+    """None on the command line."""
+    started_as = os.environ.get(VARIABLE)
+    return OwnJob(started_as) if started_as else None
+
+
 def report(share: float, message: str) -> None:
     """From within a command: say how far it is, to whoever started it as a job."""
-    job = Job.current()
+    job = own_job()
     if job is not None:
         job.report(share, message)

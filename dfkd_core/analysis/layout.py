@@ -15,8 +15,6 @@ from collections.abc import Callable
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,9 +23,8 @@ from dfkd_core.analysis.jobs import report
 from dfkd_core.analysis.recorded import Recorded
 from dfkd_core.analysis.threads import one_thread
 from dfkd_core.analysis.timeline import Timeline
-from dfkd_core.errors import RequestError
-from dfkd_core.store import RunFolder
-from dfkd_core.store.atomic import write_atomic
+from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.store import RunFolder, read_arrays, store_arrays
 
 EMBEDDINGS = ("umap", "tsne")
 KINDS = ("pca", *EMBEDDINGS)
@@ -93,14 +90,14 @@ def _fit_pca(recorded: Recorded) -> Layout | None:
     axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))[1][:, :-3:-1].T
     axes *= np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]  # an axis has no sign of its own
     arrays = {"fitted_to": np.array(last), "mean": mean, "axes": axes, "bounds": np.array(_bounds(centred @ axes.T))}
-    with suppress(OSError):  # the recorded run that the lab comes with may lie where nobody can write
-        _write(recorded, "pca", **arrays)
+    with suppress(OSError, StoreError):  # the recorded run that the lab comes with may lie where nobody can write
+        store_arrays(recorded.folder, _file("pca"), **arrays)
     return _projection(recorded, **arrays)
 
 
 def _read_pca(recorded: Recorded) -> Layout | None:
     try:
-        return _projection(recorded, **_read(recorded, "pca"))
+        return _projection(recorded, **read_arrays(recorded.folder, _file("pca")))
     except Exception:  # a damaged file can fail in any way of zipfile, zlib or numpy
         return None
 
@@ -122,9 +119,9 @@ def load_layout(recorded: Recorded, kind: str) -> Layout | None:
     """The layout ``umap`` or ``tsne`` as the last job left it; None if there is none or its file is damaged."""
     _check_kind(kind)
     try:
-        written = _path(recorded, kind).stat().st_mtime_ns
+        written = recorded.folder.files.changed(_file(kind))
         if recorded.kept.get(kind, (0, None))[0] != written:
-            recorded.kept[kind] = written, _embedding(recorded, kind, **_read(recorded, kind))
+            recorded.kept[kind] = written, _embedding(recorded, kind, **read_arrays(recorded.folder, _file(kind)))
         return recorded.kept[kind][1]
     except Exception:  # as in _read_pca
         return None
@@ -152,7 +149,8 @@ def fit_embedding(folder: RunFolder, kind: str, show: Callable[[float, str], Non
     arrays = {"fitted_to": np.array(last), "landmarks": landmarks, "at": _EMBED[kind](landmarks, show)}
     layout = _embedding(recorded, kind, **arrays)
     try:
-        _write(recorded, kind, **{**arrays, "landmarks": landmarks.astype(np.float16)})  # as they were recorded
+        kept = {**arrays, "landmarks": landmarks.astype(np.float16)}  # as they were recorded
+        store_arrays(folder, _file(kind), **kept)
     except OSError as error:
         raise RequestError("run", folder.id, f"its folder cannot be written to ({error.strerror}).") from None
     return layout
@@ -261,18 +259,5 @@ def _bounds(positions: np.ndarray) -> tuple[float, float, float, float]:
     return left, right, bottom, top
 
 
-def _path(recorded: Recorded, kind: str) -> Path:
-    return recorded.folder.path / "analysis" / f"layout-{kind}.npz"
-
-
-def _read(recorded: Recorded, kind: str) -> dict[str, np.ndarray]:
-    with np.load(_path(recorded, kind), allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
-
-
-def _write(recorded: Recorded, kind: str, **arrays: Any) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    path = _path(recorded, kind)
-    path.parent.mkdir(exist_ok=True)
-    write_atomic(path, buffer.getvalue(), durable=False)
+def _file(kind: str) -> str:
+    return f"analysis/layout-{kind}.npz"

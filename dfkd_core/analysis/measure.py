@@ -25,7 +25,6 @@ from dfkd_core.runs.assemble import assemble_classifier
 from dfkd_core.runs.loop import borrowed
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import RunFolder, store_samples
-from dfkd_core.store.atomic import read_json, write_json
 from dfkd_core.store.checkpoints import load_checkpoint
 from dfkd_core.teachers.cards import TeacherCard
 
@@ -56,7 +55,7 @@ def measure(
         report(0.2, f"Real images in {extractor.title} features")
         real = quality.reference(data, extractor, samples, cache)
         asked = {"step": step, "samples": samples, "extractor": extractor.name, "reference": real.identity}
-        known = read_json(folder.path / MEASURED)
+        known = folder.files.read_json(MEASURED)
         if not force and isinstance(known, dict) and {name: known.get(name) for name in asked} == asked:
             return known
         report(0.4, f"Synthesising {samples:,} images")
@@ -73,7 +72,7 @@ def measure(
             "seconds": round(time.monotonic() - started, 2),
         }
     _keep(folder, images, labels, confidence)
-    write_json(folder.path / MEASURED, figures, durable=False)  # last: it vouches for the images
+    folder.files.write_json(MEASURED, figures, durable=False)  # last: it vouches for the images
     return figures
 
 

@@ -38,7 +38,6 @@ from dfkd_core.runs.assemble import assemble_generative
 from dfkd_core.runs.loop import borrowed
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, store_samples
-from dfkd_core.store.atomic import read_json, write_json
 from dfkd_core.teachers.cards import TeacherCard
 from dfkd_core.teachers.train import elbo_of
 
@@ -81,7 +80,7 @@ def measure_generative(
         report(0.1, f"Real images in {extractor.title} features")
         real = quality.reference(data, extractor, samples, cache)
         asked = {"step": step, "samples": samples, "extractor": extractor.name, "reference": real.identity}
-        known = read_json(folder.path / MEASURED)
+        known = folder.files.read_json(MEASURED)
         if not force and isinstance(known, dict) and {name: known.get(name) for name in asked} == asked:
             return known
         count = len(real.features)
@@ -107,7 +106,7 @@ def measure_generative(
         synthetic = method.synthesised
         if synthetic is not None:
             _keep_nearest(folder, extractor, real.features, both.data.images, synthetic[:SHOWN].cpu())
-    write_json(folder.path / MEASURED, figures, durable=False)  # last: it vouches for the images
+    folder.files.write_json(MEASURED, figures, durable=False)  # last: it vouches for the images
     return figures
 
 

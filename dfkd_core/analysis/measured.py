@@ -6,7 +6,6 @@ from typing import Any
 
 from dfkd_core.errors import StoreError
 from dfkd_core.store import RunFolder
-from dfkd_core.store.atomic import read_json
 
 SAMPLES, MOST_SAMPLES = 2000, 50_000  # of a generator, and as many test images
 GENERATIVE_SAMPLES, MOST_GENERATIVE_SAMPLES = 1024, 5000  # the slides'; transport takes memory by their square
@@ -33,7 +32,7 @@ GENERATIVE_ROWS = (
 
 def read_figures(folder: RunFolder) -> dict[str, Any]:
     """What was measured of the run last. Raises ``StoreError`` if nothing readable is there."""
-    figures = read_json(folder.path / MEASURED)
+    figures = folder.files.read_json(MEASURED)
     if not isinstance(figures, dict):
         raise StoreError(f"run {folder.id} was not measured yet")
     return figures

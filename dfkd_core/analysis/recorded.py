@@ -17,10 +17,9 @@ import numpy as np
 
 from dfkd_core.analysis.boundary import Boundary, nearest
 from dfkd_core.analysis.timeline import Timeline
-from dfkd_core.errors import RequestError
+from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.selection.region import accepted_region
-from dfkd_core.store import REAL, RunFolder, read_samples
-from dfkd_core.store.atomic import read_json
+from dfkd_core.store import REAL, RunFolder, read_arrays, read_samples
 
 KINDS = ("samples", "probes", "real")
 MAX_SHEETS = 24  # kept in memory, of one run
@@ -85,9 +84,7 @@ class Recorded:
     @property
     def classes(self) -> list[str]:
         """The classes' names, in order; empty if the run does not say."""
-        attempts = self.folder.attempts()
-        facts = read_json(self.folder.attempt_path(attempts[-1]) / "environment.json") if attempts else None
-        return [str(name) for name in facts.get("classes", [])] if isinstance(facts, dict) else []
+        return [str(name) for name in self.folder.environment().get("classes", [])]
 
     def steps(self, kind: str) -> list[int]:
         """The recorded steps of ``samples`` or ``probes``, ascending; real images count as step 0."""
@@ -116,9 +113,8 @@ class Recorded:
     def columns(self, kind: str, step: int, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Some columns of a sheet, without reading its images; those it lacks, or that are damaged, are left out."""
         try:
-            with np.load(self.folder.path / f"{self._rows(kind)[step]['file']}.npz", allow_pickle=False) as stored:
-                return {name: stored[name] for name in names if name in stored.files}
-        except Exception:  # as in _read
+            return read_arrays(self.folder, f"{self._rows(kind)[step]['file']}.npz", names)
+        except StoreError:
             return {}
 
     @property
@@ -157,11 +153,11 @@ class Recorded:
 
     def _read(self, kind: str, step: int) -> Sheet | None:
         row = self._rows(kind).get(step)
-        if row is None or not (self.folder.path / f"{row['file']}.npz").exists():
+        if row is None:
             return None
         try:
             images, columns = read_samples(self.folder, row["file"])
-        except Exception:  # a damaged file can fail in any way of zipfile, zlib, numpy or Pillow
+        except StoreError:
             return None
         whole = "label" in columns and all(len(values) == len(images) for values in columns.values())
         return Sheet(kind, step, images, columns, row["mixture"]) if whole else None

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from dfkd_core.analysis.recorded import KINDS
 from dfkd_core.errors import RequestError
 from dfkd_core.store import RunFolder
-from dfkd_core.store.atomic import write_atomic
 
+FILE, PUT_ASIDE = "analysis/tags.json", "analysis/tags.damaged.json"
 LONGEST = 40  # characters of a tag
 DAMAGED = "The tags of this run could not be read; their file is kept as tags.damaged.json and tags begin anew."
 _lock = threading.RLock()  # of all pages of this server
@@ -44,9 +42,9 @@ class Tags:
     def __init__(self, folder: RunFolder) -> None:
         self.folder, self.problem = folder, ""
 
-    @property
-    def path(self) -> Path:
-        return self.folder.path / "analysis" / "tags.json"
+    def version(self) -> int:
+        """Changes with the tags; 0 while there are none."""
+        return self.folder.files.changed(FILE) or 0
 
     def add(self, kind: str, step: int, indices: Sequence[int], tag: str) -> None:
         """Tag samples of the sheet ``kind`` of ``step``. Raises ``RequestError`` for a tag that is empty or too long,
@@ -91,7 +89,7 @@ class Tags:
         with _lock:
             self.problem = ""
             try:
-                return _CHANGES.validate_json(self.path.read_bytes())
+                return _CHANGES.validate_json(self.folder.files.read(FILE))
             except FileNotFoundError:
                 return []
             except (OSError, ValidationError):
@@ -99,11 +97,11 @@ class Tags:
                 return []
 
     def _write(self, changes: list[Change]) -> None:
+        files = self.folder.files
         try:
-            self.path.parent.mkdir(exist_ok=True)
             if self.problem:
-                os.replace(self.path, self.path.with_name("tags.damaged.json"))
-            write_atomic(self.path, _CHANGES.dump_json(changes, indent=1))
+                files.write(PUT_ASIDE, files.read(FILE))
+            files.write(FILE, _CHANGES.dump_json(changes, indent=1))
         except OSError as error:
             raise RequestError("run", self.folder.id, f"its tags cannot be written ({error.strerror}).") from None
 

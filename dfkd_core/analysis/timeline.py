@@ -7,11 +7,11 @@ import io
 import threading
 from dataclasses import dataclass, field
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from PIL import Image
 
+from dfkd_core.errors import StoreError
 from dfkd_core.events import Phase
 from dfkd_core.store import EventReader, RunFolder, read_phases, read_samples
 
@@ -152,8 +152,8 @@ class Timeline:
             return None
         try:
             images, columns = read_samples(self.folder, row["file"])
-            sheet = (self.folder.path / f"{row['file']}.png").read_bytes()
-        except (OSError, ValueError, KeyError, BadZipFile):
+            sheet = self.folder.files.read(f"{row['file']}.png")
+        except (OSError, StoreError):
             return None
         _, height, width, _ = images.shape
         return {
@@ -195,7 +195,7 @@ class Timeline:
         row = self.slow.get(step)
         try:
             return () if row is None else tuple(read_phases(self.folder, row))
-        except (OSError, ValueError, KeyError, BadZipFile):
+        except StoreError:
             return ()
 
 

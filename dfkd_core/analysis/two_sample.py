@@ -33,7 +33,6 @@ from dfkd_core.runs.spec import read_spec
 from dfkd_core.runs.survey import is_kept
 from dfkd_core.selection.collected import BATCH, Predictor
 from dfkd_core.store import RunFolder
-from dfkd_core.store.atomic import write_json
 
 SEED = 2_412_13525  # of the latents, the splits and the permutations
 MOST, LEAST = 2000, 16  # images of either kind
@@ -156,8 +155,7 @@ def distance(folder: RunFolder) -> dict[str, Any]:
             "seconds": round(time.monotonic() - started, 2),
         }
     try:
-        (folder.path / DISTANCE).parent.mkdir(exist_ok=True)
-        write_json(folder.path / DISTANCE, figures, durable=False)
+        folder.files.write_json(DISTANCE, figures, durable=False)
     except OSError as error:
         raise RequestError("run", folder.id, f"its folder cannot be written to ({error.strerror}).") from None
     return figures

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from dfkd_core.analysis.jobs import Job
+from dfkd_core.analysis.jobs import own_job
 from dfkd_core.cli.flags import group
 from dfkd_core.errors import RequestError, StoreError
 
@@ -44,7 +44,7 @@ for name, (place, help) in COMMANDS.items():
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command; returns the exit status. As a page's job it also writes down how it ended."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    job, problem = Job.current(), ""
+    job, problem = own_job(), ""
     try:
         _check_complete(arguments)
         status = int(app(arguments) or 0)

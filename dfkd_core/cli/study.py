@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from tqdm import tqdm
 
-from dfkd_core.cli.flags import Json, Runs, asked, dispatched, flag, group, runs_of, training, with_flags
+from dfkd_core.cli.flags import Json, Runs, TakeOver, asked, dispatched, flag, group, runs_of, training, with_flags
 from dfkd_core.errors import RequestError
 from dfkd_core.study import (
     Cell,
@@ -59,12 +59,12 @@ for _kind in available().values():
 
 
 @study.command(name="continue")
-def go_on(id: StudyId, /, *, runs: Runs = None, as_json: Json = False) -> int:
+def go_on(id: StudyId, /, *, take_over: TakeOver = False, runs: Runs = None, as_json: Json = False) -> int:
     """Go on with a study; what failed is tried again."""
-    return _conduct(find_study(runs_of(runs), id), as_json)
+    return _conduct(find_study(runs_of(runs), id), as_json, take_over)
 
 
-def _conduct(study: Study, as_json: bool) -> int:
+def _conduct(study: Study, as_json: bool, take_over: bool = False) -> int:
     """In this process, with a line for each run that has ended. Exit status 1 if one of them failed."""
     from dfkd_core.engine import InlineEngine
 
@@ -78,7 +78,8 @@ def _conduct(study: Study, as_json: bool) -> int:
             bar.update()
 
         with suppress(KeyboardInterrupt):  # while it measured; a run hears it by itself and keeps a checkpoint
-            Conductor(study, InlineEngine(study.runs), after=None if as_json else after).conduct()
+            conductor = Conductor(study, InlineEngine(study.runs), after=None if as_json else after)
+            conductor.conduct(take_over)
     progress = study.progress()
     if as_json:
         print(json.dumps(_summary(study, progress)))

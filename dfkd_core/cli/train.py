@@ -8,15 +8,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dfkd_core.cli.flags import Json, RunId, Runs, asked, dispatched, run_of, runs_of, training, with_flags
+from dfkd_core.cli.flags import Json, RunId, Runs, TakeOver, asked, dispatched, run_of, runs_of, training, with_flags
 from dfkd_core.cli.looking import summary
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Evaluated, Event, Quality, Step
 from dfkd_core.quality.score import score_text
 from dfkd_core.runs.spec import read_spec
-from dfkd_core.store import RunFolder, RunStatus
+from dfkd_core.store import Lease, RunFolder, RunStatus
 
 METHOD = "ta-dfkd"
+UNFINISHED = ("failed", "interrupted")
 
 
 def _command(method: str) -> Any:
@@ -37,19 +38,19 @@ def _command(method: str) -> Any:
 train = dispatched("train", "Distil a teacher in this process.", METHOD, _command)
 
 
-def resume(id: RunId, /, *, runs: Runs = None, as_json: Json = False) -> int:
+def resume(id: RunId, /, *, take_over: TakeOver = False, runs: Runs = None, as_json: Json = False) -> int:
     """Go on with a run."""
-    from dfkd_core.engine.base import begin_again
+    from dfkd_core.engine.base import take_up
 
     folder = run_of(runs, id)
-    if folder.status().is_live:
-        folder.command("resume")
+    lease = take_up(folder, take_over)
+    if lease is None:
         print(f"run {folder.id}: told to go on")
         return 0
-    return _follow(folder, begin_again(folder), as_json)
+    return _follow(folder, lease, as_json)
 
 
-def _follow(folder: RunFolder, attempt: int, as_json: bool) -> int:
+def _follow(folder: RunFolder, lease: Lease, as_json: bool) -> int:
     from dfkd_core.runs.loop import run
 
     with tqdm(unit="step", disable=as_json, dynamic_ncols=True, file=sys.stderr) as bar:
@@ -67,14 +68,14 @@ def _follow(folder: RunFolder, attempt: int, as_json: bool) -> int:
                 measure = "fid" if "fid" in event.teacher else "mismatch"
                 bar.set_postfix_str(f"{measure} {score_text(measure, event.values.get(measure))}")
 
-        status = run(folder, attempt, show)
+        status = run(folder, lease, show)
     if as_json:
         print(json.dumps(summary(folder, status)))
-    elif status.state == "failed":
-        print(f"dfkd_core: run {folder.id} failed: {status.message}", file=sys.stderr)
+    elif status.state in UNFINISHED:
+        print(f"dfkd_core: run {folder.id} {status.state}: {status.message}", file=sys.stderr)
     else:
         print(_closing_line(folder, status))
-    return 1 if status.state == "failed" else 0
+    return 1 if status.state in UNFINISHED else 0
 
 
 def _percent(name: str, accuracy: float | None, other: str, agreement: float) -> str:

@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from dfkd_core.errors import StoreError
-from dfkd_core.store import RunFolder, RunStatus
+from dfkd_core.store import Lease, RunFolder, RunStatus
 
 
-def begin_again(folder: RunFolder) -> int:
-    """A new attempt at a run that has ended. Raises ``StoreError`` while it goes on or when it is done."""
+def take_up(folder: RunFolder, take_over: bool = False) -> Lease | None:
+    """What resuming means: a new attempt at a run that has ended, or None where a paused one was told to go on.
+
+    Raises ``HeldError`` while it goes on, and ``StoreError`` when it is done. ``take_over``: also from an owner on a
+    machine that is gone for good.
+    """
     status = folder.status()
-    if status.is_live:
-        raise StoreError(f"run {folder.id} is {status.state} already; stop it first")
-    if status.state == "done":
-        raise StoreError(f"run {folder.id} is done; there is nothing left to resume")
-    return folder.begin_attempt()
+    if status.is_live and not take_over:
+        folder.command("resume")  # also for one that waits for room on a disk too full to say so
+        if status.state == "paused":
+            return None
+    return folder.begin_attempt(take_over)
 
 
 class Engine(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dfkd_core.engine.base import begin_again
+from dfkd_core.engine.base import take_up
 from dfkd_core.runs.loop import Progress, run
 from dfkd_core.store import RunFolder, RunStatus, find_run, runs_in
 
@@ -23,10 +23,8 @@ class InlineEngine:
 
     def resume(self, run_id: str) -> None:
         folder = find_run(self.runs, run_id)
-        if folder.status().is_live:
-            folder.command("resume")
-        else:
-            run(folder, begin_again(folder), self.progress)
+        if (lease := take_up(folder)) is not None:
+            run(folder, lease, self.progress)
 
     def pause(self, run_id: str) -> None:
         find_run(self.runs, run_id).command("pause")

@@ -11,27 +11,60 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import dfkd_core
-from dfkd_core.engine.base import begin_again
+from dfkd_core.engine.base import take_up
 from dfkd_core.errors import StoreError
-from dfkd_core.store import ACTIVE, Owner, RunFolder, RunStatus, find_run, runs_in
+from dfkd_core.store import ACTIVE, LEFT_WAITING, Command, Lease, RunFolder, RunStatus, find_run, runs_in
 
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.1
 GRACE_SECONDS = 30.0
-LEFT_WAITING = "It was still waiting when the lab was closed. Resume starts it."
+
+
+@dataclass
+class _Worker:
+    """A process, idle until it is told over ``channel`` what to do."""
+
+    process: subprocess.Popen[bytes]
+    channel: socket.socket
+
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
+    def end(self) -> None:
+        self.channel.close()
+        self.process.kill()
+        self.process.wait()
+
+
+@dataclass
+class _Waiting:
+    """A run in the queue, held by this process."""
+
+    folder: RunFolder
+    lease: Lease
+    commands: Iterator[list[Command]]
+
+
+@dataclass
+class _Going:
+    """An attempt that trains; ``worker`` is None of an adopted one, which is no child of ours."""
+
+    attempt: int
+    worker: _Worker | None
 
 
 class LocalEngine:
@@ -41,10 +74,10 @@ class LocalEngine:
         self.runs, self.slots, self.keep_warm, self.grace = Path(runs), slots, keep_warm, grace
         self.runs.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
-        self._queue: deque[tuple[str, int]] = deque()
-        self._live: dict[str, subprocess.Popen[bytes] | None] = {}  # None: adopted, not a child of ours
+        self._queue: list[_Waiting] = []
+        self._live: dict[str, _Going] = {}
         self._deadlines: dict[str, float] = {}
-        self._warm: subprocess.Popen[bytes] | None = None
+        self._warm: _Worker | None = None
         self._complaint = ""
         self._closing = threading.Event()
         self._adopt()
@@ -64,10 +97,8 @@ class LocalEngine:
         folder = find_run(self.runs, run_id)
         with self._lock:
             self._reap()  # it may have ended since the last tick
-            if folder.status().is_live:
-                folder.command("resume")
-            else:
-                self._enqueue(folder, begin_again(folder))
+            if (lease := take_up(folder)) is not None:
+                self._enqueue(folder, lease)
 
     def pause(self, run_id: str) -> None:
         find_run(self.runs, run_id).command("pause")
@@ -82,10 +113,9 @@ class LocalEngine:
         """Ask the run to stop at the end of its step; after ``grace`` seconds its processes are killed."""
         folder = find_run(self.runs, run_id)
         with self._lock:
-            waiting = [entry for entry in self._queue if entry[0] == folder.id]
-            if waiting:
-                self._queue.remove(waiting[0])
-                folder.set_status(replace(folder.status(), state="stopped", message="", owner=None))
+            waiting = next((entry for entry in self._queue if entry.folder.id == folder.id), None)
+            if waiting is not None:
+                self._give_up(waiting, "stopped")
                 return
             folder.command("stop")
             self._deadlines.setdefault(folder.id, time.monotonic() + self.grace)
@@ -99,16 +129,11 @@ class LocalEngine:
         self._closing.set()
         self._thread.join(timeout=10)
         with self._lock:
-            while self._queue:
-                folder = RunFolder(self.runs / self._queue.popleft()[0])
+            for waiting in list(self._queue):
                 with suppress(OSError):
-                    folder.set_status(replace(folder.status(), state="interrupted", message=LEFT_WAITING, owner=None))
+                    self._give_up(waiting, "interrupted", LEFT_WAITING)
             if self._warm is not None:
-                assert self._warm.stdin is not None
-                with suppress(OSError):
-                    self._warm.stdin.close()
-                self._warm.kill()
-                self._warm.wait()
+                self._warm.end()
                 self._warm = None
 
     # --- the thread ---
@@ -128,120 +153,136 @@ class LocalEngine:
         self._complaint = repr(error)
 
     def _keep_warm(self) -> None:
-        if self.keep_warm and (self._warm is None or self._warm.poll() is not None):
+        if self.keep_warm:
+            self._ready_worker()
+
+    def _ready_worker(self) -> _Worker:
+        if self._warm is None or not self._warm.is_alive():
             self._warm = _spawn()
+        return self._warm
 
     def _adopt(self) -> None:
+        """Runs of this machine that go on count as busy; nothing is written of what is not ours."""
         for folder in runs_in(self.runs):
-            status = folder.status()
-            if status.is_live and status.state != "queued":
-                self._live[folder.id] = None
-                continue
-            with suppress(OSError):  # on a full disk: watchers see that its owner is dead
-                folder.mark_interrupted(*[LEFT_WAITING] * (status.state == "queued"))
+            if _trains(folder.status()):
+                self._live[folder.id] = _Going(folder.leases.newest(), None)
 
-    def _enqueue(self, folder: RunFolder, attempt: int) -> None:
-        status = folder.status()
-        queued = RunStatus(
-            "queued", "Starting", status.step, status.total_steps, attempt, Owner.current(), status.result
-        )
-        folder.set_status(queued)
+    def _enqueue(self, folder: RunFolder, lease: Lease) -> None:
+        before = folder.status()
+        queued = replace(before, state="queued", message="Starting", attempt=lease.number)
+        try:
+            folder.set_status(queued)
+        except OSError:
+            lease.close()
+            raise
         with self._lock:
-            self._queue.append((folder.id, attempt))
+            self._queue.append(_Waiting(folder, lease, folder.commands(lease.number)))
+
+    def _give_up(self, waiting: _Waiting, state: str, message: str = "") -> None:
+        """What waits is not going to be started."""
+        self._queue.remove(waiting)
+        with waiting.lease:
+            waiting.folder.set_status(replace(waiting.folder.status(), state=state, message=message))
 
     def _start_next(self) -> None:
         busy: dict[str, list[str]] = {}
         for run_id in self._live:
-            busy.setdefault(self._device(run_id), []).append(run_id)
-        for entry in list(self._queue):
-            run_id, attempt = entry
-            device = self._device(run_id)
+            busy.setdefault(_device(RunFolder(self.runs / run_id)), []).append(run_id)
+        for waiting in list(self._queue):
+            folder, device = waiting.folder, _device(waiting.folder)
             others = busy.setdefault(device, [])
-            folder = RunFolder(self.runs / run_id)
             if not folder.path.is_dir():  # deleted while it waited
-                self._queue.remove(entry)
+                self._queue.remove(waiting)
+                waiting.lease.close()
+            elif any(command.name == "stop" for command in next(waiting.commands)):  # by another lab, or a command line
+                self._give_up(waiting, "stopped")
             elif len(others) >= self.slots:
-                self._say_waiting(folder, f"Waiting for {others[0]} to end on {device}")
+                _say_waiting(folder, f"Waiting for {others[0]} to end on {device}")
             else:
-                self._hand_over(folder, attempt)
-                self._queue.remove(entry)
-                others.append(run_id)
+                self._hand_over(waiting)
+                others.append(folder.id)
 
-    def _say_waiting(self, folder: RunFolder, message: str) -> None:
-        status = folder.status()
-        if status.message != message:
-            folder.set_status(replace(status, message=message))
-
-    def _hand_over(self, folder: RunFolder, attempt: int) -> None:
-        if self._warm is None or self._warm.poll() is not None:
-            self._warm = _spawn()
-        worker, status = self._warm, folder.status()
-        folder.set_status(replace(status, state="running", message="Starting", owner=Owner.of(worker.pid)))
-        self._warm, self._live[folder.id] = None, worker
-        assert worker.stdin is not None
-        job = {"folder": str(folder.path.resolve()), "attempt": attempt, "data": os.environ.get("DFKD_DATA", "")}
-        with suppress(BrokenPipeError):  # it died just now; the next tick says so
-            worker.stdin.write(json.dumps(job).encode() + b"\n")
-            worker.stdin.close()
+    def _hand_over(self, waiting: _Waiting) -> None:
+        folder, lease, worker = waiting.folder, waiting.lease, self._ready_worker()
+        folder.set_status(replace(folder.status(), state="running", message="Starting"))
+        job = {"folder": str(folder.path.resolve()), "attempt": lease.number, "data": os.environ.get("DFKD_DATA", "")}
+        self._queue.remove(waiting)
+        self._warm, self._live[folder.id] = None, _Going(lease.number, worker)
+        with worker.channel, suppress(OSError):  # it died just now; the next tick says so
+            socket.send_fds(worker.channel, [json.dumps(job).encode() + b"\n"], [lease.descriptor])
+        lease.give_to(worker.process.pid)
 
     def _reap(self) -> None:
-        """Forget runs that have ended; a worker that died is told by process id and start time, not by a clock."""
-        for run_id, worker in list(self._live.items()):
-            folder = RunFolder(self.runs / run_id)
-            if worker is not None and worker.poll() is None:
+        """Forget runs that have ended, and write down of a worker of ours that died how it did."""
+        for run_id, going in list(self._live.items()):
+            folder, worker = RunFolder(self.runs / run_id), going.worker
+            if worker.is_alive() if worker is not None else _trains(folder.status()):
                 continue
-            status = folder.status()
-            if worker is None and status.is_live:
-                continue
-            if status.state in ACTIVE:
-                with suppress(OSError):  # on a full disk: watchers see that its owner is dead
-                    folder.mark_interrupted(_last_words(worker))
             del self._live[run_id]
             self._deadlines.pop(run_id, None)
+            if worker is not None:
+                with suppress(OSError, StoreError):  # on a full disk: watchers see that its lock is free
+                    self._write_down(folder, going.attempt, worker.process.returncode)
+
+    def _write_down(self, folder: RunFolder, attempt: int, code: int) -> None:
+        status = folder.status()
+        if status.state in ACTIVE and status.attempt == attempt == folder.leases.newest():
+            folder.set_status(replace(status, state="interrupted", message=_last_words(code)))
 
     def _kill_overdue(self) -> None:
         for run_id, deadline in list(self._deadlines.items()):
-            status = RunFolder(self.runs / run_id).status()
-            if run_id not in self._live or not status.is_live or status.owner is None:
+            folder, going = RunFolder(self.runs / run_id), self._live.get(run_id)
+            if going is None or not folder.status().is_live:
                 self._deadlines.pop(run_id)
             elif time.monotonic() > deadline:
                 self._deadlines.pop(run_id)
-                _kill(status.owner)
-
-    def _device(self, run_id: str) -> str:
-        try:
-            return str(RunFolder(self.runs / run_id).spec().get("device", "cpu"))
-        except StoreError:
-            return "cpu"
+                if going.worker is not None:
+                    _kill(going.worker.process)
+                elif _trains(folder.status()):
+                    folder.leases.kill_holder()
 
 
-def _spawn() -> subprocess.Popen[bytes]:
+def _trains(status: RunStatus) -> bool:
+    """In a process of this machine, and not only waiting in another lab."""
+    return status.is_live and status.state != "queued" and status.owner is not None and status.owner.is_here
+
+
+def _device(folder: RunFolder) -> str:
+    try:
+        return str(folder.spec().get("device", "cpu"))
+    except StoreError:
+        return "cpu"
+
+
+def _say_waiting(folder: RunFolder, message: str) -> None:
+    status = folder.status()
+    if status.message != message:
+        folder.set_status(replace(status, message=message))
+
+
+def _spawn() -> _Worker:
     """An idle worker, waiting on its standard input. Started as a module: never forked, never importing the app."""
     root = str(Path(dfkd_core.__file__).parent.parent)
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    with tempfile.TemporaryFile() as errors:
-        return subprocess.Popen(
+    channel, its_end = socket.socketpair()
+    with its_end, tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
             [sys.executable, "-m", "dfkd_core.runs.worker"],
-            stdin=subprocess.PIPE,
+            stdin=its_end.fileno(),
             stdout=errors,
             stderr=errors,
             start_new_session=True,
             env={**os.environ, "PYTHONPATH": path},
         )
+    return _Worker(process, channel)
 
 
-def _kill(owner: Owner) -> None:
-    """With its whole group where it leads one, as our workers do; a run of the command line may share the shell's."""
-    if owner == Owner.current():
-        return  # an inline run of this very process
-    with suppress(ProcessLookupError):
-        if os.getpgid(owner.pid) == owner.pid:
-            os.killpg(owner.pid, signal.SIGKILL)
-        else:
-            os.kill(owner.pid, signal.SIGKILL)
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """A worker of ours that has not been waited for, with its whole group, which it leads."""
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGKILL)
 
 
-def _last_words(worker: subprocess.Popen[bytes] | None) -> str:
-    code = worker.returncode if worker is not None else None
-    cause = f" (killed by signal {-code})" if code is not None and code < 0 else ""
+def _last_words(code: int) -> str:
+    cause = f" (killed by signal {-code})" if code < 0 else ""
     return f"Its process died{cause}. Resume goes on from the last checkpoint."

@@ -29,7 +29,7 @@ from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.classifiers import Classifier
 from dfkd_core.quality import DENSITY_NEIGHBOURS, LEAST, PRECISION_NEIGHBOURS
-from dfkd_core.store.atomic import write_atomic
+from dfkd_core.store import Place
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
 from dfkd_core.teachers.load import load_teacher
 
@@ -189,7 +189,7 @@ def reference(data: LabelledImages, extractor: Extractor, count: int, cache: Pat
         features = extractor.features(data.images[chosen])
         stored = {"features": features, "labels": data.labels[chosen], **_states(features)}
         cache.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, save(stored), durable=False)
+        Place(cache).write(path.name, save(stored), durable=False)
     return Reference(identity, stored["features"], stored["labels"], {name: stored[name] for name in STATES})
 
 

@@ -23,7 +23,7 @@ from safetensors.torch import save
 from dfkd_core import methods
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.data.sources import source_facts
-from dfkd_core.errors import NonFiniteError, RequestError, StoreError
+from dfkd_core.errors import NonFiniteError, RequestError, StoreError, SupersededError
 from dfkd_core.events import Applied, Event, StageEntered, Status, Step
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.kit.contract import GenerativeProblem, Problem, facts_of
@@ -32,34 +32,43 @@ from dfkd_core.runs.assemble import assemble, evaluator, seed_step
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.runs.survey import fingerprint, is_kept, keep_survey, survey
 from dfkd_core.selection.collected import Predictor
-from dfkd_core.store import REAL, EventReader, EventWriter, Owner, RunFolder, RunStatus, store_samples
-from dfkd_core.store.atomic import write_atomic, write_json
+from dfkd_core.store import REAL, EventReader, EventWriter, Lease, RunFolder, RunStatus, store_samples
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
 
 Progress = Callable[[Event], None]
 POLL_SECONDS = 0.05
 CACHE = "analysis-cache"  # below the runs: what is known of real images
+WORKER_LOG = "worker.log"  # what an attempt printed, tracebacks for one
 
 
-def run(folder: RunFolder, attempt: int, progress: Progress | None = None) -> RunStatus:
+def run(folder: RunFolder, lease: Lease, progress: Progress | None = None) -> RunStatus:
     """Train the run of ``folder`` from its newest checkpoint, or from the start, and return how it ended.
 
-    Whatever goes wrong inside the training ends in a ``failed`` status with one sentence, not in an exception.
+    ``lease`` is held until then. Whatever goes wrong inside the training ends in a ``failed`` status with one sentence,
+    not in an exception; a run that a later attempt has taken over ends ``interrupted``, and nothing is written.
     """
-    spec = read_spec(folder)
-    with borrowed(spec), _terminated_softly() as asked_to_stop:
-        try:
-            before = folder.status()
-            folder.set_status(replace(before, state="running", message="", attempt=attempt, owner=Owner.current()))
-            return _Running(spec, folder, attempt, progress, asked_to_stop).to_the_end()
-        except Exception as error:
-            with suppress(OSError), open(folder.attempt_path(attempt) / "worker.log", "a") as log:
-                traceback.print_exc(file=log)
-            message = _sentence(error, spec, folder)
-            status = replace(folder.status(), state="failed", message=message, attempt=attempt, owner=None)
-            with suppress(OSError):  # on a full disk it stays active without a live owner: interrupted
-                folder.set_status(status)
-            return status
+    with lease:
+        spec = read_spec(folder)
+        with borrowed(spec), _terminated_softly() as asked_to_stop:
+            try:
+                lease.check()
+                before = folder.status()
+                folder.set_status(replace(before, state="running", message="", attempt=lease.number))
+                return _Running(spec, folder, lease, progress, asked_to_stop).to_the_end()
+            except SupersededError as error:
+                return RunStatus("interrupted", _capital(str(error)), attempt=lease.number)
+            except Exception as error:
+                return _failed(folder, lease.number, _sentence(error, spec, folder))
+
+
+def _failed(folder: RunFolder, attempt: int, message: str) -> RunStatus:
+    """Write down that the exception at hand ended the run."""
+    with suppress(OSError, StoreError), folder.files.append(folder.attempt_file(attempt, WORKER_LOG)) as log:
+        log.write(traceback.format_exc().encode())
+    status = replace(folder.status(), state="failed", message=message, attempt=attempt, owner=None)
+    with suppress(OSError):  # on a full disk it stays active without a live owner: interrupted
+        folder.set_status(status)
+    return status
 
 
 @contextmanager
@@ -84,8 +93,12 @@ def _sentence(error: Exception, spec: RunSpec, folder: RunFolder) -> str:
         step = folder.status().step
         return f"Out of memory on {spec.device} after step {step}: lower {knobs}, or take a smaller student."
     if isinstance(error, RequestError | NonFiniteError | StoreError):
-        return text[:1].upper() + text[1:]
+        return _capital(text)
     return f"{type(error).__name__}: {text or 'no message'} (the traceback is in worker.log)"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 @contextmanager
@@ -113,11 +126,11 @@ class _Running:
         self,
         spec: RunSpec,
         folder: RunFolder,
-        attempt: int,
+        lease: Lease,
         progress: Progress | None,
         asked_to_stop: Callable[[], bool],
     ) -> None:
-        self.spec, self.folder, self.attempt = spec, folder, attempt
+        self.spec, self.folder, self.lease = spec, folder, lease
         self.progress, self.asked_to_stop = progress or (lambda event: None), asked_to_stop
         self.device = torch.device(spec.device)
         self.card, self.problem, self.method = assemble(spec)
@@ -129,9 +142,9 @@ class _Running:
         self._restore()
         self.changes = _live_changes(folder)
         self._repeat_changes()
-        self.writer = EventWriter(folder, attempt, self.replay_from)
-        self.commands = folder.commands(attempt)
-        self.status = RunStatus("running", "", self.method.step, self.method.total_steps, attempt, Owner.current())
+        self.writer = EventWriter(folder, lease.number, self.replay_from)
+        self.commands = folder.commands(lease.number)
+        self.status = RunStatus("running", "", self.method.step, self.method.total_steps, lease.number)
         self.allowed: int | None = None  # steps until the next pause: 0 while paused, None while running freely
 
     def _restore(self) -> None:
@@ -167,6 +180,7 @@ class _Running:
             self.method.slow = self.allowed is not None  # single steps are taken to be looked at
             self._enter_stage(self.method.step + 1)
             step = self._one_step(events, started)
+            self.lease.check()
             if step is None:
                 return self._finish()
             if self._evaluation_due():
@@ -216,7 +230,7 @@ class _Running:
 
     def _keep_real(self) -> None:
         """Real images to compare with, once per run: what a watcher sees of the data, no method ever does."""
-        if not self.spec.features or (self.folder.path / f"{REAL}.npz").exists():
+        if not self.spec.features or self.folder.files.exists(f"{REAL}.npz"):
             return
         kept = self.evaluation.real(self.spec.real)
         if kept is not None:
@@ -262,7 +276,7 @@ class _Running:
                 return "stop"
             if self.allowed != 0:
                 return "go"
-            time.sleep(POLL_SECONDS)
+            self._wait()
 
     def _change(self, knobs: dict[str, Any]) -> None:
         """Other values of live knobs, from the next step on; written down, so that a resumed run changes them too."""
@@ -314,7 +328,12 @@ class _Running:
                 self._add(Applied(self.method.step, "resume"), self.elapsed)
                 self._add(Status(self.method.step, self.status.state), self.elapsed)
                 return self._write(lambda: self.folder.set_status(self.status))
-            time.sleep(POLL_SECONDS)
+            self._wait()
+
+    def _wait(self) -> None:
+        """For a command, while the run is still ours."""
+        self.lease.check()
+        time.sleep(POLL_SECONDS)
 
     def _enter(self, state: str, message: str = "", **changes: Any) -> None:
         self.status = replace(self.status, state=state, message=message, step=self.method.step, **changes)
@@ -338,15 +357,15 @@ class _Running:
 
     def _stop(self) -> RunStatus:
         self._checkpoint()
-        self._enter("stopped", result=self._result(), owner=None)
+        self._enter("stopped", result=self._result())
         self.writer.close()
         return self.status
 
     def _finish(self) -> RunStatus:
         self._checkpoint()
         weights = {name: tensor.contiguous() for name, tensor in self.student.state_dict().items()}
-        self._write(lambda: write_atomic(self.folder.path / "student.safetensors", save(weights)))
-        self._enter("done", result=self._result(), owner=None)
+        self._write(lambda: self.folder.files.write("student.safetensors", save(weights)))
+        self._enter("done", result=self._result())
         self.writer.close()
         return self.status
 
@@ -362,8 +381,7 @@ class _Running:
         if self.problem.source is not None:
             data += self.spec.diffusion
         facts["fingerprint"] = self.spec.fingerprint(self.card.sha256, data, facts["code"])
-        path = self.folder.attempt_path(self.attempt) / "environment.json"
-        self._write(lambda: write_json(path, facts, durable=False))
+        self._write(lambda: self.folder.write_environment(self.lease.number, facts))
 
 
 def _live_changes(folder: RunFolder) -> list[tuple[int, dict[str, Any]]]:

@@ -17,7 +17,6 @@ from dfkd_core.errors import StoreError
 from dfkd_core.runs.spec import KEPT
 from dfkd_core.selection.collected import Predictor, class_histogram
 from dfkd_core.store import COLLECTED, RunFolder, store_samples
-from dfkd_core.store.atomic import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -59,12 +58,12 @@ def fingerprint(images: Tensor) -> str:
 def keep_survey(folder: RunFolder, source: dict[str, Any], found: Survey) -> None:
     """Write the survey into the run's folder; ``source`` are facts about where the images are from."""
     store_samples(folder, COLLECTED, found.images, found.columns)
-    write_json(folder.path / f"{COLLECTED}.json", {**source, **found.facts})
+    folder.files.write_json(f"{COLLECTED}.json", {**source, **found.facts})
 
 
 def is_kept(folder: RunFolder, collected: Tensor) -> bool:
     """Whether the run has a survey. Raises ``StoreError`` if it is of other images than ``collected``."""
-    kept = read_json(folder.path / f"{COLLECTED}.json")
+    kept = folder.files.read_json(f"{COLLECTED}.json")
     if kept is None:
         return False
     if kept["sha256"] != fingerprint(collected):

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
+import re
 from typing import Any
 
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from dfkd_core.store.atomic import read_json, write_atomic, write_json
-from dfkd_core.store.folder import RunFolder
+from dfkd_core.store.folder import CHECKPOINTS, RunFolder
 
 KEPT = 2
+_OURS = re.compile(r"(step-\d{8,})\.(safetensors|json)")
+_HALF = re.compile(r"\.step-\d{8,}\.(safetensors|json)\.\w+\.part")  # what a kill leaves
 
 
 def save_checkpoint(folder: RunFolder, step: int, state: dict[str, Any]) -> None:
@@ -26,29 +27,30 @@ def save_checkpoint(folder: RunFolder, step: int, state: dict[str, Any]) -> None
     tensors: dict[str, Tensor] = {}
     structure = _take_apart(state, "", tensors)
     data = save(tensors)
-    stem = folder.path / "checkpoints" / f"step-{step:08d}"
-    write_atomic(stem.with_suffix(".safetensors"), data)
+    stem = f"step-{step:08d}"
+    folder.files.write(f"{CHECKPOINTS}/{stem}.safetensors", data)
     mark = {"step": step, "state": structure}
-    write_json(stem.with_suffix(".json"), {**mark, "sha256": _digest(mark, data)})
-    _tidy(folder, stem.name)
+    folder.files.write_json(f"{CHECKPOINTS}/{stem}.json", {**mark, "sha256": _digest(mark, data)})
+    _tidy(folder, stem)
 
 
 def _tidy(folder: RunFolder, newest: str) -> None:
-    """Keep the last two. Later ones were damaged, or the run would have begun there; a kill leaves halves behind."""
-    kept = [mark.stem for mark in _marks(folder) if mark.stem <= newest][-KEPT:]
-    for path in (folder.path / "checkpoints").iterdir():
-        if path.stem not in kept:
-            path.unlink(missing_ok=True)
+    """Keep the last two. Later ones were damaged, or the run would have begun there; a kill leaves halves behind. What
+    was not made here stays."""
+    kept = [stem for stem in _marks(folder) if stem <= newest][-KEPT:]
+    for name in folder.files.names(CHECKPOINTS):
+        ours = _OURS.fullmatch(name)
+        if _HALF.fullmatch(name) or (ours and ours[1] not in kept):
+            folder.files.remove(f"{CHECKPOINTS}/{name}")
 
 
 def load_checkpoint(folder: RunFolder) -> tuple[int, dict[str, Any]] | None:
     """Step and state of the newest checkpoint that is whole; None if there is none."""
-    for mark in reversed(_marks(folder)):
-        stored = read_json(mark)
-        tensors_file = mark.with_suffix(".safetensors")
-        if not isinstance(stored, dict) or not tensors_file.exists():
+    for stem in reversed(_marks(folder)):
+        stored, tensors = folder.files.read_json(f"{CHECKPOINTS}/{stem}.json"), f"{CHECKPOINTS}/{stem}.safetensors"
+        if not isinstance(stored, dict) or not folder.files.exists(tensors):
             continue
-        data, digest = tensors_file.read_bytes(), stored.pop("sha256", None)
+        data, digest = folder.files.read(tensors), stored.pop("sha256", None)
         if _digest(stored, data) == digest:
             return stored["step"], _put_together(stored["state"], load(data))
     return None
@@ -58,8 +60,10 @@ def _digest(mark: dict[str, Any], data: bytes) -> str:
     return hashlib.sha256(json.dumps(mark, sort_keys=True).encode() + data).hexdigest()
 
 
-def _marks(folder: RunFolder) -> list[Path]:
-    return sorted((folder.path / "checkpoints").glob("step-*.json"))
+def _marks(folder: RunFolder) -> list[str]:
+    """Stems of the checkpoints that were written to the end, in the order of their steps."""
+    names = filter(_OURS.fullmatch, folder.files.names(CHECKPOINTS))
+    return [name.removesuffix(".json") for name in names if name.endswith(".json")]
 
 
 def _take_apart(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:

@@ -10,17 +10,19 @@ from __future__ import annotations
 import io
 import json
 import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from dfkd_core.errors import StoreError
 from dfkd_core.events import REPLAYED, Event, Phase, Phases, Samples, to_row
-from dfkd_core.store.atomic import write_atomic
 from dfkd_core.store.folder import RunFolder
 
+LOG = "events.jsonl"
 SPRITE_COLUMNS = 16
 REAL = "real/real"  # the stem of the real images that a run keeps beside its samples
 COLLECTED = "collected/collected"  # the same of the collected ones, with a JSON of facts beside it
@@ -50,20 +52,11 @@ class EventReader:
                 continue
             if attempt > self.cursor.attempt:
                 self.cursor = Cursor(attempt, 0)
-            data = _tail(self.folder.attempt_path(attempt) / "events.jsonl", self.cursor.offset)
+            data = self.folder.files.tail(self.folder.attempt_file(attempt, LOG), self.cursor.offset)
             complete = data[: data.rfind(b"\n") + 1]
             rows += [json.loads(line) for line in complete.splitlines()]
             self.cursor = Cursor(attempt, self.cursor.offset + len(complete))
         return rows
-
-
-def _tail(path: Path, offset: int) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            file.seek(offset)
-            return file.read()
-    except FileNotFoundError:
-        return b""
 
 
 class EventWriter:
@@ -80,7 +73,7 @@ class EventWriter:
         self._known = sum(row["type"] in _REPLAYED_TYPES for row in earlier)
         self._slow = {row["step"] for row in earlier if row["type"] == "phases"}
         self._pending: list[bytes] = []
-        self._file = open(folder.attempt_path(attempt) / "events.jsonl", "ab", buffering=0)  # noqa: SIM115 - held open
+        self._file = folder.files.append(folder.attempt_file(attempt, LOG))
         self._good = self._file.tell()
 
     def add(self, event: Event, elapsed: float) -> bool:
@@ -130,14 +123,11 @@ def store_samples(folder: RunFolder, stem: str, images: np.ndarray, columns: dic
     sheet[:count] = images
     sheet = sheet.reshape(rows, SPRITE_COLUMNS, height, width, channels).swapaxes(1, 2)
     sheet = sheet.reshape(rows * height, SPRITE_COLUMNS * width, channels)
-    (folder.path / stem).parent.mkdir(exist_ok=True)
     buffer = io.BytesIO()
     Image.fromarray(sheet[:, :, 0] if channels == 1 else sheet).save(buffer, "PNG", compress_level=1)
-    write_atomic(folder.path / f"{stem}.png", buffer.getvalue(), durable=False)
-    buffer = io.BytesIO()
+    folder.files.write(f"{stem}.png", buffer.getvalue(), durable=False)
     named: dict[str, Any] = dict(columns)
-    np.savez(buffer, shape=np.array(images.shape), **named)
-    write_atomic(folder.path / f"{stem}.npz", buffer.getvalue(), durable=False)
+    store_arrays(folder, f"{stem}.npz", shape=np.array(images.shape), **named)
 
 
 def _store_phases(folder: RunFolder, file: str, event: Phases) -> None:
@@ -145,26 +135,50 @@ def _store_phases(folder: RunFolder, file: str, event: Phases) -> None:
     for phase in event.phases:
         given = {"images": phase.images} if phase.images is not None else {}
         arrays |= {f"{phase.name}/{name}": array for name, array in {**given, **phase.arrays}.items()}
-    (folder.path / file).parent.mkdir(exist_ok=True)
+    store_arrays(folder, file, **arrays)
+
+
+def store_arrays(folder: RunFolder, name: str, **arrays: Any) -> None:
+    """One NPZ file of the run's folder."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    write_atomic(folder.path / file, buffer.getvalue(), durable=False)
+    folder.files.write(name, buffer.getvalue(), durable=False)
+
+
+# --- reading them: each raises ``StoreError`` where a file is missing or damaged ----------------------------------
+
+
+@contextmanager
+def _readable(folder: RunFolder, name: str) -> Iterator[None]:
+    try:
+        yield
+    except StoreError:
+        raise
+    except Exception:  # a damaged file can fail in any way of zipfile, zlib, numpy or Pillow
+        raise StoreError(f"run {folder.id}: {name} is missing or damaged") from None
+
+
+def read_arrays(folder: RunFolder, name: str, wanted: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of one NPZ file; only those ``wanted`` that it has, if any are named."""
+    with _readable(folder, name), folder.files.open(name) as file, np.load(file, allow_pickle=False) as stored:
+        return {key: stored[key] for key in (stored.files if wanted is None else wanted) if key in stored.files}
 
 
 def read_phases(folder: RunFolder, row: dict[str, Any]) -> tuple[Phase, ...]:
     """The phases of one ``phases`` row, in order."""
-    with np.load(folder.path / row["file"], allow_pickle=False) as stored:
+    arrays = read_arrays(folder, row["file"])
+    with _readable(folder, row["file"]):
         found: dict[str, dict[str, np.ndarray]] = {name: {} for name in row["values"]}
-        for key in stored.files:
+        for key, values in arrays.items():
             name, _, array = key.partition("/")
-            found[name][array] = stored[key]
+            found[name][array] = values
     return tuple(Phase(name, row["values"][name], arrays.pop("images", None), arrays) for name, arrays in found.items())
 
 
 def read_samples(folder: RunFolder, stem: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Images (N, H, W, C) uint8 and columns of one ``samples`` row (its ``file``), or of ``REAL``."""
-    with np.load(folder.path / f"{stem}.npz", allow_pickle=False) as stored:
-        columns = {name: stored[name] for name in stored.files}
-    count, height, width, channels = columns.pop("shape").tolist()
-    sheet = np.asarray(Image.open(folder.path / f"{stem}.png")).reshape(-1, height, SPRITE_COLUMNS, width, channels)
-    return sheet.swapaxes(1, 2).reshape(-1, height, width, channels)[:count], columns
+    columns = read_arrays(folder, f"{stem}.npz")
+    with _readable(folder, f"{stem}.png"), folder.files.open(f"{stem}.png") as file:
+        count, height, width, channels = columns.pop("shape").tolist()
+        sheet = np.asarray(Image.open(file)).reshape(-1, height, SPRITE_COLUMNS, width, channels)
+        return sheet.swapaxes(1, 2).reshape(-1, height, width, channels)[:count], columns

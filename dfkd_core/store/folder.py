@@ -1,9 +1,9 @@
 """One run's folder and its status.
 
 spec.json            what determines the run
-status.json          state, owner, progress, result (replaced whole)
-environment.json     versions, device, threads, code revision, fingerprints
-attempts/N/          events.jsonl (append-only), control.jsonl (commands), worker.log
+status.json          state, progress, result (replaced whole)
+attempts/N/          events.jsonl (append-only), control.jsonl (commands), environment.json (versions, device, threads,
+                     code revision, fingerprints), worker.log; lock and owner.json say who carries it out
 samples/             STEP.png (images, lossless), STEP.npz (columns): batches that the training used
 probes/              the same, of latents that stay the same
 real/                the same, of real images, for comparison only
@@ -22,50 +22,31 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import psutil
+from pydantic import Field, TypeAdapter, ValidationError
 
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.store.atomic import read_json, write_json
+from dfkd_core.store.lease import Lease, Leases, Owner
+from dfkd_core.store.place import Place, is_plain
 
 STATES = ("queued", "running", "paused", "done", "stopped", "failed", "interrupted")
 ACTIVE = ("queued", "running", "paused")
-DIED = "Its process ended without a word. Resume goes on from the last checkpoint."
-
-
-@dataclass(frozen=True)
-class Owner:
-    """A process, by id and start time, since ids are reused."""
-
-    pid: int
-    started: float
-
-    @classmethod
-    def current(cls) -> Owner:
-        """This process."""
-        return cls.of(os.getpid())
-
-    @classmethod
-    def of(cls, pid: int) -> Owner:
-        """The process that has the id ``pid`` now."""
-        return cls(pid, psutil.Process(pid).create_time())
-
-    def is_alive(self) -> bool:
-        """Whether that very process still runs."""
-        try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started) < 1.0
-            return same and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
-            return False
+CHECKPOINTS = "checkpoints"
+DIED = "Its process on this machine ended without a word. Resume goes on from the last checkpoint."
+LEFT_WAITING = "It was still waiting when the lab was closed. Resume starts it."
+NOT_MADE = ("manifest.json", "status.json", "control.jsonl", "worker.log", "lock", "owner.json", "heartbeat")
+"""What the manifest leaves out."""
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Where a run stands. ``result`` is filled at the end; ``updated`` is seconds since 1970."""
+    """Where a run stands. ``result`` is filled at the end; ``updated`` is seconds since 1970.
 
-    state: str
+    ``owner`` is who carries it out, as the lock of its newest attempt tells; it is not stored with the rest.
+    """
+
+    state: Annotated[str, Field(pattern=f"^({'|'.join(STATES)})$")]
     message: str = ""
     step: int = 0
     total_steps: int = 0
@@ -77,7 +58,10 @@ class RunStatus:
     @property
     def is_live(self) -> bool:
         """Active, and its owner still runs."""
-        return self.state in ACTIVE and self.owner is not None and self.owner.is_alive()
+        return self.state in ACTIVE and self.owner is not None
+
+
+_STATUS = TypeAdapter(RunStatus)
 
 
 @dataclass(frozen=True)
@@ -89,11 +73,14 @@ class Command:
 
 
 class RunFolder:
-    """Paths and small files of one run; ``path`` need not exist yet."""
+    """The files of one run; ``path`` need not exist yet."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self.id = self.path.name
+        self.files = Place(self.path, f"run {self.id}")
+        way_out = f"If that machine is gone for good: `python -m dfkd_core resume {self.id} --take-over`"
+        self.leases = Leases(self.files, "attempts", way_out)
 
     @classmethod
     def create(cls, runs: Path, spec: dict[str, Any]) -> RunFolder:
@@ -101,99 +88,116 @@ class RunFolder:
         identity = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         folder = cls(Path(runs) / identity)
         folder.path.mkdir(parents=True)
-        for name in ("samples", "checkpoints", "attempts"):
+        for name in ("samples", CHECKPOINTS, "attempts"):
             (folder.path / name).mkdir()
-        write_json(folder.path / "spec.json", spec)
+        folder.files.write_json("spec.json", spec)
         return folder
 
     def spec(self) -> dict[str, Any]:
         """What determines the run. Raises ``StoreError`` when there is no such run."""
-        spec = read_json(self.path / "spec.json")
+        spec = self.files.read_json("spec.json")
         if not isinstance(spec, dict):
             raise StoreError(f"run {self.id}: no readable spec.json in its folder")
         return spec
 
+    def has_checkpoint(self) -> bool:
+        """Whether there is one; it need not be whole."""
+        return any(name.endswith(".json") for name in self.files.names(CHECKPOINTS))
+
     # --- status ---
 
     def status(self) -> RunStatus:
-        """The last status written. A run without one is interrupted."""
-        stored = read_json(self.path / "status.json")
+        """The last status written, with who carries the run out. A run without one is interrupted."""
+        status = self._stored_status()
+        if status.state not in ACTIVE:
+            return status
         try:
-            owner = Owner(**stored["owner"]) if stored["owner"] else None
-            return RunStatus(**{**stored, "owner": owner})
-        except (TypeError, KeyError):
-            return RunStatus("interrupted", "no readable status.json in its folder")
+            return replace(status, owner=self.leases.holder())
+        except (OSError, StoreError) as error:
+            return replace(status, state="interrupted", message=str(error))
+
+    def _stored_status(self) -> RunStatus:
+        try:
+            stored = self.files.read_json("status.json")
+            return _STATUS.validate_python({**stored, "owner": None})
+        except StoreError as error:
+            return RunStatus("interrupted", str(error), attempt=0)
+        except (TypeError, ValidationError):
+            return RunStatus("interrupted", "no readable status.json in its folder", attempt=0)
 
     def status_seen(self) -> RunStatus:
         """The status as a watcher should see it: an active run whose owner died is interrupted."""
         status = self.status()
         if status.state in ACTIVE and not status.is_live:
-            status = self.status()  # read after the owner was found dead: its last words may have come in between
+            status = self.status()  # read after its lock was found free: its last words may have come in between
             if status.state in ACTIVE and not status.is_live:
-                return replace(status, state="interrupted", message=DIED, owner=None)
+                return replace(status, state="interrupted", message=LEFT_WAITING if status.state == "queued" else DIED)
+        if status.owner is not None and not status.owner.seen:
+            return replace(status, message=self.leases.unseen(status.owner))
         return status
 
     def set_status(self, status: RunStatus) -> None:
         """Replace the status."""
-        write_json(self.path / "status.json", asdict(replace(status, updated=time.time())), durable=False)
-
-    def mark_interrupted(self, message: str = DIED) -> None:
-        """Write down that an active run whose owner died is interrupted, with how far it came."""
-        seen = self.status_seen()
-        if seen.state == "interrupted" and self.status().state in ACTIVE:
-            self.set_status(replace(seen, message=message))
+        stored = asdict(replace(status, updated=time.time()))
+        del stored["owner"]
+        self.files.write_json("status.json", stored, durable=False)
 
     # --- attempts and their commands ---
 
     def attempts(self) -> list[int]:
         """Numbers of the attempts, ascending."""
-        folder = self.path / "attempts"
-        return sorted(int(path.name) for path in folder.iterdir() if path.name.isdigit()) if folder.is_dir() else []
+        return self.leases.numbers()
 
-    def attempt_path(self, attempt: int) -> Path:
-        return self.path / "attempts" / str(attempt)
+    def attempt_file(self, attempt: int, name: str) -> str:
+        """What ``files`` calls the file ``name`` of an attempt."""
+        return self.leases.file(attempt, name)
 
-    def begin_attempt(self) -> int:
-        """Make the next attempt's folder. Commands given from now on go to it."""
-        attempt = (self.attempts() or [0])[-1] + 1
-        try:
-            self.attempt_path(attempt).mkdir(parents=True)
-        except FileExistsError:
-            raise StoreError(f"run {self.id}: someone else is starting it at this moment") from None
-        return attempt
+    def begin_attempt(self, take_over: bool = False) -> Lease:
+        """Begin the next attempt; commands given from now on go to it. Raises ``HeldError`` while one goes on, and
+        ``StoreError`` when the run is done. ``take_over``: also from an owner of whom nothing can be seen."""
+        return self.leases.take(take_over, self._has_ended)
+
+    def _has_ended(self, attempt: int) -> bool:
+        status = self._stored_status()
+        if status.state == "done":
+            raise StoreError(f"run {self.id} is done; there is nothing left to resume")
+        return status.attempt == attempt and status.state not in ACTIVE
+
+    def write_environment(self, attempt: int, facts: dict[str, Any]) -> None:
+        """What an attempt says about itself: versions, class names, the phases of its method."""
+        self.files.write_json(self.attempt_file(attempt, "environment.json"), facts, durable=False)
+
+    def environment(self) -> dict[str, Any]:
+        """What the newest attempt wrote down about itself; empty where nothing readable is."""
+        facts = self.files.read_json(self.attempt_file(self.leases.newest(), "environment.json"))
+        return facts if isinstance(facts, dict) else {}
 
     def command(self, name: str, **knobs: Any) -> None:
         """Give the latest attempt a command: pause, resume, step, stop, or set with new values of ``knobs``."""
-        attempts = self.attempts()
-        if not attempts:
+        attempt = self.leases.newest()
+        if not attempt:
             raise StoreError(f"run {self.id}: it has not been started yet")
         line = json.dumps({"command": name, "knobs": knobs, "time": time.time()})
-        with open(self.attempt_path(attempts[-1]) / "control.jsonl", "ab", buffering=0) as file:
+        with self.files.append(self.attempt_file(attempt, "control.jsonl")) as file:
             file.write(f"\n{line}\n".encode())  # the first newline ends a line that a full disk tore
 
     def commands(self, attempt: int) -> Iterator[list[Command]]:
         """An endless iterator: each ``next`` gives the commands that came since the last."""
-        path, offset = self.attempt_path(attempt) / "control.jsonl", 0
+        name, offset = self.attempt_file(attempt, "control.jsonl"), 0
         while True:
-            fresh = b""
-            if path.exists() and path.stat().st_size > offset:
-                with open(path, "rb") as file:
-                    file.seek(offset)
-                    fresh = file.read()
-                fresh = fresh[: fresh.rfind(b"\n") + 1]
-                offset += len(fresh)
+            fresh = self.files.tail(name, offset)
+            fresh = fresh[: fresh.rfind(b"\n") + 1]
+            offset += len(fresh)
             lines = [line for line in map(_parsed, fresh.splitlines()) if isinstance(line, dict)]
             yield [Command(line["command"], line.get("knobs", {})) for line in lines if "command" in line]
 
     def write_manifest(self) -> None:
-        """SHA-256 of every file of the folder except status, control files, what looking at it leaves behind in
-        ``analysis/``, and the manifest itself."""
-        skipped = {"manifest.json", "status.json", "control.jsonl", "worker.log"}
-        looks = self.path / "analysis"
-        found = (path for path in self.path.rglob("[!.]*") if path.is_file() and looks not in path.parents)
-        files = sorted(path for path in found if path.name not in skipped)
-        hashes = {str(path.relative_to(self.path)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-        write_json(self.path / "manifest.json", hashes, durable=False)
+        """SHA-256 of every file of the folder except ``NOT_MADE``, hidden ones, and what looking at it leaves behind in
+        ``analysis/``."""
+        found = (name for name in self.files.walk() if not name.startswith("analysis/"))
+        made = [name for name in found if (last := name.rpartition("/")[2]) not in NOT_MADE and last[0] != "."]
+        hashes = {name: hashlib.sha256(self.files.read(name)).hexdigest() for name in made}
+        self.files.write_json("manifest.json", hashes, durable=False)
 
 
 def _parsed(line: bytes) -> Any:
@@ -208,11 +212,17 @@ def runs_folder() -> Path:
     return Path(os.environ.get("DFKD_RUNS") or "runs").expanduser()
 
 
+def run_in(runs: Path, run_id: str) -> RunFolder | None:
+    """The run of that id below ``runs``; None if there is none, and for what is no id but a path."""
+    folder = RunFolder(Path(runs) / run_id) if is_plain(run_id) else None
+    return folder if folder is not None and folder.files.exists("spec.json") else None
+
+
 def runs_in(runs: Path) -> list[RunFolder]:
     """All runs below ``runs``, newest first."""
     if not Path(runs).is_dir():
         return []
-    found = [RunFolder(path) for path in Path(runs).iterdir() if (path / "spec.json").is_file()]
+    found = filter(None, (run_in(runs, path.name) for path in Path(runs).iterdir()))
     return sorted(found, key=lambda folder: folder.id, reverse=True)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dfkd_core.analysis.jobs import ENDED, Job
 from dfkd_core.analysis.measured import read_figures
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.store import EventReader, RunFolder, RunStatus
+from dfkd_core.store import EventReader, Lease, RunFolder, RunStatus
 from dfkd_core.study.folder import Cell, Record, Study
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 TICK_SECONDS = 0.2
 CHANGED = "A knob was changed while it trained, so it is no longer what its label says."
 OTHER_DATA = "The test images, or the extractor, are not those that the other runs were measured with."
-_claiming = threading.Lock()
 
 
 class Conductor:
@@ -40,23 +39,20 @@ class Conductor:
         self._why = ""  # it stopped
 
     def start(self) -> None:
-        """On a thread of its own. Raises ``StoreError`` if the study is being carried out already."""
-        self._claim()
-        threading.Thread(target=self._conduct, name=f"dfkd-study-{self.study.id}", daemon=True).start()
+        """On a thread of its own. Raises ``HeldError`` if the study is being carried out already."""
+        name = f"dfkd-study-{self.study.id}"
+        threading.Thread(target=self._conduct, args=[self.study.claim()], name=name, daemon=True).start()
 
-    def conduct(self) -> None:
-        """In this thread, until the study is done or stopped. Raises ``StoreError`` like ``start``."""
-        self._claim()
-        self._conduct()
+    def conduct(self, take_over: bool = False) -> None:
+        """In this thread, until the study is done or stopped. Raises ``HeldError`` like ``start``; ``take_over``:
+        unless nothing can be seen of who does."""
+        self._conduct(self.study.claim(take_over))
 
-    def _claim(self) -> None:
-        with _claiming:
-            self.study.claim()
-
-    def _conduct(self) -> None:
+    def _conduct(self, lease: Lease) -> None:
         self._why = "It was ended from outside."
         try:
             for cell in self.study.cells:
+                lease.check()
                 if not self.study.record(cell).figures:
                     self._carry_out(cell)
                 if self.study.shall_stop():
@@ -64,8 +60,10 @@ class Conductor:
             self._why = ""
         except OSError as error:
             self._why = f"It could not go on: {error.strerror or error}."
+        except StoreError as error:
+            self._why = f"It could not go on: {error}."
         finally:
-            self.study.release(self._why)
+            self.study.release(lease, self._why)
 
     # --- one cell ---
 
@@ -73,7 +71,7 @@ class Conductor:
         """What was tried before, and failed or was stopped, goes on from its checkpoint."""
         known = self.study.record(cell)
         record = Record() if known.problem == CHANGED else replace(known, problem="")
-        if not record.run or not (self.study.run(record).path / "spec.json").is_file():
+        if not record.run or not self.study.run(record).files.exists("spec.json"):
             record = Record(run=RunFolder.create(self.study.runs, cell.spec).id)
         self.study.keep(cell, record)  # before it starts: whoever comes after knows which run it is
         folder = self.study.run(record)
@@ -134,7 +132,7 @@ class Conductor:
         return dict(measure_run(folder, self.study.runs / CACHE, samples, extractor))
 
     def _measured_by_job(self, folder: RunFolder, samples: int, extractor: str) -> dict[str, Any] | None:
-        job = Job(folder.path / "analysis", "measure")
+        job = Job(folder, "measure")
         asked = ["measure", folder.id, "--runs", str(self.study.runs.resolve())]
         job.start([*asked, "--samples", str(samples), "--extractor", extractor])
         while (state := job.state()).state not in ENDED:

@@ -2,7 +2,8 @@
 
 study.json           kind, title, settings, cells (key, labels, specification of the run): written once
 cells/KEY.json       a cell's run, and its figures when they are there
-conductor.json       who carries it out, and how that ended
+conductors/N/        lock and owner.json say who carries it out
+conductor.json       how that ended
 stop                 is there when it shall stop
 """
 
@@ -17,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.store import Owner, RunFolder
-from dfkd_core.store.atomic import read_json, write_json
+from dfkd_core.store import Lease, Leases, Place, RunFolder, is_plain
 
 FOLDER = "studies"  # below the runs
+STOP, CONDUCTOR = "stop", "conductor.json"
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,9 @@ class Study:
         self.path = Path(path)
         self.id = self.path.name
         self.runs = self.path.parent.parent
+        self.files = Place(self.path, f"study {self.id}")
+        way_out = f"If that machine is gone for good: `python -m dfkd_core study continue {self.id} --take-over`"
+        self.leases = Leases(self.files, "conductors", way_out)
 
     @classmethod
     def create(cls, runs: Path, kind: str, title: str, settings: dict[str, Any], cells: list[Cell]) -> Study:
@@ -85,7 +89,7 @@ class Study:
         stored = {"kind": kind, "title": title, "settings": settings, "cells": [asdict(cell) for cell in cells]}
         try:
             (study.path / "cells").mkdir(parents=True)
-            write_json(study.path / "study.json", stored)
+            study.files.write_json("study.json", stored)
         except OSError as error:
             raise RequestError("runs", str(runs), f"cannot be written to ({error.strerror}).") from None
         return study
@@ -94,11 +98,14 @@ class Study:
 
     @cached_property
     def _stored(self) -> dict[str, Any]:
-        stored = read_json(self.path / "study.json")
+        stored = self.files.read_json("study.json")
         try:
-            return {**stored, "cells": [Cell(**cell) for cell in stored["cells"]]}
+            found = {**stored, "cells": [Cell(**cell) for cell in stored["cells"]]}
         except (TypeError, KeyError):
             raise StoreError(f"study {self.id}: no readable study.json in its folder") from None
+        if not all(is_plain(cell.key) for cell in found["cells"]):
+            raise StoreError(f"study {self.id}: a key of its cells is not the name of a file")
+        return found
 
     @property
     def kind(self) -> str:
@@ -120,14 +127,15 @@ class Study:
     # --- how far it is ---
 
     def record(self, cell: Cell) -> Record:
-        """What is known of ``cell``; an empty record where nothing readable is."""
+        """What is known of ``cell``; an empty record where nothing readable is, or a run that is none of these."""
         try:
-            return Record(**(read_json(self.path / "cells" / f"{cell.key}.json") or {}))
+            record = Record(**(self.files.read_json(f"cells/{cell.key}.json") or {}))
         except TypeError:
             return Record()
+        return record if record.run == "" or is_plain(record.run) else Record()
 
     def keep(self, cell: Cell, record: Record) -> None:
-        write_json(self.path / "cells" / f"{cell.key}.json", asdict(record))
+        self.files.write_json(f"cells/{cell.key}.json", asdict(record))
 
     def run(self, record: Record) -> RunFolder:
         """The folder of a cell's run."""
@@ -143,7 +151,7 @@ class Study:
         done, failed = (sum(cell.state == state for cell in cells) for state in ("done", "failed"))
         shares = [1.0 if cell.state in ("done", "failed", "measuring") else cell.share for cell in cells]
         if conducted:
-            state = "stopping" if self._stop.exists() else "running"
+            state = "stopping" if self.shall_stop() else "running"
         else:
             state = "done" if done + failed == len(cells) else "stopped"
         message = "" if conducted or state == "done" else self._ended()
@@ -171,43 +179,44 @@ class Study:
 
     # --- who carries it out ---
 
-    @property
-    def _stop(self) -> Path:
-        return self.path / "stop"
-
     def is_conducted(self) -> bool:
         """Whether a conductor that still lives carries it out."""
-        stored = read_json(self.path / "conductor.json")
         try:
-            return stored["owner"] is not None and Owner(**stored["owner"]).is_alive()
-        except (TypeError, KeyError):
+            return self.leases.holder() is not None
+        except (OSError, StoreError):
             return False
 
-    def claim(self) -> None:
-        """Say that this process carries it out. Raises ``StoreError`` if another conductor does."""
-        if self.is_conducted():
-            raise StoreError(f"study {self.id} is being carried out already")
-        self._stop.unlink(missing_ok=True)
-        write_json(self.path / "conductor.json", {"owner": asdict(Owner.current()), "message": ""}, durable=False)
+    def claim(self, take_over: bool = False) -> Lease:
+        """Carry it out from now on, until ``release``. Raises ``HeldError`` if another conductor does; ``take_over``:
+        unless nothing can be seen of that one."""
+        lease = self.leases.take(take_over)
+        self.files.remove(STOP)
+        self._say("")
+        return lease
 
-    def release(self, message: str = "") -> None:
-        """Say that nobody carries it out any more, and why if it is not done."""
-        write_json(self.path / "conductor.json", {"owner": None, "message": message}, durable=False)
+    def release(self, lease: Lease, message: str = "") -> None:
+        """Carry it out no longer; ``message`` is why if it is not done."""
+        with lease:
+            if lease.number == self.leases.newest():  # else another one has the last word
+                self._say(message)
+
+    def _say(self, message: str) -> None:
+        self.files.write_json(CONDUCTOR, {"message": message}, durable=False)
 
     def _ended(self) -> str:
-        stored = read_json(self.path / "conductor.json")
+        stored = self.files.read_json(CONDUCTOR)
         return str(stored.get("message", "")) if isinstance(stored, dict) else ""
 
     def ask_to_stop(self) -> None:
         """Its conductor, in whatever process, stops at the end of the step; the run keeps a checkpoint."""
-        self._stop.touch()
+        self.files.write(STOP, b"", durable=False)
         for cell in self.cells:
             record = self.record(cell)
             if record.run and not record.figures and self.run(record).status().is_live:
                 self.run(record).command("stop")
 
     def shall_stop(self) -> bool:
-        return self._stop.exists()
+        return self.files.exists(STOP)
 
 
 def _seconds_left(cells: list[CellState], shares: list[float]) -> float | None:

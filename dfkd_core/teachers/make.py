@@ -17,7 +17,7 @@ from dfkd_core.images import ImageSpec
 from dfkd_core.networks.classifiers import Classifier
 from dfkd_core.networks.diffusion import Diffusion
 from dfkd_core.networks.latent import LatentNetwork
-from dfkd_core.store.atomic import write_atomic
+from dfkd_core.store import Place
 from dfkd_core.teachers.cards import DiffusionRecipe, ElboRecipe, Recipe, TeacherCard
 from dfkd_core.teachers.load import build_network
 from dfkd_core.teachers.train import diffusion_data, elbo_of, train_classifier, train_diffusion, train_latent_model
@@ -75,8 +75,8 @@ def store_teacher(network: nn.Module, card: TeacherCard, folder: Path) -> Teache
     data = save({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()})
     card = card.model_copy(update={"sha256": hashlib.sha256(data).hexdigest(), "torch": torch.__version__})
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(folder / f"{card.name}.safetensors", data)
-    write_atomic(folder / f"{card.name}.json", card.model_dump_json(indent=1).encode() + b"\n")
+    Place(folder).write(f"{card.name}.safetensors", data)
+    Place(folder).write(f"{card.name}.json", card.model_dump_json(indent=1).encode() + b"\n")
     return card
 
 

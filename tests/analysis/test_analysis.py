@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 def write(folder: RunFolder, *events) -> Timeline:
     """The events as one attempt's log, read back."""
-    writer = EventWriter(folder, folder.begin_attempt())
+    writer = EventWriter(folder, folder.begin_attempt().number)
     for index, event in enumerate(events):
         writer.add(event, elapsed=float(index))
     writer.flush()

@@ -6,13 +6,15 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 from conftest import eventually
 
 from dfkd_core.analysis.jobs import ENDED, Job
+from dfkd_core.store import RunFolder
 
 
 def test_a_job_is_a_command_of_the_lab_and_says_that_it_is_done(tmp_path: Path) -> None:
-    job = Job(tmp_path / "analysis", "listing")
+    job = Job(RunFolder(tmp_path), "listing")
     assert job.state().state == "none"
     job.start(["methods"])
     assert job.state().state == "running"
@@ -21,7 +23,7 @@ def test_a_job_is_a_command_of_the_lab_and_says_that_it_is_done(tmp_path: Path) 
 
 
 def test_a_refused_job_says_why_in_the_words_of_the_command_line(tmp_path: Path) -> None:
-    job = Job(tmp_path, "showing")
+    job = Job(RunFolder(tmp_path), "showing")
     job.start(["show", "no-such-run"])
     eventually(lambda: job.state().state in ENDED)
     assert job.state().state == "failed"
@@ -29,19 +31,19 @@ def test_a_refused_job_says_why_in_the_words_of_the_command_line(tmp_path: Path)
 
 
 def test_stopping_ends_the_process(tmp_path: Path) -> None:
-    job = Job(tmp_path, "listing")
+    job = Job(RunFolder(tmp_path), "listing")
     job.start(["methods"])
-    owner = job.state().owner
-    assert owner is not None and owner.is_alive()
+    owner = job.leases.holder()
+    assert owner is not None and psutil.pid_exists(owner.pid)
     job.stop()
     assert job.state().state == "stopped"
-    eventually(lambda: not owner.is_alive())
+    eventually(lambda: job.leases.holder() is None)
 
 
 def test_a_job_that_was_killed_has_failed_and_can_be_started_again(tmp_path: Path) -> None:
-    job = Job(tmp_path, "listing")
+    job = Job(RunFolder(tmp_path), "listing")
     job.start(["methods"])
-    owner = job.state().owner
+    owner = job.leases.holder()
     assert owner is not None
     os.killpg(owner.pid, signal.SIGKILL)
     eventually(lambda: job.state().state == "failed")

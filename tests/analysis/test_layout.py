@@ -234,7 +234,7 @@ def test_an_embedding_that_cannot_be_kept_is_refused_in_words(recording: Recordi
 def test_umap_of_a_real_run_as_a_job(runs: Path) -> None:
     folder = new_run(runs, probes_every=3, probes=8, real=30)
     execute(folder)
-    job = Job(folder.path / "analysis", "layout-umap")
+    job = Job(folder, "layout-umap")
     job.start(["layout", folder.id, "--kind", "umap", "--runs", str(runs)])
     eventually(lambda: job.state().state in ENDED, seconds=240)
     assert (job.state().state, job.state().message, job.state().share) == ("done", "", 1.0)

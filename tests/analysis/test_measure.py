@@ -22,7 +22,6 @@ from dfkd_core.quality import measures as quality
 from dfkd_core.runs.assemble import assemble
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, read_samples
-from dfkd_core.store.atomic import read_json
 from dfkd_core.store.checkpoints import load_checkpoint
 
 SAMPLES = 120
@@ -53,7 +52,7 @@ def generated(folder: RunFolder) -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_figures_are_those_of_the_newest_checkpoints_images(done: RunFolder, cache: Path) -> None:
     figures = measure(done, cache, SAMPLES)
     images, labels = generated(done)
-    assert read_json(done.path / MEASURED) == figures
+    assert done.files.read_json(MEASURED) == figures
     assert figures["extractor"] == "teacher:digits-lenet5-bn-mixup" and figures["real"] == SAMPLES
     assert figures["label"] == "FID in digits-lenet5-bn-mixup features, n = 120 real, 120 generated"
     assert figures["counts"] == torch.bincount(labels, minlength=10).tolist()
@@ -117,7 +116,7 @@ def test_noise_is_measured_without_a_share_kept(runs: Path, cache: Path) -> None
 
 
 def test_a_run_of_a_gpu_is_measured_where_there_is_none(done: RunFolder, cache: Path) -> None:
-    spec = read_json(done.path / "spec.json")
+    spec = done.files.read_json("spec.json")
     (done.path / "spec.json").write_text(json.dumps({**spec, "device": "cuda:63"}))
     assert measure(done, cache, SAMPLES)["samples"] == SAMPLES
 
@@ -134,7 +133,7 @@ def test_a_run_without_a_checkpoint_or_data_says_so(runs: Path, cache: Path, don
 
 def test_measure_on_the_command_line(capsys: Any, done: RunFolder) -> None:
     status, out, _ = call(capsys, "measure", done.id, "--samples", str(SAMPLES))
-    figures = read_json(done.path / MEASURED)
+    figures = done.files.read_json(MEASURED)
     assert status == 0 and out.startswith(f"{figures['fid']:.3f}: FID in digits-lenet5-bn-mixup features")
     status, out, _ = call(capsys, "measure", done.id, "--samples", str(SAMPLES), "--json")
     assert json.loads(out) == figures

@@ -24,7 +24,6 @@ from dfkd_core.quality import measures as quality
 from dfkd_core.runs.assemble import assemble_generative
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, read_samples
-from dfkd_core.store.atomic import read_json
 from dfkd_core.store.checkpoints import load_checkpoint
 from dfkd_core.teachers.cards import ElboRecipe, TeacherCard, find_card, user_folder
 from dfkd_core.teachers.make import train_teacher
@@ -91,7 +90,7 @@ def reference_images(count: int = SAMPLES) -> Tensor:
 
 def test_both_networks_are_compared_on_the_same_noise(done: RunFolder, cache: Path) -> None:
     figures = measure_generative(done, cache, SAMPLES)
-    assert read_json(done.path / MEASURED) == figures
+    assert done.files.read_json(MEASURED) == figures
     card, problem, _ = assembled(done)
     extractor = quality.find_extractor("", card)
     wanted = f"FID, EMD, MMD and 1NN in {extractor.title} features, n = 60 real, 60 generated"
@@ -202,7 +201,7 @@ def test_what_cannot_be_measured_is_one_sentence(done: RunFolder, runs: Path, ca
 
 def test_the_command_line_prints_the_table(capsys: Any, done: RunFolder) -> None:
     status, out, _ = call(capsys, "measure", done.id, "--samples", str(SAMPLES))
-    figures = read_json(done.path / MEASURED)
+    figures = done.files.read_json(MEASURED)
     assert status == 0 and out.startswith(figures["label"])
     for title, teacher, student in generative_table(figures):
         assert any(line.split() == [*title.split(), *teacher.split(), *student.split()] for line in out.splitlines())

@@ -19,7 +19,7 @@ from dfkd_core.data.catalogue import BENCHMARKS
 from dfkd_core.methods import index
 from dfkd_core.methods.ta_dfkd import TADFKD
 from dfkd_core.runs.spec import RunSpec
-from dfkd_core.store import Owner, RunFolder, RunStatus, runs_in
+from dfkd_core.store import RunFolder, RunStatus, runs_in
 from dfkd_core.teachers.cards import available_teachers
 
 TRAIN = ["train", "--student", STUDENT, *FLAGS]
@@ -179,7 +179,7 @@ def test_show_tells_all_as_json(capsys: Any, done: RunFolder) -> None:
 
 def test_runs_lists_them_all_and_says_which_were_interrupted(capsys: Any, runs: Path, done: RunFolder) -> None:
     dead = new_run(runs)
-    dead.set_status(RunStatus("running", step=3, total_steps=6, owner=Owner(2**22 - 1, 1.0)))
+    dead.set_status(RunStatus("running", step=3, total_steps=6))
     broken = new_run(runs)
     (broken.path / "spec.json").write_text('{"hat": 1}')
     status, out, err = call(capsys, "runs")

@@ -316,7 +316,7 @@ def test_a_run_without_collected_images_keeps_none(tiny: RunFolder) -> None:
 
 
 def fingerprint_of(folder: RunFolder) -> str:
-    return json.loads((folder.attempt_path(1) / "environment.json").read_text())["fingerprint"]
+    return folder.environment()["fingerprint"]
 
 
 def test_the_collected_pixels_are_part_of_a_runs_fingerprint(run_on: Callable[..., RunFolder], pets: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from conftest import eventually, execute, metric_rows, new_run, rows, student_ha
 
 from dfkd_core.engine import LocalEngine, local
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.store import ACTIVE, Owner, RunFolder, RunStatus
+from dfkd_core.store import ACTIVE, RunFolder, RunStatus
 
 Start = Callable[..., subprocess.Popen[str]]
 LONG = {"iterations": 100_000}
@@ -34,9 +35,8 @@ def engines(runs: Path) -> Iterator[Callable[..., LocalEngine]]:
     yield make
     for engine in made:
         engine.close()
-        for status in engine.poll().values():
-            if status.is_live and status.owner is not None and status.owner != Owner.current():
-                os.kill(status.owner.pid, signal.SIGKILL)
+        for run_id in engine.poll():
+            RunFolder(runs / run_id).leases.kill_holder()
 
 
 def state(engine: LocalEngine, run_id: str) -> str:
@@ -140,10 +140,12 @@ def test_the_thread_survives_a_tick_that_fails(
 def test_a_worker_that_dies_before_it_begins_is_noticed(
     engines: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(["false"], stdin=subprocess.PIPE, start_new_session=True)
+    def broken() -> Any:
+        ours, its_end = socket.socketpair()
+        with its_end:
+            process = subprocess.Popen(["false"], stdin=its_end, start_new_session=True)
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        return process
+        return local._Worker(process, ours)
 
     monkeypatch.setattr(local, "_spawn", broken)
     engine = engines()
@@ -178,28 +180,13 @@ def test_a_worker_that_does_not_listen_is_killed_after_the_grace_period(engines:
     eventually(lambda: not psutil.pid_exists(pid), 20)
 
 
-@pytest.mark.parametrize("leads", [True, False], ids=["leading its group", "in the shell's group"])
-def test_killing_hits_the_run_and_not_its_neighbours(leads: bool) -> None:
-    neighbour = subprocess.Popen(["sleep", "60"], process_group=0)
-    group = None if leads else neighbour.pid
-    owner = subprocess.Popen(["sleep", "60"], start_new_session=leads, process_group=group)
-    try:
-        local._kill(Owner.of(owner.pid))
-        assert owner.wait(10) == -signal.SIGKILL and neighbour.poll() is None
-        local._kill(Owner(owner.pid, 0.0))
-        local._kill(Owner.current())
-    finally:
-        neighbour.kill()
-        neighbour.wait()
-
-
 def test_the_next_engine_adopts_what_still_runs_and_marks_what_does_not(engines: Callable[..., LocalEngine]) -> None:
     first = engines()
     run_id, folder = training(first)
     waiting = first.submit(tiny_spec().model_dump())
     dead = new_run(first.runs)
-    dead.begin_attempt()
-    dead.set_status(RunStatus("running", step=4, owner=Owner(2**22 - 1, 1.0)))
+    dead.begin_attempt().close()
+    dead.set_status(RunStatus("running", step=4))
     first.close()
     assert "still waiting when the lab was closed" in folder_status(first, waiting).message
     owner = folder.status().owner
@@ -207,7 +194,7 @@ def test_the_next_engine_adopts_what_still_runs_and_marks_what_does_not(engines:
     second = engines()
     assert state(second, run_id) == "running" and folder.status().owner == owner
     assert (state(second, waiting), state(second, dead.id)) == ("interrupted", "interrupted")
-    assert folder_status(second, dead.id).state == "interrupted", "written down, not only seen"
+    assert folder_status(second, dead.id).state == "running", "seen, but what is not ours is not written to"
     later = second.submit(tiny_spec().model_dump())
     eventually(lambda: f"Waiting for {run_id}" in second.poll()[later].message)
     second.stop(run_id)
@@ -225,8 +212,8 @@ def test_an_adopted_run_that_stops_and_is_resumed_at_once_does_not_wait_for_itse
     monkeypatch.setattr(local, "TICK_SECONDS", 1.0)
     engine = engines()
     folder = new_run(engine.runs)
-    folder.begin_attempt()
-    engine._live[folder.id] = None  # adopted, and stopped since the last tick
+    folder.begin_attempt().close()
+    engine._live[folder.id] = local._Going(1, None)  # adopted, and stopped since the last tick
     folder.set_status(RunStatus("stopped"))
     engine.resume(folder.id)
     eventually(lambda: state(engine, folder.id) == "done")
@@ -272,20 +259,20 @@ def test_closing_ends_the_idle_worker_and_the_thread(engines: Callable[..., Loca
     engine = engines(keep_warm=True)
     idle = eventually(lambda: engine._warm)
     engine.close()
-    assert idle.poll() is not None and not engine._thread.is_alive()
+    assert not idle.is_alive() and not engine._thread.is_alive()
 
 
 def test_an_idle_worker_that_died_is_replaced(engines: Callable[..., LocalEngine]) -> None:
     engine = engines(keep_warm=True)
     first = eventually(lambda: engine._warm)
-    first.kill()
+    first.process.kill()
     eventually(lambda: engine._warm is not None and engine._warm is not first)
 
 
 def test_an_idle_worker_whose_lab_has_gone_goes_too() -> None:
     worker = local._spawn()
-    worker.stdin.close()
-    assert worker.wait(60) == 0
+    worker.channel.close()
+    assert worker.process.wait(60) == 0
 
 
 def test_a_worker_is_told_the_data_folder_of_the_lab(

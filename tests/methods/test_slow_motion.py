@@ -104,10 +104,10 @@ def test_watching_changes_nothing(runs: Path) -> None:
 
 def test_a_single_step_is_recorded_in_slow_motion_and_no_other(runs: Path) -> None:
     folder = new_run(runs, phases_every=0)
-    attempt = folder.begin_attempt()
+    lease = folder.begin_attempt()
     for name in ("pause", "step", "step"):
         folder.command(name)  # after step 1: two single steps
-    assert run(folder, attempt, lambda event: _resume_after(folder, event, 3)).state == "done"
+    assert run(folder, lease, lambda event: _resume_after(folder, event, 3)).state == "done"
     assert [row["step"] for row in rows(folder, "phases")] == [2, 3]
 
 

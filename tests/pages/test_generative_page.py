@@ -24,7 +24,6 @@ from dfkd_core.cli.main import main as command_line
 from dfkd_core.quality.score import score_text
 from dfkd_core.runs import latent_evaluation as generative_evaluation
 from dfkd_core.store import RunFolder, store_samples
-from dfkd_core.store.atomic import write_json
 from dfkd_core.teachers.cards import available_teachers
 from pages.ui.run import generative, steering
 
@@ -317,8 +316,7 @@ def test_what_was_measured_is_a_table_and_pairs_of_images(page: Page, shared_lab
     side = {name: 7 for _, name, _ in GENERATIVE_ROWS} | {"milliseconds": 1.5, "spread": 0.25, "batch": 64}
     side |= {"device": "a machine", "repeats": 20, "encoder": "teacher"}
     figures = {"teacher": side, "student": {**side, "fid": 9.5, "elbo": None}, "label": "n = 599", "step": 6}
-    (folder.path / MEASURED).parent.mkdir(exist_ok=True)
-    write_json(folder.path / MEASURED, figures)
+    folder.files.write_json(MEASURED, figures)
     pairs = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 1), np.uint8)
     store_samples(folder, NEAREST, pairs, {"distance": np.linspace(1, 2, 5, dtype=np.float32)})
     page.goto(f"{shared_lab.url}generative?run={folder.id}")

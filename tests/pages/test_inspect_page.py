@@ -382,7 +382,7 @@ def test_a_slow_layout_is_fitted_in_the_background_and_can_be_stopped(page: Page
     bar = page.locator(".scope-job progress")
     expect(bar).to_be_visible()
     page.locator(".scope-job").get_by_role("button", name="Stop").click()
-    job = Job(run.path / "analysis", "layout-umap")
+    job = Job(run, "layout-umap")
     until(lambda: job.state().state == "stopped")
     expect(page.get_by_role("button", name="Fit UMAP")).to_be_visible()
     page.get_by_role("button", name="t-SNE", exact=True).click()

@@ -142,7 +142,7 @@ def sweep_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     yield Lab(runs, port, process)
     for run in runs_in(runs):
         owner = run.status().owner
-        if owner is not None and owner.is_alive():
+        if owner is not None:
             os.killpg(owner.pid, signal.SIGKILL)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -36,15 +36,14 @@ from torch.utils.data import Dataset
 
 from dfkd_core import methods
 from dfkd_core.engine import InlineEngine
-from dfkd_core.errors import StoreError
+from dfkd_core.errors import HeldError, StoreError
 from dfkd_core.events import Event, Step
 from dfkd_core.kit.contract import Problem
 from dfkd_core.losses import generator as losses
 from dfkd_core.methods.ta_dfkd import TADFKD
 from dfkd_core.runs import loop as run_module
 from dfkd_core.runs.evaluation import ClassifierEvaluator
-from dfkd_core.store import EventReader, EventWriter, Owner, RunFolder, RunStatus
-from dfkd_core.store.atomic import read_json, write_json
+from dfkd_core.store import EventReader, EventWriter, Place, RunFolder, RunStatus
 from dfkd_core.store.checkpoints import save_checkpoint
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -87,10 +86,10 @@ def test_a_run_leaves_a_folder_that_tells_everything(whole: RunFolder) -> None:
     assert [row["step"] for row in rows(whole, "evaluated")] == [0, 2, 4, 6]
     assert [row["step"] for row in rows(whole, "samples")] == [1, 3, 6]
     assert [row["state"] for row in rows(whole, "status")] == ["running", "done"]
-    facts = read_json(whole.attempt_path(1) / "environment.json")
+    facts = whole.environment()
     assert facts["threads"] == 1 and facts["repeats_exactly"] and len(facts["fingerprint"]) == 64
     assert {"spec.json", "student.safetensors", "attempts/1/events.jsonl"} <= set(
-        read_json(whole.path / "manifest.json")
+        whole.files.read_json("manifest.json")
     )
 
 
@@ -244,13 +243,14 @@ def test_a_killed_process_loses_no_row_and_resumes_bit_identically(runs: Path) -
         return len(seen) >= count
 
     for more_rows in (0, 6, 9, 3, 8, 5):
-        attempt = folder.begin_attempt()
+        lease = folder.begin_attempt()
         child = os.fork()
         if child == 0:
             try:
-                run_module.run(folder, attempt)
+                run_module.run(folder, lease)
             finally:
                 os._exit(0)
+        lease.give_to(child)
         eventually(partial(read_until, len(seen) + more_rows))
         time.sleep(draw.uniform(0, 0.1))
         os.kill(child, signal.SIGKILL)
@@ -263,12 +263,15 @@ def test_a_killed_process_loses_no_row_and_resumes_bit_identically(runs: Path) -
     assert_bit_identical(folder, whole)
 
 
-ONE_ATTEMPT = """
+PAUSED = """
 import sys
 from pathlib import Path
 from dfkd_core.runs.loop import run
 from dfkd_core.store import RunFolder
-run(RunFolder(Path(sys.argv[1])), int(sys.argv[2]))
+folder = RunFolder(Path(sys.argv[1]))
+lease = folder.begin_attempt()
+folder.command("pause")
+run(folder, lease)
 """
 
 
@@ -296,9 +299,9 @@ def in_background(folder: RunFolder) -> threading.Thread:
 def steered(runs: Path) -> RunFolder:
     """A run that is paused after its first step, in another thread; it is stopped at the end of the test."""
     folder = new_run(runs, {"iterations": 500})
-    attempt = folder.begin_attempt()
+    lease = folder.begin_attempt()
     folder.command("pause")
-    threading.Thread(target=run_module.run, args=(folder, attempt), daemon=True).start()
+    threading.Thread(target=run_module.run, args=(folder, lease), daemon=True).start()
     eventually(lambda: folder.status().state == "paused" and (folder.path / "checkpoints/step-00000001.json").exists())
     yield folder
     folder.command("stop")
@@ -346,7 +349,7 @@ def test_one_step_is_one_step(steered: RunFolder) -> None:
 def test_commands_that_come_together_all_count(
     steered: RunFolder, commands: list[str], step: int | None, state: str
 ) -> None:
-    with open(steered.attempt_path(1) / "control.jsonl", "ab", buffering=0) as file:  # one write, so read together
+    with steered.files.append("attempts/1/control.jsonl") as file:  # one write, so read together
         file.write("".join(f'{{"command": "{command}"}}\n' for command in commands).encode())
     if step is None:
         eventually(lambda: len(rows(steered, "step")) > 6)
@@ -367,9 +370,9 @@ def test_a_step_asked_of_a_run_that_is_not_paused_pauses_it(tiny: RunFolder) -> 
 
 
 def in_background_with(folder: RunFolder, command: str) -> threading.Thread:
-    attempt = folder.begin_attempt()
+    lease = folder.begin_attempt()
     folder.command(command)
-    thread = threading.Thread(target=run_module.run, args=(folder, attempt), daemon=True)
+    thread = threading.Thread(target=run_module.run, args=(folder, lease), daemon=True)
     thread.start()
     return thread
 
@@ -384,9 +387,7 @@ def test_a_signal_stops_with_a_checkpoint(tiny: RunFolder, whole: RunFolder, num
 
 
 def test_a_signal_stops_a_paused_run_too(tiny: RunFolder, start: Start) -> None:
-    attempt = tiny.begin_attempt()
-    tiny.command("pause")
-    process = start("-c", ONE_ATTEMPT, str(tiny.path), str(attempt))
+    process = start("-c", PAUSED, str(tiny.path))
     eventually(lambda: tiny.status().state == "paused")
     process.terminate()
     assert process.wait(20) == 0 and tiny.status().state == "stopped"
@@ -504,7 +505,7 @@ def test_a_failure_ends_in_one_sentence(
         status = execute(tiny)
     assert status.state == "failed" and says in status.message and "\n" not in status.message
     assert tiny.status().message == status.message and status.owner is None
-    assert type(error).__name__ in (tiny.attempt_path(2) / "worker.log").read_text()
+    assert type(error).__name__ in (tiny.path / "attempts/2/worker.log").read_text()
     assert capfd.readouterr().err == "", "the sentence is for whoever asked; the traceback lies in the folder"
     execute(tiny)
     assert_bit_identical(tiny, whole)
@@ -559,17 +560,16 @@ def test_a_specification_of_another_version_is_named(runs: Path, spec: dict[str,
 
 
 class FullDisk:
-    """Every write below raises while ``full``."""
+    """Every write but of the status raises while ``full``."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, error: int = errno.ENOSPC) -> None:
         self.full, self.error = False, error
-        for module, name in ((run_module, "write_atomic"), (run_module, "save_checkpoint"), (EventWriter, "flush")):
+        for module, name in ((Place, "write"), (run_module, "save_checkpoint"), (EventWriter, "flush")):
             monkeypatch.setattr(module, name, self.guarding(getattr(module, name)))
-        monkeypatch.setattr("dfkd_core.store.events_log.write_atomic", self.guarding(run_module.write_atomic))
 
     def guarding(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def write(*arguments: Any, **options: Any) -> Any:
-            if self.full:
+            if self.full and "status.json" not in arguments:
                 raise OSError(self.error, os.strerror(self.error))
             return original(*arguments, **options)
 
@@ -581,12 +581,12 @@ class FullDisk:
 def test_a_full_disk_pauses_the_run_and_loses_nothing(
     tiny: RunFolder, whole: RunFolder, monkeypatch: pytest.MonkeyPatch, error: int, step: int
 ) -> None:
-    disk, attempt = FullDisk(monkeypatch, error), tiny.begin_attempt()
+    disk, lease = FullDisk(monkeypatch, error), tiny.begin_attempt()
 
     def fill() -> None:
         disk.full = True
 
-    thread = threading.Thread(target=run_module.run, args=(tiny, attempt, at_step(step, fill)), daemon=True)
+    thread = threading.Thread(target=run_module.run, args=(tiny, lease, at_step(step, fill)), daemon=True)
     thread.start()
     eventually(lambda: tiny.status().state == "paused")
     assert "disk is full" in tiny.status().message and tiny.status().is_live
@@ -603,9 +603,9 @@ def test_a_full_disk_pauses_the_run_and_loses_nothing(
 def test_a_run_can_be_stopped_while_the_disk_is_full_and_resumed_later(
     tiny: RunFolder, whole: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk, attempt = FullDisk(monkeypatch), tiny.begin_attempt()
+    disk, lease = FullDisk(monkeypatch), tiny.begin_attempt()
     thread = threading.Thread(
-        target=run_module.run, args=(tiny, attempt, at_step(4, lambda: setattr(disk, "full", True))), daemon=True
+        target=run_module.run, args=(tiny, lease, at_step(4, lambda: setattr(disk, "full", True))), daemon=True
     )
     thread.start()
     eventually(lambda: tiny.status().state == "paused")
@@ -725,20 +725,19 @@ def test_the_inline_engine_runs_to_the_end_and_resumes(runs: Path, whole: RunFol
 
 
 def test_two_attempts_at_one_run_at_once_are_refused(steered: RunFolder) -> None:
-    from dfkd_core.engine.base import begin_again
-
-    with pytest.raises(StoreError, match="is paused already; stop it first"):
-        begin_again(steered)
+    with pytest.raises(HeldError, match=f"goes on already, in process {os.getpid()} on "):
+        steered.begin_attempt()
 
 
 def test_the_owner_of_a_running_run_is_its_process(steered: RunFolder) -> None:
-    assert steered.status().owner == Owner.current()
+    owner = steered.status().owner
+    assert owner is not None and owner.pid == os.getpid() and owner.is_here and owner.seen
 
 
 def test_old_files_in_the_folder_do_not_disturb(tiny: RunFolder, whole: RunFolder) -> None:
     """A checkpoint folder that was copied along half, a status of nobody."""
     (tiny.path / "checkpoints" / "step-00000003.json").write_text("{}")
-    write_json(tiny.path / "status.json", {"state": "running", "owner": None})
+    tiny.files.write_json("status.json", {"state": "running", "owner": None})
     shutil.copytree(whole.path / "samples", tiny.path / "samples", dirs_exist_ok=True)
     execute(tiny)
     assert_bit_identical(tiny, whole)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import eventually, rows
+from conftest import rows
 
 from dfkd_core.errors import StoreError
 from dfkd_core.events import Applied, Evaluated, Samples, Status, Step
@@ -27,13 +27,13 @@ from dfkd_core.store import (
     Cursor,
     EventReader,
     EventWriter,
-    Owner,
+    Leases,
+    Place,
     RunFolder,
     RunStatus,
     read_samples,
     runs_in,
 )
-from dfkd_core.store.atomic import read_json, write_atomic, write_json
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -45,12 +45,12 @@ def folder(runs: Path) -> RunFolder:
 
 
 def log(folder: RunFolder, attempt: int = 1) -> Path:
-    return folder.attempt_path(attempt) / "events.jsonl"
+    return folder.path / folder.attempt_file(attempt, "events.jsonl")
 
 
 def written(folder: RunFolder, *steps: int, replay_from: int = 0) -> EventWriter:
     """A writer of a new attempt that has written these steps."""
-    writer = EventWriter(folder, folder.begin_attempt(), replay_from)
+    writer = EventWriter(folder, folder.begin_attempt().number, replay_from)
     for step in steps:
         writer.add(Step(step, {"loss": step / 2}), 0.1 * step)
     writer.flush()
@@ -65,7 +65,7 @@ from pathlib import Path
 from dfkd_core.events import Step
 from dfkd_core.store import EventWriter, RunFolder
 folder = RunFolder(Path(sys.argv[1]))
-writer = EventWriter(folder, folder.begin_attempt())
+writer = EventWriter(folder, folder.begin_attempt().number)
 for step in range(1, int(sys.argv[2]) + 1):
     writer.add(Step(step, {"x" * (step % 50 + 1): float(step)}), 0.0)
     if step % 3 == 0:
@@ -131,7 +131,7 @@ def test_an_attempt_without_a_log_yet_is_no_obstacle(folder: RunFolder) -> None:
 
 def test_a_resumed_attempt_repeats_no_row(folder: RunFolder) -> None:
     written(folder, 1, 2, 3, 4).close()
-    writer = EventWriter(folder, folder.begin_attempt(), replay_from=2)
+    writer = EventWriter(folder, folder.begin_attempt().number, replay_from=2)
     new = [writer.add(Step(step), 0) for step in (3, 4, 5)]
     writer.add(Applied(5, "pause"), 0)
     writer.flush()
@@ -141,7 +141,7 @@ def test_a_resumed_attempt_repeats_no_row(folder: RunFolder) -> None:
 
 def test_commands_and_states_are_told_again_since_they_happened_again(folder: RunFolder) -> None:
     written(folder, 1).close()
-    writer = EventWriter(folder, folder.begin_attempt(), replay_from=0)
+    writer = EventWriter(folder, folder.begin_attempt().number, replay_from=0)
     assert [writer.add(event, 0) for event in (Status(0, "running"), Step(1), Step(2))] == [True, False, True]
 
 
@@ -235,10 +235,11 @@ def test_a_short_write_keeps_the_rows_that_went_out_whole(
 
 @pytest.mark.parametrize("durable", [True, False])
 def test_a_full_disk_leaves_the_old_file_and_no_half(small_disk: Path, durable: bool) -> None:
-    write_atomic(small_disk / "file", b"old", durable)
+    place = Place(small_disk)
+    place.write("file", b"old", durable)
     filler = fill(small_disk)
     with pytest.raises(OSError):
-        write_atomic(small_disk / "file", b"new" * 10_000, durable)
+        place.write("file", b"new" * 10_000, durable)
     assert (small_disk / "file").read_bytes() == b"old"
     assert sorted(path.name for path in small_disk.iterdir()) == ["file", filler.name]
 
@@ -324,12 +325,16 @@ def test_what_a_checkpoint_cannot_hold_is_named(folder: RunFolder) -> None:
 
 def test_the_last_two_are_kept_and_halves_are_swept_away(folder: RunFolder) -> None:
     place = folder.path / "checkpoints"
-    (place / ".step-00000001.safetensors.99-1.part").write_bytes(b"half")
+    (place / ".step-00000001.safetensors.ab12.part").write_bytes(b"half")
     (place / "step-00000001.safetensors").write_bytes(b"whole, but its mark was never written")
     for step in (2, 3, 4):
         save_checkpoint(folder, step, {"step": step})
+    (place / "notes.txt").write_text("mine")
+    save_checkpoint(folder, 5, {"step": 5})
+    assert (place / "notes.txt").exists(), "what is not ours stays"
+    (place / "notes.txt").unlink()
     assert sorted(path.name for path in place.iterdir()) == [
-        f"step-{step:08d}.{ending}" for step in (3, 4) for ending in ("json", "safetensors")
+        f"step-{step:08d}.{ending}" for step in (4, 5) for ending in ("json", "safetensors")
     ]
 
 
@@ -430,7 +435,7 @@ def test_a_sheet_of_samples_gives_back_images_and_columns(folder: RunFolder, cha
         "loss": generator.random(count, dtype=np.float32),
         "label": np.arange(count, dtype=np.int16),
     }
-    writer = EventWriter(folder, folder.begin_attempt())
+    writer = EventWriter(folder, folder.begin_attempt().number)
     writer.add(Samples(12, images, columns, {"means": [0.1, 0.9]}), 1.0)
     writer.flush()
     (row,) = rows(folder, "samples")
@@ -444,7 +449,7 @@ def test_a_sheet_of_samples_gives_back_images_and_columns(folder: RunFolder, cha
 
 
 def test_a_sheet_is_there_before_its_row(folder: RunFolder) -> None:
-    writer = EventWriter(folder, folder.begin_attempt())
+    writer = EventWriter(folder, folder.begin_attempt().number)
     writer.add(Samples(1, np.zeros((2, 8, 8, 1), np.uint8), {}), 0)
     assert rows(folder) == [] and (folder.path / "samples" / "00000001.png").exists()
 
@@ -452,70 +457,52 @@ def test_a_sheet_is_there_before_its_row(folder: RunFolder) -> None:
 # --- status, owner, commands -----------------------------------------------------------------------------------
 
 
-def test_an_owner_is_alive_while_its_process_is(start: Start) -> None:
-    process = start("-c", "input()")
-    owner = Owner.of(process.pid)
-    assert owner.is_alive() and Owner.current().is_alive()
-    process.kill()
-    eventually(lambda: not owner.is_alive(), 10)
-    assert process.returncode is None, "a zombie, which nobody has waited for yet, is dead already"
-
-
-def test_another_process_with_a_used_id_is_not_the_owner() -> None:
-    me = Owner.current()
-    assert not replace(me, started=me.started - 100).is_alive()
-    assert not Owner(2**22 - 1, me.started).is_alive()
-
-
-DEAD = Owner(2**22 - 1, 1.0)
-
-
 @pytest.mark.parametrize("state", ["queued", "running", "paused", "done", "stopped", "failed", "interrupted"])
-def test_an_active_run_without_a_living_owner_is_seen_as_interrupted(folder: RunFolder, state: str) -> None:
-    folder.set_status(RunStatus(state, "words", 5, 9, 1, DEAD, {"final": 0.5}))
+def test_an_active_run_whose_lock_is_free_is_seen_as_interrupted(folder: RunFolder, state: str) -> None:
+    folder.begin_attempt().close()
+    folder.set_status(RunStatus(state, "words", 5, 9, 1, None, {"final": 0.5}))
     seen, active = folder.status_seen(), state in ("queued", "running", "paused")
     assert seen.state == ("interrupted" if active else state) and (seen.step, seen.total_steps) == (5, 9)
+    assert seen.message == "words" or ("Resume" in seen.message and active)
     assert folder.status().state == state, "looking writes nothing"
-    folder.mark_interrupted("why")
-    assert folder.status().state == seen.state and folder.status().message == ("why" if active else "words")
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "paused"])
-def test_an_active_run_with_a_living_owner_is_left_alone(folder: RunFolder, state: str) -> None:
-    folder.set_status(RunStatus(state, owner=Owner.current()))
-    folder.mark_interrupted("why")
-    assert folder.status_seen().state == folder.status().state == state and folder.status().is_live
+def test_an_active_run_whose_lock_is_held_is_live(folder: RunFolder, state: str) -> None:
+    with folder.begin_attempt():
+        folder.set_status(RunStatus(state))
+        assert folder.status_seen().state == folder.status().state == state and folder.status().is_live
+    assert not folder.status().is_live
 
 
-def test_last_words_written_while_its_death_is_noticed_are_not_overwritten(
+def test_last_words_written_while_its_death_is_noticed_are_heard(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder.set_status(RunStatus("running", owner=DEAD))
+    folder.set_status(RunStatus("running"))
 
-    def finishes_and_dies(owner: Owner) -> bool:
+    def finishes_and_dies(leases: Leases) -> None:
         folder.set_status(RunStatus("done"))
-        return False
 
-    monkeypatch.setattr(Owner, "is_alive", finishes_and_dies)
-    folder.mark_interrupted("why")
-    assert folder.status().state == "done"
+    monkeypatch.setattr(Leases, "holder", finishes_and_dies)
+    assert folder.status_seen().state == "done"
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "null", '{"state": "done"}', '{"owner": null, "hat": 1}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", "null", '{"state": "dancing"}', '{"state": "done", "step": "x"}']
+)
 def test_a_damaged_status_is_an_interrupted_run(folder: RunFolder, content: str) -> None:
     (folder.path / "status.json").write_text(content)
     assert folder.status().state == folder.status_seen().state == "interrupted"
 
 
 def test_a_status_comes_back_as_it_was(folder: RunFolder) -> None:
-    status = RunStatus("paused", "why", 3, 10, 2, Owner.current(), {"final": 0.5, "teacher": None})
+    status = RunStatus("stopped", "why", 3, 10, 2, None, {"final": 0.5, "teacher": None})
     folder.set_status(status)
     assert replace(folder.status(), updated=0.0) == status and folder.status().updated > 0
 
 
 def test_commands_come_once_and_in_order(folder: RunFolder) -> None:
-    attempt = folder.begin_attempt()
-    commands = folder.commands(attempt)
+    commands = folder.commands(folder.begin_attempt().number)
     assert next(commands) == []
     for name in ("pause", "step", "step"):
         folder.command(name)
@@ -525,8 +512,8 @@ def test_commands_come_once_and_in_order(folder: RunFolder) -> None:
 
 
 def test_a_torn_command_spoils_no_other(folder: RunFolder) -> None:
-    commands = folder.commands(folder.begin_attempt())
-    with open(folder.attempt_path(1) / "control.jsonl", "ab") as file:
+    commands = folder.commands(folder.begin_attempt().number)
+    with folder.files.append("attempts/1/control.jsonl") as file:
         file.write(b'{"command": "sto')
     assert next(commands) == []
     folder.command("resume")
@@ -536,7 +523,7 @@ def test_a_torn_command_spoils_no_other(folder: RunFolder) -> None:
 def test_a_command_goes_to_the_newest_attempt_and_needs_one(folder: RunFolder) -> None:
     with pytest.raises(StoreError, match="not been started"):
         folder.command("stop")
-    first, second = (folder.commands(folder.begin_attempt()) for _ in range(2))
+    first, second = (folder.commands(folder.begin_attempt().number) for _ in range(2))
     folder.command("stop")
     assert (next(first), next(second)) == ([], [Command("stop")])
 
@@ -566,7 +553,7 @@ def test_the_manifest_covers_what_the_run_made(folder: RunFolder) -> None:
     (folder.path / "analysis").mkdir()
     (folder.path / "analysis" / "tags.json").write_text("{}")  # what looking at it left behind
     folder.write_manifest()
-    assert set(read_json(folder.path / "manifest.json")) == {
+    assert set(folder.files.read_json("manifest.json")) == {
         "spec.json",
         "attempts/1/events.jsonl",
         "checkpoints/step-00000001.json",
@@ -576,14 +563,14 @@ def test_the_manifest_covers_what_the_run_made(folder: RunFolder) -> None:
 
 def test_json_files_refuse_nan_and_read_as_none_when_damaged(tmp_path: Path) -> None:
     with pytest.raises(ValueError):
-        write_json(tmp_path / "file.json", {"x": math.nan})
-    assert list(tmp_path.iterdir()) == [] and read_json(tmp_path / "file.json") is None
+        Place(tmp_path).write_json("file.json", {"x": math.nan})
+    assert list(tmp_path.iterdir()) == [] and Place(tmp_path).read_json("file.json") is None
     (tmp_path / "file.json").write_text("{")
-    assert read_json(tmp_path / "file.json") is None
+    assert Place(tmp_path).read_json("file.json") is None
 
 
 def test_rows_are_plain_json(folder: RunFolder) -> None:
-    writer = EventWriter(folder, folder.begin_attempt())
+    writer = EventWriter(folder, folder.begin_attempt().number)
     writer.add(Evaluated(4, 0.5), 1.23456)
     writer.flush()
     assert json.loads(log(folder).read_text()) == {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,7 @@ from dfkd_core.analysis.measured import read_figures
 from dfkd_core.engine import InlineEngine, LocalEngine
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.events import Event, Step
-from dfkd_core.store import Owner, RunFolder, RunStatus, runs_in
-from dfkd_core.store.atomic import read_json, write_json
+from dfkd_core.store import RunFolder, RunStatus, runs_in
 from dfkd_core.study import Conductor, Record, Study, find_study, studies_in
 from dfkd_core.study.conductor import CHANGED, OTHER_DATA
 
@@ -95,11 +95,11 @@ def test_a_run_that_is_alive_is_adopted_not_begun_again(runs: Path) -> None:
     (cell,) = study.cells
     folder = RunFolder.create(runs, cell.spec)
     study.keep(cell, Record(run=folder.id))
-    attempt = folder.begin_attempt()
+    lease = folder.begin_attempt()
     folder.command("pause")
     from dfkd_core.runs.loop import run
 
-    worker = threading.Thread(target=run, args=(folder, attempt))
+    worker = threading.Thread(target=run, args=(folder, lease))
     worker.start()
     eventually(lambda: folder.status().state == "paused")
     begun: list[str] = []
@@ -124,8 +124,8 @@ def test_a_failed_cell_says_why_and_the_others_go_on(runs: Path) -> None:
     message = progress.cells[1].message
     assert "should be one of " in message and "digits-lenet5-bn-mixup" in message
 
-    spec = study.run(records(study)[1]).path / "spec.json"
-    write_json(spec, {**read_json(spec), "teacher": cells[1].spec["teacher"]})
+    folder = study.run(records(study)[1])
+    folder.files.write_json("spec.json", {**folder.spec(), "teacher": cells[1].spec["teacher"]})
     conduct(study)
     assert states(study) == ["done"] * 3, "continuing tries it again"
 
@@ -182,15 +182,16 @@ def test_a_run_that_was_deleted_is_trained_again(runs: Path) -> None:
 
 def test_two_conductors_of_one_study_are_one_too_many(runs: Path) -> None:
     study = plain_study(runs)
-    study.claim()
+    lease = study.claim()
     assert study.progress().state == "running"
-    with pytest.raises(StoreError, match="is being carried out already"):
+    me = f"study {study.id} goes on already, in process {os.getpid()} on "
+    with pytest.raises(StoreError, match=me):
         conduct(study)
-    with pytest.raises(StoreError, match="is being carried out already"):
+    with pytest.raises(StoreError, match=me):
         Conductor(study, InlineEngine(runs)).start()
     study.ask_to_stop()
     assert study.progress().state == "stopping"
-    study.release("Why not.")
+    study.release(lease, "Why not.")
     assert (study.progress().state, study.progress().message) == ("stopped", "Why not.")
     conduct(study)
     assert study.progress().state == "done", "an old wish to stop is forgotten"
@@ -198,9 +199,7 @@ def test_two_conductors_of_one_study_are_one_too_many(runs: Path) -> None:
 
 def test_a_study_whose_conductor_died_has_stopped(runs: Path) -> None:
     study = plain_study(runs)
-    study.claim()
-    dead = {"owner": {"pid": Owner.current().pid, "started": 1.0}, "message": ""}
-    write_json(study.path / "conductor.json", dead)
+    study.claim().close()  # as the end of its process does
     assert study.progress().state == "stopped" and not study.is_conducted()
 
 
@@ -226,8 +225,9 @@ def test_in_the_lab_runs_are_workers_and_measuring_is_a_job(runs: Path) -> None:
     finally:
         engine.close()
     assert states(study) == ["done"] * 2
-    owners = [read_json(folder.attempt_path(1) / "environment.json") for folder in runs_in(runs)]
-    assert all(owners) and all(record.figures["fid"] > 0 for record in records(study))
+    assert all(folder.environment() for folder in runs_in(runs)) and all(
+        record.figures["fid"] > 0 for record in records(study)
+    )
 
 
 def test_stopping_while_it_measures_keeps_the_trained_run(runs: Path) -> None:
@@ -266,16 +266,18 @@ def test_studies_are_found_by_kind_and_by_parts_of_their_id(runs: Path) -> None:
 
 def test_time_left_is_told_by_the_cells_that_are_done(runs: Path) -> None:
     study = plain_study(runs, 4)
-    study.claim()
+    conducting = study.claim()
     assert study.progress().seconds_left is None
     for cell, seconds in zip(study.cells, (10.0, 20.0), strict=False):
         study.keep(cell, Record(run="-", figures={"seconds": seconds}))
     folder = RunFolder.create(runs, study.cells[2].spec)
-    folder.set_status(RunStatus("running", step=3, total_steps=6, owner=Owner.current()))
+    training = folder.begin_attempt()
+    folder.set_status(RunStatus("running", step=3, total_steps=6))
     study.keep(study.cells[2], Record(run=folder.id))
     assert study.progress().seconds_left == pytest.approx(1.5 * 15)
     assert study.progress(lambda run: 6).seconds_left == pytest.approx(15), "the log knows better than the status"
     assert study.progress().share == pytest.approx(2.5 / 4)
+    training.close(), conducting.close()
 
 
 def test_a_study_leaves_other_runs_of_the_folder_alone(runs: Path) -> None:

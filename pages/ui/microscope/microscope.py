@@ -27,7 +27,7 @@ from dfkd_core.analysis.audit import Audit
 from dfkd_core.analysis.jobs import Job
 from dfkd_core.analysis.recorded import Recorded, detail
 from dfkd_core.analysis.tags import Tags
-from dfkd_core.errors import RequestError
+from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store import REAL, RunFolder, RunStatus
 from dfkd_core.store.events_log import SPRITE_COLUMNS
 from pages.ui import boot
@@ -72,7 +72,7 @@ class Lens:
 
     def job(self, kind: str) -> Job:
         """The background job that fits a layout."""
-        return Job(self.folder.path / "analysis", f"layout-{kind}")
+        return Job(self.folder, f"layout-{kind}")
 
     def is_busy(self) -> bool:
         """Whether something of it will be new without anybody asking."""
@@ -155,7 +155,7 @@ def _carry_out(looked: Lens, orders: list[dict[str, Any]]) -> None:
         try:
             _ORDERS[order["name"]](looked, order)
             st.session_state.pop("microscope:problem", None)
-        except RequestError as error:
+        except (RequestError, StoreError) as error:
             st.session_state["microscope:problem"] = str(error)
 
 
@@ -210,7 +210,7 @@ def _data(looked: Lens, status: RunStatus, asked: dict[str, Any]) -> dict[str, A
         "selection": spec["config"].get("selection", False),
         "classes": _classes(recorded, steps),
         "steps": steps,
-        "real": (looked.folder.path / f"{REAL}.npz").is_file(),
+        "real": looked.folder.files.exists(f"{REAL}.npz"),
         "layouts": {kind: _layout_state(looked, kind) for kind in layouts.KINDS},
         "audit": {"done": looked.audited, "count": len(looked.audit.rows), "total": len(steps["samples"])},
         "tags": _tags_state(looked.tags),
@@ -239,7 +239,7 @@ def _layout_state(looked: Lens, kind: str) -> dict[str, Any]:
 
 def _tags_state(tags: Tags) -> dict[str, Any]:
     counts = tags.counts()
-    stamp = _stamp(tags.path)
+    stamp = tags.version()
     return {"version": stamp, "counts": counts, "problem": tags.problem, "undo": stamp > 0}
 
 
@@ -254,13 +254,6 @@ def _figure_4(spec: dict[str, Any]) -> dict[str, Any]:
     return {"is": alike, "href": f"{boot.base_path()}/?{urlencode(fields)}"}
 
 
-def _stamp(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
 # --- items -----------------------------------------------------------------------------------------------------
 
 
@@ -272,7 +265,7 @@ def _items(looked: Lens, want: list[str]) -> dict[str, Any]:
         name, *about = key.split()
         try:
             found[key] = _ITEMS[name](looked, *about)
-        except (RequestError, OSError, ValueError, KeyError):  # gone, or not a question that this page asks
+        except (RequestError, StoreError, OSError, ValueError, KeyError):  # gone, or not a question that this page asks
             found[key] = None
         size += len(found[key].get("sheet", "")) if isinstance(found[key], dict) else 0
         if time.monotonic() > deadline or size > ANSWER_BYTES:
@@ -316,7 +309,7 @@ def _sheet_item(
 ) -> dict[str, Any]:
     count, height, width, _ = shape
     short = {name: _packed(values) for name, values in columns.items() if values.ndim == 1}
-    png = (looked.folder.path / f"{stem}.png").read_bytes()
+    png = looked.folder.files.read(f"{stem}.png")
     return {
         "count": count,
         "width": width,
@@ -371,7 +364,7 @@ def _strip(looked: Lens, index: str, _: str) -> dict[str, Any]:
 
 def _cut_out(looked: Lens, stem: str, index: int) -> np.ndarray:
     """One image of a sheet, without the columns that lie beside it: (H, W) or (H, W, C) uint8."""
-    with Image.open(looked.folder.path / f"{stem}.png") as sheet:
+    with looked.folder.files.open(f"{stem}.png") as file, Image.open(file) as sheet:
         side = sheet.width // SPRITE_COLUMNS
         left, top = index % SPRITE_COLUMNS * side, index // SPRITE_COLUMNS * side
         return np.asarray(sheet.crop((left, top, left + side, top + side)))

@@ -11,9 +11,8 @@ import streamlit as st
 from dfkd_core.analysis.jobs import JobState
 from dfkd_core.analysis.measured import MEASURED, NEAREST, generative_notes, generative_table
 from dfkd_core.analysis.timeline import Timeline
-from dfkd_core.errors import RequestError
+from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store import RunFolder, RunStatus, read_samples
-from dfkd_core.store.atomic import read_json
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
 from pages.ui.run import stage
 
@@ -50,7 +49,7 @@ def show(folder: RunFolder, status: RunStatus, timeline: Timeline, job: JobState
         "nearest": _nearest(folder, asked.get("has_nearest")),
         "measured": _measured(folder),
         "job": {"state": job.state, "share": job.share, "message": job.message, "left": job.seconds_left()},
-        "measurable": _has_checkpoint(folder),
+        "measurable": folder.has_checkpoint(),
     }
     _component()(key="generative", data=data, on_ask_change=lambda: None)
 
@@ -152,11 +151,11 @@ def fitting_diffusion(teacher: TeacherCard) -> dict[str, TeacherCard]:
 
 def _measured(folder: RunFolder) -> dict[str, Any] | None:
     """The table of teacher and student, and what it has to say about itself."""
-    figures = read_json(folder.path / MEASURED)
+    figures = folder.files.read_json(MEASURED)
     if not isinstance(figures, dict) or "student" not in figures:
         return None
     return {
-        "version": (folder.path / MEASURED).stat().st_mtime,
+        "version": _seconds(folder.files.changed(MEASURED)),
         "rows": generative_table(figures),
         "notes": generative_notes(figures),
     }
@@ -165,16 +164,17 @@ def _measured(folder: RunFolder) -> dict[str, Any] | None:
 def _nearest(folder: RunFolder, known: float | None) -> dict[str, Any] | None:
     """Synthetic images and then the real one that is nearest to each; None where the browser has them, or there are
     none."""
-    path = folder.path / f"{NEAREST}.png"
-    if not path.exists() or path.stat().st_mtime == known:
+    name = f"{NEAREST}.png"
+    version = _seconds(folder.files.changed(name))
+    if version in (0, known):
         return None
     try:
         images, columns = read_samples(folder, NEAREST)
-        sheet = base64.b64encode(path.read_bytes()).decode()
-    except (OSError, ValueError, KeyError):
+        sheet = base64.b64encode(folder.files.read(name)).decode()
+    except (OSError, StoreError):
         return None
     return {
-        "version": path.stat().st_mtime,
+        "version": version,
         "sheet": sheet,
         "height": images.shape[1],
         "width": images.shape[2],
@@ -182,6 +182,6 @@ def _nearest(folder: RunFolder, known: float | None) -> dict[str, Any] | None:
     }
 
 
-def _has_checkpoint(folder: RunFolder) -> bool:
-    checkpoints = folder.path / "checkpoints"
-    return checkpoints.is_dir() and any(checkpoints.iterdir())
+def _seconds(changed: int | None) -> float:
+    """Nanoseconds are more than a number of JavaScript holds; 0 where there is no file."""
+    return (changed or 0) / 1e9

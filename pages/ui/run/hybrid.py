@@ -15,8 +15,8 @@ from PIL import Image
 from dfkd_core.analysis.jobs import JobState
 from dfkd_core.analysis.measured import DISTANCE
 from dfkd_core.analysis.timeline import Timeline
+from dfkd_core.errors import StoreError
 from dfkd_core.store import COLLECTED, RunFolder, RunStatus, read_samples
-from dfkd_core.store.atomic import read_json
 from pages.ui.run import stage
 
 OF_A_CLASS = 12  # collected images that are sent, at most
@@ -36,7 +36,7 @@ def show(folder: RunFolder, status: RunStatus, timeline: Timeline, job: JobState
         "collected": _facts(folder),
         "collected_images": None if asked.get("has_collected") else _images(folder),
         "mix": _mix(folder),
-        "distance": read_json(folder.path / DISTANCE),
+        "distance": folder.files.read_json(DISTANCE),
         "job": {"state": job.state, "share": job.share, "message": job.message, "left": job.seconds_left()},
         "measurable": _measurable(folder, status, timeline),
     }
@@ -50,21 +50,21 @@ def _component() -> Any:
 
 def _facts(folder: RunFolder) -> dict[str, Any] | None:
     """What is known of the collected set: source, ratio, counts, the teacher's histogram."""
-    return read_json(folder.path / f"{COLLECTED}.json")
+    return folder.files.read_json(f"{COLLECTED}.json")
 
 
 def _images(folder: RunFolder) -> dict[str, Any] | None:
     """Up to ``OF_A_CLASS`` collected images of each class as one sprite; None where the run kept none."""
-    path = folder.path / f"{COLLECTED}.npz"
-    return _sprite(str(folder.path), path.stat().st_mtime) if path.exists() else None
+    changed = folder.files.changed(f"{COLLECTED}.npz")
+    return None if changed is None else _sprite(str(folder.path), changed)
 
 
 @st.cache_data(show_spinner=False, max_entries=16)
-def _sprite(path: str, changed: float) -> dict[str, Any] | None:
+def _sprite(path: str, changed: int) -> dict[str, Any] | None:
     """``changed``: when the images were written; others are other images."""
     try:
         images, columns = read_samples(RunFolder(Path(path)), COLLECTED)
-    except (OSError, ValueError, KeyError):
+    except StoreError:
         return None
     label = columns["label"]
     chosen = np.concatenate([np.flatnonzero(label == one)[:OF_A_CLASS] for one in np.unique(label)])[:MOST]
@@ -95,6 +95,5 @@ def _mix(folder: RunFolder) -> dict[str, int] | None:
 def _measurable(folder: RunFolder, status: RunStatus, timeline: Timeline) -> bool:
     """The GAN has learned, and a checkpoint holds it."""
     config = folder.spec()["config"]
-    checkpoints = folder.path / "checkpoints"
-    kept = checkpoints.is_dir() and any(checkpoints.iterdir())
-    return "latent" in config and bool(_facts(folder)) and kept and timeline.step > config.get("gan_steps", 0)
+    kept = bool(_facts(folder)) and folder.has_checkpoint()
+    return "latent" in config and kept and timeline.step > config.get("gan_steps", 0)

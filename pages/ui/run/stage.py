@@ -12,7 +12,6 @@ import streamlit as st
 from dfkd_core.analysis.alarms import alarms
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.store import RunFolder, RunStatus
-from dfkd_core.store.atomic import read_json
 from pages.ui import boot
 from pages.ui.words import phases, tour
 
@@ -116,7 +115,7 @@ def data_of(
     """
     version = timeline.update()
     spec = folder.spec()
-    facts = _facts(folder, status.attempt)
+    facts = folder.environment()
     terms = facts.get("terms", [])
     classes = list(facts.get("classes", [str(index) for index in range(10)]))
     wanted = [int(step) for step in asked["want"][:MAX_FRAMES]]
@@ -167,11 +166,6 @@ def _drawn(terms: list[dict[str, Any]], timeline: Timeline) -> dict[str, Any]:
     drawn = [term for term in (student, *terms) if term["name"] in timeline.curves]
     names = [term["name"] for term in drawn]
     return {"terms": names, **{key: {term["name"]: term[name] for term in drawn} for key, name in KEYS.items()}}
-
-
-def _facts(folder: RunFolder, attempt: int) -> dict[str, Any]:
-    """What the run wrote down about itself: class names, phases and terms of its method."""
-    return read_json(folder.attempt_path(attempt) / "environment.json") or {}
 
 
 def _slow_motion(timeline: Timeline, slow: list[int] | None) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.store import RunFolder, RunStatus, runs_folder, runs_in
+from dfkd_core.store import RunFolder, RunStatus, run_in, runs_folder, runs_in
 from pages.ui import boot
 from pages.ui.run import live
 
@@ -41,13 +42,21 @@ def choose(
     return form.show(only, task)
 
 
+@contextmanager
+def said() -> Iterator[None]:
+    """What is wrong with a run's folder is a sentence on the page."""
+    try:
+        yield
+    except StoreError as error:
+        st.error(f"{str(error)[:1].upper()}{str(error)[1:]}.")
+
+
 def asked_run() -> RunFolder | None:
     """The run in the address bar; one that does not exist is taken out of it, with a sentence."""
     asked, runs = st.query_params.get("run", ""), runs_folder()
     if not asked:
         return None
-    folder = RunFolder(runs / asked)
-    if "/" not in asked and (folder.path / "spec.json").is_file():
+    if (folder := run_in(runs, asked)) is not None:
         return folder
     st.warning(f"There is no run {asked} in {runs}.")
     del st.query_params["run"]
@@ -67,7 +76,10 @@ def newest_or_asked(fits: Callable[[RunFolder], bool]) -> RunFolder | None:
     asked = asked_run()
     if asked is not None:
         return asked
-    found = [folder for folder in runs_in(runs_folder())[:LOOKED_THROUGH] if fits(folder)]
+    found = []
+    for folder in runs_in(runs_folder())[:LOOKED_THROUGH]:
+        with suppress(StoreError):
+            found += [folder] * fits(folder)
     newest = next((folder for folder in found if folder.status().is_live), found[0] if found else None)
     if newest is not None:
         st.query_params["run"] = newest.id
@@ -79,7 +91,10 @@ def steer(command: str, folder: RunFolder, job: Job, asked: list[str]) -> None:
     if command == "slow":
         one_more_step(folder)
     elif command == job.name:
-        job.start([job.name, folder.id, "--runs", str(folder.path.parent), *asked])
+        try:
+            job.start([job.name, folder.id, "--runs", str(folder.path.parent), *asked])
+        except StoreError as error:
+            st.session_state["problem"] = str(error)
         st.rerun()  # so that polling begins
     elif command == f"stop {job.name}":
         job.stop()

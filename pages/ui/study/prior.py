@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from dfkd_core.analysis.measured import GENERATED
-from dfkd_core.errors import RequestError
+from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store import RunFolder, read_samples
 from dfkd_core.study import CellState, Progress, Study, find
 from dfkd_core.study.prior import POINT, SCORES
@@ -69,8 +69,8 @@ def _sheet(folder: RunFolder) -> dict[str, Any] | None:
     """The images that were kept, with their labels; None if they are gone."""
     try:
         images, columns = read_samples(folder, GENERATED)
-        sheet = (folder.path / f"{GENERATED}.png").read_bytes()
-    except (OSError, ValueError, KeyError):
+        sheet = folder.files.read(f"{GENERATED}.png")
+    except (OSError, StoreError):
         return None
     _, height, width, _ = images.shape
     return {

@@ -13,6 +13,7 @@ from dfkd_core.errors import StoreError
 from dfkd_core.store import RunFolder, runs_folder
 from dfkd_core.study import CellState, Conductor, Kind, Progress, Study, studies_in
 from pages.ui import boot
+from pages.ui.run import steering
 
 if TYPE_CHECKING:
     from dfkd_core.engine import LocalEngine
@@ -97,10 +98,8 @@ def list_earlier(kind: Kind[Any]) -> None:
     st.markdown("**Earlier studies**")
     rows = []
     for study in studies:
-        progress = study.progress()
-        runs = f"{progress.done} / {progress.total}" + (f", {progress.failed} failed" if progress.failed else "")
         begun = f"{study.id[:4]}-{study.id[4:6]}-{study.id[6:8]} {study.id[9:11]}:{study.id[11:13]}"
-        rows.append(dict(zip(SHOWN, (study.title, progress.state, runs, begun), strict=True)))
+        rows.append(dict(zip(SHOWN, (study.title, *_so_far(study), begun), strict=True)))
     event = st.dataframe(
         pd.DataFrame(rows), hide_index=True, on_select="rerun", selection_mode="single-row", key=f"{kind.name}:earlier"
     )
@@ -109,7 +108,16 @@ def list_earlier(kind: Kind[Any]) -> None:
         st.rerun()
 
 
-# --- stopping, going on -----------------------------------------------------------------------------
+def _so_far(study: Study) -> tuple[str, str]:
+    """Its state, and how many of its runs are done."""
+    try:
+        progress = study.progress()
+    except StoreError as error:
+        return "damaged", str(error)
+    return progress.state, f"{progress.done} / {progress.total}" + f", {progress.failed} failed" * bool(progress.failed)
+
+
+# --- stopping, going on ----------------------------------------------------------------------------------------
 
 
 def engine() -> LocalEngine | None:
@@ -175,6 +183,7 @@ def watch(study: Study, beside: Draw, show: Draw) -> None:
     st.fragment(_draw, run_every=watching)(study, beside, show)
 
 
+@steering.said()
 def _draw(study: Study, beside: Draw, show: Draw) -> None:
     progress = progress_of(study)
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):

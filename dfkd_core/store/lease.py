@@ -1,0 +1,313 @@
+"""Who carries something out: numbered leases, each taken by one process only, which holds its lock as long as it lives.
+
+N/lock          locked from before the folder N has its name until its process has ended, in whatever way
+N/owner.json    whose lock that is: for people, and for whoever may have to end it
+N/heartbeat     a counter that goes on, where the file system has no locks
+
+Neither a clock nor a process id says who lives: clocks are set, ids are used again.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from io import FileIO
+from pathlib import Path
+from typing import Annotated, Literal
+
+import psutil
+from pydantic import Field, TypeAdapter, ValidationError
+
+from dfkd_core.errors import HeldError, StoreError, SupersededError
+from dfkd_core.store.place import Place
+
+BEAT_SECONDS = 3.0
+PATIENCE_SECONDS = 10.0  # for a heartbeat, before its owner is taken for dead
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+NOT_OURS = (errno.EACCES, errno.EPERM)
+
+
+@cache
+def _boot() -> str:
+    """Which start of which machine this is; its containers agree. Empty where the system does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process and the machine that it runs on. ``evidence``: how it shows that it lives. ``seen`` is False where that
+    cannot be seen from here: it may have died."""
+
+    pid: Annotated[int, Field(ge=0)]
+    host: str
+    boot: str = ""
+    started: str = ""
+    evidence: Literal["lock", "heartbeat"] = "lock"
+    seen: bool = True
+
+    @classmethod
+    def current(cls, evidence: Literal["lock", "heartbeat"] = "lock") -> Owner:
+        """This process."""
+        return cls(os.getpid(), socket.gethostname(), _boot(), time.strftime("%Y-%m-%d %H:%M:%S"), evidence)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its machine is this one, or was before it was started again. True of an owner that is not named."""
+        return self.host in ("", socket.gethostname()) or (self.boot != "" and self.boot == _boot())
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}" if self.host else "a process that is not named"
+
+
+_OWNER = TypeAdapter(Owner)
+_UNKNOWN = Owner(0, "")
+
+
+class Lease:
+    """What this process holds, until ``close`` or its end."""
+
+    def __init__(self, leases: Leases, number: int, lock: FileIO, owner: Owner) -> None:
+        self.leases, self.number, self._lock, self._owner = leases, number, lock, owner
+        self._over = threading.Event()
+        if owner.evidence == "heartbeat":
+            threading.Thread(target=self._beat, name="dfkd-heartbeat", daemon=True).start()
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of it, also for whoever was given a copy of the descriptor."""
+        if not self._lock.closed:
+            with suppress(OSError):
+                fcntl.flock(self._lock, fcntl.LOCK_UN)
+        self._let_go()
+
+    @property
+    def descriptor(self) -> int:
+        """Of the lock: whoever has a copy of it holds the lease as well."""
+        return self._lock.fileno()
+
+    def give_to(self, pid: int) -> None:
+        """The process ``pid``, which has a copy of the descriptor, holds it from now on, without a gap."""
+        with suppress(OSError):  # on a full disk the lock says enough
+            self.leases.write_owner(self.number, replace(self._owner, pid=pid))
+        self._let_go()
+
+    def check(self) -> None:
+        """Raises ``SupersededError`` if a later lease was taken, which happens when its owner was taken for dead."""
+        newest = self.leases.newest()
+        if newest > self.number:
+            title, owner = self.leases.files.title, self.leases.holder() or "a process that has ended"
+            raise SupersededError(f"{title}: attempt {newest}, {owner}, has taken over, and this one has stopped")
+
+    def _let_go(self) -> None:
+        self._over.set()
+        self._lock.close()
+
+    def _beat(self) -> None:
+        count = 0
+        while not self._over.wait(BEAT_SECONDS):
+            count += 1
+            with suppress(OSError, StoreError):
+                self.leases.write_beat(self.number, count)
+
+
+class Leases:
+    """The leases in ``folder`` of ``files``, one after the other; whoever holds the newest carries it out.
+
+    ``way_out`` says what to do about an owner on a machine that is gone for good.
+    """
+
+    def __init__(self, files: Place, folder: str, way_out: str) -> None:
+        self.files, self.folder, self.way_out = files, folder, way_out
+
+    def numbers(self) -> list[int]:
+        """Ascending."""
+        found = self.files.names(self.folder)
+        return sorted(int(name) for name in found if name.isascii() and name.isdecimal() and name[0] != "0")
+
+    def newest(self) -> int:
+        """0 if there is none."""
+        return max(self.numbers(), default=0)
+
+    def file(self, number: int, name: str) -> str:
+        """What the file ``name`` of a lease is called within ``files``."""
+        return f"{self.folder}/{number}/{name}"
+
+    # --- taking one ---
+
+    def take(self, take_over: bool = False, is_over: Callable[[int], bool] = lambda number: False) -> Lease:
+        """The next lease. Raises ``HeldError``, which names the owner, while the newest is held, and ``StoreError``
+        where the folder cannot be written to.
+
+        ``is_over(number)``: whether what that lease was for has ended, though its process may not be gone yet.
+        ``take_over``: also from an owner of whom nothing can be seen.
+        """
+        # In this order no gap is left. A lease that is taken after the newest was looked up is the very one that is
+        # made below, which only one can; one that was taken before is seen to be held. And what has ended was written
+        # down before its lock was free, so that is read last.
+        newest = self.newest()
+        owner = self._holder(newest, patient=True)
+        if not is_over(newest) and owner is not None and (owner.seen or not take_over):
+            raise HeldError(f"{self.files.title} goes on already, in {owner}" if owner.seen else self.unseen(owner))
+        try:
+            return self._make(newest + 1)
+        except OSError as error:
+            raise StoreError(f"{self.files.title}: its folder cannot be written to ({error.strerror})") from None
+
+    def unseen(self, owner: Owner) -> str:
+        """What is to be said of an owner of whom nothing can be seen."""
+        title = self.files.title
+        return f"{title} goes on in {owner}, as far as can be seen from this machine. {self.way_out}"
+
+    def _make(self, number: int) -> Lease:
+        """Locked before it has its name: a folder takes the place of another only if that one is empty."""
+        new = f".new-{secrets.token_hex(4)}"
+        made = f"{self.folder}/{new}"
+        lock = self.files.create(f"{made}/lock")
+        try:
+            owner = Owner.current("lock" if _locked(lock) else "heartbeat")
+            self.files.write_json(f"{made}/owner.json", _stored(owner), durable=False)
+            if owner.evidence == "heartbeat":
+                self.files.write_json(f"{made}/heartbeat", 0, durable=False)
+            with self.files.folder(self.folder) as folder:
+                os.rename(new, str(number), src_dir_fd=folder, dst_dir_fd=folder)
+        except OSError as error:
+            lock.close()
+            self._discard(new)
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                owner = self._holder(number) or _UNKNOWN
+                raise HeldError(f"{self.files.title} was begun at the same moment, in {owner}") from None
+            raise
+        return Lease(self, number, lock, owner)
+
+    def _discard(self, new: str) -> None:
+        with suppress(OSError):
+            for name in ("lock", "owner.json", "heartbeat"):
+                self.files.remove(f"{self.folder}/{new}/{name}")
+            with self.files.folder(self.folder) as folder:
+                os.rmdir(new, dir_fd=folder)
+
+    def received(self, number: int, descriptor: int) -> Lease:
+        """The lease of another process that has handed over the lock's descriptor."""
+        os.set_inheritable(descriptor, False)
+        return Lease(self, number, FileIO(descriptor, "rb+"), self._owner(number))
+
+    # --- who holds the newest ---
+
+    def holder(self) -> Owner | None:
+        """Who carries it out; None if nobody does."""
+        return self._holder(self.newest())
+
+    def _holder(self, number: int, patient: bool = False) -> Owner | None:
+        """``patient``: for a decision, wait for the next heartbeat where there are no locks."""
+        if not number:
+            return None
+        owner = self._owner(number)
+        if owner.evidence == "heartbeat":
+            return owner if self._beats(number, patient) else None
+        held = self._is_locked(number)
+        if held:
+            return owner
+        return None if held is not None and owner.is_here else replace(owner, seen=False)
+
+    def _is_locked(self, number: int) -> bool | None:
+        """None where that cannot be seen: there are no locks here, though its owner has one, or it is not for us."""
+        try:
+            with self.files.open(self.file(number, "lock")) as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # those who look do not disturb each other
+                return False
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            if error.errno in (*NO_LOCKS, *NOT_OURS):
+                return None
+            raise
+
+    def _beats(self, number: int, patient: bool) -> bool:
+        name = self.file(number, "heartbeat")
+        if not patient:  # only shown, so a clock will do
+            changed = self.files.changed(name)
+            return changed is not None and time.time() - changed / 1e9 < PATIENCE_SECONDS
+        before, until = self.files.read_json(name), time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < until:
+            if self.files.read_json(name) != before:
+                return True
+            time.sleep(BEAT_SECONDS / 10)
+        return False
+
+    def kill_holder(self) -> None:
+        """Kill the process that holds the newest: only one of this machine that has this very lock open, and its group
+        only where it leads a session, as our workers do. Neither this process nor a stranger's."""
+        number = self.newest()
+        owner = self._holder(number)
+        if owner is None or owner.pid in (0, os.getpid()) or not self._has_open(number, owner.pid):
+            return
+        with suppress(ProcessLookupError):
+            if os.getsid(owner.pid) == owner.pid:
+                os.killpg(owner.pid, signal.SIGKILL)
+            else:
+                os.kill(owner.pid, signal.SIGKILL)
+
+    def _has_open(self, number: int, pid: int) -> bool:
+        try:
+            with self.files.open(self.file(number, "lock")) as file:
+                lock = os.fstat(file.fileno())
+            opened = psutil.Process(pid).open_files()
+        except (OSError, psutil.Error):
+            return False
+        return lock.st_nlink == 1 and any(_is_same(lock, Path(file.path)) for file in opened)
+
+    # --- what an owner leaves ---
+
+    def _owner(self, number: int) -> Owner:
+        try:
+            return replace(_OWNER.validate_python(self.files.read_json(self.file(number, "owner.json"))), seen=True)
+        except ValidationError:
+            return _UNKNOWN
+
+    def write_owner(self, number: int, owner: Owner) -> None:
+        self.files.write_json(self.file(number, "owner.json"), _stored(owner), durable=False)
+
+    def write_beat(self, number: int, count: int) -> None:
+        self.files.write_json(self.file(number, "heartbeat"), count, durable=False)
+
+
+def _locked(lock: FileIO) -> bool:
+    """Lock a file of our own; False where the file system has no locks."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            return False
+        raise
+
+
+def _is_same(file: os.stat_result, path: Path) -> bool:
+    try:
+        return os.path.samestat(file, path.stat())
+    except OSError:
+        return False
+
+
+def _stored(owner: Owner) -> dict[str, object]:
+    return {name: value for name, value in asdict(owner).items() if name != "seen"}

@@ -1,0 +1,203 @@
+"""Files below one folder: no link is followed on the way to them, and they are either the old ones or the new ones,
+never half of either.
+
+A run's folder is input: it may come from a stranger. It may itself be reached through a link, since people keep runs
+on other disks; nothing below it may.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import FileIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from dfkd_core.errors import StoreError
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # opening a pipe must not wait for its other end
+_NO_FILE = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR, errno.EISDIR, errno.ENXIO)  # links, folders, pipes, sockets
+
+
+def is_plain(name: object) -> bool:
+    """Whether ``name`` is that of one file or folder, and so leads nowhere else when it is put behind a path."""
+    if not isinstance(name, str) or name in ("", ".", "..") or "/" in name or "\0" in name:
+        return False
+    try:
+        return bool(os.fsencode(name))
+    except UnicodeEncodeError:
+        return False
+
+
+class Place:
+    """The folder ``path``, which need not exist yet; ``title`` is what messages call it.
+
+    Names of files are relative to it, ``samples/00000012.png``. All methods raise ``StoreError`` for a name that would
+    lead elsewhere, for a link, and for what is no regular file; else ``OSError`` as ``open`` does.
+    """
+
+    def __init__(self, path: Path, title: str = "") -> None:
+        self.path, self.title = Path(path), title or str(path)
+
+    # --- reading ---
+
+    def open(self, name: str) -> BinaryIO:
+        return os.fdopen(self._open(name, os.O_RDONLY), "rb")
+
+    def read(self, name: str) -> bytes:
+        with self.open(name) as file:
+            return file.read()
+
+    def read_json(self, name: str) -> Any:
+        """The parsed file, or None if it is missing or damaged."""
+        try:
+            return json.loads(self.read(name))
+        except (OSError, ValueError):
+            return None
+
+    def tail(self, name: str, offset: int) -> bytes:
+        """What follows the first ``offset`` bytes; nothing while there is no such file."""
+        try:
+            with self.open(name) as file:
+                file.seek(offset)
+                return file.read()
+        except FileNotFoundError:
+            return b""
+
+    def exists(self, name: str) -> bool:
+        """Whether something of that name is there."""
+        return self.changed(name) is not None
+
+    def changed(self, name: str) -> int | None:
+        """When it was written last, in nanoseconds since 1970; None if it is not there."""
+        parent, last = self._split(name)
+        try:
+            with self.folder(parent) as folder:
+                return os.stat(last, dir_fd=folder, follow_symlinks=False).st_mtime_ns
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def names(self, folder: str = "") -> list[str]:
+        """What lies in a folder, in alphabetical order; nothing where there is no such folder."""
+        try:
+            with self.folder(folder) as found:
+                return sorted(os.listdir(found))
+        except FileNotFoundError:
+            return []
+
+    def walk(self, folder: str = "") -> Iterator[str]:
+        """Names of all files below, in alphabetical order; links and the like are passed over."""
+        with self.folder(folder) as handle, os.scandir(handle) as entries:
+            found = [(entry.name, entry.stat(follow_symlinks=False).st_mode) for entry in entries]
+        for name, mode in sorted(found):
+            path = f"{folder}/{name}" if folder else name
+            if stat.S_ISDIR(mode):
+                yield from self.walk(path)
+            elif stat.S_ISREG(mode):
+                yield path
+
+    # --- writing; folders that are missing are made ---
+
+    def write(self, name: str, data: bytes, durable: bool = True) -> None:
+        """Write beside, fsync, rename over, fsync the folder. ``durable=False`` skips the syncs (survives a kill of
+        the process, not a power cut)."""
+        parent, last = self._split(name)
+        beside = f".{last}.{secrets.token_hex(4)}.part"
+        with self.folder(parent, make=True) as folder:
+            try:
+                descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FILE, 0o666, dir_fd=folder)
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    if durable:
+                        os.fsync(file.fileno())
+                os.replace(beside, last, src_dir_fd=folder, dst_dir_fd=folder)
+            except OSError:
+                with suppress(OSError):
+                    os.unlink(beside, dir_fd=folder)
+                raise
+            if durable:
+                os.fsync(folder)
+
+    def write_json(self, name: str, value: Any, durable: bool = True) -> None:
+        """``write`` of indented JSON. NaN is refused: no reader of the folder should meet it."""
+        self.write(name, json.dumps(value, indent=1, allow_nan=False).encode(), durable)
+
+    def append(self, name: str) -> FileIO:
+        """Open, or begin, a file to append to, without a buffer. One that has a second name elsewhere is refused."""
+        descriptor = self._open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, make=True)
+        if os.fstat(descriptor).st_nlink != 1:
+            os.close(descriptor)
+            raise StoreError(f"{self.title}: {name} is linked with a file elsewhere, so it is not written to")
+        return FileIO(descriptor, "ab")
+
+    def create(self, name: str) -> FileIO:
+        """A new file, open to read and write, without a buffer. Raises ``FileExistsError``."""
+        return FileIO(self._open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, make=True), "rb+")
+
+    def remove(self, name: str) -> None:
+        """Delete a file, or a link itself, if it is there."""
+        parent, last = self._split(name)
+        with suppress(FileNotFoundError), self.folder(parent) as folder:
+            os.unlink(last, dir_fd=folder)
+
+    # --- opening ---
+
+    @contextmanager
+    def folder(self, name: str = "", make: bool = False) -> Iterator[int]:
+        """The descriptor of a folder below, or of the place itself."""
+        handle = os.open(self.path, _FOLDER)
+        try:
+            for part in self._parts(name) if name else ():
+                if make:
+                    with suppress(FileExistsError):
+                        os.mkdir(part, dir_fd=handle)
+                try:
+                    inner = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=handle)
+                except OSError as error:
+                    if error.errno in _NO_FILE:
+                        raise self._refused(name, part, handle, "folder") from None
+                    raise
+                os.close(handle)
+                handle = inner
+            yield handle
+        finally:
+            os.close(handle)
+
+    def _open(self, name: str, flags: int, make: bool = False) -> int:
+        parent, last = self._split(name)
+        with self.folder(parent, make) as folder:
+            try:
+                descriptor = os.open(last, flags | _FILE, 0o666, dir_fd=folder)
+            except OSError as error:
+                if error.errno in _NO_FILE:
+                    raise self._refused(name, last, folder, "file") from None
+                raise
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return descriptor
+            os.close(descriptor)
+            raise self._refused(name, last, folder, "file")
+
+    def _refused(self, name: str, part: str, folder: int, kind: str) -> StoreError:
+        """Why ``part`` of ``name``, which lies in ``folder``, was not opened."""
+        with suppress(OSError):
+            if stat.S_ISLNK(os.stat(part, dir_fd=folder, follow_symlinks=False).st_mode):
+                inside = "" if part == name else f" (on the way to {name})"
+                return StoreError(f"{self.title}: {part}{inside} is a link, and links in its folder are not followed")
+        return StoreError(f"{self.title}: {name} is not a regular {kind}")
+
+    def _split(self, name: str) -> tuple[str, str]:
+        *parents, last = self._parts(name)
+        return "/".join(parents), last
+
+    def _parts(self, name: str) -> list[str]:
+        parts = name.split("/") if isinstance(name, str) else [""]
+        if not all(map(is_plain, parts)):
+            raise StoreError(f"{self.title}: {name!r:.80} is not the name of a file in its folder")
+        return parts
