@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -30,7 +31,7 @@ from dfkd_core.runs import latent_evaluation as generative_evaluation
 from dfkd_core.runs.loop import run
 from dfkd_core.runs.request import make_spec
 from dfkd_core.runs.spec import RunSpec
-from dfkd_core.store import EventReader, RunFolder, RunStatus
+from dfkd_core.store import EventReader, Place, RunFolder, RunStatus
 from dfkd_core.teachers.bring import import_weights
 from dfkd_core.teachers.load import load_teacher
 from pages.ui import boot
@@ -153,6 +154,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can write into a run's folder; permissions alone would not stop root."""
+
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Place, "write", refuse)
+
+
 # --- methods ---------------------------------------------------------------------------------------------------
 
 
@@ -215,6 +226,7 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
             [sys.executable, *arguments],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from dfkd_core.analysis.recorded import KINDS
-from dfkd_core.errors import RequestError
+from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store import RunFolder
 
 FILE, PUT_ASIDE = "analysis/tags.json", "analysis/tags.damaged.json"
@@ -48,7 +48,7 @@ class Tags:
 
     def add(self, kind: str, step: int, indices: Sequence[int], tag: str) -> None:
         """Tag samples of the sheet ``kind`` of ``step``. Raises ``RequestError`` for a tag that is empty or too long,
-        for an unknown kind or index, and where the folder cannot be written to."""
+        for an unknown kind or index, and where the folder cannot be written to; ``StoreError`` for a link there."""
         self._change(True, kind, step, indices, tag)
 
     def remove(self, kind: str, step: int, indices: Sequence[int], tag: str) -> None:
@@ -91,6 +91,9 @@ class Tags:
             try:
                 return _CHANGES.validate_json(self.folder.files.read(FILE))
             except FileNotFoundError:
+                return []
+            except StoreError as error:  # a link, for one: nothing to put aside
+                self.problem = f"The tags of this run cannot be read: {error}."
                 return []
             except (OSError, ValidationError):
                 self.problem = DAMAGED

@@ -154,7 +154,8 @@ class Place:
         """The descriptor of a folder below, or of the place itself."""
         handle = os.open(self.path, _FOLDER)
         try:
-            for part in self._parts(name) if name else ():
+            parts = self._parts(name) if name else []
+            for depth, part in enumerate(parts, 1):
                 if make:
                     with suppress(FileExistsError):
                         os.mkdir(part, dir_fd=handle)
@@ -162,7 +163,7 @@ class Place:
                     inner = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=handle)
                 except OSError as error:
                     if error.errno in _NO_FILE:
-                        raise self._refused(name, part, handle, "folder") from None
+                        raise self._refused("/".join(parts[:depth]), handle, "folder") from None
                     raise
                 os.close(handle)
                 handle = inner
@@ -177,19 +178,18 @@ class Place:
                 descriptor = os.open(last, flags | _FILE, 0o666, dir_fd=folder)
             except OSError as error:
                 if error.errno in _NO_FILE:
-                    raise self._refused(name, last, folder, "file") from None
+                    raise self._refused(name, folder, "file") from None
                 raise
             if stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return descriptor
             os.close(descriptor)
-            raise self._refused(name, last, folder, "file")
+            raise self._refused(name, folder, "file")
 
-    def _refused(self, name: str, part: str, folder: int, kind: str) -> StoreError:
-        """Why ``part`` of ``name``, which lies in ``folder``, was not opened."""
+    def _refused(self, name: str, folder: int, kind: str) -> StoreError:
+        """Why ``name``, whose last part lies in ``folder``, was not opened."""
         with suppress(OSError):
-            if stat.S_ISLNK(os.stat(part, dir_fd=folder, follow_symlinks=False).st_mode):
-                inside = "" if part == name else f" (on the way to {name})"
-                return StoreError(f"{self.title}: {part}{inside} is a link, and links in its folder are not followed")
+            if stat.S_ISLNK(os.stat(self._split(name)[1], dir_fd=folder, follow_symlinks=False).st_mode):
+                return StoreError(f"{self.title}: {name} is a link, and links in its folder are not followed")
         return StoreError(f"{self.title}: {name} is not a regular {kind}")
 
     def _split(self, name: str) -> tuple[str, str]:

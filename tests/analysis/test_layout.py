@@ -36,11 +36,6 @@ def scattered(count: int, seed: int) -> np.ndarray:
     return (random.normal(size=(count, 4)) * [1, 4, 2, 1] + [3, 0, 0, 0]).astype(np.float16)
 
 
-def block_writing(recording: Recording) -> None:
-    """A folder that nobody can write to; permissions alone would not stop root."""
-    (recording.folder.path / "analysis").write_text("")
-
-
 # --- PCA -------------------------------------------------------------------------------------------------------
 
 
@@ -86,8 +81,7 @@ def test_fitting_again_takes_in_what_was_recorded_since_and_is_kept(recording: R
     assert np.array_equal(kept.positions("samples", 20), again.positions("samples", 20))
 
 
-def test_a_folder_that_cannot_be_written_to_is_laid_out_all_the_same(recording: Recording) -> None:
-    block_writing(recording)
+def test_a_folder_that_cannot_be_written_to_is_laid_out_all_the_same(recording: Recording, read_only: None) -> None:
     found = pca(recording.recorded)
     assert found is not None and found.positions("samples", 1) is not None
     assert pca(recording.recorded) is found, "fitted once"
@@ -225,8 +219,7 @@ def test_an_unknown_kind_is_refused(recording: Recording) -> None:
             asked()
 
 
-def test_an_embedding_that_cannot_be_kept_is_refused_in_words(recording: Recording) -> None:
-    block_writing(recording)
+def test_an_embedding_that_cannot_be_kept_is_refused_in_words(recording: Recording, read_only: None) -> None:
     with pytest.raises(RequestError, match="its folder cannot be written to"):
         fit_embedding(recording.folder, "tsne")
 

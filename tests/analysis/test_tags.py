@@ -71,18 +71,17 @@ def test_only_samples_can_be_tagged(folder: RunFolder, kind: str, indices: list[
 @pytest.mark.parametrize("damage", [b"{", b'{"tags": 1}', b'[{"add": 1}]', b"\xff\xfe"])
 def test_a_damaged_file_is_kept_aside_and_said(folder: RunFolder, damage: bytes) -> None:
     tags = Tags(folder)
-    tags.path.parent.mkdir()
-    tags.path.write_bytes(damage)
+    files = tags.folder.files
+    files.write("analysis/tags.json", damage)
     assert tags.of("samples", 1) == {} and tags.problem == DAMAGED
-    assert tags.path.read_bytes() == damage, "looking changes nothing"
+    assert files.read("analysis/tags.json") == damage, "looking changes nothing"
     tags.add("samples", 1, [0], "a")
     tags.add("samples", 1, [1], "a")
     assert tags.of("samples", 1) == {0: ["a"], 1: ["a"]} and tags.problem == ""
-    assert tags.path.with_name("tags.damaged.json").read_bytes() == damage
+    assert files.read("analysis/tags.damaged.json") == damage
 
 
-def test_a_folder_that_cannot_be_written_to_is_refused_in_words(folder: RunFolder) -> None:
-    (folder.path / "analysis").write_text("")
+def test_a_folder_that_cannot_be_written_to_is_refused_in_words(folder: RunFolder, read_only: None) -> None:
     with pytest.raises(RequestError, match="its tags cannot be written"):
         Tags(folder).add("samples", 1, [0], "a")
 

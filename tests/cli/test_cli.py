@@ -19,7 +19,7 @@ from dfkd_core.data.catalogue import BENCHMARKS
 from dfkd_core.methods import index
 from dfkd_core.methods.ta_dfkd import TADFKD
 from dfkd_core.runs.spec import RunSpec
-from dfkd_core.store import RunFolder, RunStatus, runs_in
+from dfkd_core.store import Owner, RunFolder, RunStatus, runs_in
 from dfkd_core.teachers.cards import available_teachers
 
 TRAIN = ["train", "--student", STUDENT, *FLAGS]
@@ -261,12 +261,27 @@ def test_a_run_in_another_terminal_is_paused_stepped_and_stopped(
     assert call(capsys, "step", folder.id)[0] == 0
     eventually(lambda: folder.status().step == step + 1)
     assert call(capsys, "resume", folder.id) == (0, f"run {folder.id}: told to go on\n", "")
+    eventually(lambda: folder.status().state == "running")
+    assert f"goes on already, in process {process.pid} on " in refused(capsys, "resume", folder.id)
     eventually(lambda: len(rows(folder, "step")) > step + 3)
     assert call(capsys, "stop", folder.id)[0] == 0
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0 and out.startswith("stopped: ") and "Traceback" not in err
     for command in ("pause", "step", "stop"):
         assert f"is stopped; only a live run can be told to {command}" in refused(capsys, command, folder.id)
+
+
+def test_a_run_of_a_machine_that_is_gone_is_taken_over_when_asked_to(capsys: Any, runs: Path) -> None:
+    folder = new_run(runs, {"iterations": 2})
+    folder.begin_attempt().close()
+    folder.set_status(RunStatus("running", step=1, total_steps=2))
+    folder.leases.write_owner(1, Owner(7, "elsewhere", "another"))
+    status, out, _ = call(capsys, "show", folder.id)
+    assert status == 0 and "state: running" in out
+    assert "goes on in process 7 on elsewhere, as far as can be seen from this machine. If that machine" in out
+    said = refused(capsys, "resume", folder.id)
+    assert "elsewhere" in said and f"python -m dfkd_core resume {folder.id} --take-over" in said
+    assert call(capsys, "resume", folder.id, "--take-over")[0] == 0 and folder.status().state == "done"
 
 
 def test_ctrl_c_stops_with_a_checkpoint(runs: Path, start: Callable[..., subprocess.Popen[str]]) -> None:

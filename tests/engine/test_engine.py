@@ -7,7 +7,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,8 @@ import pytest
 from conftest import eventually, execute, metric_rows, new_run, rows, student_hash, tiny_spec, write_mnist
 
 from dfkd_core.engine import LocalEngine, local
-from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.store import ACTIVE, RunFolder, RunStatus
+from dfkd_core.errors import HeldError, RequestError, StoreError
+from dfkd_core.store import ACTIVE, Owner, RunFolder, RunStatus
 
 Start = Callable[..., subprocess.Popen[str]]
 LONG = {"iterations": 100_000}
@@ -107,6 +109,68 @@ def test_a_second_run_on_the_same_device_waits_and_says_so(engines: Callable[...
     eventually(lambda: state(engine, first) == "stopped")
     eventually(lambda: state(engine, second) == "done")
     assert rows(RunFolder(engine.runs / third)) == []
+
+
+@pytest.mark.parametrize("by", ["another lab", "the command line"])
+def test_a_run_that_waits_is_left_alone_by_others_until_they_stop_it(
+    engines: Callable[..., LocalEngine], by: str
+) -> None:
+    engine = engines()
+    _, training_folder = training(engine)
+    waiting = engine.submit(tiny_spec().model_dump())
+    folder = RunFolder(engine.runs / waiting)
+    eventually(lambda: "Waiting" in folder.status().message)
+    other = engines(grace=0.0)
+    assert state(other, waiting) == "queued" and folder.status().is_live and training_folder.status().is_live
+    with pytest.raises(HeldError, match=f"in process {os.getpid()} on "):
+        other.resume(waiting)
+    other.stop(waiting) if by == "another lab" else folder.command("stop")
+    eventually(lambda: state(engine, waiting) == "stopped")
+    assert rows(folder) == [] and folder.attempts() == [1] and training_folder.status().is_live
+
+
+def test_a_stranger_whom_a_run_names_as_its_owner_is_not_killed(
+    engines: Callable[..., LocalEngine], runs: Path, start: Start
+) -> None:
+    """Not even while somebody does hold the run."""
+    folder, stranger = new_run(runs), start("-c", "input()")
+    with folder.begin_attempt() as lease:
+        folder.set_status(RunStatus("running"))
+        folder.leases.write_owner(lease.number, replace(Owner.current(), pid=stranger.pid))
+        engine = engines(grace=0.0)
+        engine.stop(folder.id)
+        eventually(lambda: not engine._deadlines)
+        time.sleep(0.5)
+    assert stranger.poll() is None
+
+
+@pytest.mark.parametrize("owner", ['{"pid": -1, "host": ""}', '{"pid": "x"}', "[]"])
+@pytest.mark.parametrize("status", ['{"state": "running", "owner": {"pid": -1, "started": "x"}}', "[1]"])
+def test_a_damaged_folder_does_not_keep_the_lab_from_starting(
+    engines: Callable[..., LocalEngine], runs: Path, owner: str, status: str
+) -> None:
+    folder = new_run(runs)
+    with folder.begin_attempt():
+        (folder.path / "attempts/1/owner.json").write_text(owner)
+        (folder.path / "status.json").write_text(status)
+        assert state(engines(), folder.id) in ("running", "interrupted")
+
+
+def test_a_run_that_another_machine_carries_out_is_left_alone(engines: Callable[..., LocalEngine], runs: Path) -> None:
+    """Its process id means nothing here, and its lock cannot be seen."""
+    folder = new_run(runs)
+    folder.begin_attempt().close()
+    folder.set_status(RunStatus("running"))
+    folder.leases.write_owner(1, Owner(os.getpid(), "elsewhere", "another"))
+    engine = engines(grace=0.0)
+    seen = engine.poll()[folder.id]
+    assert seen.state == "running" and "on elsewhere, as far as" in seen.message and "--take-over" in seen.message
+    with pytest.raises(HeldError, match=f"on elsewhere, as far as .* resume {folder.id} --take-over"):
+        engine.resume(folder.id)
+    engine.stop(folder.id)
+    later = engine.submit(tiny_spec({"iterations": 1}).model_dump())
+    eventually(lambda: state(engine, later) == "done")
+    assert folder_status(engine, folder.id).state == "running" and folder.attempts() == [1]
 
 
 def test_a_deleted_run_in_the_queue_holds_nobody_up(engines: Callable[..., LocalEngine]) -> None:

@@ -729,6 +729,24 @@ def test_two_attempts_at_one_run_at_once_are_refused(steered: RunFolder) -> None
         steered.begin_attempt()
 
 
+@pytest.mark.parametrize("state", ["paused", "running"])
+def test_a_run_that_a_later_attempt_has_taken_over_stops_and_writes_no_more(runs: Path, state: str) -> None:
+    """As where its owner was taken for dead: its machine slept, or its lock could not be seen."""
+    folder, ended = new_run(runs, {"iterations": 500}), list[RunStatus]()
+    lease = folder.begin_attempt()
+    if state == "paused":
+        folder.command("pause")
+    thread = threading.Thread(target=lambda: ended.append(run_module.run(folder, lease)), daemon=True)
+    thread.start()
+    eventually(lambda: folder.status().state == state and rows(folder, "step"))
+    with folder.leases.take(is_over=lambda attempt: True):
+        thread.join(30)
+        (status,) = ended
+        assert status.state == "interrupted" and "attempt 2, process" in status.message
+        assert folder.status().state == state, "which is for the other to change"
+        assert rows(folder, "status")[-1]["state"] == state and len(rows(folder, "step")) < 500
+
+
 def test_the_owner_of_a_running_run_is_its_process(steered: RunFolder) -> None:
     owner = steered.status().owner
     assert owner is not None and owner.pid == os.getpid() and owner.is_here and owner.seen
