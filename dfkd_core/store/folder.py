@@ -133,7 +133,8 @@ class RunFolder:
             if status.state in ACTIVE and not status.is_live:
                 return replace(status, state="interrupted", message=LEFT_WAITING if status.state == "queued" else DIED)
         if status.owner is not None and not status.owner.seen:
-            return replace(status, message=self.leases.unseen(status.owner))
+            said = self.leases.unseen(status.owner)
+            return replace(status, message=said[:1].upper() + said[1:])
         return status
 
     def set_status(self, status: RunStatus) -> None:
@@ -183,13 +184,13 @@ class RunFolder:
 
     def commands(self, attempt: int) -> Iterator[list[Command]]:
         """An endless iterator: each ``next`` gives the commands that came since the last."""
-        name, offset = self.attempt_file(attempt, "control.jsonl"), 0
-        while True:
-            fresh = self.files.tail(name, offset)
-            fresh = fresh[: fresh.rfind(b"\n") + 1]
-            offset += len(fresh)
-            lines = [line for line in map(_parsed, fresh.splitlines()) if isinstance(line, dict)]
-            yield [Command(line["command"], line.get("knobs", {})) for line in lines if "command" in line]
+        name, torn = self.attempt_file(attempt, "control.jsonl"), b""
+        self.files.append(name).close()  # so that it is there: a look at each step's end should cost one call
+        with self.files.open(name) as file:
+            while True:
+                *whole, torn = (torn + file.read()).split(b"\n")
+                lines = [line for line in map(_parsed, whole) if isinstance(line, dict)]
+                yield [Command(line["command"], line.get("knobs", {})) for line in lines if "command" in line]
 
     def write_manifest(self) -> None:
         """SHA-256 of every file of the folder except ``NOT_MADE``, hidden ones, and what looking at it leaves behind in
@@ -214,15 +215,15 @@ def runs_folder() -> Path:
 
 def run_in(runs: Path, run_id: str) -> RunFolder | None:
     """The run of that id below ``runs``; None if there is none, and for what is no id but a path."""
-    folder = RunFolder(Path(runs) / run_id) if is_plain(run_id) else None
-    return folder if folder is not None and folder.files.exists("spec.json") else None
+    path = Path(runs) / run_id if is_plain(run_id) else None
+    return RunFolder(path) if path is not None and os.path.lexists(path / "spec.json") else None
 
 
 def runs_in(runs: Path) -> list[RunFolder]:
     """All runs below ``runs``, newest first."""
     if not Path(runs).is_dir():
         return []
-    found = filter(None, (run_in(runs, path.name) for path in Path(runs).iterdir()))
+    found = [RunFolder(path) for path in Path(runs).iterdir() if os.path.lexists(path / "spec.json")]
     return sorted(found, key=lambda folder: folder.id, reverse=True)
 
 

@@ -190,8 +190,12 @@ class Study:
         """Carry it out from now on, until ``release``. Raises ``HeldError`` if another conductor does; ``take_over``:
         unless nothing can be seen of that one."""
         lease = self.leases.take(take_over)
-        self.files.remove(STOP)
-        self._say("")
+        try:
+            self.files.remove(STOP)
+            self._say("")
+        except (OSError, StoreError):
+            lease.close()
+            raise
         return lease
 
     def release(self, lease: Lease, message: str = "") -> None:

@@ -369,9 +369,9 @@ def test_no_class_of_a_benchmark_in_folders_reaches_a_method(tmp_path: Path, tea
 
 def test_a_run_does_not_go_on_with_other_collected_images(runs: Path, pets: Path) -> None:
     fields = {"method": "collected", "collected": f"folder:{pets}", "ratio": 0.1}
-    folder = new_run(runs, {"distill_steps": 2, "updates": 1}, **fields)
-    execute(folder)
-    assert execute(folder).state == "done"
+    folder = new_run(runs, {"distill_steps": 3, "updates": 1}, **fields)
+    for _ in range(2):
+        assert execute(folder, lambda event: folder.command("stop")).state == "stopped"
     (pets / "cat" / "image-0.png").unlink()
     status = execute(folder)
     assert status.state == "failed" and "no longer gives the collected images that the run began with" in status.message
