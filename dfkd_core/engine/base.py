@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from dfkd_core.errors import StoreError
 from dfkd_core.store import Lease, RunFolder, RunStatus
 
 
