@@ -58,7 +58,7 @@ HANDS = {
     "a lasso in the projection": "(scope) => lasso(scope.projection.scatter, SHARE)",
 }
 SCRUB = """() => {
-  const input = document.querySelector('.scope-track input');
+  const input = document.querySelector('.dfkd-slide input');
   input.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowLeft', bubbles: true, cancelable: true }));
 }"""
 FORGET = """() => {

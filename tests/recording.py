@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from dfkd_core.analysis.recorded import Recorded
 from dfkd_core.analysis.timeline import Timeline
@@ -45,6 +48,17 @@ def columns(count: int, seed: int = 0, classes: int = 3, dimension: int = 4, **g
 def pictures(count: int, channels: int = 1, size: int = 4) -> np.ndarray:
     """Images whose pixels all hold the image's index."""
     return np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, size, size, channels)).copy()
+
+
+def column(sheet: dict[str, Any], name: str) -> list[Any]:
+    """A column of a sheet as pages take it."""
+    packed = sheet["columns"][name]
+    return np.frombuffer(base64.b64decode(packed["data"]), packed["type"]).tolist()
+
+
+def picture(sheet: dict[str, Any]) -> np.ndarray:
+    """All images of a sheet as pages take it, as they lie: (H, W) or (H, W, C) uint8."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet["png"]))))
 
 
 class Recording:

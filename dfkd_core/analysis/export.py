@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from dfkd_core.analysis.layout import Layout
 from dfkd_core.analysis.recorded import Recorded, Sheet
 from dfkd_core.analysis.tags import Tags
 from dfkd_core.errors import RequestError
+from dfkd_core.store.sheets import png
 
 GAP = 2  # white pixels between images
 TILE, WIDEST = 64, 4096  # pixels: images are enlarged to about TILE while the sheet stays below WIDEST
@@ -36,10 +36,7 @@ def sheet_png(sheet: Sheet, indices: Sequence[int], scale: int | None = None) ->
     grid = np.full((down * across, height * scale + GAP, width * scale + GAP, channels), 255, np.uint8)
     grid[:count, GAP:, GAP:] = images
     canvas = grid.reshape(down, across, *grid.shape[1:]).swapaxes(1, 2).reshape(down * grid.shape[1], -1, channels)
-    canvas = np.pad(canvas, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
-    buffer = io.BytesIO()
-    Image.fromarray(canvas[:, :, 0] if channels == 1 else canvas).save(buffer, "PNG")
-    return buffer.getvalue()
+    return png(np.pad(canvas, ((0, GAP), (0, GAP), (0, 0)), constant_values=255))
 
 
 def table_csv(

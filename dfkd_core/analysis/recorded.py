@@ -23,9 +23,9 @@ from dfkd_core.store import REAL, RunFolder, read_arrays, read_samples
 
 KINDS = ("samples", "probes", "real")
 MAX_SHEETS = 24  # kept in memory, of one run
-MAX_STRIP = 1000  # probe sheets whose short columns are kept
+MAX_FILM = 1000  # probe sheets whose short columns are kept
 REAL_ROW: dict[int, dict[str, Any]] = {0: {"file": REAL, "mixture": None}}
-STRIP = ("loss", "posterior", "label", "confidence", "clean")
+FILM = ("loss", "posterior", "label", "confidence", "clean")
 FEWEST_NEIGHBOURS = 3  # k of the boundary of a real class
 
 
@@ -74,7 +74,7 @@ class Recorded:
         self.timeline = timeline
         self.kept: dict[str, Any] = {}
         self._sheets: OrderedDict[tuple[str, int], Sheet] = OrderedDict()
-        self._strip: OrderedDict[int, dict[str, np.ndarray]] = OrderedDict()
+        self._film: OrderedDict[int, dict[str, np.ndarray]] = OrderedDict()
         self._lock = threading.RLock()
 
     @property
@@ -137,13 +137,13 @@ class Recorded:
             return None
         return boundary.inside(sheet.features, sheet.columns["label"])
 
-    def strip(self, index: int) -> list[dict[str, Any]]:
-        """The latent ``index`` at each recorded step of the probes: ``step`` and the columns ``STRIP``."""
+    def film(self, index: int) -> list[dict[str, Any]]:
+        """The latent ``index`` at each recorded step of the probes: ``step`` and the columns ``FILM``."""
         frames = []
         for step in self.steps("probes"):
-            columns = self._strip_columns(step)
+            columns = self._film_columns(step)
             if columns and all(index < len(values) for values in columns.values()):
-                frames.append({"step": step, **{name: _value(columns, name, index) for name in STRIP}})
+                frames.append({"step": step, **{name: _value(columns, name, index) for name in FILM}})
         return frames
 
     def _rows(self, kind: str) -> dict[int, dict[str, Any]]:
@@ -162,12 +162,12 @@ class Recorded:
         whole = "label" in columns and all(len(values) == len(images) for values in columns.values())
         return Sheet(kind, step, images, columns, row["mixture"]) if whole else None
 
-    def _strip_columns(self, step: int) -> dict[str, np.ndarray]:
+    def _film_columns(self, step: int) -> dict[str, np.ndarray]:
         """A strip needs every sheet of the probes, so what it shows of them is kept."""
         with self._lock:
-            columns = self._strip.get(step) or self.columns("probes", step, STRIP)
+            columns = self._film.get(step) or self.columns("probes", step, FILM)
             if columns:
-                _remember(self._strip, step, columns, MAX_STRIP)
+                _remember(self._film, step, columns, MAX_FILM)
             return columns
 
 
@@ -256,7 +256,7 @@ def detail(recorded: Recorded, kind: str, step: int, index: int, neighbours: int
         "index": index,
         "teacher": _probabilities(columns.get("teacher_logits"), index),
         "student": _probabilities(columns.get("student_logits"), index),
-        **{name: _value(columns, name, index) for name in (*STRIP, "student_label")},
+        **{name: _value(columns, name, index) for name in (*FILM, "student_label")},
         "inside": None if same else _is_inside(recorded, sheet, index),
         "nearest_real": [] if real is None else _neighbours(sheet, index, real, neighbours, others if same else None),
         "nearest_clean": _neighbours(sheet, index, sheet, neighbours, others & columns.get("clean", False)),

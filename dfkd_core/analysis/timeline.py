@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import threading
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from dfkd_core.errors import StoreError
 from dfkd_core.events import Phase
-from dfkd_core.store import EventReader, RunFolder, read_phases, read_samples
+from dfkd_core.store import EventReader, RunFolder, read_phases, read_sheet
+from dfkd_core.store.sheets import in_rows, png, sheet
 
 MAX_POINTS = 800  # of one curve on the page
 
@@ -140,7 +138,7 @@ class Timeline:
         return (self.elapsed - stage["elapsed"]) / done * max(0, total_steps - self.step)
 
     def frame(self, step: int) -> dict[str, Any] | None:
-        """One recorded sheet for the page: the PNG as base64 and the columns as short lists."""
+        """One recorded sheet for the page (see ``store.sheets.sheet``)."""
         return self._sheet(self.frames.get(step))
 
     def probe(self, step: int) -> dict[str, Any] | None:
@@ -150,24 +148,11 @@ class Timeline:
     def _sheet(self, row: dict[str, Any] | None) -> dict[str, Any] | None:
         if row is None:
             return None
-        try:
-            images, columns = read_samples(self.folder, row["file"])
-            sheet = self.folder.files.read(f"{row['file']}.png")
-        except (OSError, StoreError):
-            return None
-        _, height, width, _ = images.shape
-        return {
-            "step": row["step"],
-            "sheet": base64.b64encode(sheet).decode(),
-            "width": width,
-            "height": height,
-            "mixture": row["mixture"],
-            "class_shares": self.class_shares.get(row["step"]),
-            **{name: _short(values) for name, values in columns.items() if values.ndim == 1},
-        }
+        about = {"step": row["step"], "mixture": row["mixture"], "class_shares": self.class_shares.get(row["step"])}
+        return read_sheet(self.folder, row["file"], **about)
 
     def slow_motion(self, step: int) -> dict[str, Any] | None:
-        """The phases of one step for the page: numbers, small arrays as lists, images as one PNG strip in base64."""
+        """The phases of one step for the page: numbers, small arrays as lists, images as a sheet."""
         phases = self._phases(step)
         return {"step": step, "phases": [_shown(phase) for phase in phases]} if phases else None
 
@@ -177,18 +162,14 @@ class Timeline:
         return sorted(step for step, row in self.slow.items() if "synthesis" in row["values"])
 
     def film(self, step: int) -> dict[str, Any] | None:
-        """One synthesis for the page: a PNG in base64, a row for each of its ``frames`` and a column for each of the
-        images ``shown``, with the guidance's ``loss`` and the ``timestep`` of each frame."""
+        """One synthesis for the page: a sheet with a row for each of its ``frames`` and a column for each of the images
+        ``shown``, with the guidance's ``loss`` and the ``timestep`` of each frame."""
         phase = next((phase for phase in self._phases(step) if phase.name == "synthesis"), None)
         if phase is None or phase.images is None:
             return None
         frames, shown = phase.arrays["shown"].tolist()
-        _, height, width, channels = phase.images.shape
-        rows = phase.images.reshape(frames, shown, height, width, channels).swapaxes(1, 2)
-        sheet = _png(rows.reshape(frames * height, shown * width, channels))
         about = {name: _short(phase.arrays[name]) for name in ("loss", "timestep")}
-        size = {"frames": frames, "shown": shown, "width": width, "height": height}
-        return {"step": step, "sheet": sheet, **size, **about}
+        return _packed(phase.images, shown, step=step, frames=frames, shown=shown, **about)
 
     def _phases(self, step: int) -> tuple[Phase, ...]:
         """Of one step; none where nothing readable was recorded."""
@@ -201,19 +182,12 @@ class Timeline:
 
 def _shown(phase: Phase) -> dict[str, Any]:
     arrays = {name: _short(array) for name, array in phase.arrays.items()}
-    shown = {"name": phase.name, "values": phase.values, "arrays": arrays, "strip": None}
-    if phase.images is None or not len(phase.images):
-        return shown
-    count, height, width, channels = phase.images.shape
-    strip = phase.images.swapaxes(0, 1).reshape(height, count * width, channels)
-    return {**shown, "strip": _png(strip), "count": count, "width": width}
+    images = None if phase.images is None or not len(phase.images) else _packed(phase.images, len(phase.images))
+    return {"name": phase.name, "values": phase.values, "arrays": arrays, "sheet": images}
 
 
-def _png(picture: np.ndarray) -> str:
-    """(H, W, C) uint8 as a PNG in base64."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture).save(buffer, "PNG")
-    return base64.b64encode(buffer.getvalue()).decode()
+def _packed(images: np.ndarray, across: int, **about: Any) -> dict[str, Any]:
+    return sheet(png(in_rows(images, across)), images.shape, {}, **about)
 
 
 def _short(values: np.ndarray) -> list[Any]:

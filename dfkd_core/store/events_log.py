@@ -21,9 +21,9 @@ from PIL import Image
 from dfkd_core.errors import StoreError
 from dfkd_core.events import REPLAYED, Event, Phase, Phases, Samples, to_row
 from dfkd_core.store.folder import RunFolder
+from dfkd_core.store.sheets import SPRITE_COLUMNS, in_rows, png, sheet
 
 LOG = "events.jsonl"
-SPRITE_COLUMNS = 16
 REAL = "real/real"  # the stem of the real images that a run keeps beside its samples
 COLLECTED = "collected/collected"  # the same of the collected ones, with a JSON of facts beside it
 _REPLAYED_TYPES = {event.__name__.lower() for event in REPLAYED}
@@ -117,15 +117,7 @@ class EventWriter:
 
 def store_samples(folder: RunFolder, stem: str, images: np.ndarray, columns: dict[str, np.ndarray]) -> None:
     """(N, H, W, C) uint8 as one lossless PNG sheet, columns as NPZ; ``stem`` is relative to the run's folder."""
-    count, height, width, channels = images.shape
-    rows = -(-count // SPRITE_COLUMNS)
-    sheet = np.zeros((rows * SPRITE_COLUMNS, height, width, channels), np.uint8)
-    sheet[:count] = images
-    sheet = sheet.reshape(rows, SPRITE_COLUMNS, height, width, channels).swapaxes(1, 2)
-    sheet = sheet.reshape(rows * height, SPRITE_COLUMNS * width, channels)
-    buffer = io.BytesIO()
-    Image.fromarray(sheet[:, :, 0] if channels == 1 else sheet).save(buffer, "PNG", compress_level=1)
-    folder.files.write(f"{stem}.png", buffer.getvalue(), durable=False)
+    folder.files.write(f"{stem}.png", png(in_rows(images), compress_level=1), durable=False)
     named: dict[str, Any] = dict(columns)
     store_arrays(folder, f"{stem}.npz", shape=np.array(images.shape), **named)
 
@@ -177,8 +169,29 @@ def read_phases(folder: RunFolder, row: dict[str, Any]) -> tuple[Phase, ...]:
 
 def read_samples(folder: RunFolder, stem: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Images (N, H, W, C) uint8 and columns of one ``samples`` row (its ``file``), or of ``REAL``."""
-    columns = read_arrays(folder, f"{stem}.npz")
+    (count, height, width, channels), columns = read_columns(folder, stem)
     with _readable(folder, f"{stem}.png"), folder.files.open(f"{stem}.png") as file:
+        picture = np.asarray(Image.open(file)).reshape(-1, height, SPRITE_COLUMNS, width, channels)
+        return picture.swapaxes(1, 2).reshape(-1, height, width, channels)[:count], columns
+
+
+def read_columns(folder: RunFolder, stem: str) -> tuple[tuple[int, ...], dict[str, np.ndarray]]:
+    """The shape of the images that ``read_samples`` gives, and their columns."""
+    columns = read_arrays(folder, f"{stem}.npz")
+    with _readable(folder, f"{stem}.npz"):
         count, height, width, channels = columns.pop("shape").tolist()
-        sheet = np.asarray(Image.open(file)).reshape(-1, height, SPRITE_COLUMNS, width, channels)
-        return sheet.swapaxes(1, 2).reshape(-1, height, width, channels)[:count], columns
+        return (count, height, width, channels), columns
+
+
+def read_sheet(folder: RunFolder, stem: str, **about: Any) -> dict[str, Any] | None:
+    """The same as pages take it, without decoding an image; None where files are missing or damaged.
+
+    ``about``: what else is known of the sheet.
+    """
+    try:
+        shape, columns = read_columns(folder, stem)
+        picture = folder.files.read(f"{stem}.png")
+    except (OSError, StoreError):
+        return None
+    whole = all(len(values) == shape[0] for values in columns.values())
+    return sheet(picture, shape, columns, **about) if whole else None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recording import column, picture
 
 from dfkd_core.analysis.alarms import alarms
 from dfkd_core.analysis.timeline import Curve, Timeline
@@ -62,8 +63,9 @@ def test_a_frame_carries_the_sheet_and_its_columns(folder: RunFolder) -> None:
     columns = {"loss": np.array([0.12345678, 1.0, 2.0], np.float32), "clean": np.array([True, False, True])}
     frame = write(folder, Samples(5, images, columns, {"usable": True})).frame(5)
     assert frame is not None
-    assert frame["loss"] == [0.1235, 1.0, 2.0] and frame["clean"] == [1, 0, 1]
-    assert (frame["width"], frame["height"]) == (4, 4)
+    assert column(frame, "loss") == columns["loss"].tolist() and column(frame, "clean") == [1, 0, 1]
+    assert (frame["count"], frame["width"], frame["height"], frame["mixture"]) == (3, 4, 4, {"usable": True})
+    assert (picture(frame)[:, 4:8] == images[1, :, :, 0]).all()
 
 
 def test_a_frame_whose_file_is_gone_is_none_not_an_error(folder: RunFolder) -> None:

@@ -194,13 +194,13 @@ def test_inside_follows_the_class_of_the_teachers_label(line: Recording) -> None
     assert [detail(line.recorded, "samples", 6, index)["inside"] for index in range(2)] == [False, False]
 
 
-def test_a_strip_shows_the_same_latent_at_all_recorded_steps(line: Recording) -> None:
+def test_a_film_shows_the_same_latent_at_all_recorded_steps(line: Recording) -> None:
     line.add("probes", 20, count=4, dimension=1, loss=np.array([0, 1, 2, np.inf], np.float32))
-    strip = line.recorded.strip(3)
-    assert [frame["step"] for frame in strip] == [5, 20]
-    assert strip[0]["label"] == 1 and strip[1]["loss"] is None, "what JSON cannot say is None"
+    film = line.recorded.film(3)
+    assert [frame["step"] for frame in film] == [5, 20]
+    assert film[0]["label"] == 1 and film[1]["loss"] is None, "what JSON cannot say is None"
     (line.folder.path / "probes" / "00000005.npz").unlink()
-    assert [frame["step"] for frame in line.reopened().strip(0)] == [20]
+    assert [frame["step"] for frame in line.reopened().film(0)] == [20]
 
 
 def test_a_real_image_is_not_its_own_neighbour(line: Recording) -> None:
@@ -246,7 +246,7 @@ def test_a_real_run_can_be_inspected(runs: Path, method: str, knobs: dict[str, A
     threshold = sheet.mixture["threshold"] if sheet.mixture else 0.5
     assert what_if(sheet, threshold)["kept"] == sheet.columns["clean"].sum()
     found = detail(recorded, "probes", recorded.steps("probes")[-1], 1)
-    assert len(recorded.strip(1)) == len(recorded.steps("probes")) > 1
+    assert len(recorded.film(1)) == len(recorded.steps("probes")) > 1
     assert len(found["teacher"]) == len(recorded.classes) == 10 and len(found["nearest_real"]) == 8
     json.dumps(found, allow_nan=False)
 

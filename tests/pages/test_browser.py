@@ -42,6 +42,27 @@ def test_a_visitor_sees_the_recorded_run_play_before_anything_is_trained(page: P
     assert not any(message.HasField("ref_hash") for message in messages)
 
 
+# The next three answers that hold a frame never reach the page, as when Streamlit replaces what a rerun has drawn.
+LOSE_ANSWERS = """() => {
+  const { view } = document.querySelector('.dfkd-host'), update = view.update;
+  window.lost = 0;
+  view.update = (data, ...rest) => {
+    if (window.lost < 3 && Object.keys(data.frames).length) window.lost += 1;
+    else update.call(view, data, ...rest);
+  };
+}"""
+
+
+def test_images_that_are_lost_on_their_way_are_asked_for_again(page: Page, lab: Lab) -> None:
+    page.goto(lab.url + "?step=300")
+    page.wait_for_selector(".dfkd-tile")
+    expect(button(page, "Start")).to_be_enabled()
+    page.evaluate(LOSE_ANSWERS)
+    page.get_by_label("Training step shown").press("Home")
+    expect(page.locator(".dfkd-samples h4")).to_contain_text("at step 1")
+    assert page.evaluate("window.lost") == 3
+
+
 def test_the_story_from_start_to_stop(page: Page, lab: Lab, browser: Browser) -> None:
     run = start(page, lab, LONG)
     wait(page, "Number(stage.step) >= 30")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 import shutil
 from dataclasses import replace
@@ -12,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import PATIENCE, Lab, button, shoot, wait
-from conftest import ROOT, execute, new_run
-from PIL import Image
+from conftest import execute, new_run
 from playwright.sync_api import Page, expect
+from recording import column, picture
+from scripts import evaluated
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core.analysis.alarms import alarms
@@ -78,27 +77,25 @@ def test_each_step_of_the_scrubber_has_what_was_recorded_there(finished: RunFold
     assert (kinds["films"], kinds["made"], kinds["samples"], kinds["probes"]) == ([1, 2], [1, 2], [3, 6], [0, 2, 4, 6])
     assert recorded.steps() == [0, 1, 2, 3, 4, 6]
     first, last = recorded.frame(1), recorded.frame(6)
-    assert set(first["made"]["panel"]) == {7} and first["samples"] is None and first["probes"] is None
-    assert set(last["samples"]["panel"]) == {5, 6} and last["made"] is None and last["films"] is None
-    assert sorted(set(last["probes"]["panel"])) == list(range(7)) and last["probes"]["panel"].count(5) == 4
+    assert set(column(first["made"], "panel")) == {7} and first["samples"] is None and first["probes"] is None
+    assert set(column(last["samples"], "panel")) == {5, 6} and last["made"] is None and last["films"] is None
+    panels = column(last["probes"], "panel")
+    assert sorted(set(panels)) == list(range(7)) and panels.count(5) == 4
 
 
 def test_the_panels_are_those_that_the_stage_draws() -> None:
-    script = (ROOT / "pages" / "ui" / "run" / "generative.js").read_text()
-    numbers = re.search(r"const PANELS = \{(.+?)\}", script)
-    assert numbers is not None
-    drawn = dict(re.findall(r"(\w+): (\d)", numbers[1]))
+    numbers, between = evaluated("pages/ui/web/words.js", "[PANELS, BETWEEN]", "PANELS, BETWEEN")
     names = ("real", "teacherAgain", "studentAgain", "teacherBetween", "studentBetween", "teacher", "student", "made")
-    assert [int(drawn[name]) for name in names] == list(range(len(generative_evaluation.PANELS)))
-    assert f"const BETWEEN = {generative_evaluation.BETWEEN};" in script
+    assert [numbers[name] for name in names] == list(range(len(generative_evaluation.PANELS)))
+    assert between == generative_evaluation.BETWEEN
 
 
 def test_a_film_is_a_sheet_of_a_row_for_each_frame(finished: RunFolder) -> None:
     timeline = Timeline(finished)
     timeline.update()
-    film, strip = timeline.film(2), timeline.slow_motion(2)["phases"][0]
+    film, phase = timeline.film(2), timeline.slow_motion(2)["phases"][0]
     assert (film["frames"], film["shown"], len(film["loss"]), film["timestep"]) == (3, 6, 3, [0, 1, 2])
-    sheet, line = (np.asarray(Image.open(io.BytesIO(base64.b64decode(png)))) for png in (film["sheet"], strip["strip"]))
+    sheet, line = picture(film), picture(phase["sheet"])
     assert sheet.shape == (3 * 8, 6 * 8) and line.shape == (8, 3 * 6 * 8)
     second_frame_third_image = line[:, (6 + 2) * 8 : (6 + 3) * 8]
     assert (sheet[8:16, 16:24] == second_frame_third_image).all() and second_frame_third_image.any()

@@ -8,13 +8,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from browser import Lab, shoot
-from conftest import execute, new_run
+from conftest import execute, new_run, tiny_knobs
 from playwright.sync_api import Page, expect
 from streamlit import config
 
 from dfkd_core import methods
 from dfkd_core.analysis.timeline import Timeline
-from pages.ui.words import glossary
+from pages.ui.words import glossary, phases
 
 
 def missing(names: list[str]) -> list[str]:
@@ -46,8 +46,9 @@ def test_every_metric_of_a_run_has_a_term(method: str, runs: Path) -> None:
 
 @pytest.mark.parametrize("method", list(methods.available()))
 def test_every_phase_of_slow_motion_leads_to_terms(method: str) -> None:
-    phases = methods.find(method).phases
-    assert all(phase.terms for phase in phases) and not missing([name for phase in phases for name in phase.terms])
+    described = phases.described(method, list(methods.find(method).phases))
+    assert all(phase["caption"] and phase["terms"] for phase in described)
+    assert not missing([name for phase in described for name in phase["terms"]])
 
 
 ONE = """
@@ -174,28 +175,35 @@ def test_a_search_leaves_out_what_a_link_can_still_bring_up(page: Page, lab: Lab
     expect(page.get_by_text("No term holds these words.")).to_be_visible()
 
 
-@pytest.mark.parametrize(
-    ("method", "place", "legend"),
-    [("ta-dfkd", "", "adversarial"), ("hidfd", "hybrid", "made"), ("ukd", "generative", "student's prior")],
-)
-def test_every_link_of_a_runs_page_leads_to_a_term(
-    page: Page, shared_lab: Lab, method: str, place: str, legend: str
-) -> None:
-    folder = new_run(shared_lab.runs, with_every_term(method), method=method, health_every=1)
-    execute(folder)
-    page.goto(f"{shared_lab.url}{place}?run={folder.id}")
-    page.wait_for_selector(f".dfkd-stage h4 a >> text={legend}")
-    links = page.locator("a[href*='/glossary?term=']")
+def assert_headings_and_legends_lead_to_terms(page: Page, least: int) -> None:
+    """All of them, in a new tab; there are at ``least`` so many."""
+    links = page.locator(".dfkd-stage h4 a")
+    expect(links.nth(least - 1)).to_be_attached()
     found = links.evaluate_all("all => all.map(a => [a.getAttribute('href'), a.target, a.rel])")
-    assert len(found) >= 10 and {(target, rel) for _, target, rel in found} == {("_blank", "noopener")}
+    assert {(target, rel) for _, target, rel in found} == {("_blank", "noopener")}
+    assert all(address.startswith("/glossary?term=") for address, _, _ in found)
     assert not missing([term_of(address) for address, _, _ in found])
-
-
-def test_a_heading_of_the_stage_opens_its_term(page: Page, lab: Lab) -> None:
-    page.goto(lab.url + "?step=300")
-    page.wait_for_selector(".dfkd-judged h4 a >> text=accepted")
     headings = page.locator(".dfkd-stage h4")
     assert headings.count() == headings.locator("> a:first-child").count()
+
+
+@pytest.mark.usefixtures("few_judged")
+@pytest.mark.parametrize(("path", "method", "least"), [("hybrid", "hidfd", 14 + 13), ("generative", "ukd", 10 + 9)])
+def test_headings_and_legends_of_a_run_of_two_stages_lead_to_their_terms(
+    page: Page, shared_lab: Lab, path: str, method: str, least: int
+) -> None:
+    run = new_run(shared_lab.runs, tiny_knobs(method), method=method)
+    assert execute(run).state == "done"
+    page.goto(f"{shared_lab.url}{path}?run={run.id}")
+    page.wait_for_selector(".dfkd-parts .main-svg")
+    assert_headings_and_legends_lead_to_terms(page, least)
+
+
+def test_headings_and_legends_of_the_stage_lead_to_their_terms(page: Page, lab: Lab) -> None:
+    page.goto(lab.url + "?step=300")
+    page.wait_for_selector(".dfkd-judged h4 a >> text=accepted")
+    page.wait_for_selector(".dfkd-shares h4 a >> text=adversarial")
+    assert_headings_and_legends_lead_to_terms(page, 7 + 12)
     with page.expect_popup() as opened:
         page.get_by_role("link", name="Judged losses").click()
     expect(opened.value.locator(".terms article.first h3")).to_have_text("judged loss")

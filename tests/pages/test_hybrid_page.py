@@ -13,6 +13,7 @@ from browser import Lab, button, shoot, wait
 from conftest import execute, new_run, tiny_knobs
 from PIL import Image
 from playwright.sync_api import Page, expect
+from recording import column
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core.analysis.timeline import Timeline
@@ -77,7 +78,8 @@ def test_the_timeline_knows_the_stages_and_the_class_shares(runs: Path) -> None:
     shares = timeline.frame(1)["class_shares"]
     assert sum(shares["made"]) == pytest.approx(1) and sum(shares["smoothed"]) == pytest.approx(1)
     student = next(step for step in sorted(timeline.frames) if step > steps)
-    assert timeline.frame(student)["class_shares"] is None and set(timeline.frame(student)["collected"]) <= {0, 1}
+    assert timeline.frame(student)["class_shares"] is None
+    assert set(column(timeline.frame(student), "collected")) <= {0, 1}
 
 
 @pytest.mark.parametrize(("inflation", "expected"), [(0, 3), (5, 5)])
@@ -98,7 +100,7 @@ def test_a_few_collected_images_of_each_class_are_sent(runs: Path) -> None:
     sent = hybrid._images(folder)
     assert sent is not None
     histogram = np.array(hybrid._facts(folder)["histogram"])
-    found = np.bincount(sent["label"], minlength=len(histogram))
+    found = np.bincount(column(sent, "label"), minlength=len(histogram))
     assert (found == np.minimum(histogram, hybrid.OF_A_CLASS)).all() and (histogram > hybrid.OF_A_CLASS).any()
 
 
@@ -213,8 +215,8 @@ def test_a_run_is_watched_from_the_collected_images_to_the_student(page: Page, l
     shoot(page, "hybrid")
 
     expect(page.locator(".dfkd-blend b").nth(1)).to_have_text("α 0.50")
-    page.locator(".dfkd-apart").click()
-    expect(page.locator(".dfkd-apart")).to_have_text("Estimate again")
+    page.locator(".dfkd-estimate button").click()
+    expect(page.locator(".dfkd-estimate button")).to_have_text("Estimate again")
     figures = re.compile(r"is \d\.\d\d or more: \d\.\d\d \[\d\.\d\d, \d\.\d\d\]")
     expect(page.locator(".dfkd-estimate span")).to_contain_text(figures)
     expect(page.locator(".dfkd-bound .ytitle")).to_contain_text("if TVD(P, Q) =")
@@ -229,9 +231,9 @@ def test_a_link_leads_to_a_step_of_either_stage(page: Page, shared_lab: Lab) -> 
     expect(parts).to_have_attribute("data-now", "gan")
     expect(page.locator(".dfkd-frequencies h4")).to_contain_text("step 3")
     expect(page.locator(".dfkd-batch")).to_contain_text("The student does not learn yet.")
-    expect(page.locator(".dfkd-maker-terms .main-svg").first).to_be_visible()
+    expect(page.locator(".dfkd-generator-terms .main-svg").first).to_be_visible()
 
-    curves = "document.querySelector('.dfkd-judge-terms .dfkd-plot').data.length"
+    curves = "document.querySelector('.dfkd-discriminator-terms .dfkd-plot').data.length"
     before = page.evaluate(curves)
     page.get_by_role("button", name="class, real").click()
     assert page.evaluate(curves) == before - 1

@@ -1,38 +1,38 @@
 // Does the lenient expert judge well? Its verdict against the boundary of the real class, now and over the training.
 
-class Audit {
-  constructor(node, scope) {
-    this.node = node;
-    this.scope = scope;
-    this.table = node.querySelector("table");
-    this.words = node.querySelector(".scope-reading");
-  }
+import { element, once } from "../web/dom.js";
+import { whole } from "../web/numbers.js";
+import { layoutOf, line, margins, SHARES, titled, upright } from "../web/plot.js";
+import { judgedAgainst } from "./samples.js";
+
+const CLEAR = 0.05; // a difference of shares that is called one
+
+export class Audit {
+  constructor(node, scope) { Object.assign(this, { node, scope }); }
 
   draw() {
-    const { scope } = this;
-    const { frame, verdict, data } = scope;
-    const inside = frame ? scope.inside(frame) : null;
+    const { frame, verdict, data } = this.scope;
+    const inside = frame ? this.scope.inside(frame) : null;
     const now = frame && judgedAgainst(frame, verdict, inside);
     this.node.hidden = !frame;
-    const rows = data.audit.total ? scope.need("audit " + data.audit.count) : null;
+    const rows = data.audit.total ? this.scope.need("audit " + data.audit.count) : null;
     if (rows) this.rows = rows;
     this.node.querySelector("h4 span").textContent = this.progress(data.audit);
     this.node.classList.toggle("blind", !now?.known);
     if (!now) return;
     this.fill(now);
-    this.words.textContent = this.reading(now, frame, verdict);
+    this.node.querySelector(".scope-reading").textContent = this.reading(now, frame, verdict);
     this.course();
   }
 
   progress({ done, count, total }) {
-    return done || !total
-      ? "verdict against the boundary of the real class"
-      : `${count} of ${total} steps judged so far`;
+    const all = "verdict against the boundary of the real class";
+    return done || !total ? all : `${count} of ${total} steps judged so far`;
   }
 
   // Counts, and their shares of the clean or of the rejected ones.
   fill({ counts }) {
-    const cells = this.table.querySelectorAll("td");
+    const cells = this.node.querySelectorAll("td");
     counts.forEach((count, place) => {
       const row = place < 2 ? counts[0] + counts[1] : counts[2] + counts[3];
       const share = row ? count / row : 0;
@@ -43,36 +43,19 @@ class Audit {
 
   // The numbers of the step in plain words; nothing is claimed beyond them.
   reading(now, frame, verdict) {
-    const at = `At step ${frame.step}` + (verdict.hypothetical ? ` with τ ${verdict.threshold.toFixed(2)},` : ",");
-    const parts = [];
-    if (now.known) {
-      const among = [
-        ["clean", now.precision],
-        ["rejected", now.insideRejected],
-      ].filter(([, share]) => share != null);
-      parts.push(
-        `${at} ` +
-          among.map(([name, share]) => `${whole(share)} of the ${name} samples`).join(" and ") +
-          " lie inside the boundary of the real class" +
-          this.comparison(now),
-      );
-    } else {
-      parts.push(
-        `${at} the boundary of the real class is unknown: this run kept no ` +
-          (this.scope.data.real ? "features." : "real images to compare with."),
-      );
-    }
-    const student = [
-      ["clean", now.disagreesClean],
-      ["rejected", now.disagreesRejected],
-    ].filter(([, share]) => share != null);
-    if (student.length) {
-      parts.push(
-        "The student contradicts the teacher on " +
-          student.map(([name, share]) => `${whole(share)} of the ${name}`).join(" and ") +
-          " ones.",
-      );
-    }
+    const tried = verdict.hypothetical ? ` with τ ${verdict.threshold.toFixed(2)},` : ",";
+    const shares = (clean, rejected, words) => {
+      const pairs = [["clean", clean], ["rejected", rejected]];
+      const known = pairs.filter(([, share]) => share != null);
+      return known.map(([name, share]) => `${whole(share)} of the ${name}${words}`).join(" and ");
+    };
+    const missing = this.scope.data.real ? "features." : "real images to compare with.";
+    const unknown = "the boundary of the real class is unknown: this run kept no " + missing;
+    const among = shares(now.precision, now.insideRejected, " samples");
+    const inside = `${among} lie inside the boundary of the real class${this.comparison(now)}`;
+    const parts = [`At step ${frame.step}${tried} ${now.known ? inside : unknown}`];
+    const student = shares(now.disagreesClean, now.disagreesRejected, "");
+    if (student) parts.push(`The student contradicts the teacher on ${student} ones.`);
     return [...parts, ...this.summary()].join(" ");
   }
 
@@ -89,106 +72,44 @@ class Audit {
     const best = gaps.reduce((a, b) => (b[0] > a[0] ? b : a));
     const points = `${Math.abs(100 * mean).toFixed(0)} percentage points ${mean < 0 ? "less" : "more"} often`;
     const most = `at best ${(100 * best[0]).toFixed(0)} points, at step ${best[1]}`;
-    return [
-      `Over ${gaps.length} recorded steps, clean ones lie inside ${points} than rejected ones on average (${most}).`,
-    ];
+    const over = `Over ${gaps.length} recorded steps, clean ones lie inside ${points}`;
+    return [`${over} than rejected ones on average (${most}).`];
   }
 
   comparison({ precision, insideRejected, recall }) {
     if (precision == null) return "; none is kept.";
     if (insideRejected == null) return "; nothing is rejected.";
     const gap = precision - insideRejected;
-    const verdict =
-      gap > 0.05
-        ? "the verdict points the right way"
-        : gap < -0.05
-          ? "the verdict points the wrong way"
-          : "the verdict hardly tells them apart";
-    return `: ${verdict}` + (recall == null ? "." : `, and it keeps ${whole(recall)} of what lies inside.`);
+    const way = gap < 0 ? "wrong" : "right";
+    const verdict = Math.abs(gap) > CLEAR ? `points the ${way} way` : "hardly tells them apart";
+    return `: the verdict ${verdict}` + (recall == null ? "." : `, and it keeps ${whole(recall)} of what lies inside.`);
   }
 
-  // --- over the training ---
-
   course() {
-    const { scope } = this;
-    const { plotly, theme } = scope;
-    if (!this.rows || this.rows.run !== scope.run || !plotly || !this.visible) return;
-    const key = [scope.run, this.rows.version, theme.background, scope.frame?.step].join("|");
-    if (key === this.drawn) return;
-    this.drawn = key;
-    const { steps, columns } = this.rows;
-    const line = (name, label, color, dash = "solid") => ({
-      x: steps,
-      y: columns[name],
-      name: label,
-      mode: steps.length > 1 ? "lines" : "markers",
-      connectgaps: false,
-      line: { color, width: 2, dash },
-      hovertemplate: "%{y:.0%}",
+    const { scope, rows } = this, { theme, run, frame, plots } = scope;
+    if (rows?.run !== run || !plots.plotly || !this.visible) return;
+    once(this.node, [run, rows.version, theme.key, frame?.step], () => {
+      const curve = (name, label, color, dash = "solid") => {
+        const points = { mode: rows.steps.length > 1 ? "lines" : "markers", connectgaps: false };
+        return line({ x: rows.steps, y: rows.columns[name] }, label, color, { dash }, undefined, points);
+      };
+      this.plot(".scope-inside", [
+        curve("precision", "clean", theme.clean), curve("inside_rejected", "rejected", theme.rejected),
+        curve("recall", "recall", theme.text, "dot"),
+      ]);
+      this.plot(".scope-disagree", [
+        curve("disagreement_clean", "clean", theme.clean), curve("disagreement_rejected", "rejected", theme.rejected),
+      ]);
     });
-    this.plot(".scope-inside", [
-      line("precision", "clean", theme.clean),
-      line("inside_rejected", "rejected", theme.rejected),
-      line("recall", "recall", theme.text, "dot"),
-    ]);
-    this.plot(".scope-disagree", [
-      line("disagreement_clean", "clean", theme.clean),
-      line("disagreement_rejected", "rejected", theme.rejected),
-    ]);
   }
 
   plot(name, traces) {
-    const { theme, data, plotly, frame } = this.scope;
-    const axis = { gridcolor: theme.line, zeroline: false, linecolor: theme.line };
-    const here = frame && {
-      type: "line",
-      x0: frame.step,
-      x1: frame.step,
-      y0: 0,
-      y1: 1,
-      yref: "paper",
-      line: { color: theme.text, width: 1.5 },
-    };
+    const { theme, data, plots, frame, run } = this.scope, node = this.node.querySelector(name);
     const layout = {
-      paper_bgcolor: "rgba(0,0,0,0)",
-      plot_bgcolor: "rgba(0,0,0,0)",
-      uirevision: this.scope.run,
-      hovermode: "x unified",
-      font: { color: theme.text, size: 12 },
-      margin: { l: 44, r: 8, t: 6, b: 38 },
-      showlegend: false,
-      shapes: here ? [here] : [],
-      hoverlabel: { bgcolor: theme.background, font: { color: theme.text } },
-      xaxis: {
-        ...axis,
-        range: [0, Math.max(1, data.total)],
-        title: { text: "training step", standoff: 2, font: { size: 12 } },
-      },
-      yaxis: { ...axis, range: [0, 1.02], tickformat: ".0%" },
+      ...margins(44, 8, 6, 38), uirevision: run, font: { color: theme.text, size: 12 },
+      shapes: frame ? [upright(frame.step, { color: theme.text, width: 1.5 })] : [],
+      xaxis: { ...titled("training step"), range: [0, Math.max(1, data.total)] }, yaxis: SHARES,
     };
-    plotly.react(this.node.querySelector(name), traces, layout, { displayModeBar: false, responsive: true });
+    plots.draw(node, traces, layoutOf(theme, layout), node.getAttribute("aria-label"));
   }
-}
-
-// Counts clean inside, clean outside, rejected inside, rejected outside, and the shares that follow from them.
-function judgedAgainst(frame, verdict, inside) {
-  const counts = [0, 0, 0, 0];
-  const disagrees = [0, 0];
-  const members = [0, 0];
-  verdict.clean.forEach((clean, index) => {
-    const side = clean ? 0 : 1;
-    members[side] += 1;
-    disagrees[side] += frame.student_label[index] !== frame.label[index];
-    if (inside) counts[2 * side + (inside[index] ? 0 : 1)] += 1;
-  });
-  const share = (part, of) => (of ? part / of : null);
-  return {
-    known: Boolean(inside),
-    counts,
-    precision: inside ? share(counts[0], members[0]) : null,
-    insideRejected: inside ? share(counts[2], members[1]) : null,
-    recall: inside ? share(counts[0], counts[0] + counts[2]) : null,
-    disagreesClean: share(disagrees[0], members[0]),
-    disagreesRejected: share(disagrees[1], members[1]),
-  };
 }

@@ -1,14 +1,17 @@
 // The images on one canvas that draws only what is in sight, however many there are.
 
-const CAPTION = 14;
-const GAP = 6;
-const SORTS = { loss: "loss", confidence: "confidence", class: "class", posterior: "posterior", latent: "latent" };
-const SHOWS = { all: "all", selected: "selected", clean: "clean", rejected: "rejected" };
+import { border, disc, sharp } from "../web/canvas.js";
+import { choices } from "../web/dom.js";
+import { clamp } from "../web/numbers.js";
+import { howTo, sorted } from "./samples.js";
 
-class Grid {
+const CAPTION = 14, GAP = 6;
+const SORTS = ["loss", "confidence", "class", "posterior", "latent"];
+const SHOWS = ["all", "selected", "clean", "rejected"];
+
+export class Grid {
   constructor(panel, scope) {
-    this.scope = scope;
-    this.panel = panel;
+    Object.assign(this, { scope, panel });
     this.port = panel.querySelector(".scope-port");
     this.space = panel.querySelector(".scope-space");
     this.canvas = panel.querySelector("canvas");
@@ -16,39 +19,31 @@ class Grid {
     this.side = 44;
     this.order = [];
     this.cursor = 0; // a place in the order, under the keyboard
-    this.port.addEventListener("scroll", () => this.draw());
-    this.port.addEventListener("click", (event) => this.click(event));
-    this.port.addEventListener("dblclick", (event) => this.open(this.placeAt(event)));
-    this.port.addEventListener("pointermove", (event) => this.hover(event));
-    this.port.addEventListener("pointerleave", () => scope.hover(null));
-    this.port.addEventListener("keydown", (event) => this.key(event));
-    this.port.addEventListener("focus", () => {
-      this.focused = true;
-      scope.refresh();
-    });
-    this.port.addEventListener("blur", () => {
-      this.focused = false;
-      scope.refresh();
-    });
+    const listen = (name, act) => this.port.addEventListener(name, act);
+    listen("scroll", () => this.draw());
+    listen("click", (event) => this.click(event));
+    listen("dblclick", (event) => this.open(this.placeAt(event)));
+    listen("pointermove", (event) => this.hover(event));
+    listen("pointerleave", () => scope.hover(null));
+    listen("keydown", (event) => this.key(event));
+    listen("focus", () => this.focus(true));
+    listen("blur", () => this.focus(false));
     [this.sort, this.show] = panel.querySelectorAll("select");
     choices(this.sort, SORTS, (sort) => scope.look({ sort }));
     choices(this.show, SHOWS, (show) => scope.look({ show }));
-    panel
-      .querySelectorAll("[data-size]")
-      .forEach((button) => button.addEventListener("click", () => this.resize(Number(button.dataset.size))));
+    for (const button of panel.querySelectorAll("[data-size]")) {
+      button.addEventListener("click", () => this.resize(Number(button.dataset.size)));
+    }
   }
+
+  focus(focused) { this.focused = focused; this.scope.refresh(); }
 
   // --- places ---
 
-  get columns() {
-    return Math.max(1, Math.floor(this.port.clientWidth / (this.side + GAP)));
-  }
-  get step() {
-    return this.port.clientWidth / this.columns;
-  } // from tile to tile
-  get pitch() {
-    return this.side + GAP + (this.side >= 40 ? CAPTION : 0);
-  }
+  get columns() { return Math.max(1, Math.floor(this.port.clientWidth / (this.side + GAP))); }
+  // From tile to tile, across and down.
+  get step() { return this.port.clientWidth / this.columns; }
+  get pitch() { return this.side + GAP + (this.side >= 40 ? CAPTION : 0); }
 
   // The order is made again only when something it depends on has changed.
   arrange() {
@@ -58,9 +53,7 @@ class Grid {
     if (key === this.arranged) return;
     this.arranged = key;
     const keep = {
-      all: () => true,
-      clean: (index) => verdict.clean[index],
-      rejected: (index) => !verdict.clean[index],
+      all: () => true, clean: (index) => verdict.clean[index], rejected: (index) => !verdict.clean[index],
       selected: (index) => selection.has(index),
     }[show];
     this.order = sorted(frame, sort, keep);
@@ -92,9 +85,7 @@ class Grid {
     this.scope.selection.take(how === "add" ? range : [this.order[place]], how);
   }
 
-  open(place) {
-    if (place != null) this.scope.open(this.order[place], "right");
-  }
+  open(place) { if (place != null) this.scope.open(this.order[place], "right"); }
 
   hover(event) {
     const place = this.placeAt(event);
@@ -104,16 +95,9 @@ class Grid {
   }
 
   key(event) {
-    const moves = {
-      ArrowLeft: -1,
-      ArrowRight: 1,
-      ArrowUp: -this.columns,
-      ArrowDown: this.columns,
-      Home: -1e9,
-      End: 1e9,
-      PageUp: -this.columns * 4,
-      PageDown: this.columns * 4,
-    };
+    const row = this.columns;
+    const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -row, ArrowDown: row, PageUp: -4 * row, PageDown: 4 * row };
+    Object.assign(moves, { Home: -Infinity, End: Infinity });
     if (!this.order.length) return;
     if (event.key in moves) {
       const from = this.cursor;
@@ -141,34 +125,26 @@ class Grid {
   }
 
   reveal(place = this.cursor) {
-    const top = Math.floor(place / this.columns) * this.pitch;
-    const bottom = top + this.pitch;
-    if (top < this.port.scrollTop) this.port.scrollTop = top;
-    else if (bottom > this.port.scrollTop + this.port.clientHeight)
-      this.port.scrollTop = bottom - this.port.clientHeight;
+    const top = Math.floor(place / this.columns) * this.pitch, bottom = top + this.pitch;
+    const { scrollTop, clientHeight } = this.port;
+    if (top < scrollTop) this.port.scrollTop = top;
+    else if (bottom > scrollTop + clientHeight) this.port.scrollTop = bottom - clientHeight;
   }
 
-  resize(factor) {
-    this.side = clamp(Math.round(this.side * factor), 20, 160);
-    this.scope.refresh();
-  }
+  resize(factor) { this.side = clamp(Math.round(this.side * factor), 20, 160); this.scope.refresh(); }
 
   // --- drawing ---
 
   draw() {
-    const { frame, theme } = this.scope;
-    const { context, height } = sharp(this.canvas);
+    const { frame, theme } = this.scope, { context, height } = sharp(this.canvas);
     if (frame) this.arrange();
     this.head(frame);
     if (!frame) return;
     const total = Math.ceil(this.order.length / this.columns) * this.pitch;
     this.space.style.height = Math.max(0, total - height) + "px";
     context.imageSmoothingEnabled = this.side < frame.width;
-    context.font = `11px ${theme.font}`;
-    context.textAlign = "center";
-    context.textBaseline = "alphabetic";
-    const { step } = this;
-    const top = this.port.scrollTop;
+    Object.assign(context, { font: `11px ${theme.font}`, textAlign: "center", textBaseline: "alphabetic" });
+    const { step } = this, top = this.port.scrollTop;
     const first = Math.floor(top / this.pitch) * this.columns;
     const last = Math.min(this.order.length, Math.ceil((top + height) / this.pitch) * this.columns);
     for (let place = first; place < last; place += 1) {
@@ -180,45 +156,36 @@ class Grid {
 
   head(frame) {
     const { steps, source, sort, show } = this.scope;
-    this.panel.querySelector("h4 span").textContent = frame
-      ? `${this.order.length} of ${frame.count}`
-      : steps.length
-        ? "loading…"
-        : "";
+    const loading = steps.length ? "loading…" : "";
+    this.panel.querySelector("h4 span").textContent = frame ? `${this.order.length} of ${frame.count}` : loading;
     this.empty.hidden = Boolean(frame);
     this.empty.textContent = this.scope.nothing();
     this.sort.querySelector("[value=latent]").textContent = source === "probes" ? "latent" : "order drawn";
     this.sort.querySelector("[value=posterior]").disabled = Boolean(frame) && !frame.posterior;
-    Object.assign(this.sort, { value: sort });
-    Object.assign(this.show, { value: show });
+    this.sort.value = sort;
+    this.show.value = show;
   }
 
-  tile(context, frame, index, x, y, place) {
-    const { verdict, selection, theme, hovered, opened, tags } = this.scope;
-    const side = this.side;
-    const faded = selection.size > 0 && !selection.has(index);
-    const clean = verdict.clean[index];
+  tile(context, sheet, index, x, y, place) {
+    const { verdict, selection, theme, hovered, opened, tags } = this.scope, side = this.side;
+    const faded = selection.size > 0 && !selection.has(index), clean = verdict.clean[index];
     context.globalAlpha = faded ? 0.35 : 1;
-    frame.paint(context, index, x + 1, y + 1, side - 2);
-    context.strokeStyle = clean ? theme.clean : theme.rejected;
-    context.lineWidth = 2;
-    context.setLineDash(clean ? [] : [4, 3]);
-    context.strokeRect(x + 1, y + 1, side - 2, side - 2);
-    context.setLineDash([]);
+    sheet.square(context, index, x + 1, y + 1, side - 2);
+    const box = [x + 1, y + 1, side - 2, side - 2];
+    border(context, box, clean ? theme.clean : theme.rejected, 2, clean ? [] : [4, 3]);
     if (selection.has(index) || index === hovered || index === opened) {
       this.ring(context, theme.text, x, y, selection.has(index) || index === opened ? 2.5 : 1.2);
     }
     if (this.focused && place === this.cursor) this.ring(context, theme.student, x - 1, y - 1, 2);
     if (verdict.flagged[index]) this.flag(context, theme, x, y);
-    this.dots(context, tags.coloursOf(frame, index), x, y);
-    if (side >= 40) this.caption(context, frame, index, x, y, theme);
+    const dot = (colour, nth) => disc(context, x + 7 + 9 * nth, y + side - 7, 4, colour);
+    tags.coloursOf(sheet, index).slice(0, 4).forEach(dot);
+    if (side >= 40) this.caption(context, sheet, index, x, y, theme);
     context.globalAlpha = 1;
   }
 
   ring(context, colour, x, y, width) {
-    context.strokeStyle = colour;
-    context.lineWidth = width;
-    context.strokeRect(x - 1.5, y - 1.5, this.side + 3, this.side + 3);
+    border(context, [x - 1.5, y - 1.5, this.side + 3, this.side + 3], colour, width);
   }
 
   flag(context, theme, x, y) {
@@ -228,19 +195,9 @@ class Grid {
     context.fillText("⚑", x + this.side - 8, y + 13);
   }
 
-  dots(context, colours, x, y) {
-    colours.slice(0, 4).forEach((colour, nth) => {
-      context.fillStyle = colour;
-      context.beginPath();
-      context.arc(x + 7 + 9 * nth, y + this.side - 7, 4, 0, 7);
-      context.fill();
-    });
-  }
-
   caption(context, frame, index, x, y, theme) {
     const name = this.scope.className(frame.label[index]);
-    const sure = Math.round(100 * frame.confidence[index]) + "%";
-    const middle = x + this.side / 2;
+    const sure = Math.round(100 * frame.confidence[index]) + "%", middle = x + this.side / 2;
     const room = this.side + GAP - 2;
     context.fillStyle = theme.text;
     const both = name + " " + sure;

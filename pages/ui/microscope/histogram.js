@@ -1,46 +1,43 @@
 // Judged losses with the mixture that splits them; a drag over the bars selects their samples.
 
-const BINS = 40;
+import { binOf, expected, spread } from "../web/curves.js";
+import { border, sharp, stroke } from "../web/canvas.js";
+import { legend } from "../web/dom.js";
+import { clamp } from "../web/numbers.js";
+import { bar, countAxis, hint } from "./bars.js";
+import { countedBy, howTo } from "./samples.js";
 
-class Histogram {
+const BINS = 40;
+const MOST = 0.999; // of a posterior cut
+
+export class Histogram {
   constructor(panel, scope) {
-    this.scope = scope;
-    this.panel = panel;
+    Object.assign(this, { scope, panel });
     this.canvas = panel.querySelector("canvas");
     this.tip = panel.querySelector(".scope-tip");
     this.cursor = null; // the bars under the keyboard: [anchor, end]
-    this.canvas.addEventListener("pointerdown", (event) => this.press(event));
-    this.canvas.addEventListener("pointermove", (event) => this.move(event));
-    this.canvas.addEventListener("pointerup", (event) => this.release(event));
-    this.canvas.addEventListener("pointerleave", () => {
-      this.tip.hidden = true;
-    });
-    this.canvas.addEventListener("keydown", (event) => this.key(event));
-    this.canvas.addEventListener("blur", () => {
-      this.cursor = null;
-      scope.refresh();
-    });
+    const listen = (name, act) => this.canvas.addEventListener(name, act);
+    listen("pointerdown", (event) => this.press(event));
+    listen("pointermove", (event) => this.move(event));
+    listen("pointerup", () => (this.drag = null));
+    listen("pointerleave", () => (this.tip.hidden = true));
+    listen("keydown", (event) => this.key(event));
+    listen("blur", () => { this.cursor = null; scope.refresh(); });
     [this.range, this.number] = panel.querySelectorAll("input");
     for (const input of [this.range, this.number]) {
       input.addEventListener("input", () => {
-        if (input.value !== "") scope.cut(clamp(Number(input.value), 0, 0.999));
+        if (input.value !== "") scope.cut(clamp(Number(input.value), 0, MOST));
       });
     }
     this.reset = panel.querySelector(".scope-reset");
     this.reset.addEventListener("click", () => scope.cut(null));
   }
 
-  get box() {
-    return { left: 38, right: this.canvas.clientWidth - 8, top: 8, bottom: this.canvas.clientHeight - 34 };
-  }
-
-  binOf(value) {
-    return Math.min(BINS - 1, Math.floor(value * BINS));
-  }
+  get box() { return { left: 38, right: this.canvas.clientWidth - 8, top: 8, bottom: this.canvas.clientHeight - 34 }; }
 
   binAt(event) {
     const { left, right } = this.box;
-    return this.binOf(clamp((event.offsetX - left) / (right - left), 0, 1));
+    return binOf(clamp((event.offsetX - left) / (right - left), 0, 1), BINS);
   }
 
   press(event) {
@@ -57,28 +54,21 @@ class Histogram {
     else this.hint(event, bin);
   }
 
-  release() {
-    this.drag = null;
-  }
-
   // Selects what lies in the bars from where the drag began to `bin`.
   brush(bin) {
-    const { from, how, before } = this.drag;
-    if (this.drag.to === bin) return;
+    const { from, how, before, to } = this.drag;
+    if (to === bin) return;
     this.drag.to = bin;
-    const members = this.members(Math.min(from, bin), Math.max(from, bin));
-    if (how === "replace") return this.scope.selection.take(members);
-    this.scope.selection.take(before);
-    this.scope.selection.take(members, how);
+    this.scope.selection.drag(this.members(from, bin), how, before);
   }
 
-  members(first, last) {
-    const found = [];
-    this.scope.frame.scaled.forEach((value, index) => {
-      const bin = this.binOf(value);
-      if (bin >= first && bin <= last) found.push(index);
+  // The samples in the bars from one to another.
+  members(one, other) {
+    const [first, last] = [Math.min(one, other), Math.max(one, other)], { frame } = this.scope;
+    return [...frame.scaled.keys()].filter((index) => {
+      const bin = binOf(frame.scaled[index], BINS);
+      return bin >= first && bin <= last;
     });
-    return found;
   }
 
   key(event) {
@@ -89,8 +79,7 @@ class Histogram {
       const next = clamp(end + moves[event.key], 0, BINS - 1);
       this.cursor = [event.shiftKey ? anchor : next, next];
     } else if (event.key === "Enter" || event.key === " ") {
-      const [anchor, end] = this.cursor || [0, BINS - 1];
-      this.scope.selection.take(this.members(Math.min(anchor, end), Math.max(anchor, end)));
+      this.scope.selection.take(this.members(...(this.cursor || [0, BINS - 1])));
     } else return;
     event.preventDefault();
     this.scope.refresh();
@@ -102,13 +91,9 @@ class Histogram {
     const members = this.members(bin, bin);
     const clean = members.filter((index) => verdict.clean[index]).length;
     const nats = [bin, bin + 1].map((edge) => (frame.low + (edge / BINS) * (frame.high - frame.low)).toPrecision(2));
-    this.tip.textContent = `${nats[0]} to ${nats[1]} nats: ${clean} clean, ${members.length - clean} rejected`;
-    this.tip.hidden = false;
-    const side = Math.min(event.offsetX + 12, this.canvas.clientWidth - this.tip.offsetWidth - 4);
-    this.tip.style.transform = `translate(${side}px, ${Math.max(0, event.offsetY - 30)}px)`;
+    const words = `${nats[0]} to ${nats[1]} nats: ${clean} clean, ${members.length - clean} rejected`;
+    hint(this.tip, this.canvas, event, words);
   }
-
-  // --- drawing ---
 
   draw() {
     const { frame, verdict, selection, theme } = this.scope;
@@ -121,30 +106,31 @@ class Histogram {
     const x = (value) => left + value * (right - left);
     const y = (count) => bottom - (count / (1.12 * tallest)) * (bottom - top);
     context.font = `12px ${theme.font}`;
-    this.axes(context, frame, theme, { x, y, tallest, height });
+    countAxis(context, theme, { left, right, y, most: 1.1 * tallest });
+    this.lossAxis(context, frame, x, height);
     if (verdict.region) this.region(context, verdict, theme, { x, top, bottom });
-    this.bars(context, stacks, theme, selection.size > 0, { x, y });
-    if (verdict.region) this.curves(context, frame, theme, { x, y });
+    const gap = 0.6, width = (right - left) / BINS - 2 * gap;
+    const look = { width, y, brushed: selection.size > 0, strong: [0.8, 0.8], pale: [0.28, 0.28] };
+    stacks.forEach((stack, bin) => bar(context, theme, stack, { x: x(bin / BINS) + gap, ...look, least: 2 }));
+    if (verdict.region) this.components(context, frame, theme, { x, y });
     if (this.cursor) this.outline(context, theme, { x, top, bottom });
   }
 
   head(frame, verdict, theme) {
     const mixture = frame?.mixture;
+    const usable = Boolean(mixture?.usable);
     const entries = [["clean", theme.clean, "box"]];
     if (mixture) entries.push(["rejected", theme.rejected, "box"]);
-    if (mixture?.usable) entries.push(["mixture", theme.text, "line"], ["accepted", theme.clean, "faint"]);
-    const weights = mixture?.usable && "weights " + mixture.weights.map((weight) => weight.toFixed(2)).join(" / ");
-    legend(
-      this.panel.querySelector("h4 span"),
-      entries,
-      !frame ? "" : !mixture ? "no selection" : weights || "all losses equal: all kept",
-    );
+    if (usable) entries.push(["mixture", theme.text, "line"], ["accepted", theme.clean, "faint"]);
+    const weights = usable && "weights " + mixture.weights.map((weight) => weight.toFixed(2)).join(" / ");
+    const note = !frame ? "" : !mixture ? "no selection" : weights || "all losses equal: all kept";
+    legend(this.panel.querySelector("h4 span"), entries, note);
     const cut = verdict?.threshold ?? 0.5;
     const tried = Boolean(verdict?.hypothetical);
-    for (const input of [this.range, this.number]) input.disabled = !frame?.posterior || !mixture?.usable;
+    for (const input of [this.range, this.number]) input.disabled = !frame?.posterior || !usable;
     this.range.value = cut;
     if (document.activeElement !== this.number || !tried) this.number.value = Number(cut.toFixed(3));
-    this.range.style.setProperty("--own", (mixture?.threshold ?? 0.5) / 0.999);
+    this.range.style.setProperty("--own", (mixture?.threshold ?? 0.5) / MOST);
     this.panel.querySelector("em").hidden = this.reset.hidden = !tried;
     const words = frame
       ? `Histogram of judged losses, ${verdict.kept} clean of ${frame.count}. Arrows move over the bars, Enter selects.`
@@ -153,35 +139,16 @@ class Histogram {
   }
 
   count(frame, verdict, selection) {
-    const stacks = Array.from({ length: BINS }, () => ({ clean: 0, rejected: 0, chosenClean: 0, chosenRejected: 0 }));
-    frame.scaled.forEach((value, index) => {
-      const stack = stacks[this.binOf(value)];
-      const clean = verdict.clean[index];
-      stack[clean ? "clean" : "rejected"] += 1;
-      if (selection.has(index)) stack[clean ? "chosenClean" : "chosenRejected"] += 1;
-    });
-    return stacks;
+    return countedBy((index) => binOf(frame.scaled[index], BINS), BINS, { frame, verdict, selection });
   }
 
-  axes(context, frame, theme, { x, y, tallest, height }) {
-    context.strokeStyle = theme.line;
-    context.fillStyle = theme.text;
-    context.textBaseline = "middle";
-    context.textAlign = "right";
-    for (const tick of ticks(1.1 * tallest)) {
-      if (tick % 1) continue;
-      context.beginPath();
-      context.moveTo(x(0), Math.round(y(tick)) + 0.5);
-      context.lineTo(x(1), Math.round(y(tick)) + 0.5);
-      context.stroke();
-      context.fillText(String(tick), x(0) - 5, y(tick));
-    }
-    context.textBaseline = "alphabetic";
-    context.textAlign = "center";
-    for (const tick of [0, 0.25, 0.5, 0.75, 1])
+  lossAxis(context, frame, x, height) {
+    Object.assign(context, { textAlign: "center", textBaseline: "alphabetic" });
+    for (const tick of [0, 0.25, 0.5, 0.75, 1]) {
       context.fillText(String(tick), x(tick) - (tick === 1 ? 4 : 0), height - 20);
-    const span = frame.high.toPrecision(2);
-    context.fillText(`judged loss, scaled: 1 is ${span} nats`, (x(0) + x(1)) / 2, height - 4);
+    }
+    const words = `judged loss, scaled: 1 is ${frame.high.toPrecision(2)} nats`;
+    context.fillText(words, (x(0) + x(1)) / 2, height - 4);
     context.save();
     context.translate(11, (height - 34) / 2);
     context.rotate(-Math.PI / 2);
@@ -190,69 +157,26 @@ class Histogram {
   }
 
   region(context, verdict, theme, { x, top, bottom }) {
+    context.fillStyle = theme.clean;
     for (const [from, to] of verdict.region) {
       context.globalAlpha = 0.14;
-      context.fillStyle = theme.clean;
       context.fillRect(x(from), top, x(to) - x(from), bottom - top);
       context.globalAlpha = 1;
-      context.strokeStyle = theme.clean;
-      context.setLineDash([4, 3]);
-      for (const edge of [from, to]) {
-        if (edge <= 0 || edge >= 1) continue;
-        context.beginPath();
-        context.moveTo(x(edge), top);
-        context.lineTo(x(edge), bottom);
-        context.stroke();
-      }
-      context.setLineDash([]);
+      const edges = [from, to].filter((edge) => edge > 0 && edge < 1).map(x);
+      for (const edge of edges) stroke(context, [[edge, top], [edge, bottom]], theme.clean, 1, [4, 3]);
     }
   }
 
-  // What is not selected stands back, as soon as anything is.
-  bars(context, stacks, theme, brushed, { x, y }) {
-    const gap = 0.6;
-    stacks.forEach((stack, bin) => {
-      const left = x(bin / BINS) + gap;
-      const width = x((bin + 1) / BINS) - x(bin / BINS) - 2 * gap;
-      const part = (colour, from, to, alpha) => {
-        context.globalAlpha = alpha;
-        context.fillStyle = colour;
-        const height = to > from ? Math.max(2, y(from) - y(to)) : 0; // one of thousands is still seen
-        context.fillRect(left, y(from) - height, width, height);
-      };
-      const { clean, rejected, chosenClean, chosenRejected } = stack;
-      part(theme.clean, 0, clean, brushed ? 0.28 : 0.8);
-      part(theme.rejected, clean, clean + rejected, brushed ? 0.28 : 0.8);
-      if (chosenClean) part(theme.clean, 0, chosenClean, 1);
-      if (chosenRejected) part(theme.rejected, clean, clean + chosenRejected, 1);
-    });
-    context.globalAlpha = 1;
-  }
-
-  curves(context, frame, theme, { x, y }) {
-    const { weights, means, deviations } = frame.mixture;
-    context.strokeStyle = theme.text;
-    context.lineWidth = 1.6;
-    [0, 1].forEach((k) => {
-      context.setLineDash(k ? [2, 3] : []);
-      context.beginPath();
-      for (let i = 0; i <= 240; i += 1) {
-        const value = i / 240;
-        const bell = Math.exp(-0.5 * ((value - means[k]) / deviations[k]) ** 2);
-        const expected = (weights[k] * frame.count * bell) / BINS / (deviations[k] * Math.sqrt(2 * Math.PI));
-        context.lineTo(x(value), y(expected));
-      }
-      context.stroke();
-    });
-    context.setLineDash([]);
-    context.lineWidth = 1;
+  components(context, { mixture, count }, theme, { x, y }) {
+    const places = spread(0, 1, 241);
+    for (const k of [0, 1]) {
+      const points = places.map((value) => [x(value), y(expected(mixture, k, value, count, BINS))]);
+      stroke(context, points, theme.text, 1.6, k ? [2, 3] : []);
+    }
   }
 
   outline(context, theme, { x, top, bottom }) {
-    const [first, last] = [...this.cursor].sort((a, b) => a - b);
-    context.strokeStyle = theme.student;
-    context.lineWidth = 2;
-    context.strokeRect(x(first / BINS), top, x((last + 1) / BINS) - x(first / BINS), bottom - top);
-    context.lineWidth = 1;
+    const [first, last] = this.cursor.toSorted((a, b) => a - b), left = x(first / BINS);
+    border(context, [left, top, x((last + 1) / BINS) - left, bottom - top], theme.student, 2);
   }
 }

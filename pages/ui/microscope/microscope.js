@@ -1,20 +1,40 @@
 // The microscope: histogram, projection and grid of one recorded step, with one cut and one selection for all three.
 // Python sends items by key when they are asked for; cut, selection, zoom and scrubbing happen here, without a rerun.
 
-const PLAY_SECONDS = 20;
+import { element, press, say, write } from "../web/dom.js";
+import { hostOf } from "../web/mount.js";
+import { brief, clamp, whole } from "../web/numbers.js";
+import { Plots } from "../web/plot.js";
+import { Scrubber } from "../web/scrubber.js";
+import { placesOf } from "../web/sheet.js";
+import { themeOf } from "../web/theme.js";
+import { Audit } from "./audit.js";
+import { ClassBars } from "./classes.js";
+import { Drawer } from "./drawer.js";
+import { Grid } from "./grid.js";
+import { Histogram } from "./histogram.js";
+import { Items } from "./items.js";
+import { Projection } from "./projection.js";
+import { judge, Selection } from "./samples.js";
+import { SKELETON } from "./skeleton.js";
+import { Tags } from "./tags.js";
+
 const AHEAD = 8; // steps asked for before they are looked at
 const HEAVY_BYTES = 2e6; // a frame above this is not asked for before
-const FORGOTTEN_MS = 3000; // after which a microscope that is nowhere on the page is given up
+const FLAGGED =
+  "Rejected although the teacher is surer of them than of any clean sample: the accepted region has two boundaries. " +
+  "Click to select them.";
 
 class Microscope {
   constructor(host) {
-    this.root = element("div", { className: "dfkd-microscope", innerHTML: SKELETON });
-    this.root.microscope = this;
-    this.settle(host);
+    this.root = element("div", { className: "dfkd-view dfkd-microscope", innerHTML: SKELETON, microscope: this });
+    host.append(this.root);
     this.at = (name) => this.root.querySelector(".scope-" + name);
-    this.questions = new Questions(this);
+    this.questions = new Items(this);
     this.selections = this.verdicts = 0;
     this.selection = new Selection(() => this.selected());
+    this.scrubber = new Scrubber(this.root, this, true);
+    this.plots = new Plots(() => this.refresh(), (message) => this.say("failed", message));
     this.histogram = new Histogram(this.at("judged"), this);
     this.bars = new ClassBars(this.at("classes"), this);
     this.projection = new Projection(this.at("map"), this);
@@ -28,52 +48,26 @@ class Microscope {
   // --- hands ---
 
   listen() {
-    const press = (name, action) =>
-      this.at(name).addEventListener("click", () => {
-        action();
-        this.refresh();
+    const click = (name, act) => this.at(name).addEventListener("click", act);
+    click("clear", () => this.selection.clear());
+    click("flags", () => this.selection.take(placesOf(this.verdict.flagged, 1)));
+    click("distill", () => this.order("distill", { step: this.view }));
+    const each = (name, act) =>
+      this.root.querySelectorAll(`[data-${name}]`).forEach((button) => {
+        button.addEventListener("click", () => act(button.dataset[name]));
       });
-    press("clear", () => this.selection.clear());
-    press("flags", () =>
-      this.selection.take([...this.verdict.flagged.keys()].filter((index) => this.verdict.flagged[index])),
-    );
-    press("follow", () => {
-      this.stopPlaying();
-      this.look({ view: null });
-    });
-    press("play", () => (this.timer ? this.stopPlaying(true) : this.play()));
-    press("distill", () => this.order("distill", { step: this.view }));
-    this.root
-      .querySelectorAll("[data-form]")
-      .forEach((button) => button.addEventListener("click", () => this.export(button.dataset.form)));
-    this.root
-      .querySelectorAll("[data-source]")
-      .forEach((button) => button.addEventListener("click", () => this.turnTo(button.dataset.source)));
-    const slider = this.at("track").querySelector("input");
-    slider.addEventListener("input", () => this.goTo(this.steps[Number(slider.value)]));
-    slider.addEventListener("keydown", (event) => this.key(event));
+    each("form", (form) => this.export(form));
+    each("source", (source) => this.turnTo(source));
     this.root.addEventListener("keydown", (event) => this.escape(event));
     new ResizeObserver(() => this.refresh()).observe(this.root);
-    new IntersectionObserver(([entry]) => {
-      this.audit.visible = entry.isIntersecting;
-      if (entry.isIntersecting) this.usePlotly();
+    new IntersectionObserver((seen) => {
+      this.audit.visible = seen.at(-1).isIntersecting;
+      if (this.audit.visible && this.data) this.plots.load(this.data.base);
     }).observe(this.at("audit"));
-    this.reminder = setInterval(() => (this.root.isConnected ? this.questions.remind() : this.leave()), 1000);
   }
 
-  // A rerun can take the component off the page for a moment; it comes back as it was.
-  leave() {
-    this.left = this.left || Date.now();
-    if (Date.now() - this.left < FORGOTTEN_MS) return;
-    clearInterval(this.reminder);
-    this.stopPlaying();
-    if (window.dfkdMicroscope === this) window.dfkdMicroscope = null;
-  }
-
-  settle(host) {
-    this.left = null;
-    host.appendChild(this.root);
-  }
+  // It is nowhere on the page any more.
+  leave() { this.scrubber.stop(); if (window.dfkdMicroscope === this) window.dfkdMicroscope = null; }
 
   escape(event) {
     if (event.key !== "Escape") return;
@@ -81,47 +75,21 @@ class Microscope {
     else this.selection.clear();
   }
 
-  key(event) {
-    const moves = {
-      ArrowLeft: -1,
-      ArrowDown: -1,
-      ArrowRight: 1,
-      ArrowUp: 1,
-      PageDown: -10,
-      PageUp: 10,
-      Home: -1e9,
-      End: 1e9,
-    };
-    if (!(event.key in moves) || !this.steps.length) return;
-    event.preventDefault();
-    const place = this.steps.indexOf(this.step) + moves[event.key];
-    this.goTo(this.steps[clamp(place, 0, this.steps.length - 1)]);
-  }
-
-  usePlotly() {
-    if (this.plotly || !this.data) return;
-    loadPlotly(this.data.base).then(
-      (plotly) => {
-        this.plotly = plotly;
-        this.refresh();
-      },
-      (error) => this.say("failed", error.message),
-    );
-  }
-
   // --- news from Python ---
 
   update(data, setStateValue) {
     if (this.run !== data.run) this.begin(data);
     this.data = data;
-    this.questions.answered(data, setStateValue);
+    this.questions.take(data, setStateValue);
     if (!this.steps.length && data.steps[this.other].length) this.source = this.other;
+    if (this.audit.visible) this.plots.load(data.base);
     this.refresh();
   }
 
   begin(data) {
-    this.stopPlaying();
+    const { view } = data;
     this.run = data.run;
+    this.scrubber.begin(view.step);
     this.questions.begin();
     this.tags.sheets.clear();
     this.audit.rows = null;
@@ -131,8 +99,6 @@ class Microscope {
     this.root.querySelectorAll("a[data-term]").forEach((link) => {
       link.href = `${data.base}/glossary?term=${link.dataset.term.replaceAll(" ", "-")}`;
     });
-    const view = data.view;
-    this.view = view.step;
     this.threshold = view.tau;
     this.source = view.source || "samples";
     this.sort = view.sort || "loss";
@@ -144,111 +110,60 @@ class Microscope {
 
   // --- asking Python ---
 
-  need(key) {
-    return this.questions.need(key);
-  }
-  order(name, about) {
-    this.questions.order(name, about);
-  }
-  tell(after) {
-    this.questions.tell(after);
-  }
+  need(key) { return this.questions.need(key); }
+  order(name, about) { this.questions.order(name, about); }
 
   // For the address bar.
   told() {
     const { source, sort, colour, kind, mark } = this;
-    const view = { source, sort, colour, layout: kind, mark, step: this.timer ? null : this.view, tau: this.threshold };
-    return { run: this.run, view };
+    const step = this.scrubber.playing ? null : this.view;
+    return { of: this.run, view: { source, sort, colour, layout: kind, mark, step, tau: this.threshold } };
   }
 
   // What the scrubber is likely to want next, when nothing else is on its way: the nearest steps, as memory allows.
   ahead() {
     clearTimeout(this.looking);
     this.looking = setTimeout(() => {
-      if (this.questions.wanted.size || !this.steps.length || !this.frame || this.frame.bytes > HEAVY_BYTES) return;
-      const here = this.steps.indexOf(this.step);
-      const near = (step) => Math.abs(this.steps.indexOf(step) - here);
-      const reach = MOST_BYTES / 4 / this.frame.bytes;
-      const most = clamp(Math.floor(HEAVY_BYTES / this.frame.bytes), 1, AHEAD);
-      const lacking = this.steps.filter(
-        (step) => near(step) <= reach && !this.questions.has(`frame ${this.source} ${step}`),
-      );
-      lacking
-        .sort((a, b) => near(a) - near(b))
-        .slice(0, most)
+      const { questions, steps, frame } = this;
+      if (questions.wanted.size || !steps.length || !frame || frame.bytes > HEAVY_BYTES) return;
+      const here = steps.indexOf(this.step);
+      const far = (step) => Math.abs(steps.indexOf(step) - here);
+      const near = steps.filter((step) => far(step) <= questions.roomFor(frame.bytes));
+      near
+        .filter((step) => !questions.has(`frame ${this.source} ${step}`))
+        .sort((a, b) => far(a) - far(b))
+        .slice(0, clamp(Math.floor(HEAVY_BYTES / frame.bytes), 1, AHEAD))
         .forEach((step) => this.askFor(step));
     }, 300);
   }
 
+  // The frame of a step; also asks for what is drawn of it.
   askFor(step) {
     const frame = this.need(`frame ${this.source} ${step}`);
     this.need(`places ${this.shownKind} ${this.source} ${step}`);
     this.need(`inside ${this.source} ${step}`);
-    return frame;
+    return frame?.broken ? null : frame;
   }
 
   // --- moving through the run ---
 
-  get other() {
-    return this.source === "samples" ? "probes" : "samples";
-  }
-  get steps() {
-    return this.data ? this.data.steps[this.source] : [];
-  }
-
+  get other() { return this.source === "samples" ? "probes" : "samples"; }
+  get steps() { return this.data ? this.data.steps[this.source] : []; }
   // The step asked for, or the recorded one nearest to it: the two sources are recorded at different steps.
-  get step() {
-    const steps = this.steps;
-    if (!steps.length || this.view == null) return steps[steps.length - 1] ?? null;
-    return steps.reduce(
-      (best, step) => (Math.abs(step - this.view) < Math.abs(best - this.view) ? step : best),
-      steps[0],
-    );
-  }
-
-  goTo(step, playing = false) {
-    if (step == null) return;
-    if (!playing) this.stopPlaying();
-    this.view = step;
-    if (!playing) this.tell();
-    this.refresh();
-  }
+  get step() { return this.scrubber.step; }
+  get view() { return this.scrubber.view; }
+  has(step) { const frame = this.askFor(step); return frame === null || Boolean(frame?.ready); }
+  moved(told) { if (told) this.questions.tell(); this.refresh(); }
+  goTo(step) { this.scrubber.goTo(step); }
 
   turnTo(source) {
     if (source === this.source || !this.data.steps[source].length) return;
-    if (this.timer) this.stopPlaying(true);
+    this.scrubber.stop(true);
     this.look({ source });
   }
 
-  // Looks at something else, or in another way; the address bar follows.
-  look(change) {
-    Object.assign(this, change);
-    this.tell();
-    this.refresh();
-  }
-
-  play() {
-    if (this.steps.length < 2) return;
-    let place = this.steps.indexOf(this.step);
-    if (place >= this.steps.length - 1) place = 0;
-    const pace = clamp((1000 * PLAY_SECONDS) / this.steps.length, 150, 700);
-    this.timer = setInterval(() => {
-      const steps = this.steps;
-      steps.slice(place, place + AHEAD).forEach((step) => this.askFor(step));
-      const frame = this.askFor(steps[place]);
-      if (frame === undefined || frame?.ready === false) return;
-      this.goTo(steps[place], true);
-      place += 1;
-      if (place >= steps.length) this.stopPlaying(true);
-    }, pace);
-  }
-
-  stopPlaying(tell = false) {
-    if (!this.timer) return;
-    clearInterval(this.timer);
-    this.timer = null;
-    if (tell) this.tell();
-  }
+  // Looks in another way; the address bar follows.
+  look(change) { Object.assign(this, change); this.moved(true); }
 
   // --- cut, selection, one sample ---
 
@@ -256,15 +171,11 @@ class Microscope {
     const own = this.frame?.mixture?.threshold;
     this.threshold = threshold != null && own != null && Math.abs(threshold - own) < 1e-9 ? null : threshold;
     this.verdict = null;
-    this.tell(400);
+    this.questions.tell(400);
     this.refresh();
   }
 
-  selected() {
-    this.selections += 1;
-    this.grid.seek();
-    this.refresh();
-  }
+  selected() { this.selections += 1; this.grid.seek(); this.refresh(); }
 
   // The selected samples, or all, as a file.
   export(form) {
@@ -285,67 +196,41 @@ class Microscope {
     this.refresh();
   }
 
-  jump(index) {
-    this.selection.take([index]);
-    this.open(index);
-  }
-
-  close() {
-    this.opened = null;
-    this.refresh();
-  }
+  jump(index) { this.selection.take([index]); this.open(index); }
+  close() { this.opened = null; this.refresh(); }
 
   // --- what the views ask ---
 
-  get real() {
-    return this.questions.get("real");
-  }
-  get shownKind() {
-    return this.data.layouts[this.kind]?.there ? this.kind : "pca";
-  }
-  get layout() {
-    return this.need("layout " + this.shownKind);
-  }
-  places(frame) {
-    return this.need(`places ${this.shownKind} ${frame.source} ${frame.step}`)?.xy;
-  }
-  realPlaces() {
-    return this.layout?.real;
-  }
-  inside(frame) {
-    return this.need(`inside ${frame.source} ${frame.step}`);
-  }
-  className(label) {
-    return this.data.classes[label] ?? String(label);
-  }
+  get real() { return this.questions.get("real"); }
+  get shownKind() { return this.data.layouts[this.kind]?.there ? this.kind : "pca"; }
+  get layout() { return this.need("layout " + this.shownKind); }
+  places(frame) { return this.need(`places ${this.shownKind} ${frame.source} ${frame.step}`)?.xy; }
+  realPlaces() { return this.layout?.real; }
+  inside(frame) { return this.need(`inside ${frame.source} ${frame.step}`); }
+  className(label) { return this.data.classes[label] ?? String(label); }
 
   words(index) {
     const { frame, verdict } = this;
     const name = frame.source === "probes" ? "latent " : "sample ";
     const judged = verdict.clean[index] ? "clean" : verdict.flagged[index] ? "rejected ⚑" : "rejected";
     const posterior = frame.posterior ? `, posterior ${frame.posterior[index].toFixed(2)}` : "";
-    return (
-      `${name}${index}: ${judged}, the teacher says ${this.className(frame.label[index])} with ` +
-      `${whole(frame.confidence[index])}, loss ${brief(frame.loss[index])}${posterior}`
-    );
+    const says = `the teacher says ${this.className(frame.label[index])} with ${whole(frame.confidence[index])}`;
+    return `${name}${index}: ${judged}, ${says}, loss ${brief(frame.loss[index])}${posterior}`;
   }
 
-  realWords(index) {
-    return `real image ${index}: class ${this.className(this.real.label[index])}`;
-  }
+  realWords(index) { return `real image ${index}: class ${this.className(this.real.label[index])}`; }
 
   // Why no images are shown, and what to do about it.
   nothing() {
-    if (this.questions.get(`frame ${this.source} ${this.step}`) === null)
-      return "The images of this step cannot be read.";
+    const frame = this.questions.get(`frame ${this.source} ${this.step}`);
+    if (frame === null || frame?.broken) return "The images of this step cannot be read.";
     if (this.steps.length) return "Loading the images of this step…";
     if (this.data.poll && this.data.state !== "done") return "The first images appear after the first step.";
     return "This run recorded no images. Choose another one on the left, or start one in Distill.";
   }
 
-  announce(words) {
-    this.at("spoken").textContent = words;
-  }
+  announce(words) { this.at("spoken").textContent = words; }
+  say(state, message) { say(this.at("message"), message, state); }
 
   // --- drawing ---
 
@@ -381,78 +266,50 @@ class Microscope {
   take() {
     const step = this.step;
     const frame = step == null ? null : this.askFor(step);
-    if (frame?.ready && frame !== this.frame) {
-      const same =
-        this.frame && this.frame.source === "probes" && frame.source === "probes" && this.frame.count === frame.count;
-      this.frame = frame;
-      this.verdict = this.hovered = null;
-      if (!same) {
-        this.opened = null;
-        this.selection.reset(frame.count);
-        this.selections += 1;
-      }
-    } else if (frame === null || step == null) this.frame = this.verdict = null;
+    if (frame?.ready && frame !== this.frame) this.lookAt(frame);
+    else if (frame === null) this.frame = this.verdict = null;
     if (!this.frame) return;
     this.tags.refresh(this.frame);
-    if (!this.verdict) {
-      this.verdict = judge(this.frame, this.threshold);
-      this.verdicts += 1;
-    }
+    if (this.verdict) return;
+    this.verdict = judge(this.frame, this.threshold);
+    this.verdicts += 1;
   }
 
-  say(state, message) {
-    const box = this.at("message");
-    box.hidden = !message;
-    box.dataset.state = state;
-    box.textContent = message || "";
+  // Fixed latents stay selected, and one of them open, from step to step.
+  lookAt(frame) {
+    const known = this.frame;
+    const same = known?.source === "probes" && frame.source === "probes" && known.count === frame.count;
+    this.frame = frame;
+    this.verdict = this.hovered = null;
+    if (same) return;
+    this.opened = null;
+    this.selection.reset(frame.count);
+    this.selections += 1;
   }
 
   head() {
     const { data } = this;
-    const state = this.at("state");
-    this.at("title").textContent = data.title;
-    state.textContent = data.badge;
-    state.dataset.state = data.state;
+    write(this.at, { title: data.title, state: data.badge });
+    this.at("state").dataset.state = data.state;
     this.root.querySelectorAll(".scope-switch button").forEach((button) => {
       button.disabled = !data.steps[button.dataset.source].length;
-      button.setAttribute("aria-pressed", String(button.dataset.source === this.source));
+      press(button, button.dataset.source === this.source);
     });
     const problem = data.problem || data.tags.problem;
     this.say(problem ? "failed" : data.state, problem || data.message);
   }
 
   track() {
-    const { data, steps } = this;
-    const slider = this.at("track").querySelector("input");
-    slider.max = Math.max(0, steps.length - 1);
-    slider.value = steps.indexOf(this.step);
-    slider.disabled = steps.length < 2;
-    slider.setAttribute(
-      "aria-valuetext",
-      this.step == null ? "nothing recorded" : `step ${this.step} of ${data.total}`,
-    );
-    this.at("where").textContent =
-      this.step == null ? "nothing recorded yet" : `step ${this.step} / ${data.total} · ${steps.length} recorded`;
-    const follow = this.at("follow");
-    follow.textContent = data.live ? "Follow live" : "To the end";
-    follow.setAttribute("aria-pressed", String(this.view == null));
-    this.at("play").textContent = this.timer ? "❚❚" : "▶";
-    this.at("play").disabled = steps.length < 2;
-    this.at("play").setAttribute("aria-label", this.timer ? "Stop playing" : "Play the run");
+    const { data, steps, step } = this, { live, total } = data;
+    const where = step == null ? "nothing recorded yet" : `step ${step} / ${total} · ${steps.length} recorded`;
+    this.scrubber.draw({ live, total, done: 0, where });
   }
 
   status() {
-    const { frame, verdict, selection } = this;
-    const flags = this.at("flags");
-    const box = this.at("verdict");
-    box.replaceChildren(...this.sentence());
+    const { frame, verdict, selection } = this, flags = this.at("flags");
+    this.at("verdict").replaceChildren(...this.sentence());
     flags.hidden = !verdict?.flags;
-    if (verdict?.flags) {
-      flags.textContent = "⚑ " + verdict.flags;
-      flags.title =
-        "Rejected although the teacher is surer of them than of any clean sample: the accepted region has two " +
-        "boundaries. Click to select them.";
-    }
+    if (verdict?.flags) Object.assign(flags, { textContent: "⚑ " + verdict.flags, title: FLAGGED });
     this.at("chosen").textContent = frame ? `${selection.size} / ${frame.count} selected` : "";
     this.at("clear").disabled = !selection.size;
     this.at("tags").hidden = this.at("export").hidden = !frame;
@@ -465,45 +322,31 @@ class Microscope {
     if (!frame) return [];
     const bold = (text) => element("b", {}, text);
     if (!frame.mixture) return ["This method rejects nothing: all ", bold(String(frame.count)), " are learned from."];
-    const own = frame.clean.reduce((sum, flag) => sum + flag, 0);
-    const cut = frame.mixture.threshold;
+    const own = placesOf(frame.clean, 1).length, cut = frame.mixture.threshold.toFixed(2);
     if (!verdict.hypothetical) {
       const not = data.selection ? "" : " Selection is off: the verdict was not applied.";
-      return ["kept ", bold(`${own} of ${frame.count}`), ` at τ ${cut.toFixed(2)}.${not}`];
+      return ["kept ", bold(`${own} of ${frame.count}`), ` at τ ${cut}.${not}`];
     }
-    return [
-      "kept ",
-      bold(`${own} → ${verdict.kept} of ${frame.count}`),
-      ` at τ ${verdict.threshold.toFixed(2)}; the run used ${cut.toFixed(2)}.`,
-    ];
+    const kept = `${own} → ${verdict.kept} of ${frame.count}`;
+    return ["kept ", bold(kept), ` at τ ${verdict.threshold.toFixed(2)}; the run used ${cut}.`];
   }
 
   // For tests and measurements: what is shown, in words.
   mirror() {
-    const { frame, verdict, selection } = this;
+    const { frame, verdict, selection, data } = this;
     Object.assign(this.root.dataset, {
-      run: this.run,
-      state: this.data.state,
-      source: this.source,
-      step: frame?.step ?? "",
-      count: frame?.count ?? 0,
-      kept: verdict?.kept ?? 0,
-      tau: verdict?.threshold ?? "",
-      selected: selection.size,
-      kind: this.shownKind,
-      projected: String(Boolean(this.projection.scatter.points)),
-      opened: this.opened ?? "",
-      version: this.data.version,
+      run: this.run, state: data.state, source: this.source, step: frame?.step ?? "", count: frame?.count ?? 0,
+      kept: verdict?.kept ?? 0, tau: verdict?.threshold ?? "", selected: selection.size, kind: this.shownKind,
+      projected: String(Boolean(this.projection.scatter.points)), opened: this.opened ?? "", version: data.version,
       paints: Number(this.root.dataset.paints || 0) + 1,
     });
   }
 }
 
-export default function mount(component) {
-  const { data, parentElement, setStateValue } = component;
-  const host = parentElement.querySelector(".dfkd-host") || parentElement;
-  const known = window.dfkdMicroscope;
-  if (!known) window.dfkdMicroscope = new Microscope(host);
-  else if (!host.contains(known.root)) known.settle(host);
-  window.dfkdMicroscope.update(data, setStateValue);
+// A rerun can take the component off the page for a moment; it comes back as it was.
+export default async function mount({ data, parentElement, setStateValue }) {
+  const host = await hostOf(parentElement);
+  const scope = (window.dfkdMicroscope ??= new Microscope(host));
+  if (!host.contains(scope.root)) host.append(scope.root);
+  scope.update(data, setStateValue);
 }

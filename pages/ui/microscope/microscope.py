@@ -10,10 +10,8 @@ begins right behind another (then Streamlit can drop what the first one drew). N
 from __future__ import annotations
 
 import base64
-import io
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -28,21 +26,15 @@ from dfkd_core.analysis.jobs import Job
 from dfkd_core.analysis.recorded import Recorded, detail
 from dfkd_core.analysis.tags import Tags
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.store import REAL, RunFolder, RunStatus
-from dfkd_core.store.events_log import SPRITE_COLUMNS
+from dfkd_core.store import REAL, RunFolder, RunStatus, read_sheet
+from dfkd_core.store.sheets import SPRITE_COLUMNS, in_rows, packed, png, sheet
 from pages.ui import boot
+from pages.ui.web.view import answer, asked, carry_out, view
 
-HERE = Path(__file__).parent
-WEB = HERE.parent / "web"
-SCRIPTS = (
-    "samples", "questions", "histogram", "classes", "scatter", "projection", "grid", "drawer", "tags", "audit",
-    "skeleton", "microscope",
-)  # fmt: skip
 SOURCES = ("samples", "probes")
 BADGES = {"queued": "waiting"}
 ANSWER_SECONDS, ANSWER_BYTES = 0.25, 4_000_000  # of one answer, after its first item
 AUDIT_SECONDS = 0.2
-KEPT_ORDERS = 50
 WORDS = {  # of the address bar: what is allowed, the usual first
     "source": SOURCES,
     "colour": ("verdict", "class", "loss", "posterior", "tag"),
@@ -88,40 +80,19 @@ def lens(path: str) -> Lens:
 def show(folder: RunFolder, status: RunStatus, recorded: bool = False) -> None:
     """Draw the run, or bring what is drawn up to date. Call it at the same place in every rerun."""
     looked = lens(str(folder.path))
-    asked = _asked(folder.id)
-    _carry_out(looked, asked.get("orders", []))
-    data = _data(looked, status, asked)
+    said = asked("microscope", folder.id)
+    if said is not None:
+        _view_to_address(said["view"])
+    carry_out("microscope", said, lambda order: _carry_out(looked, order))
+    data = _data(looked, status, said)
     if recorded:
         data |= {"badge": "recorded run", "state": "done", "message": ""}
-    _component()(key="microscope", data=data, on_ask_change=lambda: None)
+    mounted = view("microscope", "microscope/microscope.js", "microscope/microscope.css")
+    mounted(key="microscope", data=data, on_ask_change=lambda: None)
     looked.audited = looked.audit.update(AUDIT_SECONDS)
 
 
-@st.cache_resource(show_spinner=False)
-def _component() -> Any:
-    scripts = [WEB / "common.js", *(HERE / f"{name}.js" for name in SCRIPTS)]
-    return st.components.v2.component(
-        "dfkd_microscope",
-        html='<div class="dfkd-host"></div>',
-        css=(HERE / "microscope.css").read_text(),
-        js="\n".join(path.read_text() for path in scripts),
-        isolate_styles=False,  # plotly puts its style sheet into the document, not into a shadow root
-    )
-
-
 # --- what the browser asked for --------------------------------------------------------------------------------
-
-
-def _asked(run_id: str) -> dict[str, Any]:
-    """What the browser has asked for since the last rerun; its view goes into the address bar."""
-    state = st.session_state.get("microscope")
-    asked = (state.get("ask") if state else None) or {}
-    if asked.get("run") != run_id:
-        return {"view": _view_in_address(), "nonce": "", "first": True}
-    _view_to_address(asked["view"])
-    if st.session_state.get("microscope:answered") == asked["nonce"]:
-        return {"view": asked["view"], "nonce": asked["nonce"]}
-    return asked
 
 
 def _view_in_address() -> dict[str, Any]:
@@ -144,19 +115,12 @@ def _view_to_address(view: dict[str, Any]) -> None:
         st.query_params.from_dict({**others, **wanted})
 
 
-def _carry_out(looked: Lens, orders: list[dict[str, Any]]) -> None:
-    """Each order once: the browser repeats them until it sees their ids among those done."""
-    done = st.session_state.setdefault("microscope:done", [])
-    for order in orders:
-        if order["id"] in done:
-            continue
-        done.append(order["id"])
-        del done[:-KEPT_ORDERS]
-        try:
-            _ORDERS[order["name"]](looked, order)
-            st.session_state.pop("microscope:problem", None)
-        except (RequestError, StoreError) as error:
-            st.session_state["microscope:problem"] = str(error)
+def _carry_out(looked: Lens, order: dict[str, Any]) -> None:
+    try:
+        _ORDERS[order["name"]](looked, order)
+        st.session_state.pop("microscope:problem", None)
+    except (RequestError, StoreError) as error:
+        st.session_state["microscope:problem"] = str(error)
 
 
 def _fit(looked: Lens, order: dict[str, Any]) -> None:
@@ -186,15 +150,15 @@ _ORDERS: dict[str, Callable[[Lens, dict[str, Any]], Any]] = {
 # --- what it is told -------------------------------------------------------------------------------------------
 
 
-def _data(looked: Lens, status: RunStatus, asked: dict[str, Any]) -> dict[str, Any]:
+def _data(looked: Lens, status: RunStatus, said: dict[str, Any] | None) -> dict[str, Any]:
     recorded, timeline = looked.recorded, looked.recorded.timeline
     version = timeline.update()
     spec = looked.folder.spec()
     steps = {source: recorded.steps(source) for source in SOURCES}
-    want = _first(recorded, asked["view"]) if asked.get("first") else asked.get("want", [])
-    items = _items(looked, want)
-    st.session_state["microscope:answered"] = asked["nonce"]
+    shown = _view_in_address() if said is None else said["view"]
+    items = _items(looked, _first(recorded, shown) if said is None else said["want"])
     return {
+        **answer("microscope", said),
         "run": looked.folder.id,
         "version": version,
         "base": boot.base_path(),
@@ -215,10 +179,8 @@ def _data(looked: Lens, status: RunStatus, asked: dict[str, Any]) -> dict[str, A
         "audit": {"done": looked.audited, "count": len(looked.audit.rows), "total": len(steps["samples"])},
         "tags": _tags_state(looked.tags),
         "figure4": _figure_4(spec),
-        "view": asked["view"],
+        "view": shown,
         "items": items,
-        "answered": asked["nonce"],
-        "done": st.session_state.get("microscope:done", []),
     }
 
 
@@ -267,7 +229,7 @@ def _items(looked: Lens, want: list[str]) -> dict[str, Any]:
             found[key] = _ITEMS[name](looked, *about)
         except (RequestError, StoreError, OSError, ValueError, KeyError):  # gone, or not a question that this page asks
             found[key] = None
-        size += len(found[key].get("sheet", "")) if isinstance(found[key], dict) else 0
+        size += len(found[key].get("png", "")) if isinstance(found[key], dict) else 0
         if time.monotonic() > deadline or size > ANSWER_BYTES:
             break
     return found
@@ -284,90 +246,60 @@ def _first(recorded: Recorded, view: dict[str, Any]) -> list[str]:
 
 
 def _frame(looked: Lens, source: str, step: str) -> dict[str, Any] | None:
-    sheet = looked.recorded.sheet(source, int(step))
-    if sheet is None:
-        return None
-    return _sheet_item(looked, _stem(looked, source, int(step)), sheet.images.shape, sheet.columns, sheet.mixture)
+    row = _row(looked, source, int(step))
+    found = read_sheet(looked.folder, row["file"], mixture=row["mixture"])
+    return found if found is not None and "label" in found["columns"] else None
 
 
-def _stem(looked: Lens, source: str, step: int) -> str:
-    """Where a sheet's files lie, below the run's folder and without their endings."""
-    rows = {"samples": looked.recorded.timeline.frames, "probes": looked.recorded.timeline.probes}[source]
-    return str(rows[step]["file"])
+def _row(looked: Lens, source: str, step: int) -> dict[str, Any]:
+    """What the log says of a sheet."""
+    return {"samples": looked.recorded.timeline.frames, "probes": looked.recorded.timeline.probes}[source][step]
 
 
 def _real(looked: Lens) -> dict[str, Any] | None:
-    sheet = looked.recorded.real
-    if sheet is None:
-        return None
-    unjudged = {"loss": np.zeros(len(sheet), np.float32)}
-    return _sheet_item(looked, REAL, sheet.images.shape, {**unjudged, **sheet.columns}, None)
-
-
-def _sheet_item(
-    looked: Lens, stem: str, shape: tuple[int, ...], columns: dict[str, np.ndarray], mixture: dict[str, Any] | None
-) -> dict[str, Any]:
-    count, height, width, _ = shape
-    short = {name: _packed(values) for name, values in columns.items() if values.ndim == 1}
-    png = looked.folder.files.read(f"{stem}.png")
-    return {
-        "count": count,
-        "width": width,
-        "height": height,
-        "mixture": mixture,
-        "columns": short,
-        "sheet": base64.b64encode(png).decode(),
-    }
-
-
-def _packed(values: np.ndarray) -> dict[str, str]:
-    """Numbers as the browser's typed arrays take them."""
-    kind = {"f": "float32", "i": "int16", "b": "uint8", "u": "uint8"}[values.dtype.kind]
-    return {"type": kind, "data": base64.b64encode(values.astype(f"<{np.dtype(kind).str[1:]}").tobytes()).decode()}
+    return read_sheet(looked.folder, REAL, mixture=None)
 
 
 def _layout(looked: Lens, kind: str) -> dict[str, Any] | None:
     found = looked.layout(kind)
     if found is None:
         return None
-    real = None if found.real is None else _packed(found.real.ravel())
+    real = None if found.real is None else packed(found.real.ravel())
     return {"version": looked.version(kind), "bounds": found.bounds, "fitted": found.fitted_to, "real": real}
 
 
 def _places(looked: Lens, kind: str, source: str, step: str) -> dict[str, Any]:
     found = looked.layout(kind)
     positions = found.positions(source, int(step)) if found is not None else None
-    return {"version": looked.version(kind), "xy": None if positions is None else _packed(positions.ravel())}
+    return {"version": looked.version(kind), "xy": None if positions is None else packed(positions.ravel())}
 
 
 def _inside(looked: Lens, source: str, step: str) -> dict[str, str] | None:
     sheet = looked.recorded.sheet(source, int(step))
     found = None if sheet is None else looked.recorded.inside(sheet)
-    return None if found is None else _packed(found)
+    return None if found is None else packed(found)
 
 
 def _detail(looked: Lens, source: str, step: str, index: str) -> dict[str, Any]:
     return detail(looked.recorded, source, int(step), int(index))
 
 
-def _strip(looked: Lens, index: str, _: str) -> dict[str, Any]:
-    """The same latent at all recorded steps: the short facts, and its images side by side as one PNG. (The key ends in
-    the number of steps, so that a live run's strip is asked for again.)"""
-    facts = looked.recorded.strip(int(index))
-    pictures = [_cut_out(looked, _stem(looked, "probes", fact["step"]), int(index)) for fact in facts]
-    strip = Image.fromarray(np.concatenate(pictures, axis=1)) if pictures else Image.new("L", (1, 1))
-    buffer = io.BytesIO()
-    strip.save(buffer, "PNG")
-    height, width = pictures[0].shape[:2] if pictures else (1, 1)
-    return {"steps": facts, "width": width, "height": height, "strip": base64.b64encode(buffer.getvalue()).decode()}
+def _film(looked: Lens, index: str, _: str) -> dict[str, Any] | None:
+    """The same latent at all recorded steps: a sheet with the short facts. (The key ends in the number of steps, so
+    that a live run's film is asked for again.)"""
+    facts = looked.recorded.film(int(index))
+    if not facts:
+        return None
+    images = np.stack([_cut_out(looked, _row(looked, "probes", fact["step"])["file"], int(index)) for fact in facts])
+    return sheet(png(in_rows(images)), images.shape, {}, steps=facts)
 
 
 def _cut_out(looked: Lens, stem: str, index: int) -> np.ndarray:
-    """One image of a sheet, without the columns that lie beside it: (H, W) or (H, W, C) uint8."""
-    with looked.folder.files.open(f"{stem}.png") as file, Image.open(file) as sheet:
-        side = sheet.width // SPRITE_COLUMNS
+    """One image of a sheet, without the columns that lie beside it: (H, W, C) uint8."""
+    with looked.folder.files.open(f"{stem}.png") as file, Image.open(file) as picture:
+        side = picture.width // SPRITE_COLUMNS
         left, top = index % SPRITE_COLUMNS * side, index // SPRITE_COLUMNS * side
-        return np.asarray(sheet.crop((left, top, left + side, top + side)))
+        return np.atleast_3d(np.asarray(picture.crop((left, top, left + side, top + side))))
 
 
 def _tags(looked: Lens, _: str, source: str, step: str) -> dict[str, list[str]]:
@@ -409,7 +341,7 @@ _ITEMS: dict[str, Callable[..., Any]] = {
     "places": _places,
     "inside": _inside,
     "detail": _detail,
-    "film": _strip,
+    "film": _film,
     "tags": _tags,
     "audit": _audit,
     "export": _export,

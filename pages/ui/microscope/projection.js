@@ -1,26 +1,32 @@
 // The panel around the scatter: which layout, which colours, what they mean, and the job that fits a slow layout.
 
-const KINDS = { pca: "PCA", umap: "UMAP", tsne: "t-SNE" };
-const COLOURS = { verdict: "verdict", class: "class", loss: "loss", posterior: "posterior", tag: "tag" };
-const MOST_NAMED = 12; // classes in a legend
+import { choices, element, legend, link, once, press, pressable } from "../web/dom.js";
+import { brief, duration } from "../web/numbers.js";
+import { classColour, rampColour } from "../web/theme.js";
+import { Scatter } from "./scatter.js";
 
-class Projection {
+const KINDS = { pca: "PCA", umap: "UMAP", tsne: "t-SNE" };
+const COLOURS = ["verdict", "class", "loss", "posterior", "tag"];
+const MOST_NAMED = 12; // classes in a legend
+const NO_FEATURES =
+  "This run kept no features of its samples, so there is nothing to project. Runs started from Distill keep them.";
+
+export class Projection {
   constructor(panel, scope) {
-    this.panel = panel;
-    this.scope = scope;
+    Object.assign(this, { panel, scope });
     this.scatter = new Scatter(panel, scope);
     this.at = (name) => panel.querySelector(".scope-" + name);
-    this.each = (attribute, act) =>
-      panel.querySelectorAll(`[data-${attribute}]`).forEach((button) => act(button, button.dataset[attribute]));
     this.each("kind", (button, kind) => button.addEventListener("click", () => this.choose(kind)));
     this.each("tool", (button, tool) => button.addEventListener("click", () => this.use(tool)));
-    choices(this.at("colour"), COLOURS, (value) => scope.look({ colour: value }));
-    this.at("mark").addEventListener("click", () =>
-      scope.look({ mark: scope.mark === "boundary" ? "verdict" : "boundary" }),
-    );
+    choices(this.at("colour"), COLOURS, (colour) => scope.look({ colour }));
+    const other = { boundary: "verdict", verdict: "boundary" };
+    this.at("mark").addEventListener("click", () => scope.look({ mark: other[scope.mark] }));
   }
 
-  // --- hands ---
+  // The buttons of one kind, with what they stand for.
+  each(name, act) {
+    this.panel.querySelectorAll(`[data-${name}]`).forEach((button) => act(button, button.dataset[name]));
+  }
 
   // A layout that is not there yet is fitted in the background; until it is, the principal components are shown.
   choose(kind) {
@@ -30,148 +36,104 @@ class Projection {
   }
 
   use(tool) {
-    if (tool === "home") this.scatter.home();
-    else this.scatter.tool = tool;
+    if (tool === "home") return this.scatter.home();
+    this.scatter.tool = tool;
     this.scope.refresh();
   }
 
-  // --- drawing ---
-
   draw() {
-    const { scope } = this;
-    const { data, frame } = scope;
-    this.each("kind", (button, kind) => button.setAttribute("aria-pressed", String(kind === scope.kind)));
-    this.each("tool", (button, tool) => {
-      if (tool !== "home") button.setAttribute("aria-pressed", String(tool === this.scatter.tool));
-    });
+    const { scope } = this, { data, frame } = scope;
+    this.each("kind", (button, kind) => press(button, kind === scope.kind));
+    this.each("tool", (button, tool) => { if (tool !== "home") press(button, tool === this.scatter.tool); });
     this.at("colour").value = scope.colour;
     this.at("colour").querySelector("option[value=posterior]").disabled = Boolean(frame) && !frame.posterior;
-    const mark = this.at("mark");
-    const known = Boolean(frame && scope.inside(frame));
+    const mark = this.at("mark"), known = Boolean(frame && scope.inside(frame));
+    const boundary = known && scope.mark === "boundary";
     mark.disabled = !known;
     mark.title = known
       ? "Star: inside the boundary of the real class; cross: outside (Fig. 4 of TA-DFKD)"
       : "Needs real images and the teacher's features kept with the run";
-    mark.setAttribute("aria-pressed", String(known && scope.mark === "boundary"));
+    press(mark, boundary);
     if (data.real) scope.need("real");
-    this.empty();
-    this.legend(known && scope.mark === "boundary");
+    const words = this.nothing();
+    this.at("empty").textContent = words;
+    this.at("empty").hidden = !words;
+    legend(this.at("map-legend"), ...(frame ? this.legend(boundary) : [[]]));
     this.job();
-    this.note(known && scope.mark === "boundary");
+    this.note(boundary);
     this.scatter.draw();
   }
 
-  empty() {
-    const { scope } = this;
-    const { frame } = scope;
-    const box = this.at("empty");
-    const places = frame && scope.places(frame);
-    const words = !frame
-      ? scope.nothing()
-      : places === null
-        ? "This run kept no features of its samples, so there is nothing to project. Runs started from Distill keep them."
-        : places === undefined
-          ? "Projecting…"
-          : "";
-    box.textContent = words;
-    box.hidden = !words;
+  // Why nothing is projected; empty where something is.
+  nothing() {
+    const { frame } = this.scope;
+    if (!frame) return this.scope.nothing();
+    const places = this.scope.places(frame);
+    if (places === null) return NO_FEATURES;
+    return places === undefined ? "Projecting…" : "";
   }
 
+  // Its entries, and a note.
   legend(boundary) {
-    const { scope } = this;
-    const { theme, frame, data } = scope;
-    const box = this.at("map-legend");
-    const shapes = boundary
-      ? [
-          ["★ inside", theme.text, "none"],
-          ["× outside", theme.text, "none"],
-        ]
-      : [];
-    if (data.real) shapes.unshift(["real", scope.colour === "class" ? theme.muted : theme.real, "dot"]);
-    if (!frame) return legend(box, []);
-    if (scope.colour === "verdict")
-      return legend(box, [
-        ...shapes,
-        ["clean", theme.clean, "disc"],
-        ["rejected", theme.rejected, boundary ? "disc" : "ring"],
-      ]);
-    if (scope.colour === "class")
-      return legend(
-        box,
-        [...shapes, ...this.classes()],
-        data.classes.length > MOST_NAMED ? `${data.classes.length} classes: point at a sample for its own` : "",
-      );
-    if (scope.colour === "tag")
-      return legend(
-        box,
-        [...shapes, ...scope.tags.names.map((name) => [name, scope.tags.colour(name), "disc"])],
-        scope.tags.names.length ? "grey: no tag" : "no tags yet: select samples, then Tag",
-      );
-    const ends =
-      scope.colour === "loss" ? [brief(frame.low), brief(frame.high) + " nats, square-root scale"] : ["0", "1"];
-    legend(box, [
-      ...shapes,
-      [`${scope.colour} ${ends[0]}`, rampColour(theme, 0), "disc"],
-      ["", rampColour(theme, 0.33), "disc"],
-      ["", rampColour(theme, 0.67), "disc"],
-      [ends[1], rampColour(theme, 1), "disc"],
-    ]);
-  }
-
-  classes() {
-    const { data, theme } = this.scope;
-    return data.classes.slice(0, MOST_NAMED).map((name, label) => [name, classColour(theme, label), "disc"]);
+    const { theme, frame, data, colour, tags } = this.scope;
+    const real = ["real", colour === "class" ? theme.muted : theme.real, "speck"];
+    const stars = [["★ inside", theme.text, "none"], ["× outside", theme.text, "none"]];
+    const shapes = [...(data.real ? [real] : []), ...(boundary ? stars : [])];
+    const disc = (words, paint) => [words, paint, "disc"];
+    if (colour === "verdict") {
+      const rejected = ["rejected", theme.rejected, boundary ? "disc" : "ring"];
+      return [[...shapes, disc("clean", theme.clean), rejected]];
+    }
+    if (colour === "class") {
+      const names = data.classes.slice(0, MOST_NAMED);
+      const all = `${data.classes.length} classes: point at a sample for its own`;
+      const classes = names.map((name, label) => disc(name, classColour(theme, label)));
+      return [[...shapes, ...classes], data.classes.length > MOST_NAMED ? all : ""];
+    }
+    if (colour === "tag") {
+      const named = tags.names.map((name) => disc(name, tags.colour(name)));
+      return [[...shapes, ...named], named.length ? "grey: no tag" : "no tags yet: select samples, then Tag"];
+    }
+    const [low, high] =
+      colour === "loss" ? [brief(frame.low), brief(frame.high) + " nats, square-root scale"] : ["0", "1"];
+    const ramp = [`${colour} ${low}`, "", "", high];
+    return [[...shapes, ...ramp.map((words, place) => disc(words, rampColour(theme, [0, 0.33, 0.67, 1][place])))]];
   }
 
   job() {
-    const { scope } = this;
-    const box = this.at("job");
-    const layout = scope.data.layouts[scope.kind];
-    const { job } = layout;
-    const key = JSON.stringify([scope.run, scope.kind, layout]);
-    if (key === this.drawnJob) return;
-    this.drawnJob = key;
-    box.hidden = job.state !== "running" && (layout.there || scope.kind === "pca");
-    if (box.hidden) return;
-    const title = KINDS[scope.kind];
-    const button = (words, name) => {
-      const made = element("button", {}, words);
-      made.addEventListener("click", () => scope.order(name, { layout: scope.kind }));
-      return made;
-    };
-    if (job.state !== "running") {
-      const why = job.state === "failed" ? job.message : `${title} has not been fitted for this run yet; PCA is shown.`;
-      return box.replaceChildren(
-        element("span", {}, why),
-        button(job.state === "failed" ? "Try again" : "Fit " + title, "fit"),
-      );
-    }
-    const left = job.left == null ? "" : ` · ${duration(job.left)} left`;
-    const bar = element("progress", { max: 1, value: job.share, "aria-label": title });
-    box.replaceChildren(element("span", {}, `${job.message}${left}`), bar, button("Stop", "halt"));
+    const { scope } = this, layout = scope.data.layouts[scope.kind];
+    once(this.at("job"), [scope.run, scope.kind, layout], (box) => {
+      const { job, there } = layout;
+      const [running, failed] = [job.state === "running", job.state === "failed"];
+      box.hidden = !running && (there || scope.kind === "pca");
+      if (box.hidden) return;
+      const title = KINDS[scope.kind];
+      const button = (words, name) => pressable(words, () => scope.order(name, { layout: scope.kind }));
+      if (!running) {
+        const why = failed ? job.message : `${title} has not been fitted for this run yet; PCA is shown.`;
+        return box.replaceChildren(element("span", {}, why), button(failed ? "Try again" : "Fit " + title, "fit"));
+      }
+      const left = job.left == null ? "" : ` · ${duration(job.left)} left`;
+      const bar = element("progress", { max: 1, value: job.share, "aria-label": title });
+      box.replaceChildren(element("span", {}, job.message + left), bar, button("Stop", "halt"));
+    });
   }
 
   note(boundary) {
-    const { scope } = this;
-    const { data } = scope;
-    const layout = scope.questions.get("layout " + scope.shownKind);
-    const key = [layout?.fitted, data.newest, boundary, scope.shownKind, data.figure4.is].join("|");
-    if (key === this.drawnNote) return;
-    this.drawnNote = key;
-    const parts = [];
-    if (layout && layout.fitted < data.newest) {
-      const again = element("button", { title: "Fit the layout to all recorded steps" }, "Fit again");
-      again.addEventListener("click", () => scope.order("fit", { layout: scope.shownKind }));
-      parts.push(element("span", {}, `layout fitted on steps ≤ ${layout.fitted} `), again);
-    }
-    if (boundary && !data.figure4.is) {
-      const link = element(
-        "a",
-        { href: data.figure4.href, target: "_blank", rel: "noopener" },
-        "Open Distill with these knobs",
-      );
-      parts.push(element("span", {}, "Fig. 4 shows a run with class prior, without adversarial term. "), link);
-    }
-    this.at("note").replaceChildren(...parts);
+    const { scope } = this, { data, shownKind: layout } = scope;
+    const fitted = scope.questions.get("layout " + layout)?.fitted;
+    once(this.at("note"), [fitted, data.newest, boundary, layout, data.figure4], (box) => {
+      const parts = [];
+      if (fitted < data.newest) {
+        const about = { title: "Fit the layout to all recorded steps" };
+        const again = pressable("Fit again", () => scope.order("fit", { layout }), about);
+        parts.push(element("span", {}, `layout fitted on steps ≤ ${fitted} `), again);
+      }
+      if (boundary && !data.figure4.is) {
+        const words = "Fig. 4 shows a run with class prior, without adversarial term. ";
+        parts.push(element("span", {}, words), link("Open Distill with these knobs", data.figure4.href));
+      }
+      box.replaceChildren(...parts);
+    });
   }
 }

@@ -1,79 +1,35 @@
 // What the views look at: the recorded samples of one step, a verdict on them, and the one selection.
 
-class Frame {
-  constructor(source, step, item) {
-    Object.assign(this, { source, step, count: item.count, width: item.width, height: item.height });
-    this.mixture = item.mixture;
-    this.bytes = item.sheet.length;
-    for (const [name, column] of Object.entries(item.columns)) this[name] = typedArray(column);
+import { acceptedRegion, scaledBetween } from "../web/curves.js";
+import { Sheet } from "../web/sheet.js";
+
+// The samples of one step; of real images, only their labels count.
+export class Frame extends Sheet {
+  constructor(item, source, step) {
+    super(item);
+    Object.assign(this, { source, step });
+    this.loss ??= new Float32Array(this.count);
     this.scaled = this.scale();
-    this.sheet = pngImage(item.sheet);
-    this.ready = false;
-    this.decoded = decodedOf(this);
   }
 
   // The losses as the mixture saw them: 0 to 1 between the batch's lowest and highest.
   scale() {
-    const finite = this.loss.filter(Number.isFinite);
-    const highest = finite.reduce((most, value) => Math.max(most, value), 0);
+    const highest = this.loss.filter(Number.isFinite).reduce((most, value) => Math.max(most, value), 0);
     this.low = this.mixture?.usable ? this.mixture.low : 0;
     this.high = this.mixture?.usable ? this.mixture.high : highest || 1;
-    const span = this.high - this.low || 1;
-    return Float32Array.from(this.loss, (loss) => clamp((loss - this.low) / span, 0, 1));
+    return Float32Array.from(this.loss, scaledBetween(this.low, this.high));
   }
 
   // Draws sample `index` into a square of the given side.
-  paint(context, index, x, y, side) {
-    const columns = Math.max(1, Math.floor(this.sheet.naturalWidth / this.width));
-    const left = (index % columns) * this.width;
-    const top = Math.floor(index / columns) * this.height;
-    context.drawImage(this.sheet, left, top, this.width, this.height, x, y, side, side);
-  }
+  square(context, index, x, y, side) { this.paint(context, index, x, y, side, side); }
 }
 
 // One latent at all recorded steps, its images side by side.
-class Film {
-  constructor(item) {
-    Object.assign(this, { steps: item.steps, width: item.width, height: item.height });
-    this.strip = pngImage(item.strip);
-    this.ready = false;
-    this.decoded = decodedOf(this);
-  }
-}
-
-// When a sheet can be drawn, or will never be.
-function decodedOf(pictures) {
-  const image = pictures.sheet || pictures.strip;
-  return image.decode().then(
-    () => Object.assign(pictures, { ready: true }),
-    () => null,
-  );
-}
-
-// Intervals of scaled loss whose posterior exceeds τ; there can be two boundaries (see dfkd_core/selection/region.py).
-function acceptedRegion(mixture, threshold, points = 2001) {
-  const logJoint = (value, k) =>
-    Math.log(mixture.weights[k] + 1e-300) -
-    Math.log(mixture.deviations[k]) -
-    0.5 * ((value - mixture.means[k]) / mixture.deviations[k]) ** 2;
-  const found = [];
-  let begin = null;
-  for (let i = 0; i <= points; i += 1) {
-    const value = i / (points - 1);
-    const inside =
-      i < points && 1 / (1 + Math.exp(clamp(logJoint(value, 1) - logJoint(value, 0), -700, 700))) > threshold;
-    if (inside && begin == null) begin = value;
-    if (!inside && begin != null) {
-      found.push([begin, (i - 1) / (points - 1)]);
-      begin = null;
-    }
-  }
-  return found;
-}
+export class Film extends Sheet {}
 
 // Who is clean: as the run had it (`threshold` null), or as another τ would have it. Compared in single precision,
 // which is how posteriors are kept.
-function judge(frame, threshold) {
+export function judge(frame, threshold) {
   const hypothetical = threshold != null && Boolean(frame.posterior);
   const cut = Math.fround(threshold ?? 0);
   const clean = hypothetical ? Uint8Array.from(frame.posterior, (value) => value > cut) : frame.clean;
@@ -92,43 +48,55 @@ function judge(frame, threshold) {
   const mixture = frame.mixture?.usable ? frame.mixture : null;
   const region = !mixture ? null : hypothetical ? acceptedRegion(mixture, threshold) : mixture.region;
   return {
-    clean,
-    flagged,
-    kept,
-    perClass,
-    region,
-    hypothetical,
-    confidence: kept ? confidence / kept : null,
-    covered: perClass.size,
-    threshold: hypothetical ? threshold : (frame.mixture?.threshold ?? null),
+    clean, flagged, kept, perClass, region, hypothetical, confidence: kept ? confidence / kept : null,
+    covered: perClass.size, threshold: hypothetical ? threshold : (frame.mixture?.threshold ?? null),
     flags: flagged.reduce((sum, value) => sum + value, 0),
   };
 }
 
+// Counts clean inside, clean outside, rejected inside, rejected outside of the real class's boundary, and the shares
+// that follow from them; of the student, on which share it disagrees with the teacher.
+export function judgedAgainst(frame, verdict, inside) {
+  const counts = [0, 0, 0, 0], disagrees = [0, 0], members = [0, 0];
+  verdict.clean.forEach((clean, index) => {
+    const side = clean ? 0 : 1;
+    members[side] += 1;
+    disagrees[side] += frame.student_label[index] !== frame.label[index];
+    if (inside) counts[2 * side + (inside[index] ? 0 : 1)] += 1;
+  });
+  const share = (part, of) => (of ? part / of : null);
+  return {
+    known: Boolean(inside), counts, precision: inside ? share(counts[0], members[0]) : null,
+    insideRejected: inside ? share(counts[2], members[1]) : null,
+    recall: inside ? share(counts[0], counts[0] + counts[2]) : null, disagreesClean: share(disagrees[0], members[0]),
+    disagreesRejected: share(disagrees[1], members[1]),
+  };
+}
+
+// How many are clean and rejected in each of `groups` groups, and of them selected; `of` is the group of a sample.
+export function countedBy(of, groups, { frame, verdict, selection }) {
+  const empty = { clean: 0, rejected: 0, chosenClean: 0, chosenRejected: 0, run: 0 };
+  const found = Array.from({ length: groups }, () => ({ ...empty }));
+  verdict.clean.forEach((clean, index) => {
+    const group = found[of(index)];
+    if (!group) return;
+    group[clean ? "clean" : "rejected"] += 1;
+    if (selection.has(index)) group[clean ? "chosenClean" : "chosenRejected"] += 1;
+    group.run += frame.clean[index];
+  });
+  return found;
+}
+
 // Which samples are selected, the same in every view.
-class Selection {
+export class Selection {
   constructor(changed) {
     this.changed = changed;
-    this.mask = new Uint8Array(0);
-    this.size = 0;
+    this.reset(0);
   }
 
-  reset(count) {
-    this.mask = new Uint8Array(count);
-    this.size = 0;
-  }
-
-  has(index) {
-    return this.mask[index] === 1;
-  }
-
-  indices() {
-    const found = [];
-    this.mask.forEach((flag, index) => {
-      if (flag) found.push(index);
-    });
-    return found;
-  }
+  reset(count) { this.mask = new Uint8Array(count); this.size = 0; }
+  has(index) { return this.mask[index] === 1; }
+  indices() { return [...this.mask.keys()].filter((index) => this.mask[index]); }
 
   // `how`: "replace", "add" (shift) or "toggle" (ctrl).
   take(indices, how = "replace") {
@@ -138,24 +106,40 @@ class Selection {
     this.changed();
   }
 
-  clear() {
-    if (this.size) this.take([]);
-  }
+  // What a drag goes over, on top of what was selected `before` it.
+  drag(indices, how, before) { if (how !== "replace") this.take(before); this.take(indices, how); }
+  clear() { if (this.size) this.take([]); }
 }
 
-const howTo = (event) => (event.ctrlKey || event.metaKey ? "toggle" : event.shiftKey ? "add" : "replace");
+export const howTo = (event) => (event.ctrlKey || event.metaKey ? "toggle" : event.shiftKey ? "add" : "replace");
 
 // Samples in the order of the grid.
-function sorted(frame, by, keep) {
-  const order = [];
-  for (let index = 0; index < frame.count; index += 1) if (keep(index)) order.push(index);
+export function sorted(frame, by, keep) {
+  const order = [...Array(frame.count).keys()].filter(keep);
   const value = (name, index) => (frame[name] ? frame[name][index] : 0);
+  const loss = (a, b) => value("loss", a) - value("loss", b);
   const compare = {
-    loss: (a, b) => value("loss", a) - value("loss", b),
-    confidence: (a, b) => value("confidence", b) - value("confidence", a),
-    class: (a, b) => frame.label[a] - frame.label[b] || value("loss", a) - value("loss", b),
-    posterior: (a, b) => value("posterior", b) - value("posterior", a) || value("loss", a) - value("loss", b),
-    latent: (a, b) => a - b,
+    loss, confidence: (a, b) => value("confidence", b) - value("confidence", a),
+    class: (a, b) => frame.label[a] - frame.label[b] || loss(a, b),
+    posterior: (a, b) => value("posterior", b) - value("posterior", a) || loss(a, b), latent: () => 0,
   }[by];
   return order.sort((a, b) => compare(a, b) || a - b);
+}
+
+// Indices of the points, x0 y0 x1 y1 …, within a closed path, by the even-odd rule.
+export function enclosed(points, path) {
+  const found = [];
+  const [xs, ys] = [0, 1].map((axis) => path.map((corner) => corner[axis]));
+  const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+  for (let i = 0; i < points.length; i += 2) {
+    const [x, y] = [points[i], points[i + 1]];
+    if (x < left || x > right || y < top || y > bottom) continue;
+    let inside = false;
+    for (let a = 0, b = path.length - 1; a < path.length; b = a, a += 1) {
+      const crosses = ys[a] > y !== ys[b] > y;
+      if (crosses && x < ((xs[b] - xs[a]) * (y - ys[a])) / (ys[b] - ys[a]) + xs[a]) inside = !inside;
+    }
+    if (inside) found.push(i / 2);
+  }
+  return found;
 }

@@ -1,43 +1,40 @@
 // The teacher's features in the plane: real and synthetic. Wheel zooms, a drag selects by lasso or rectangle, or pans.
 
-const RADIUS = 4;
-const LEVELS = 24;
-const STRETCH = 1.7;
+import { sharp, stroke } from "../web/canvas.js";
+import { clamp } from "../web/numbers.js";
+import { classColour, rampColour } from "../web/theme.js";
+import { enclosed, howTo } from "./samples.js";
+
+const RADIUS = 4, LEVELS = 24, STRETCH = 1.7;
 const TOOLS = 34; // pixels on the right that the buttons need
 
-class Scatter {
+export class Scatter {
   constructor(panel, scope) {
     this.scope = scope;
     this.canvas = panel.querySelector("canvas.scope-base");
     this.over = panel.querySelector("canvas.scope-over"); // hover and lasso, so that the points need not be drawn again
     this.tip = panel.querySelector(".scope-thumb");
     this.tool = "lasso";
-    this.home();
-    const listen = (name, handler) => this.over.addEventListener(name, handler);
+    this.zoom = 1;
+    this.shift = [0, 0];
+    const listen = (name, act, options) => this.over.addEventListener(name, act, options);
     listen("pointerdown", (event) => this.press(event));
     listen("pointermove", (event) => this.move(event));
     listen("pointerup", (event) => this.release(event));
     listen("pointerleave", () => this.leave());
-    listen("dblclick", () => {
-      this.home();
-      scope.refresh();
-    });
+    listen("dblclick", () => this.home());
     listen("keydown", (event) => this.key(event));
-    this.over.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    listen("wheel", (event) => this.wheel(event), { passive: false });
   }
 
-  home() {
-    this.zoom = 1;
-    this.shift = [0, 0];
-  }
+  home() { this.zoom = 1; this.shift = [0, 0]; this.scope.refresh(); }
 
   // --- coordinates ---
 
   // Where the layout's bounds lie on the canvas: as large as fits, then zoomed and shifted. One axis is stretched
   // against the other by at most STRETCH, so that distances stay comparable.
   frameOf([left, right, bottom, top]) {
-    const width = this.canvas.clientWidth - TOOLS;
-    const height = this.canvas.clientHeight;
+    const width = this.canvas.clientWidth - TOOLS, height = this.canvas.clientHeight;
     const [across, down] = [width / (right - left), height / (top - bottom)];
     const least = STRETCH * Math.min(across, down);
     const [unitX, unitY] = [across, down].map((unit) => Math.min(unit, least) * this.zoom);
@@ -72,21 +69,13 @@ class Scatter {
     this.over.focus({ preventScroll: true });
     this.over.setPointerCapture(event.pointerId);
     const tool = event.button === 1 || event.altKey ? "pan" : this.tool;
-    const start = [event.offsetX, event.offsetY];
-    this.drag = {
-      tool,
-      start,
-      path: [start],
-      how: howTo(event),
-      before: this.scope.selection.indices(),
-      shift: [...this.shift],
-    };
+    const start = [event.offsetX, event.offsetY], before = this.scope.selection.indices();
+    this.drag = { tool, start, path: [start], how: howTo(event), before, shift: this.shift };
     this.hide();
   }
 
   move(event) {
-    const here = [event.offsetX, event.offsetY];
-    const drag = this.drag;
+    const here = [event.offsetX, event.offsetY], drag = this.drag;
     if (!drag) return this.hover(...here);
     drag.moved = drag.moved || Math.hypot(here[0] - drag.start[0], here[1] - drag.start[1]) > 3;
     if (!drag.moved) return;
@@ -99,12 +88,7 @@ class Scatter {
     this.choose(drag);
   }
 
-  choose({ path, how, before }) {
-    const members = enclosed(this.points, path);
-    if (how === "replace") return this.scope.selection.take(members);
-    this.scope.selection.take(before);
-    this.scope.selection.take(members, how);
-  }
+  choose({ path, how, before }) { this.scope.selection.drag(enclosed(this.points, path), how, before); }
 
   release(event) {
     const drag = this.drag;
@@ -124,13 +108,10 @@ class Scatter {
   }
 
   zoomBy(factor, x = this.canvas.clientWidth / 2, y = this.canvas.clientHeight / 2) {
-    const zoom = clamp(this.zoom * factor, 0.5, 60);
-    const ratio = zoom / this.zoom;
+    const zoom = clamp(this.zoom * factor, 0.5, 60), ratio = zoom / this.zoom;
     const middle = [(this.canvas.clientWidth - TOOLS) / 2, this.canvas.clientHeight / 2];
-    // What lies under the pointer stays there.
-    this.shift = this.shift.map(
-      (value, axis) => [x, y][axis] - middle[axis] - ratio * ([x, y][axis] - middle[axis] - value),
-    );
+    const from = [x - middle[0], y - middle[1]];
+    this.shift = this.shift.map((value, axis) => from[axis] - ratio * (from[axis] - value)); // what lies there stays
     this.zoom = zoom;
     this.hide();
     this.scope.refresh();
@@ -157,22 +138,15 @@ class Scatter {
     this.show(index ?? real, real != null, x, y);
   }
 
-  leave() {
-    this.hide();
-    if (!this.drag) this.scope.hover(null);
-  }
-
-  hide() {
-    this.tip.hidden = true;
-  }
+  leave() { this.hide(); if (!this.drag) this.scope.hover(null); }
+  hide() { this.tip.hidden = true; }
 
   show(index, isReal, x, y) {
-    const { frame, real } = this.scope;
-    const canvas = this.tip.querySelector("canvas");
+    const { frame, real } = this.scope, canvas = this.tip.querySelector("canvas");
     const context = canvas.getContext("2d");
     Object.assign(canvas, { width: 72, height: 72 });
     context.imageSmoothingEnabled = false;
-    (isReal ? real : frame).paint(context, index, 0, 0, 72);
+    (isReal ? real : frame).square(context, index, 0, 0, 72);
     this.tip.querySelector("span").textContent = isReal ? this.scope.realWords(index) : this.scope.words(index);
     this.tip.hidden = false;
     const across = x + this.tip.offsetWidth + 24 > this.canvas.clientWidth ? x - this.tip.offsetWidth - 12 : x + 14;
@@ -183,15 +157,11 @@ class Scatter {
   // --- drawing ---
 
   draw() {
-    const { scope } = this;
-    const { frame, theme } = scope;
-    const { context } = sharp(this.canvas);
-    const layout = scope.layout;
-    const places = frame && scope.places(frame);
+    const { scope } = this, { frame, theme } = scope, { context } = sharp(this.canvas);
+    const layout = scope.layout, places = frame && scope.places(frame);
     this.points = this.realPoints = null;
     if (!layout?.bounds || !places) return this.overlay();
-    const place = this.frameOf(layout.bounds);
-    const realPlaces = scope.realPlaces();
+    const place = this.frameOf(layout.bounds), realPlaces = scope.realPlaces();
     this.points = this.project(places, place);
     if (realPlaces) {
       this.realPoints = this.project(realPlaces, place);
@@ -203,8 +173,7 @@ class Scatter {
 
   // Small and pale; in the colour of their class when that is what colours say.
   realDots(context, theme) {
-    const { real, colour, selection } = this.scope;
-    const points = this.realPoints;
+    const { real, colour, selection } = this.scope, points = this.realPoints;
     const groups = new Map();
     for (let index = 0; index < points.length / 2; index += 1) {
       const hue = colour === "class" && real ? classColour(theme, real.label[index]) : theme.real;
@@ -226,8 +195,7 @@ class Scatter {
 
   // One path for all points of a colour and shape; rejected ones first, selected ones last.
   samples(context, frame, theme) {
-    const { verdict, selection } = this.scope;
-    const colour = this.colours(frame);
+    const { verdict, selection } = this.scope, colour = this.colours(frame);
     const groups = new Map();
     const inside = this.scope.mark === "boundary" ? this.scope.inside(frame) : null;
     for (let index = 0; index < frame.count; index += 1) {
@@ -247,17 +215,11 @@ class Scatter {
     context.globalAlpha = faded ? 0.22 : 0.9;
     context.beginPath();
     for (const index of members) SHAPES[shape](context, this.points[2 * index], this.points[2 * index + 1]);
-    if (filled) {
-      context.fillStyle = colour;
-      context.fill();
-      context.strokeStyle = faded ? "transparent" : theme.panel;
-      context.lineWidth = 0.8;
-    } else {
-      context.strokeStyle = colour;
-      context.lineWidth = 1.7;
-    }
+    context.fillStyle = colour;
+    if (filled) context.fill();
+    const edge = faded ? "transparent" : theme.panel;
+    Object.assign(context, { strokeStyle: filled ? edge : colour, lineWidth: filled ? 0.8 : 1.7 });
     context.stroke();
-    context.lineWidth = 1;
   }
 
   colours(frame) {
@@ -265,53 +227,38 @@ class Scatter {
     const level = (share) => rampColour(theme, Math.round(share * LEVELS) / LEVELS);
     return {
       verdict: (index) => (verdict.clean[index] ? theme.clean : theme.rejected),
-      class: (index) => classColour(theme, frame.label[index]),
-      loss: (index) => level(Math.sqrt(frame.scaled[index])),
+      class: (index) => classColour(theme, frame.label[index]), loss: (index) => level(Math.sqrt(frame.scaled[index])),
       posterior: (index) => level(frame.posterior ? frame.posterior[index] : 1),
       tag: (index) => tags.colourOf(frame, index) || theme.muted,
     }[this.scope.colour];
   }
 
   overlay() {
-    const { theme } = this.scope;
-    const { context } = sharp(this.over);
+    const { theme } = this.scope, { context } = sharp(this.over);
     if (!this.points || !theme) return;
     const ring = (points, index, radius) => {
-      context.strokeStyle = theme.text;
-      context.lineWidth = 2;
+      Object.assign(context, { strokeStyle: theme.text, lineWidth: 2 });
       context.beginPath();
       context.arc(points[2 * index], points[2 * index + 1], radius, 0, 7);
       context.stroke();
     };
-    for (const index of new Set([this.scope.hovered, this.scope.opened]))
-      if (index != null) ring(this.points, index, 8);
+    const marked = [this.scope.hovered, this.scope.opened].filter((index) => index != null);
+    for (const index of new Set(marked)) ring(this.points, index, 8);
     if (this.overReal != null && this.realPoints) ring(this.realPoints, this.overReal, 6);
     if (this.drag?.moved && this.drag.tool !== "pan") this.outline(context, theme, this.drag.path);
   }
 
   outline(context, theme, path) {
-    context.beginPath();
-    path.forEach(([x, y]) => context.lineTo(x, y));
-    context.closePath();
-    context.globalAlpha = 0.12;
-    context.fillStyle = theme.student;
+    stroke(context, [...path, path[0]], theme.student, 1.5);
+    Object.assign(context, { fillStyle: theme.student, globalAlpha: 0.12 });
     context.fill();
     context.globalAlpha = 1;
-    context.strokeStyle = theme.student;
-    context.lineWidth = 1.5;
-    context.stroke();
   }
 }
 
 const SHAPES = {
-  disc: (context, x, y) => {
-    context.moveTo(x + RADIUS, y);
-    context.arc(x, y, RADIUS, 0, 7);
-  },
-  ring: (context, x, y) => {
-    context.moveTo(x + RADIUS - 0.6, y);
-    context.arc(x, y, RADIUS - 0.6, 0, 7);
-  },
+  disc: (context, x, y) => { context.moveTo(x + RADIUS, y); context.arc(x, y, RADIUS, 0, 7); },
+  ring: (context, x, y) => { context.moveTo(x + RADIUS - 0.6, y); context.arc(x, y, RADIUS - 0.6, 0, 7); },
   cross: (context, x, y) => {
     const arm = RADIUS - 0.5;
     context.moveTo(x - arm, y - arm);
@@ -329,23 +276,3 @@ const STAR = Array.from({ length: 10 }, (_, corner) => {
   const angle = (corner * Math.PI) / 5 - Math.PI / 2;
   return [radius * Math.cos(angle), radius * Math.sin(angle)];
 });
-
-// Indices of the points, x0 y0 x1 y1 …, within a closed path, by the even-odd rule.
-function enclosed(points, path) {
-  const found = [];
-  const xs = path.map(([x]) => x);
-  const ys = path.map(([, y]) => y);
-  const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-  for (let i = 0; i < points.length; i += 2) {
-    const x = points[i];
-    const y = points[i + 1];
-    if (x < left || x > right || y < top || y > bottom) continue;
-    let inside = false;
-    for (let a = 0, b = path.length - 1; a < path.length; b = a, a += 1) {
-      const crosses = ys[a] > y !== ys[b] > y;
-      if (crosses && x < ((xs[b] - xs[a]) * (y - ys[a])) / (ys[b] - ys[a]) + xs[a]) inside = !inside;
-    }
-    if (inside) found.push(i / 2);
-  }
-  return found;
-}

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
 from typing import Any
-
-import streamlit as st
 
 from dfkd_core.analysis.jobs import JobState
 from dfkd_core.analysis.measured import MEASURED, NEAREST, generative_notes, generative_table
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.store import RunFolder, RunStatus, read_samples
+from dfkd_core.store import RunFolder, RunStatus, read_columns
+from dfkd_core.store.sheets import sheet
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
 from pages.ui.run import stage
+from pages.ui.web.view import view
 
-SYNTHETIC = 7  # in the column ``panel`` of generative_evaluation.PANELS
 ORIGINS = {
     "ancestral": "Samples of the teacher's own prior, drawn anew in every step: nothing is made beforehand.",
     "latents": "Samples of the teacher's own prior, whose latents were moved to where the guidance is low. "
@@ -31,11 +29,9 @@ def show(folder: RunFolder, status: RunStatus, timeline: Timeline, job: JobState
 
     ``job`` is how far its measurement is; ``steer`` carries out what the stage wants of the run.
     """
-    asked = stage.what_is_asked("generative", folder.id)
-    if asked["command"]:
-        steer(asked["command"])
+    asked = stage.what_is_asked("generative", folder, steer)
     recorded = _Recorded(timeline)
-    data = stage.data_of(folder, status, timeline, asked, recorded.steps, recorded.frame)
+    data = stage.data_of("generative", folder, status, timeline, asked, recorded.steps, recorded.frame)
     config = folder.spec()["config"]
     data |= {
         "recorded": recorded.kinds(),
@@ -51,12 +47,8 @@ def show(folder: RunFolder, status: RunStatus, timeline: Timeline, job: JobState
         "job": {"state": job.state, "share": job.share, "message": job.message, "left": job.seconds_left()},
         "measurable": folder.has_checkpoint(),
     }
-    _component()(key="generative", data=data, on_ask_change=lambda: None)
-
-
-@st.cache_resource(show_spinner=False)
-def _component() -> Any:
-    return stage.component("generative")
+    styles = ("run/player.css", "run/staged.css", "run/generative.css")
+    view("generative", "run/generative.js", *styles)(key="generative", data=data, on_ask_change=lambda: None)
 
 
 class _Recorded:
@@ -83,13 +75,13 @@ class _Recorded:
 
     def frame(self, step: int) -> dict[str, Any]:
         """All that was kept of one step, and the newest evaluation's levels up to there."""
-        sheet = self.timeline.frame(step)
-        made = sheet is not None and SYNTHETIC in sheet["panel"]
+        samples = self.timeline.frame(step)
+        made = step in self.timeline.films
         return {
             "step": step,
             "probes": self.timeline.probe(step),
-            "samples": None if made else sheet,
-            "made": sheet if made else None,
+            "samples": None if made else samples,
+            "made": samples if made else None,
             "films": self.timeline.film(step),
             "levels": self.levels(step),
         }
@@ -169,17 +161,11 @@ def _nearest(folder: RunFolder, known: float | None) -> dict[str, Any] | None:
     if version in (0, known):
         return None
     try:
-        images, columns = read_samples(folder, NEAREST)
-        sheet = base64.b64encode(folder.files.read(name)).decode()
-    except (OSError, StoreError):
+        shape, columns = read_columns(folder, NEAREST)
+        distance = [round(float(value), 4) for value in columns["distance"]]
+        return sheet(folder.files.read(name), shape, {}, version=version, distance=distance)
+    except (OSError, StoreError, KeyError):
         return None
-    return {
-        "version": version,
-        "sheet": sheet,
-        "height": images.shape[1],
-        "width": images.shape[2],
-        "distance": [round(float(value), 4) for value in columns["distance"]],
-    }
 
 
 def _seconds(changed: int | None) -> float:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import streamlit as st
-from PIL import Image
 
 from dfkd_core.analysis.jobs import JobState
 from dfkd_core.analysis.measured import DISTANCE
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import StoreError
 from dfkd_core.store import COLLECTED, RunFolder, RunStatus, read_samples
+from dfkd_core.store.sheets import in_rows, png, sheet
 from pages.ui.run import stage
+from pages.ui.web.view import view
 
 OF_A_CLASS = 12  # collected images that are sent, at most
 MOST = 1200  # of all classes together
@@ -28,10 +27,8 @@ def show(folder: RunFolder, status: RunStatus, timeline: Timeline, job: JobState
 
     ``job`` is how far the measurement of its distance is; ``steer`` carries out what the stage wants of the run.
     """
-    asked = stage.what_is_asked("hybrid", folder.id)
-    if asked["command"]:
-        steer(asked["command"])
-    data = stage.data_of(folder, status, timeline, asked) | {
+    asked = stage.what_is_asked("hybrid", folder, steer)
+    data = stage.data_of("hybrid", folder, status, timeline, asked) | {
         "gan_steps": folder.spec()["config"].get("gan_steps", 0),
         "collected": _facts(folder),
         "collected_images": None if asked.get("has_collected") else _images(folder),
@@ -40,12 +37,8 @@ def show(folder: RunFolder, status: RunStatus, timeline: Timeline, job: JobState
         "job": {"state": job.state, "share": job.share, "message": job.message, "left": job.seconds_left()},
         "measurable": _measurable(folder, status, timeline),
     }
-    _component()(key="hybrid", data=data, on_ask_change=lambda: None)
-
-
-@st.cache_resource(show_spinner=False)
-def _component() -> Any:
-    return stage.component("hybrid")
+    styles = ("run/player.css", "run/staged.css", "run/hybrid.css")
+    view("hybrid", "run/hybrid.js", *styles)(key="hybrid", data=data, on_ask_change=lambda: None)
 
 
 def _facts(folder: RunFolder) -> dict[str, Any] | None:
@@ -54,13 +47,13 @@ def _facts(folder: RunFolder) -> dict[str, Any] | None:
 
 
 def _images(folder: RunFolder) -> dict[str, Any] | None:
-    """Up to ``OF_A_CLASS`` collected images of each class as one sprite; None where the run kept none."""
+    """Up to ``OF_A_CLASS`` collected images of each class as one sheet; None where the run kept none."""
     changed = folder.files.changed(f"{COLLECTED}.npz")
-    return None if changed is None else _sprite(str(folder.path), changed)
+    return None if changed is None else _sheet(str(folder.path), changed)
 
 
 @st.cache_data(show_spinner=False, max_entries=16)
-def _sprite(path: str, changed: int) -> dict[str, Any] | None:
+def _sheet(path: str, changed: int) -> dict[str, Any] | None:
     """``changed``: when the images were written; others are other images."""
     try:
         images, columns = read_samples(RunFolder(Path(path)), COLLECTED)
@@ -68,18 +61,8 @@ def _sprite(path: str, changed: int) -> dict[str, Any] | None:
         return None
     label = columns["label"]
     chosen = np.concatenate([np.flatnonzero(label == one)[:OF_A_CLASS] for one in np.unique(label)])[:MOST]
-    strip = images[chosen]
-    count, height, width, channels = strip.shape
-    tall = strip.reshape(count * height, width, channels)
-    buffer = io.BytesIO()
-    Image.fromarray(tall[:, :, 0] if channels == 1 else tall).save(buffer, "PNG")
-    return {
-        "sheet": base64.b64encode(buffer.getvalue()).decode(),
-        "width": width,
-        "height": height,
-        "label": label[chosen].tolist(),
-        "confidence": np.round(columns["confidence"][chosen].astype(float), 4).tolist(),
-    }
+    short = {name: columns[name][chosen] for name in ("label", "confidence")}
+    return sheet(png(in_rows(images[chosen])), images[chosen].shape, short)
 
 
 def _mix(folder: RunFolder) -> dict[str, int] | None:

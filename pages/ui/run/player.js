@@ -1,216 +1,152 @@
-// What the stages of a run share: head, scrubber with its marks, playing, asking Python for recorded sheets, plots.
+// What the stages of a run share: head, scrubber with its marks, recorded sheets, curves over training steps.
 // Fed by Python with rows since the last look; scrubbing, playing and zooming happen here, without a rerun of the page.
-// A stage brings a skeleton of panels, and draws them in `drawCurves` and, where they show one sheet, `drawSheets`.
+// A stage brings panels and draws them in `panels`.
 
-const TITLES = {
-  student_loss: "student loss", adversarial: "adversarial", bn_statistics: "BN statistics", l2: "image norm",
-  tv: "total variation", class_prior: "class prior", class_balance: "class balance", activation: "activation",
-  adversarial_d: "adversarial (D)", adversarial_g: "adversarial (G)", class_real: "class, real", class_fake: "class, fake",
-  class_g: "class (G)", blend: "blend", transfer: "transfer", frequency: "frequency", entropy: "entropy",
-  output_kl: "output KL", latent_match: "latent match", reconstruction: "reconstruction", kl: "KL", guidance: "guidance",
-};
-const OF_DISCRIMINATOR = ["adversarial_d", "class_real", "class_fake", "blend", "transfer"];
-const PLAY_SECONDS = 20, ASK_AHEAD = 12, ASK_AGAIN_MS = 2500;
-const title = (name) => TITLES[name] || name.replaceAll("_", " ");
+import { NO_CURVE, upTo } from "../web/curves.js";
+import { element, empty, legend, once, press, say, termLink } from "../web/dom.js";
+import { duration, percent } from "../web/numbers.js";
+import { layoutOf, line, margins, NOTHING, PERCENT, Plots, SHARES, titled, upright, words } from "../web/plot.js";
+import { Questions } from "../web/questions.js";
+import { Scrubber, track } from "../web/scrubber.js";
+import { Sheet } from "../web/sheet.js";
+import { themeOf } from "../web/theme.js";
+import { title } from "../web/words.js";
+import { SlowMotion } from "./slow.js";
+
+const SLOWLY = `
+  <button class="dfkd-slowly" title="One step, phase by phase, with its tensors">Slow motion</button>`;
 const HEAD = `
   <div class="dfkd-head"><div class="dfkd-score"></div><div class="dfkd-what"></div></div>
   <div class="dfkd-message" role="status" hidden></div>
-  <div class="dfkd-track">
-    <button class="dfkd-play" title="Play the run from here">▶</button>
-    <div class="dfkd-slide"><div class="dfkd-bar"><div class="dfkd-fill"></div></div><div class="dfkd-entries"></div>
-      <input type="range" min="0" step="1" aria-label="Training step shown"></div>
-    <div class="dfkd-where"></div>
-    <button class="dfkd-follow" title="Always show the newest step">Follow live</button>
-    <button class="dfkd-slowly" title="One step, phase by phase, with its tensors">Slow motion</button>
-  </div>
+  ${track("Training", SLOWLY)}
   <section class="dfkd-slow" hidden aria-label="Slow motion"></section>
   <div class="dfkd-alarms" role="alert"></div>`;
+const LEFT = ["stopped", "failed", "interrupted"];
 
-class Player {
-  constructor(root, skeleton) {
-    this.root = document.createElement("div");
-    this.root.className = "dfkd-stage";
-    this.root.innerHTML = HEAD + skeleton;
-    root.appendChild(this.root);
+// A panel with a heading, which leads to the glossary, and a chart or what is given.
+export const panel = (name, heading, content = `<div class="dfkd-plot" role="img"></div>`) =>
+  `<section class="dfkd-panel dfkd-${name}"><h4>${heading}<span></span></h4>${content}</section>`;
+
+export class Player {
+  constructor(host, name, panels) {
+    this.root = element("div", { className: `dfkd-view dfkd-stage ${name}`, innerHTML: HEAD + panels });
+    host.append(this.root);
     this.at = (name) => this.root.querySelector(".dfkd-" + name);
-    this.drawn = {};
     this.frames = new Map();
-    this.asked = new Map();
-    this.nonce = 0;
-    const slider = this.at("slide").querySelector("input");
-    slider.addEventListener("input", () => this.goTo(this.nearestFrame(Number(slider.value))));
-    slider.addEventListener("keydown", (event) => this.key(event));
+    this.plots = new Plots(() => this.draw(), (message) => say(this.at("message"), message, "failed"));
+    this.scrubber = new Scrubber(this.root, this);
+    this.questions = new Questions(this.root, () => this.told(), () => this.scrubber.stop());
     this.slow = new SlowMotion(this, this.at("slow"));
     this.at("slowly").addEventListener("click", () => (this.slow.on ? this.slow.leave() : this.slow.enter()));
-    this.at("follow").addEventListener("click", () => this.followLive());
-    this.at("play").addEventListener("click", () => (this.timer ? this.stopPlaying(true) : this.play()));
   }
 
   // --- news from Python ---
 
   update(data, setStateValue) {
-    this.setStateValue = setStateValue;
-    if (this.run !== data.run) {
-      this.stopPlaying();
-      this.run = data.run;
-      this.frames.clear();
-      this.asked.clear();
-      this.slow.reset();
-      this.forget();
-      this.view = data.view ?? null;
-      this.autoplay = data.autoplay && data.view == null;
-    }
-    for (const [step, frame] of Object.entries(data.frames)) this.frames.set(Number(step), frame);
+    if (this.run !== data.run) this.begin(data);
+    const got = Object.entries(data.frames).map(([step, frame]) => this.receive(Number(step), frame));
     this.data = data;
+    this.questions.answered(data, got, setStateValue);
     this.slow.update();
     if (this.slow.on) this.autoplay = false;
     if (this.autoplay && data.steps.length > 1) {
       this.autoplay = false;
-      this.play(0);
+      this.scrubber.play(0);
     }
     this.arrived();
     this.draw();
-    if (!this.plotly) loadPlotly(data.base).then((plotly) => { this.plotly = plotly; this.draw(); }, (error) => this.say("failed", error.message));
+    this.plots.load(data.base);
   }
 
-  // What a stage does when there is news, and what it forgets with the run.
+  // Another run.
+  begin(data) {
+    this.scrubber.begin(data.view);
+    this.questions.begin();
+    this.slow.begin();
+    this.run = data.run;
+    this.frames.clear();
+    this.drawn = {};
+    this.shown = null;
+    this.autoplay = data.autoplay && data.view == null;
+    this.root.querySelectorAll("h4").forEach(({ firstChild }) => {
+      if (firstChild.nodeType === Node.TEXT_NODE) firstChild.replaceWith(termLink(data.base, firstChild.textContent));
+    });
+  }
+
+  // A frame that Python sent; null where there is none that can be read.
+  receive(step, frame) {
+    if (!this.frames.get(step)) this.frames.set(step, frame && this.opened(frame));
+    return step;
+  }
+
+  // A sheet that is drawn when its images are decoded.
+  opened(item) {
+    const sheet = new Sheet(item);
+    sheet.decoded.then(() => this.draw());
+    return sheet;
+  }
+
+  // What a stage does when there is news, and what else Python is to know.
   arrived() {}
-  forget() {}
+  alsoTold() {}
 
-  ask(steps) {
-    const now = Date.now();
-    const missing = steps.filter((step) => !this.frames.has(step) && now - (this.asked.get(step) || 0) > ASK_AGAIN_MS);
-    if (!missing.length) return;
-    missing.forEach((step) => this.asked.set(step, now));
-    this.tell(missing);
+  told() {
+    const slow = this.slow.on && this.slow.step != null ? [this.slow.step, this.slow.phase] : null;
+    return { of: this.run, view: this.playing ? null : this.view, slow, ...this.alsoTold() };
   }
 
-  tell(want = []) {
-    clearTimeout(this.telling);
-    this.wanted = [...new Set([...(this.wanted || []), ...want])];
-    this.telling = setTimeout(() => {
-      this.nonce += 1;
-      this.setStateValue("ask", {
-        run: this.run, nonce: this.nonce + "/" + Date.now(), want: this.wanted.slice(0, 16), view: this.playing ? null : this.view,
-        slow: this.slow.on && this.slow.step != null ? [this.slow.step, this.slow.phase] : null, command: this.commanded || "",
-        ...this.alsoTold?.(),
-      });
-      this.wanted = [];
-      this.commanded = "";
-    }, want.length && !this.timer ? 30 : 150);
-  }
+  // --- where in the run ---
 
-  command(name) {
-    this.commanded = name;
-    this.tell();
-  }
+  get steps() { return this.data.steps; }
+  get step() { return this.scrubber.step; }
+  get view() { return this.scrubber.view; }
+  get playing() { return this.scrubber.playing; }
+  get live() { return this.data.state === "running" || this.data.state === "paused"; }
+  has(step) { if (!this.frames.has(step)) this.questions.want(step); return this.frames.has(step); }
+  moved(told) { if (told) this.questions.tell(); this.draw(); }
 
-  // --- moving through the run ---
+  // Where the run enters its later stages.
+  get laterStages() { return this.data.stages.filter((stage) => stage.step > 1); }
+  stageAt(step) { return this.data.stages.findLast((stage) => stage.step <= step); }
 
-  get lastFrame() { return this.data.steps.length ? this.data.steps[this.data.steps.length - 1] : null; }
-  get step() { return this.view ?? this.lastFrame; }
-
-  nearestFrame(step) {
-    let best = this.lastFrame;
-    for (const candidate of this.data.steps) if (Math.abs(candidate - step) < Math.abs(best - step)) best = candidate;
-    return best;
-  }
-
-  key(event) {
-    const moves = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10, Home: -1e9, End: 1e9 };
-    if (!(event.key in moves) || !this.data.steps.length) return;
-    event.preventDefault();
-    const index = this.data.steps.indexOf(this.step) + moves[event.key];
-    this.goTo(this.data.steps[Math.max(0, Math.min(this.data.steps.length - 1, index))]);
-  }
-
-  goTo(step, playing = false) {
-    if (step == null) return;
-    if (!playing) this.stopPlaying();
-    this.view = step;
-    this.ask([step]);
-    if (!playing) this.tell();
-    this.draw();
-  }
-
-  followLive() {
-    this.stopPlaying();
-    this.view = null;
-    this.tell();
-    this.draw();
-  }
-
-  play(from = null) {
-    const steps = this.data.steps;
-    if (steps.length < 2) return;
-    let index = from ?? steps.indexOf(this.step);
-    if (index >= steps.length - 1) index = 0;
-    const pace = Math.max(120, Math.min(700, (1000 * PLAY_SECONDS) / steps.length));
-    this.playing = true;
-    this.timer = setInterval(() => {
-      const all = this.data.steps;
-      this.ask(all.slice(index, index + ASK_AHEAD));
-      if (!this.frames.has(all[index]) && Date.now() - (this.asked.get(all[index]) || 0) < ASK_AGAIN_MS) return;
-      this.goTo(all[index], true);
-      index += 1;
-      if (index >= all.length) { this.stopPlaying(); this.view = null; this.draw(); }
-    }, pace);
-    this.draw();
-  }
-
-  stopPlaying(tell = false) {
-    if (!this.timer) return;
-    clearInterval(this.timer);
-    this.timer = null;
-    this.playing = false;
-    if (tell) this.tell();
-    if (this.data) this.draw();
-  }
+  // Where the axis of steps ends: with the run, or where it was left.
+  get span() { return Math.max(1, LEFT.includes(this.data.state) ? this.data.step : this.data.total); }
 
   // --- drawing ---
 
   draw() {
     if (!this.data) return;
-    this.colours();
-    this.headings();
-    if (this.step != null) this.ask([this.step]);
+    const { data } = this;
+    this.colour = themeOf(this.root);
+    if (this.step != null) this.has(this.step);
     this.head();
     this.track();
     this.slow.draw();
     this.alarms();
-    const version = [this.run, this.data.version, this.span, this.theme, this.playing, this.playing ? this.step : "", !this.plotly, this.view, ...this.drawnFor()].join("|");
-    if (this.drawnCurves !== version) {
-      this.drawnCurves = version;
-      this.drawCurves();
-    }
-    this.drawSheets();
-    this.root.dataset.step = this.step ?? "";
-    this.root.dataset.elapsed = this.data.elapsed;
-    this.root.dataset.state = this.data.state;
-    this.root.dataset.version = this.data.version;
+    this.panels();
+    const { state, elapsed, version } = data;
+    Object.assign(this.root.dataset, { step: this.step ?? "", elapsed, state, version });
   }
 
-  // What else the curves depend on, beside the run's rows, the theme and the step shown.
-  drawnFor() { return []; }
-
-  colours() {
-    this.colour = themeOf(this.root);
-    this.theme = this.colour.background;
-    this.palette = this.colour.palette;
+  // Draws `name` unless nothing of what it depends on has changed.
+  once(name, on, act) {
+    const key = JSON.stringify([this.run, this.colour.key, !this.plots.plotly, ...on]);
+    if (this.drawn[name] === key) return;
+    this.drawn[name] = key;
+    act();
   }
 
-  say(state, message) {
-    const box = this.at("message");
-    box.hidden = !message;
-    box.dataset.state = state;
-    box.textContent = message || "";
+  // What curves depend on.
+  seen(...names) {
+    const { marks, stages, curves } = this.data;
+    const ends = names.map((name) => curves[name]?.x.at(-1));
+    return [this.playing, this.view, this.span, marks.length, stages.length, ...ends];
   }
 
   // A metric at the step shown.
   valueAt(name) {
-    const curve = this.data.curves[name] || { x: [], y: [] };
-    const index = curve.x.findLastIndex((x) => x <= (this.view ?? Infinity));
-    return index < 0 ? null : curve.y[index];
+    const { x, y } = this.data.curves[name] ?? NO_CURVE;
+    return y[x.findLastIndex((one) => one <= (this.view ?? Infinity))] ?? null;
   }
 
   // How the score reads, and what it is.
@@ -218,177 +154,105 @@ class Player {
   get measure() { return this.data.score === "accuracy" ? "student's accuracy" : "agreement with the teacher"; }
 
   head() {
-    const d = this.data, value = this.valueAt(d.score), score = this.at("score");
-    score.textContent = value == null ? "–" : this.scored(value);
-    const small = document.createElement("small");
-    small.append(value == null ? "nothing measured yet" : this.measure + (this.view == null ? "" : " at step " + this.view));
-    if (d.teacher != null) {
-      const teacher = document.createElement("b");
-      teacher.textContent = "teacher " + this.scored(d.teacher);
-      small.append(", ", teacher);
-    }
-    score.append(small);
-    const corner = this.at("what");
-    const pill = document.createElement("span");
-    pill.className = "dfkd-state";
-    pill.dataset.state = d.state;
-    pill.textContent = d.badge;
-    const line = document.createElement("div");
-    line.textContent = d.title;
-    corner.replaceChildren(pill, line);
-    this.say(d.state, d.message);
+    const { data } = this, value = this.valueAt(data.score);
+    const at = this.view == null ? "" : " at step " + this.step;
+    const about = element("small", {}, value == null ? "nothing measured yet" : this.measure + at);
+    if (data.teacher != null) about.append(", ", element("b", {}, "teacher " + this.scored(data.teacher)));
+    this.at("score").replaceChildren(value == null ? "–" : this.scored(value), about);
+    const pill = element("span", { className: "dfkd-state", dataset: { state: data.state } }, data.badge);
+    this.at("what").replaceChildren(pill, element("div", {}, data.title));
+    say(this.at("message"), data.message, data.state);
   }
 
   track() {
-    const d = this.data, slider = this.at("slide").querySelector("input");
-    const live = d.state === "running" || d.state === "paused";
-    slider.max = Math.max(1, d.total);
-    slider.value = this.step ?? 0;
-    slider.disabled = !d.steps.length;
-    slider.setAttribute("aria-valuetext", "step " + (this.step ?? 0) + " of " + d.total);
-    this.at("fill").style.width = Math.min(100, (100 * d.step) / Math.max(1, d.total)) + "%";
-    const parts = ["step " + (this.view ?? d.step) + " / " + d.total];
-    if (d.state === "running" && d.left != null && this.view == null) parts.push(duration(d.left) + " left");
-    else if (this.view == null) parts.push(duration(d.elapsed));
-    this.entries();
-    this.at("where").textContent = d.total > 1 ? parts.join(" · ") : "not started";
-    const follow = this.at("follow");
-    follow.textContent = live ? "Follow live" : "To the end";
-    follow.setAttribute("aria-pressed", String(this.view == null));
-    const slowly = this.at("slowly");
-    slowly.setAttribute("aria-pressed", String(this.slow.on));
-    slowly.disabled = !this.data.phases.length || !(this.data.slow_steps.length || live);
-    this.at("play").textContent = this.timer ? "❚❚" : "▶";
-    this.at("play").setAttribute("aria-label", this.timer ? "Stop playing" : "Play the run");
-  }
-
-  // Where the run enters its later stages.
-  get laterStages() { return this.data.stages.filter((stage) => stage.step > 1); }
-
-  stageAt(step) { return this.data.stages.findLast((stage) => stage.step <= step); }
-
-  entries() {
-    const d = this.data, key = JSON.stringify([this.laterStages, d.total]);
-    if (this.drawnEntries === key) return;
-    this.drawnEntries = key;
-    this.at("entries").replaceChildren(...this.laterStages.map((stage) => {
-      const mark = element("span", { title: stage.title + ", from step " + stage.step }, stage.name);
-      mark.style.left = (100 * (stage.step - 1)) / Math.max(1, d.total) + "%";
-      return mark;
-    }));
+    const { data, view, live } = this;
+    const parts = [`step ${view == null ? data.step : this.step} / ${data.total}`];
+    if (view == null && data.state === "running" && data.left != null) parts.push(duration(data.left) + " left");
+    else if (view == null) parts.push(duration(data.elapsed));
+    const where = data.total > 1 ? parts.join(" · ") : "not started";
+    this.scrubber.draw({ live, total: data.total, done: data.step, where });
+    once(this.at("entries"), [this.laterStages, data.total], (box) => {
+      const left = ({ step }) => (100 * (step - 1)) / Math.max(1, data.total) + "%";
+      const mark = (stage) => ({ title: `${stage.title}, from step ${stage.step}`, style: { left: left(stage) } });
+      box.replaceChildren(...this.laterStages.map((stage) => element("span", mark(stage), stage.name)));
+    });
+    press(this.at("slowly"), this.slow.on);
+    this.at("slowly").disabled = !data.phases.length || !(data.slow_steps.length || live);
   }
 
   alarms() {
-    const key = JSON.stringify(this.data.alarms);
-    if (key === this.drawnAlarms) return;
-    this.drawnAlarms = key;
-    this.at("alarms").replaceChildren(...this.data.alarms.map((alarm) => {
-      const box = document.createElement("div");
-      box.className = "dfkd-alarm";
-      box.dataset.kind = alarm.kind;
-      box.append(alarm.text + " Knobs that bear on it:");
-      alarm.knobs.forEach((knob) => { const code = document.createElement("code"); code.append(this.term(knob)); box.append(code); });
-      return box;
-    }));
+    once(this.at("alarms"), this.data.alarms, (box) =>
+      box.replaceChildren(
+        ...this.data.alarms.map(({ kind, text, knobs }) => {
+          const codes = knobs.map((knob) => element("code", {}, this.term(knob)));
+          const about = { className: "dfkd-alarm", dataset: { kind } };
+          return element("div", about, text + " Knobs that bear on it:", ...codes);
+        }),
+      ),
+    );
   }
 
-  layout(extra = {}) {
-    const axis = { gridcolor: this.colour.line, zeroline: false, linecolor: this.colour.line, automargin: false };
-    const { xaxis = {}, yaxis = {}, ...rest } = extra;
-    return {
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", uirevision: this.run, hovermode: "x unified",
-      font: { color: this.colour.text, size: this.root.clientWidth > 1350 ? 14 : 12 }, margin: { l: 46, r: 8, t: 6, b: 40 },
-      showlegend: false,
-      hoverlabel: { bgcolor: getComputedStyle(this.root).getPropertyValue("--st-background-color"), font: { color: this.colour.text } },
-      xaxis: { ...axis, ...xaxis }, yaxis: { ...axis, ...yaxis }, ...rest,
-    };
-  }
-
-  plot(name, traces, layout, description) {
-    if (!this.plotly) return; // five megabytes of script, still on their way: everything else is shown already
-    const node = this.at(name).querySelector(".dfkd-plot");
-    node.setAttribute("aria-label", description);
-    this.plotly.react(node, traces, layout, { displaylogo: false, responsive: true, displayModeBar: false });
-    const height = node.clientHeight; // none out of sight, where plotly refuses to fit a chart
-    if (height && Math.abs(height - node._fullLayout.height) > 1) this.plotly.Plots.resize(node); // a heading has wrapped
-  }
+  // A class by its name.
+  named(label) { return this.data.classes[label] ?? String(label); }
 
   // Headings and legends lead to the glossary, which knows them by the names that stand here.
-  term(name) {
-    const link = document.createElement("a");
-    link.href = this.data.base + "/glossary?term=" + encodeURIComponent(name.toLowerCase().replace(/[ _]/g, "-"));
-    link.target = "_blank";
-    link.rel = "noopener";
-    link.textContent = name;
-    return link;
-  }
-
-  headings() {
-    this.root.querySelectorAll("h4").forEach((heading) => {
-      if (heading.firstChild.nodeType === Node.TEXT_NODE) heading.firstChild.replaceWith(this.term(heading.firstChild.textContent));
-    });
-  }
+  term(name) { return termLink(this.data.base, name); }
 
   // Legends stand in the headings: plotly's own would take a third of a small panel.
   legend(name, entries, note = "") {
-    const box = this.at(name).querySelector("h4 span"), key = JSON.stringify([entries, note]);
-    if (box.dataset.key === key) return;
-    box.dataset.key = key;
-    box.replaceChildren(...entries.map(([label, colour, style]) => {
-      const entry = document.createElement("i"), swatch = document.createElement("s");
-      swatch.className = style || "line";
-      swatch.style.color = colour;
-      entry.append(swatch, this.term(label));
-      return entry;
-    }), note);
+    legend(this.at(name).querySelector("h4 span"), entries, note, (words) => this.term(words));
   }
 
-  // Draws `name` unless nothing of what it depends on has changed.
-  once(name, on, act) {
-    const key = [this.run, this.theme, this.colour.text, !this.plotly, ...on].join("|");
-    if (this.drawn[name] === key) return;
-    this.drawn[name] = key;
-    act();
+  // Says in a panel without a chart why there is nothing to see.
+  nothing(name, words) {
+    this.legend(name, []);
+    this.at(name).querySelector("div").replaceChildren(empty(words));
   }
 
-  cut(curve) {
-    if (!this.playing || !curve) return curve || { x: [], y: [] };
-    const count = curve.x.filter((x) => x <= this.step).length;
-    return { x: curve.x.slice(0, count), y: curve.y.slice(0, count) };
+  // --- charts ---
+
+  plot(name, traces, layout, description) {
+    const usual = { ...margins(46, 8, 6, 40), uirevision: this.run, axis: { automargin: false } };
+    const node = this.at(name).querySelector(".dfkd-plot");
+    this.plots.draw(node, traces, layoutOf(this.colour, { ...usual, ...layout }), description);
   }
 
-  // Where the axis of steps ends: with the run, or where it was left.
-  get span() {
-    const left = ["stopped", "failed", "interrupted"].includes(this.data.state);
-    return Math.max(1, left ? this.data.step : this.data.total);
+  noPlot(name, description) { this.plot(name, [], NOTHING, description); }
+
+  // A chart over training steps.
+  course(name, traces, yaxis, description, more = {}) {
+    const layout = { shapes: this.marks(), xaxis: this.axis(), yaxis, ...more };
+    this.plot(name, traces, layout, description + " over training steps");
   }
 
-  steps() {
-    return { title: { text: "training step", standoff: 2, font: { size: 12 } }, range: [0, this.span] };
-  }
+  axis() { return { ...titled("training step"), range: [0, this.span] }; }
 
   marks() {
-    const shapes = this.data.marks.map((mark) => ({
-      type: "line", x0: mark.step, x1: mark.step, y0: 0, y1: 1, yref: "paper",
-      line: mark.command === "set" ? { color: this.colour.teacher, width: 1.5, dash: "dash" } : { color: this.colour.line, width: 1, dash: "dot" },
-    }));
-    this.laterStages.forEach((stage) => shapes.push({ type: "line", x0: stage.step - 0.5, x1: stage.step - 0.5, y0: 0, y1: 1, yref: "paper", line: { color: this.colour.muted, width: 1.5, dash: "dashdot" } }));
-    if (this.view != null && !this.playing) shapes.push({ type: "line", x0: this.view, x1: this.view, y0: 0, y1: 1, yref: "paper", line: { color: this.colour.text, width: 1.5 } });
+    const { colour, view } = this;
+    const changed = { color: colour.teacher, width: 1.5, dash: "dash" };
+    const other = { color: colour.line, width: 1, dash: "dot" };
+    const stage = { color: colour.muted, width: 1.5, dash: "dashdot" };
+    const shapes = this.data.marks.map(({ step, command }) => upright(step, command === "set" ? changed : other));
+    shapes.push(...this.laterStages.map(({ step }) => upright(step - 0.5, stage)));
+    if (view != null && !this.playing) shapes.push(upright(view, { color: colour.text, width: 1.5 }));
     return shapes;
-  }
-
-  picture(sheet, width, height, x, y, kind, spoken) {
-    const canvas = element("canvas", { width, height, className: kind, title: spoken, role: "img", "aria-label": spoken });
-    canvas.getContext("2d").drawImage(sheet, -x, -y);
-    return canvas;
   }
 
   // What was changed while the run went on, written beside its mark; later ones lower, so that none covers another.
   changes() {
-    return this.data.marks.filter((mark) => mark.command === "set").map((mark, index) => ({
-      text: mark.text.replace(", ", "<br>"), x: mark.step, y: 0.02 + 0.09 * (index % 5), xref: "x", yref: "paper", yanchor: "bottom",
-      xanchor: mark.step > 0.6 * this.span ? "right" : "left", showarrow: false, font: { color: this.colour.teacher, size: 11 }, align: "left",
-    }));
+    const made = this.data.marks.filter(({ command }) => command === "set");
+    return made.map(({ text, step }, index) =>
+      words(text.replace(", ", "<br>"), step, 0.02 + 0.09 * (index % 5), {
+        xref: "x", yanchor: "bottom", xanchor: step > 0.6 * this.span ? "right" : "left",
+        font: { color: this.colour.teacher, size: 11 }, align: "left",
+      }),
+    );
+  }
+
+  // A metric's curve; while the run is played, up to the step shown.
+  curve(name) {
+    const curve = this.data.curves[name] ?? NO_CURVE;
+    return this.playing ? upTo(curve, this.step) : curve;
   }
 
   // The student stands still until its stage begins, unless it is evaluated there.
@@ -399,19 +263,50 @@ class Player {
     return { x: curve.x.toSpliced(at, 0, begins - 1), y: curve.y.toSpliced(at, 0, curve.y[at - 1]) };
   }
 
+  // The student's curve and its teacher's level.
+  against(curve, teacher, form) {
+    const ends = { x: [0, this.data.total], y: [teacher, teacher] };
+    const student = { mode: "lines+markers", marker: { size: 5 } };
+    return [
+      ...(teacher == null ? [] : [line(ends, "teacher", this.colour.teacher, { dash: "dash" }, form)]),
+      line(curve, "student", this.colour.student, { width: 3 }, form, student),
+    ];
+  }
+
   accuracy() {
-    const d = this.data, main = this.still(this.cut(d.curves[d.score]));
-    const legend = [["student", this.colour.student, "thick"]];
-    if (d.teacher != null) legend.push(["teacher", this.colour.teacher, "dash"]);
-    if (d.score === "accuracy") legend.push(["agreement", this.colour.student, "dot"]);
-    this.legend("accuracy", legend);
-    const traces = [];
-    if (d.score === "accuracy") {
-      traces.push({ ...this.still(this.cut(d.curves.agreement)), name: "agreement with the teacher", line: { color: this.colour.student, width: 1.2, dash: "dot" }, mode: "lines", hovertemplate: "%{y:.1%}" });
+    const { data, colour } = this, accurate = data.score === "accuracy";
+    const curve = this.still(this.curve(data.score));
+    const entries = [["student", colour.student, "thick"]];
+    if (data.teacher != null) entries.push(["teacher", colour.teacher, "dash"]);
+    if (accurate) entries.push(["agreement", colour.student, "dot"]);
+    this.legend("accuracy", entries);
+    const traces = this.against(curve, data.teacher, PERCENT);
+    if (accurate) {
+      const agreement = this.still(this.curve("agreement"));
+      const dotted = { width: 1.2, dash: "dot" };
+      traces.unshift(line(agreement, "agreement with the teacher", colour.student, dotted, PERCENT));
     }
-    if (d.teacher != null) traces.push({ x: [0, d.total], y: [d.teacher, d.teacher], name: "teacher", mode: "lines", line: { color: this.colour.teacher, width: 2, dash: "dash" }, hovertemplate: "%{y:.1%}" });
-    traces.push({ ...main, name: "student", mode: "lines+markers", line: { color: this.colour.student, width: 3 }, marker: { size: 5 }, hovertemplate: "%{y:.1%}" });
-    const last = main.y.length ? percent(main.y[main.y.length - 1]) : "nothing yet";
-    this.plot("accuracy", traces, this.layout({ shapes: this.marks(), annotations: this.changes(), xaxis: this.steps(), yaxis: { range: [0, 1.02], tickformat: ".0%" } }), "Student's accuracy over training steps, now " + last);
+    const now = curve.y.length ? percent(curve.y.at(-1)) : "nothing yet";
+    this.course("accuracy", traces, SHARES, `Student's accuracy, now ${now},`, { annotations: this.changes() });
+  }
+
+  // Lines of [metric, words, colour], as far as the run knows them.
+  shares(name, lines, note = "", more = {}) {
+    const entries = lines.map(([, label, color]) => [label, color]);
+    this.legend(name, entries, note);
+    const known = lines.filter(([metric]) => this.data.curves[metric]);
+    const traces = known.map(([metric, label, color]) => line(this.curve(metric), label, color));
+    this.course(name, traces, SHARES, entries.map(([label]) => label).join(", "), more);
+  }
+
+  title(term) { return this.data.titles[term] ?? title(term); }
+
+  // The terms drawn that move `whom`.
+  termsOf(whom) { return this.data.terms.filter((name) => this.data.moved[name] === whom); }
+
+  // Shares of a gradient, one above the other.
+  stacked(name, color, stackgroup = "one", more = {}) {
+    const look = { width: 0.5 }, shares = this.curve("share/" + name);
+    return line(shares, this.title(name), color, look, PERCENT, { stackgroup, ...more });
   }
 }

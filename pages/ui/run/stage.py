@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -13,10 +12,9 @@ from dfkd_core.analysis.alarms import alarms
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.store import RunFolder, RunStatus
 from pages.ui import boot
+from pages.ui.web.view import answer, asked, carry_out, view
 from pages.ui.words import phases, tour
 
-HERE = Path(__file__).parent
-WEB = HERE.parent / "web"
 MAX_FRAMES = 16  # sent at once
 KEYS = {"titles": "title", "moved": "of"}
 BADGES = {"running": "running", "queued": "waiting", "interrupted": "interrupted"}
@@ -33,46 +31,23 @@ def show(
 
     ``steer`` carries out what slow motion wants of the run.
     """
-    asked = what_is_asked("stage", folder.id)
-    if steer is not None and asked["command"]:
-        steer(asked["command"])
-    data = data_of(folder, status, timeline, asked) | {"spot": tour.spot(sorted(timeline.frames), asked)}
+    said = what_is_asked("stage", folder, steer or (lambda command: None))
+    data = data_of("stage", folder, status, timeline, said) | {"spot": tour.spot(sorted(timeline.frames), said)}
     if recorded:
         data |= {"autoplay": data["spot"] is None, "badge": "recorded run", "state": "done", "message": ""}
-    _component()(key="stage", data=data, on_ask_change=lambda: None)
+    view("stage", "run/stage.js", "run/player.css")(key="stage", data=data, on_ask_change=lambda: None)
 
 
-@st.cache_resource(show_spinner=False)
-def _component() -> Any:
-    return component("stage")
-
-
-def component(name: str) -> Any:
-    """The component of ``NAME.js`` with what all stages of a run share. To be cached by the caller."""
-    styles = [path for path in (HERE / "stage.css", HERE / f"{name}.css") if path.exists()]
-    scripts = [WEB / "common.js", *(HERE / part for part in ("slow.js", "player.js", f"{name}.js"))]
-    return st.components.v2.component(
-        f"dfkd_{name}",
-        html='<div class="dfkd-host"></div>',
-        css="\n".join(path.read_text() for path in dict.fromkeys(styles)),
-        js="\n".join(path.read_text() for path in scripts),
-        isolate_styles=False,  # plotly puts its style sheet into the document, not into a shadow root
-    )
-
-
-def what_is_asked(key: str, run_id: str) -> dict[str, Any]:
-    """What the browser asked for since the last rerun of the component ``key``: frames it lacks, a command, and the
-    step it looks at, which goes into the address."""
-    state = st.session_state.get(key)
-    asked = (state.get("ask") if state else None) or {}
-    if asked.get("run") != run_id:
-        return {"want": [], "view": _step_in_address(), "slow": _slow_in_address(), "command": ""}
-    _step_to_address(asked["view"])
-    _slow_to_address(asked["slow"])
-    if st.session_state.get(f"{key}:answered") == asked["nonce"]:
-        return {**asked, "want": [], "command": ""}
-    st.session_state[f"{key}:answered"] = asked["nonce"]
-    return dict(asked)
+def what_is_asked(key: str, folder: RunFolder, steer: Callable[[str], None]) -> dict[str, Any]:
+    """What the view ``key`` asks of its run: frames that it lacks, and the step looked at, which goes into the address.
+    What it wants of the run, ``steer`` carries out."""
+    said = asked(key, folder.id)
+    if said is None:
+        return {"want": [], "view": _step_in_address(), "slow": _slow_in_address()}
+    _step_to_address(said["view"])
+    _slow_to_address(said["slow"])
+    carry_out(key, said, lambda order: steer(order["name"]))
+    return said
 
 
 def _slow_in_address() -> list[int] | None:
@@ -102,6 +77,7 @@ def _step_to_address(step: int | None) -> None:
 
 
 def data_of(
+    key: str,
     folder: RunFolder,
     status: RunStatus,
     timeline: Timeline,
@@ -109,7 +85,8 @@ def data_of(
     recorded: Callable[[], list[int]] | None = None,
     frame_of: Callable[[int], dict[str, Any] | None] | None = None,
 ) -> dict[str, Any]:
-    """What a stage is told about its run: the curves so far, the frames that were ``asked`` for, the newest one.
+    """What the view ``key`` is told about its run: the curves so far, the frames ``asked`` for, the newest one; None
+    stands for what cannot be read.
 
     ``recorded``: the steps that have a frame, and ``frame_of`` the frame of one; else they are its samples.
     """
@@ -126,9 +103,9 @@ def data_of(
         wanted.append(asked["view"])
     total = status.total_steps or max(timeline.step, 1)
     frame_of = frame_of or timeline.frame
-    frames = {step: frame for step in dict.fromkeys(wanted) if (frame := frame_of(step)) is not None}
     live = status.state in ("running", "paused")
     return {
+        **answer(key, asked),
         "run": folder.id,
         "version": version,
         "base": boot.base_path(),
@@ -147,7 +124,7 @@ def data_of(
         **_drawn(terms, timeline),
         "curves": {name: curve.thinned() for name, curve in timeline.curves.items()},
         "steps": steps,
-        "frames": {str(step): frame for step, frame in frames.items()},
+        "frames": {str(step): frame_of(step) for step in dict.fromkeys(wanted)},
         "marks": timeline.marks,
         "stages": timeline.stages,
         "alarms": [asdict(alarm) for alarm in alarms(timeline, total, len(classes), terms)] if live or steps else [],

@@ -1,8 +1,13 @@
-// What the experiments' components share: the head with one square a run, charts with a band over seeds.
+// What the components of studies share: the head with one square a run, charts, colours and marks of several series.
+
+import { element, once, say, write } from "../web/dom.js";
+import { roughly, whole } from "../web/numbers.js";
+import { layoutOf, margins, Plots } from "../web/plot.js";
+import { themeOf } from "../web/theme.js";
 
 const GLYPHS = { done: "✓", failed: "!", measuring: "…", paused: "❚❚" };
 const WORDS = { waiting: "waiting", queued: "waiting for the device", interrupted: "interrupted" };
-
+const GOING_ON = ["running", "measuring", "queued", "paused"];
 const HEAD = `
   <div class="exp-head">
     <div class="exp-what"><div class="exp-title"></div><div class="exp-reading"></div></div>
@@ -13,128 +18,116 @@ const HEAD = `
   <div class="exp-message" role="status" hidden></div>
   <ul class="exp-problems" role="alert" hidden></ul>`;
 
-class Experiment {
+export const CHART = `<div class="exp-plot" role="img"></div>`;
+
+export class Experiment {
   constructor(host, name, skeleton) {
-    this.root = element("div", { className: "dfkd-experiment dfkd-" + name });
-    this.root.innerHTML = HEAD + skeleton;
-    host.appendChild(this.root);
+    this.root = element("div", { className: "dfkd-view dfkd-experiment dfkd-" + name, innerHTML: HEAD + skeleton });
+    host.append(this.root);
     this.at = (selector) => this.root.querySelector(selector);
-    this.nonce = 0;
+    this.plots = new Plots(() => this.show(), (message) => say(this.at(".exp-message"), message));
   }
 
-  update(data, setStateValue) {
-    this.setStateValue = setStateValue;
-    const other = !this.data || this.data.study !== data.study;
+  update(data) {
+    const other = this.data?.study !== data.study;
     this.data = data;
     if (other) this.begin();
+    this.show();
+    this.plots.load(data.base);
+  }
+
+  show() {
+    const { study, state, done, failed, total } = this.data;
     this.theme = themeOf(this.root);
     this.head();
     this.draw();
-    Object.assign(this.root.dataset, { study: data.study, state: data.state, done: data.done, failed: data.failed, total: data.total });
-    if (!this.plotly) {
-      loadPlotly(data.base).then(
-        (plotly) => { this.plotly = plotly; this.update(this.data, this.setStateValue); },
-        (error) => this.say(error.message),
-      );
-    }
+    Object.assign(this.root.dataset, { study, state, done, failed, total });
   }
 
-  // --- the head ---
-
-  say(message) {
-    const box = this.at(".exp-message");
-    box.hidden = !message;
-    box.textContent = message;
+  // Draws charts unless nothing has changed of `on`, what they depend on.
+  once(on, act) {
+    const key = JSON.stringify([this.data.study, this.theme.key, !this.plots.plotly, ...on]);
+    if (key === this.drawn) return;
+    this.drawn = key;
+    act();
   }
 
   head() {
     const d = this.data;
-    this.at(".exp-title").textContent = d.title;
-    this.at(".exp-reading").textContent = d.reading || "";
-    const state = this.at(".exp-state");
-    state.textContent = d.badge;
-    state.dataset.state = d.state;
-    const count = [d.done + " / " + d.total + " runs"];
+    this.at(".exp-state").dataset.state = d.state;
+    const count = [`${d.done} / ${d.total} runs`];
     if (d.failed) count.push(d.failed + " failed");
-    if (d.left != null) count.push("about " + roughly(d.left) + " left");
-    this.at(".exp-count").textContent = count.join(" · ");
+    if (d.left != null) count.push(`about ${roughly(d.left)} left`);
+    const texts = { ".exp-title": d.title, ".exp-reading": d.reading || "", ".exp-state": d.badge };
+    write(this.at, { ...texts, ".exp-count": count.join(" · ") });
     this.at(".exp-bar div").style.width = 100 * d.share + "%";
     this.at(".exp-bar").setAttribute("aria-valuenow", Math.round(100 * d.share));
     this.at(".exp-bar").hidden = d.state === "done";
-    this.say(d.message);
-    this.squares();
-    this.problems();
+    say(this.at(".exp-message"), d.message);
+    once(this.at(".exp-cells"), d.cells, (box) => this.squares(box));
+    once(this.at(".exp-problems"), d.cells.filter((cell) => cell.state === "failed"), (box) => this.problems(box));
   }
 
-  squares() {
-    const key = JSON.stringify(this.data.cells);
-    if (key === this.drawnSquares) return;
-    this.drawnSquares = key;
-    const box = this.at(".exp-cells"), rows = this.rows();
+  squares(box) {
+    const rows = this.rows();
     const focused = box.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     const widest = Math.max(...rows.map((row) => row.length));
-    const filled = (row) => Array.from({ length: widest }, (_, index) => (row[index] ? this.square(row[index]) : element("span")));
+    const places = [...Array(widest).keys()];
+    const filled = (row) => places.map((place) => (row[place] ? this.square(row[place]) : element("span")));
     box.style.gridTemplateColumns = `repeat(${widest}, auto)`;
     box.replaceChildren(...rows.flatMap(filled));
     if (focused) box.querySelector(`[data-key="${focused}"]`)?.focus();
   }
 
   square(cell) {
-    const words = this.nameOf(cell) + ": " + (WORDS[cell.state] || cell.state) + (cell.message ? ". " + cell.message : "");
-    const made = element(cell.run ? "a" : "span", {
-      className: "exp-cell", title: words, "aria-label": words, dataset: { state: cell.state, key: cell.key },
-    }, GLYPHS[cell.state] || "");
-    made.style.setProperty("--share", cell.share);
-    if (cell.run) Object.assign(made, { href: this.distill(cell.run), target: "_blank", rel: "noopener" });
+    const { key, state, share, message, run } = cell;
+    const words = `${this.nameOf(cell)}: ${WORDS[state] || state}${message ? ". " + message : ""}`;
+    const about = { className: "exp-cell", title: words, "aria-label": words, dataset: { state, key } };
+    const made = element(run ? "a" : "span", { ...about, style: { "--share": share } }, GLYPHS[state] || "");
+    if (run) Object.assign(made, { href: this.distill(run), target: "_blank", rel: "noopener" });
     return made;
   }
 
-  distill(run) { return this.data.base + "/?run=" + encodeURIComponent(run); }
-  inspect(run) { return this.data.base + "/inspect?run=" + encodeURIComponent(run); }
-
-  problems() {
-    const failed = this.data.cells.filter((cell) => cell.state === "failed"), box = this.at(".exp-problems");
+  problems(box) {
+    const failed = this.data.cells.filter((cell) => cell.state === "failed");
+    const name = (cell) => element("b", {}, this.nameOf(cell) + " failed. ");
     box.hidden = !failed.length;
-    const key = JSON.stringify(failed);
-    if (box.dataset.key === key) return;
-    box.dataset.key = key;
-    box.replaceChildren(...failed.map((cell) => element("li", {}, element("b", {}, this.nameOf(cell) + " failed. "), cell.message)));
+    box.replaceChildren(...failed.map((cell) => element("li", {}, name(cell), cell.message)));
   }
 
-  // --- charts ---
+  distill(run) { return `${this.data.base}/?run=${encodeURIComponent(run)}`; }
+  inspect(run) { return `${this.data.base}/inspect?run=${encodeURIComponent(run)}`; }
 
-  layout(extra = {}) {
-    const axis = { gridcolor: this.theme.line, zeroline: false, linecolor: this.theme.line, fixedrange: true };
-    const { xaxis = {}, yaxis = {}, ...rest } = extra;
-    return {
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest", hoverdistance: 60,
-      font: { color: this.theme.text, size: this.root.clientWidth > 1350 ? 14 : 12 }, margin: { l: 44, r: 8, t: 8, b: 36 },
-      hoverlabel: { bgcolor: this.theme.background, font: { color: this.theme.text } }, uirevision: this.data.study,
-      xaxis: { ...axis, ...xaxis }, yaxis: { ...axis, ...yaxis }, ...rest,
-    };
+  // The table: its columns, [words, help], its lines, and what is to be said of it.
+  fill(columns, lines, about) {
+    const head = columns.map(([words, help]) => element("th", { scope: "col", ...(help && { title: help }) }, words));
+    this.at("thead").replaceChildren(element("tr", {}, ...head));
+    this.at("tbody").replaceChildren(...lines);
+    this.at(".exp-figures p").textContent = about;
+  }
+
+  // A line of it: its name, and the fields' contents; a field that is an element is taken as it is.
+  line(about, name, fields) {
+    const field = (content) => (content.tagName === "TD" ? content : element("td", {}, content));
+    return element("tr", about, element("th", { scope: "row" }, name), ...fields.map(field));
+  }
+
+  // How far the one of some runs is that goes on.
+  running(cells) {
+    const live = cells.find((cell) => GOING_ON.includes(cell.state));
+    if (!live) return [];
+    const title = `${this.nameOf(live)}: ${whole(live.share)}`;
+    return [element("i", { title, style: { "--share": live.share } })];
   }
 
   plot(node, traces, layout, description) {
-    if (!this.plotly) return null; // five megabytes of script, still on their way: everything else is shown already
-    node.setAttribute("aria-label", description);
-    return this.plotly.react(node, traces, layout, { displaylogo: false, responsive: true, displayModeBar: false });
+    const usual = { hovermode: "closest", hoverdistance: 60, uirevision: this.data.study, ...margins(44, 8, 8, 36) };
+    const full = layoutOf(this.theme, { ...usual, axis: { fixedrange: true }, ...layout });
+    return this.plots.draw(node, traces, full, description);
   }
-}
 
-// Seconds in words, no finer than the guess that they are.
-function roughly(seconds) {
-  if (seconds < 90) return Math.max(10, 10 * Math.round(seconds / 10)) + " s";
-  return seconds < 5400 ? Math.round(seconds / 60) + " min" : (seconds / 3600).toFixed(1) + " h";
-}
-
-// "#0072b2" and 0.2 -> "rgba(0,114,178,0.2)"
-function faint(colour, share) {
-  return `rgba(${channels(colour).join(",")},${share})`;
-}
-
-function mount(component, make) {
-  const { data, parentElement, setStateValue } = component;
-  const host = parentElement.querySelector(".dfkd-host") || parentElement;
-  if (!host.dfkdExperiment) host.dfkdExperiment = make(host);
-  host.dfkdExperiment.update(data, setStateValue);
+  // The teacher's level, from one end of an axis to the other.
+  teacherTrace(x, y) {
+    return { x, y, mode: "lines", line: { color: this.theme.teacher, width: 2, dash: "dash" }, hoverinfo: "skip" };
+  }
 }

@@ -45,12 +45,7 @@ def show(study: Study, progress: Progress) -> None:
         "notes": notes(progress.cells),
         "seeds": {key: {name: figures["student"][name] for name in PLOTTED} for key, figures in done.items()},
     }
-    _component()(key="generative_table", data=data)
-
-
-@st.cache_resource(show_spinner=False)
-def _component() -> Any:
-    return watching.component("generative_table")
+    watching.component("generative_table")(key="generative_table", data=data)
 
 
 def offer_csv(study: Study, progress: Progress) -> None:

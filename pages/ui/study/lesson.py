@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import streamlit as st
-
 from dfkd_core.errors import RequestError
 from dfkd_core.study import CellState, Progress, Study, find
 from dfkd_core.teachers.cards import find_card
@@ -25,12 +23,7 @@ def show(study: Study, progress: Progress) -> None:
         "courses": courses,
         "steps": max(_steps(state) for state in progress.cells),
     }
-    _component()(key="lesson", data=data)
-
-
-@st.cache_resource(show_spinner=False)
-def _component() -> Any:
-    return watching.component("lesson")
+    watching.component("lesson")(key="lesson", data=data)
 
 
 def _title(teacher: str) -> str:

@@ -42,12 +42,7 @@ def show(study: Study, progress: Progress) -> None:
         "fid_label": first.get("label", "FID"),
         "teacher": first.get("teacher"),
     }
-    _component()(key="sweep", data=data)
-
-
-@st.cache_resource(show_spinner=False)
-def _component() -> Any:
-    return watching.component("sweep")
+    watching.component("sweep")(key="sweep", data=data)
 
 
 def _so_far(study: Study, state: CellState) -> float | None:

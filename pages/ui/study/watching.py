@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -14,29 +13,20 @@ from dfkd_core.store import RunFolder, runs_folder
 from dfkd_core.study import CellState, Conductor, Kind, Progress, Study, studies_in
 from pages.ui import boot
 from pages.ui.run import steering
+from pages.ui.web import view as web
 
 if TYPE_CHECKING:
     from dfkd_core.engine import LocalEngine
 
-HERE = Path(__file__).parent
-WEB = HERE.parent / "web"
 WIDTH = 116  # pixels, for both faces of the button that stops and continues
 LIVE = ("queued", "running", "paused")
 Draw = Callable[[Study, Progress], None]
 SHOWN = ("title", "state", "runs", "begun")
 
 
-def component(name: str) -> Any:
-    """The component of ``NAME.js`` and ``NAME.css``, with what all studies share. To be cached by the caller."""
-    scripts = [WEB / "common.js", *(HERE / part for part in ("experiment.js", f"{name}.js"))]
-    styles = [HERE / part for part in ("experiment.css", f"{name}.css")]
-    return st.components.v2.component(
-        f"dfkd_{name}",
-        html='<div class="dfkd-host"></div>',
-        css="\n".join(path.read_text() for path in styles),
-        js="\n".join(path.read_text() for path in scripts),
-        isolate_styles=False,  # plotly puts its style sheet into the document, not into a shadow root
-    )
+def component(name: str) -> Callable[..., Any]:
+    """The view of ``NAME.js`` and ``NAME.css``."""
+    return web.view(name, f"study/{name}.js", "study/experiment.css", f"study/{name}.css")
 
 
 def view(page: str, titles: dict[str, str]) -> str:

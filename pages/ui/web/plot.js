@@ -1,0 +1,90 @@
+// Charts by plotly, drawn so that a zoom stays where the user put it.
+
+const CLEAR = "rgba(0,0,0,0)";
+const CONFIG = { displaylogo: false, responsive: true, displayModeBar: false };
+
+// Loaded once a page, from this server.
+function loadPlotly(base) {
+  window.dfkdPlotly ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = base + "/app/static/plotly.min.js";
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => reject(new Error("plotly.min.js could not be read"));
+    document.head.appendChild(script);
+  });
+  return window.dfkdPlotly;
+}
+
+export class Plots {
+  // `came` is called when charts can be drawn, `failed` with a sentence when they never will.
+  constructor(came, failed) { Object.assign(this, { came, failed, plotly: null }); }
+
+  load(base) {
+    if (this.loading) return;
+    this.loading = loadPlotly(base).then(
+      (plotly) => { this.plotly = plotly; this.came(); }, (error) => this.failed(error.message),
+    );
+  }
+
+  // Promises the drawn chart; null while five megabytes of script are still on their way: all else is shown already.
+  draw(node, traces, layout, description) {
+    node.setAttribute("aria-label", description);
+    if (!this.plotly) return null;
+    const drawn = this.plotly.react(node, traces, layout, CONFIG);
+    const height = node.clientHeight; // none out of sight, where plotly refuses to fit a chart
+    const fitted = node._fullLayout?.height;
+    if (height && fitted && Math.abs(height - fitted) > 1) this.plotly.Plots.resize(node); // a heading has wrapped
+    return drawn;
+  }
+
+  // Moves points of one trace without a new chart.
+  move(node, trace, x, y) {
+    if (this.plotly && node.data?.length > trace) this.plotly.restyle(node, { x: [x], y: [y] }, [trace]);
+  }
+}
+
+// `axis` holds for all axes, of which there may be several: xaxis, xaxis2, …
+export function layoutOf(theme, { axis = {}, ...rest }) {
+  const all = { gridcolor: theme.line, zeroline: false, linecolor: theme.line, ...axis };
+  const axes = Object.entries({ xaxis: {}, yaxis: {}, ...rest }).filter(([name]) => /^[xy]axis/.test(name));
+  return {
+    paper_bgcolor: CLEAR, plot_bgcolor: CLEAR, showlegend: false, hovermode: "x unified",
+    font: { color: theme.text, size: theme.big ? 14 : 12 },
+    hoverlabel: { bgcolor: theme.background, font: { color: theme.text } }, ...rest,
+    ...Object.fromEntries(axes.map(([name, own]) => [name, { ...all, ...own }])),
+  };
+}
+
+export const NOTHING = { xaxis: { visible: false }, yaxis: { visible: false } };
+export const SHARES = { range: [0, 1.02], tickformat: ".0%" };
+export const titled = (text, standoff = 2) => ({ title: { text, standoff, font: { size: 12 } } });
+export const margins = (l, r, t, b) => ({ margin: { l, r, t, b } });
+
+// Lines across the whole chart.
+export const upright = (x, line) => ({ type: "line", x0: x, x1: x, y0: 0, y1: 1, yref: "paper", line });
+export const level = (y, line) => ({ type: "line", x0: 0, x1: 1, xref: "paper", y0: y, y1: y, line });
+
+// Words at a place in shares of the chart, unless `more` says otherwise.
+export const words = (text, x, y, more) => ({ text, x, y, xref: "paper", yref: "paper", showarrow: false, ...more });
+
+// The nth of several axes: "yaxis", "yaxis2" in a layout, "y", "y2" in a trace.
+export const axisName = (name, index) => (index ? name + (index + 1) : name);
+
+// `look`: width, dash and shape of the line. `form`: how its values read under the pointer.
+export const line = (curve, name, color, look = {}, form = "%{y:.0%}", more = {}) => ({
+  ...curve, name, mode: "lines", line: { color, width: 2, ...look }, hovertemplate: form, ...more,
+});
+
+export const PERCENT = "%{y:.1%}";
+export const FIGURE = "%{y:.4g}";
+export const TEXT = "%{text}<extra></extra>";
+
+export const bars = (x, y, name, color, opacity = 1, form = "%{y}") => ({
+  type: "bar", x, y, name, marker: { color, opacity }, hovertemplate: form,
+});
+
+// The area between two curves over the same places.
+export function band(x, low, high, fillcolor) {
+  const edge = { x, mode: "lines", line: { width: 0 }, hoverinfo: "skip" };
+  return [{ ...edge, y: low }, { ...edge, y: high, fill: "tonexty", fillcolor }];
+}

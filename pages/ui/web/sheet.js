@@ -1,0 +1,50 @@
+// Sheets of images as dfkd_core/store/sheets.py packs them, and how their images are shown.
+
+import { element } from "./dom.js";
+
+export const bytesOf = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+
+// A column of numbers.
+export function typedArray({ type, data }) {
+  return new { float32: Float32Array, int16: Int16Array, uint8: Uint8Array }[type](bytesOf(data).buffer);
+}
+
+// Places of a column that hold `value`.
+export function placesOf(column, value) {
+  const found = [];
+  column.forEach((one, index) => { if (one === value) found.push(index); });
+  return found;
+}
+
+// Images in rows, and columns of one number an image as properties of their names.
+export class Sheet {
+  constructor({ png, columns = {}, ...about }) {
+    Object.assign(this, about);
+    for (const [name, column] of Object.entries(columns)) this[name] = typedArray(column);
+    this.bytes = png.length;
+    this.image = new Image();
+    this.image.src = "data:image/png;base64," + png;
+    this.ready = this.broken = false;
+    this.decoded = this.image.decode().then(
+      () => Object.assign(this, { ready: true }), () => Object.assign(this, { broken: true }),
+    );
+  }
+
+  // Draws image `index`.
+  paint(context, index, x = 0, y = 0, width = this.width, height = this.height) {
+    const across = Math.max(1, Math.floor(this.image.naturalWidth / this.width));
+    const left = (index % across) * this.width, top = Math.floor(index / across) * this.height;
+    context.drawImage(this.image, left, top, this.width, this.height, x, y, width, height);
+  }
+
+  // Image `index` as an element, drawn as soon as it can be. `kind`: a class of the style sheets; `words` for the ear.
+  tile(index, kind = "", words = "") {
+    const { width, height } = this;
+    const properties = words ? { title: words, role: "img", "aria-label": words } : {};
+    const canvas = element("canvas", { width, height, className: kind, ...properties });
+    const draw = () => this.paint(canvas.getContext("2d"), index);
+    if (this.ready) draw();
+    else this.decoded.then(() => this.ready && draw());
+    return canvas;
+  }
+}
