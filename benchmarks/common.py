@@ -149,7 +149,7 @@ def train(engine: LocalEngine, spec: RunSpec, goal: float = 0.95) -> Trained:
     """Run ``spec`` to its end in a worker and read its folder meanwhile, as a page does, every 50 ms."""
     wait_until_warm(engine)
     started = time.perf_counter()
-    folder = RunFolder(engine.runs / engine.submit(spec.model_dump()))
+    folder = RunFolder(engine.runs / engine.submit(spec))
     reader, rows, reached = EventReader(folder), list[dict[str, Any]](), None
     while True:
         over = not folder.status().is_live  # asked before reading, so that no row is missed

@@ -90,7 +90,7 @@ def main() -> None:
             say(f"study {study.id}: {study.title}, seed {seed}")
             carry_out(study)
             measured += [{"seed": seed, **course} for course in courses(study)]
-        details = {"settings": study.settings, "config": {c.key: c.spec["config"] for c in study.cells}}
+        details = {"settings": study.settings, "config": {c.key: c.spec.config for c in study.cells}}
         rows = rows_of(asked.benchmark, measured)
         report("fig1a", asked.quick, rows, {**details, "runs": measured}, asked.benchmark)
 

@@ -124,7 +124,7 @@ def engine_loop(spec: RunSpec, warm_up: int) -> tuple[float, dict[str, Tensor]]:
             times[event.step] = time.process_time()
 
     with tempfile.TemporaryDirectory() as runs:
-        folder = RunFolder(Path(runs) / InlineEngine(Path(runs), progress).submit(spec.model_dump()))
+        folder = RunFolder(Path(runs) / InlineEngine(Path(runs), progress).submit(spec))
         if folder.status().state != "done":
             raise SystemExit(folder.status().message)
         found = load_checkpoint(folder)

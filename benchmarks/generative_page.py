@@ -30,7 +30,7 @@ def student_of(benchmark: str, runs: Path) -> RunFolder:
     teacher = next(iter(available_teachers(benchmark, "generative")))
     fields = {"method": "ukd", "benchmark": benchmark, "teacher": teacher, "student": "lvae-8", "preset": "demo"}
     spec = make_spec({"source": "diffusion"}, **fields, evaluate_every=25, threads=1, device="cpu")
-    folder = RunFolder(runs / InlineEngine(runs).submit(spec.model_dump()))
+    folder = RunFolder(runs / InlineEngine(runs).submit(spec))
     if folder.status().state != "done":
         raise SystemExit(folder.status().message)
     measure_generative(folder, runs / "analysis-cache")

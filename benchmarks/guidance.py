@@ -77,7 +77,7 @@ def students(seeds: int, quick: bool) -> list[Row]:
         for seed in range(seeds):
             for name, knobs in zip(finals, ({}, {"strength": 0.0}), strict=True):
                 spec = make_spec(tried | knobs, method="diffdfkd", preset="demo", seed=seed, threads=1, device="cpu")
-                status = RunFolder(Path(runs) / InlineEngine(Path(runs)).submit(spec.model_dump())).status()
+                status = RunFolder(Path(runs) / InlineEngine(Path(runs)).submit(spec)).status()
                 if status.state != "done":
                     raise SystemExit(status.message)
                 finals[name].append(status.result)

@@ -82,7 +82,7 @@ class Training:
     def __init__(self, runs: Path) -> None:
         self.engine = LocalEngine(runs, keep_warm=False)
         spec = make_spec({"epochs": 2000}, preset="demo")
-        self.folder = RunFolder(runs / self.engine.submit(spec.model_dump()))
+        self.folder = RunFolder(runs / self.engine.submit(spec))
         self.reader, self.step = EventReader(self.folder), 0
         while self.steps() < 3:
             time.sleep(0.1)

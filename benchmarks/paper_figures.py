@@ -73,7 +73,7 @@ def ends(study: Study) -> list[str]:
 
 
 def fig1a(study: Study, benchmark: str) -> Figure:
-    spec = study.cells[-1].spec
+    spec = study.cells[-1].spec.model_dump()
     teachers = " and ".join(f"`{name}`" for name in study.settings["teachers"])
     text = (
         f"**Fig. 1a, {TITLES[benchmark]}** (*Lessons*). {teachers} → `{spec['student']}`, seed {spec['seed']}, "
@@ -83,7 +83,7 @@ def fig1a(study: Study, benchmark: str) -> Figure:
 
 
 def fig2(study: Study, benchmark: str) -> Figure:
-    kind, spec, asked = find(study.kind), study.cells[0].spec, study.settings
+    kind, spec, asked = find(study.kind), study.cells[0].spec.model_dump(), study.settings
     text = (
         f"**Figs. 2 and 3, {TITLES[benchmark]}** (*Class prior*). `{spec['teacher']}` → `{spec['student']}`, "
         f"λ {', '.join(f'{value:g}' for value in asked['intensities'])} × seeds {', '.join(map(str, asked['seeds']))}, "

@@ -71,7 +71,7 @@ def rows_of(study: Study, points: list[dict[str, Any]]) -> list[Row]:
 def duration(study: Study, minutes: float) -> Row:
     """How long a study took that was carried out in one go."""
     name, cells = study.settings["benchmark"], study.cells
-    steps = cells[0].spec["config"]["epochs"] * cells[0].spec["config"]["iterations"]
+    steps = cells[0].spec.config["epochs"] * cells[0].spec.config["iterations"]
     what = f"{name}: {len(cells)} runs of {steps} steps, measured, one after the other on one thread"
     return Row(what, f"{minutes:.1f} min", f"≤ {TARGET_MINUTES} min", minutes <= TARGET_MINUTES, minutes)
 
@@ -105,7 +105,7 @@ def main() -> None:
         points = KIND.table(study.settings, cells)
         failed = {state.cell.key: state.message for state in cells if state.state == "failed"}
         label = next(state.record.figures["label"] for state in cells if state.state == "done")
-        details = {"settings": study.settings, "config": study.cells[0].spec["config"], "label": label}
+        details = {"settings": study.settings, "config": study.cells[0].spec.config, "label": label}
         report(
             "prior",
             asked.quick,

@@ -21,7 +21,7 @@ FOLDERS = ("samples", "probes", "real", "phases")
 def main() -> None:
     """Train, copy what a replay needs, and print what it reached."""
     with tempfile.TemporaryDirectory() as runs:
-        run_id = InlineEngine(Path(runs)).submit(make_spec(samples_every=15).model_dump())
+        run_id = InlineEngine(Path(runs)).submit(make_spec(samples_every=15))
         folder = RunFolder(Path(runs) / run_id)
         assert folder.status().state == "done", folder.status()
         shutil.rmtree(TARGET, ignore_errors=True)

@@ -162,7 +162,7 @@ def engine_loop(spec: RunSpec, warm_up: int) -> tuple[float, dict[str, Tensor]]:
             times[event.step] = time.process_time()
 
     with tempfile.TemporaryDirectory() as runs:
-        run_id = InlineEngine(Path(runs), progress).submit(spec.model_dump())
+        run_id = InlineEngine(Path(runs), progress).submit(spec)
         folder = RunFolder(Path(runs) / run_id)
         if folder.status().state != "done":
             raise SystemExit(folder.status().message)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dfkd_core.analysis.jobs import Job
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus
 from pages.ui import boot, look
 from pages.ui.run import hybrid, steering
@@ -47,7 +48,7 @@ def _collects(method: str) -> bool:
 
 
 def _chosen_run() -> RunFolder | None:
-    return steering.newest_or_asked(lambda folder: bool(folder.spec().get("collected")))
+    return steering.newest_or_asked(lambda folder: bool(read_spec(folder).collected))
 
 
 def _goes_on(folder: RunFolder, status: RunStatus) -> bool:
@@ -67,8 +68,9 @@ def _live(choice: Choice | None) -> None:
     if steering.shown_elsewhere(folder, "hybrid"):
         steering.end_polling(folder.id, _goes_on(folder, status))
         return
-    if not folder.spec().get("collected"):
-        st.info(f"{folder.spec()['method']} learned from no collected image; Distill shows more of this run.")
+    spec = read_spec(folder)
+    if not spec.collected:
+        st.info(f"{spec.method} learned from no collected image; Distill shows more of this run.")
     job = distance_job(folder)
     hybrid.show(
         folder,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dfkd_core.errors import StoreError
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, run_in, runs_folder, runs_in
 from pages.ui import boot, look
 from pages.ui.microscope import microscope
@@ -86,10 +87,9 @@ def _title(name: str) -> str:
     """Never the same for two runs: a list box tells its options apart by what it shows."""
     folder = _known(name)
     try:
-        spec = folder.spec() if folder is not None else {}
+        words = read_spec(folder).title if folder is not None else "deleted"
     except StoreError:
-        spec = {}
-    words = f"{spec.get('method')}, {spec.get('teacher')} → {spec.get('student')}, seed {spec.get('seed')}"
+        words = "damaged"
     return f"recorded run · {words}" if name == boot.RECORDED.name else f"{name[4:]} · {words}"
 
 

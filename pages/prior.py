@@ -92,7 +92,7 @@ def _extractor(choice: Choice | None) -> str:
 
 def _settings(study: Study) -> None:
     """What the study was begun with."""
-    settings, config = study.settings, study.cells[0].spec["config"]
+    settings, config = study.settings, study.cells[0].spec.config
     facts = {
         **{name: settings[name] for name in ("benchmark", "teacher", "student", "method", "preset")},
         "λ": ", ".join(f"{value:g}" for value in settings["intensities"]),

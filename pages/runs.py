@@ -11,6 +11,7 @@ import streamlit as st
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import StoreError
 from dfkd_core.quality.score import DISTANCES
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, runs_folder, runs_in
 from pages.ui import boot, look
 from pages.ui.run import steering
@@ -62,7 +63,7 @@ def main() -> None:
 def _row(folder: RunFolder) -> dict[str, Any]:
     status = folder.status_seen()
     try:
-        spec = folder.spec()
+        spec = read_spec(folder).model_dump()
     except StoreError:
         spec = {}
     result = status.result
@@ -131,8 +132,8 @@ def _overlay(chosen: list[tuple[RunFolder, Timeline]]) -> None:
     figure = go.Figure()
     for index, (folder, timeline) in enumerate(chosen):
         if metric in timeline.curves:
-            spec, curve = folder.spec(), timeline.curves[metric].thinned()
-            label = f"{folder.id} · {spec['method']} · {spec['teacher']} · seed {spec['seed']}"
+            curve = timeline.curves[metric].thinned()
+            label = f"{folder.id} · {read_spec(folder).title}"
             line = {"color": PALETTE[index % len(PALETTE)], "dash": "solid" if index < len(PALETTE) else "dot"}
             figure.add_scatter(x=curve["x"], y=curve["y"], name=label, mode="lines", line=line)
     figure.update_layout(

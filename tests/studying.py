@@ -23,7 +23,7 @@ def tiny_study(runs: Path, intensities: list[float] | None = None, seeds: list[i
 
 def plain_study(runs: Path, count: int = 2) -> Study:
     """Of runs that are not measured."""
-    cells = [Cell(f"cell-{seed}", {"seed": seed}, tiny_spec(seed=seed).model_dump()) for seed in range(count)]
+    cells = [Cell(f"cell-{seed}", {"seed": seed}, tiny_spec(seed=seed)) for seed in range(count)]
     return Study.create(runs, "plain", "A plain one", {"samples": 0}, cells)
 
 

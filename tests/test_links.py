@@ -24,6 +24,7 @@ from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.engine import LocalEngine
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.events import Event, Step
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.study import Cell, Record, Study
 from pages.ui.run import generative, hybrid, stage
@@ -97,7 +98,7 @@ def look(folder: RunFolder) -> None:
     timeline = Timeline(folder)
     asked = {"want": [1, 3], "view": None, "slow": [2, 0]}
     with suppress(StoreError):
-        stage.data_of(folder, folder.status_seen(), timeline, asked)
+        stage.data_of("stage", folder, folder.status_seen(), timeline, asked)
     for part in (hybrid._facts, hybrid._mix, hybrid._images, generative._measured, RunFolder.has_checkpoint):
         with suppress(StoreError):
             part(folder)
@@ -182,7 +183,9 @@ def test_a_row_s_file_is_not_read_wherever_it_leads(template: RunFolder, runs: P
 
 @pytest.fixture
 def study(runs: Path, template: RunFolder) -> Study:
-    cells = [Cell(f"cell-{seed}", {"seed": seed}, {**template.spec(), "seed": seed}) for seed in (0, 1)]
+    cells = [
+        Cell(f"cell-{seed}", {"seed": seed}, read_spec(template).model_copy(update={"seed": seed})) for seed in (0, 1)
+    ]
     made = Study.create(runs, "plain", "A plain one", {"samples": 0}, cells)
     for cell in cells:
         made.keep(cell, Record("gone", problem="It failed."))

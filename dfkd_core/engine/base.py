@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import Lease, RunFolder, RunStatus
 
 
@@ -22,9 +23,9 @@ def take_up(folder: RunFolder, take_over: bool = False) -> Lease | None:
 
 
 class Engine(Protocol):
-    """Submits runs and steers them. ``spec`` is a ``RunSpec`` as plain data."""
+    """Submits runs and steers them."""
 
-    def submit(self, spec: dict[str, Any]) -> str:
+    def submit(self, spec: RunSpec) -> str:
         """Start, or queue, a run; returns its id."""
 
     def resume(self, run_id: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from dfkd_core.engine.base import take_up
 from dfkd_core.runs.loop import Progress, run
+from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import RunFolder, RunStatus, find_run, runs_in
 
 
@@ -16,8 +17,8 @@ class InlineEngine:
     def __init__(self, runs: Path, progress: Progress | None = None) -> None:
         self.runs, self.progress = Path(runs), progress
 
-    def submit(self, spec: dict[str, Any]) -> str:
-        folder = RunFolder.create(self.runs, spec)
+    def submit(self, spec: RunSpec) -> str:
+        folder = RunFolder.create(self.runs, spec.model_dump())
         run(folder, folder.begin_attempt(), self.progress)
         return folder.id
 

@@ -26,6 +26,7 @@ from typing import Any
 import dfkd_core
 from dfkd_core.engine.base import take_up
 from dfkd_core.errors import StoreError
+from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import ACTIVE, LEFT_WAITING, Command, Lease, RunFolder, RunStatus, find_run, runs_in
 
 logger = logging.getLogger(__name__)
@@ -86,9 +87,9 @@ class LocalEngine:
 
     # --- what callers ask for ---
 
-    def submit(self, spec: dict[str, Any]) -> str:
+    def submit(self, spec: RunSpec) -> str:
         """Queue a run; it starts as soon as its device has a free slot."""
-        folder = RunFolder.create(self.runs, spec)
+        folder = RunFolder.create(self.runs, spec.model_dump())
         self._enqueue(folder, folder.begin_attempt())
         return folder.id
 
@@ -249,7 +250,7 @@ def _trains(status: RunStatus) -> bool:
 
 def _device(folder: RunFolder) -> str:
     try:
-        return str(folder.spec().get("device", "cpu"))
+        return read_spec(folder).device
     except StoreError:
         return "cpu"
 

@@ -71,6 +71,23 @@ class RunSpec(BaseModel):
         """Steps of the whole run."""
         return sum(stage.steps for stage in self.stages)
 
+    @property
+    def title(self) -> str:
+        """What tells this run from others, in a line."""
+        return f"{self.method} · {self.teacher} → {self.student} · seed {self.seed}"
+
+    @property
+    def is_generative(self) -> bool:
+        return self.task == "generative"
+
+    def steps_of(self, stage: str) -> int:
+        """The steps of one stage; 0 where the run has none of that name."""
+        return sum(one.steps for one in self.stages if one.name == stage)
+
+    def knob(self, name: str, otherwise: Any = None) -> Any:
+        """The value of a knob; ``otherwise`` where the method has none of that name."""
+        return self.config.get(name, otherwise)
+
     def recording(self) -> Recording:
         """The part that the method needs to know."""
         names = [field.name for field in fields(Recording)]

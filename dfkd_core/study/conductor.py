@@ -72,7 +72,7 @@ class Conductor:
         known = self.study.record(cell)
         record = Record() if known.problem == CHANGED else replace(known, problem="")
         if not record.run or not self.study.run(record).files.exists("spec.json"):
-            record = Record(run=RunFolder.create(self.study.runs, cell.spec).id)
+            record = Record(run=RunFolder.create(self.study.runs, cell.spec.model_dump()).id)
         self.study.keep(cell, record)  # before it starts: whoever comes after knows which run it is
         folder = self.study.run(record)
         try:

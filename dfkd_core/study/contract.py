@@ -167,7 +167,7 @@ class Kind(ABC, Generic[R]):
         request = self.Request.build(given)
         labelled = self.specs(request)
         settings = self.settings(request, labelled)
-        cells = [Cell(self.key(request, labels), labels, spec.model_dump()) for labels, spec in labelled]
+        cells = [Cell(self.key(request, labels), labels, spec) for labels, spec in labelled]
         return Study.create(runs, self.name, self.headline(request, labelled), settings, cells)
 
     # --- what they say ---

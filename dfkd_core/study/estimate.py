@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dfkd_core.errors import StoreError
+from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import RunFolder
 
 LEAST_STEPS = 20  # of a run that others are judged by
@@ -20,10 +21,8 @@ SAME_KNOBS = (
 ENOUGH = SAME_FIELDS[:-1] + PACE_KNOBS  # for a rough idea
 
 
-def estimated_seconds(
-    specs: Iterable[dict[str, Any]], runs: Iterable[RunFolder], measured: bool = False
-) -> float | None:
-    """Of all ``specs`` (``RunSpec`` as plain data) one after the other; None if no run is alike.
+def estimated_seconds(specs: Iterable[RunSpec], runs: Iterable[RunFolder], measured: bool = False) -> float | None:
+    """Of all ``specs`` one after the other; None if no run is alike.
 
     ``runs``: folders to judge by, newest first. For each specification the pace is that of the run that has most in
     common with it, and at least ``ENOUGH``.
@@ -38,7 +37,7 @@ def estimated_seconds(
         if not alike:
             return None
         pace = max(alike, key=lambda entry: entry[0])[1]
-        total += pace * sum(steps for _, _, steps in spec["stages"]) + MEASURING_SECONDS * measured
+        total += pace * spec.total_steps + MEASURING_SECONDS * measured
     return total
 
 
@@ -48,14 +47,13 @@ def _pace(folder: RunFolder) -> tuple[dict[str, Any], float] | None:
     if status.step < LEAST_STEPS or "seconds" not in status.result:
         return None
     try:
-        return _facts(folder.spec()), status.result["seconds"] / status.step
-    except (StoreError, AttributeError):
+        return _facts(read_spec(folder)), status.result["seconds"] / status.step
+    except StoreError:
         return None
 
 
-def _facts(spec: dict[str, Any]) -> dict[str, Any]:
-    config = spec.get("config", {})
-    return {name: spec.get(name) for name in SAME_FIELDS} | {name: config.get(name) for name in SAME_KNOBS}
+def _facts(spec: RunSpec) -> dict[str, Any]:
+    return {name: getattr(spec, name) for name in SAME_FIELDS} | {name: spec.knob(name) for name in SAME_KNOBS}
 
 
 def _enough(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -17,7 +17,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dfkd_core.errors import RequestError, StoreError
+from pydantic import ValidationError
+
+from dfkd_core.errors import RequestError, StoreError, explain
+from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import Lease, Leases, Place, RunFolder, is_plain
 
 FOLDER = "studies"  # below the runs
@@ -26,11 +29,15 @@ STOP, CONDUCTOR = "stop", "conductor.json"
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a study. ``labels`` say what sets it apart; ``spec`` is a ``RunSpec`` as plain data."""
+    """One run of a study. ``labels`` say what sets it apart."""
 
     key: str
     labels: dict[str, Any]
-    spec: dict[str, Any]
+    spec: RunSpec
+
+
+def _plain(cell: Cell) -> dict[str, Any]:
+    return vars(cell) | {"spec": cell.spec.model_dump(mode="json")}
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ class Study:
     def create(cls, runs: Path, kind: str, title: str, settings: dict[str, Any], cells: list[Cell]) -> Study:
         """A new study below ``runs``; nothing is started. Raises ``RequestError`` if it cannot be written."""
         study = cls(Path(runs) / FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}")
-        stored = {"kind": kind, "title": title, "settings": settings, "cells": [asdict(cell) for cell in cells]}
+        stored = {"kind": kind, "title": title, "settings": settings, "cells": list(map(_plain, cells))}
         try:
             (study.path / "cells").mkdir(parents=True)
             study.files.write_json("study.json", stored)
@@ -100,9 +107,12 @@ class Study:
     def _stored(self) -> dict[str, Any]:
         stored = self.files.read_json("study.json")
         try:
-            found = {**stored, "cells": [Cell(**cell) for cell in stored["cells"]]}
+            cells = [Cell(**cell | {"spec": RunSpec.model_validate(cell["spec"])}) for cell in stored["cells"]]
         except (TypeError, KeyError):
             raise StoreError(f"study {self.id}: no readable study.json in its folder") from None
+        except ValidationError as error:
+            raise StoreError(f"study {self.id}: its study.json is of another version: {explain(error)}") from None
+        found = {**stored, "cells": cells}
         if not all(is_plain(cell.key) for cell in found["cells"]):
             raise StoreError(f"study {self.id}: a key of its cells is not the name of a file")
         return found

@@ -49,7 +49,7 @@ def test_ctrl_c_stops_a_study_and_continue_ends_it(start: Callable[..., Any], ca
 
 def test_a_failed_cell_makes_the_exit_status_one(capsys: Any, runs: Path) -> None:
     study = tiny_study(runs)
-    folder = RunFolder.create(runs, {**study.cells[0].spec, "teacher": "nobody"})
+    folder = RunFolder.create(runs, study.cells[0].spec.model_dump() | {"teacher": "nobody"})
     study.keep(study.cells[0], Record(run=folder.id))
     status, out, err = call(capsys, "study", "continue", study.id)
     assert status == 1 and "1 failed" in out and "intensity 0.0, seed 0: failed." in err

@@ -47,7 +47,7 @@ def state(engine: LocalEngine, run_id: str) -> str:
 
 def training(engine: LocalEngine, knobs: dict[str, Any] | None = None, **fields: Any) -> tuple[str, RunFolder]:
     """A run that has come to its third step in a worker."""
-    run_id = engine.submit(tiny_spec(knobs if knobs is not None else LONG, **fields).model_dump())
+    run_id = engine.submit(tiny_spec(knobs if knobs is not None else LONG, **fields))
     folder = RunFolder(engine.runs / run_id)
     eventually(lambda: len(rows(folder, "step")) >= 3)
     return run_id, folder
@@ -57,7 +57,7 @@ def test_a_submitted_run_is_done_by_a_worker_and_bit_identical_to_one_made_here(
     engines: Callable[..., LocalEngine], runs: Path, tmp_path: Path
 ) -> None:
     engine = engines()
-    run_id = engine.submit(tiny_spec().model_dump())
+    run_id = engine.submit(tiny_spec())
     here = new_run(tmp_path / "here")
     execute(here)
     eventually(lambda: state(engine, run_id) not in ACTIVE)
@@ -96,12 +96,12 @@ def test_a_killed_worker_is_noticed_and_a_resume_finishes_bit_identically(
 def test_a_second_run_on_the_same_device_waits_and_says_so(engines: Callable[..., LocalEngine]) -> None:
     engine = engines()
     first, folder = training(engine)
-    second = engine.submit(tiny_spec().model_dump())
+    second = engine.submit(tiny_spec())
     message = f"Waiting for {first} to end on cpu"
     eventually(lambda: engine.poll()[second].message == message)
     assert state(engine, second) == "queued" and state(engine, first) == "running"
 
-    third = engine.submit(tiny_spec().model_dump())
+    third = engine.submit(tiny_spec())
     engine.stop(third)
     assert state(engine, third) == "stopped", "what waits is stopped at once"
 
@@ -117,7 +117,7 @@ def test_a_run_that_waits_is_left_alone_by_others_until_they_stop_it(
 ) -> None:
     engine = engines()
     _, training_folder = training(engine)
-    waiting = engine.submit(tiny_spec().model_dump())
+    waiting = engine.submit(tiny_spec())
     folder = RunFolder(engine.runs / waiting)
     eventually(lambda: "Waiting" in folder.status().message)
     other = engines(grace=0.0)
@@ -168,7 +168,7 @@ def test_a_run_that_another_machine_carries_out_is_left_alone(engines: Callable[
     with pytest.raises(HeldError, match=f"on elsewhere, as far as .* resume {folder.id} --take-over"):
         engine.resume(folder.id)
     engine.stop(folder.id)
-    later = engine.submit(tiny_spec({"iterations": 1}).model_dump())
+    later = engine.submit(tiny_spec({"iterations": 1}))
     eventually(lambda: state(engine, later) == "done")
     assert folder_status(engine, folder.id).state == "running" and folder.attempts() == [1]
 
@@ -176,7 +176,7 @@ def test_a_run_that_another_machine_carries_out_is_left_alone(engines: Callable[
 def test_a_deleted_run_in_the_queue_holds_nobody_up(engines: Callable[..., LocalEngine]) -> None:
     engine = engines()
     first, _ = training(engine)
-    deleted, last = (engine.submit(tiny_spec().model_dump()) for _ in range(2))
+    deleted, last = (engine.submit(tiny_spec()) for _ in range(2))
     eventually(lambda: "Waiting" in engine.poll()[last].message)
     shutil.rmtree(engine.runs / deleted)
     engine.stop(first)
@@ -196,7 +196,7 @@ def test_the_thread_survives_a_tick_that_fails(
 
     monkeypatch.setattr(local, "_spawn", spawn)
     engine = engines()
-    run_id = engine.submit(tiny_spec().model_dump())
+    run_id = engine.submit(tiny_spec())
     eventually(lambda: state(engine, run_id) == "done")
     assert len([record for record in caplog.records if "Cannot allocate" in record.message]) == 1, "said once"
 
@@ -213,7 +213,7 @@ def test_a_worker_that_dies_before_it_begins_is_noticed(
 
     monkeypatch.setattr(local, "_spawn", broken)
     engine = engines()
-    run_id = engine.submit(tiny_spec().model_dump())
+    run_id = engine.submit(tiny_spec())
     eventually(lambda: "Its process died" in engine.poll()[run_id].message, 20)
     assert state(engine, run_id) == "interrupted"
 
@@ -247,7 +247,7 @@ def test_a_worker_that_does_not_listen_is_killed_after_the_grace_period(engines:
 def test_the_next_engine_adopts_what_still_runs_and_marks_what_does_not(engines: Callable[..., LocalEngine]) -> None:
     first = engines()
     run_id, folder = training(first)
-    waiting = first.submit(tiny_spec().model_dump())
+    waiting = first.submit(tiny_spec())
     dead = new_run(first.runs)
     dead.begin_attempt().close()
     dead.set_status(RunStatus("running", step=4))
@@ -259,7 +259,7 @@ def test_the_next_engine_adopts_what_still_runs_and_marks_what_does_not(engines:
     assert state(second, run_id) == "running" and folder.status().owner == owner
     assert (state(second, waiting), state(second, dead.id)) == ("interrupted", "interrupted")
     assert folder_status(second, dead.id).state == "running", "seen, but what is not ours is not written to"
-    later = second.submit(tiny_spec().model_dump())
+    later = second.submit(tiny_spec())
     eventually(lambda: f"Waiting for {run_id}" in second.poll()[later].message)
     second.stop(run_id)
     eventually(lambda: state(second, run_id) == "stopped")
@@ -287,9 +287,10 @@ ENGINE = """
 import sys, time
 from pathlib import Path
 from dfkd_core.engine import LocalEngine
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder
 engine = LocalEngine(Path(sys.argv[1]))
-run_id = engine.submit(RunFolder(Path(sys.argv[2])).spec())
+run_id = engine.submit(read_spec(RunFolder(Path(sys.argv[2]))))
 print(run_id, flush=True)
 time.sleep(600)
 """
@@ -347,7 +348,7 @@ def test_a_worker_is_told_the_data_folder_of_the_lab(
     engine._warm = local._spawn()
     monkeypatch.setenv("DFKD_DATA", str(write_mnist(tmp_path / "elsewhere")))
     spec = tiny_spec({"iterations": 1}, benchmark="mnist", teacher=mnist_sized_teacher)
-    run_id = engine.submit(spec.model_dump())
+    run_id = engine.submit(spec)
     eventually(lambda: state(engine, run_id) == "done")
     assert engine.poll()[run_id].result["measure"] == "accuracy"
 

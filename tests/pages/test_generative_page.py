@@ -22,6 +22,7 @@ from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.cli.main import main as command_line
 from dfkd_core.quality.score import score_text
 from dfkd_core.runs import latent_evaluation as generative_evaluation
+from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import RunFolder, store_samples
 from dfkd_core.teachers.cards import available_teachers
 from pages.ui.run import generative, steering
@@ -60,10 +61,10 @@ def _recorded(folder: RunFolder) -> generative._Recorded:
 def test_the_time_left_is_told_by_the_stage_that_the_run_is_in() -> None:
     """Ten batches of images took 100 s; ten steps of the student took one second more."""
     timeline = Timeline(RunFolder(Path("nowhere")))
-    timeline._take_stage({"step": 1, "name": "synthesis", "title": "", "elapsed": 0.0})
+    timeline.stages.append({"step": 1, "name": "synthesis", "title": "", "elapsed": 0.0})
     timeline.step, timeline.elapsed = 10, 100.0
     assert timeline.time_left(110) is None
-    timeline._take_stage({"step": 11, "name": "student", "title": "", "elapsed": 100.0})
+    timeline.stages.append({"step": 11, "name": "student", "title": "", "elapsed": 100.0})
     timeline.step, timeline.elapsed = 20, 101.0
     assert timeline.time_left(110) == pytest.approx(9.0)
 
@@ -129,12 +130,12 @@ def test_a_damaged_sheet_leaves_its_place_empty(finished: RunFolder, runs: Path)
     ],
 )
 def test_where_the_images_come_from_is_declared(config: dict, words: str) -> None:
-    spec = {"config": config, "teacher": "digits-lvae-32", "diffusion": "mnist-unet-32-8px"}
+    spec = RunSpec(config=config, teacher="digits-lvae-32", diffusion="mnist-unet-32-8px")
     assert words in generative.origin(spec)
 
 
 def test_a_diffusion_model_that_is_not_here_is_no_riddle() -> None:
-    spec = {"config": {"source": "diffusion"}, "teacher": "digits-lvae-32", "diffusion": "gone"}
+    spec = RunSpec(config={"source": "diffusion"}, teacher="digits-lvae-32", diffusion="gone")
     assert "diffusion model gone was trained on is not known" in generative.origin(spec)
 
 

@@ -28,7 +28,7 @@ def crafted(runs: Path, arms: list[str] | None = None) -> Study:
     arms = arms or list(ARMS)
     study = KIND.begin(runs, seeds=[0, 1], widths=[4, 8], arms=arms, knobs={"distill_steps": 2}, measured=50)
     for index, cell in enumerate(study.cells):
-        folder = RunFolder.create(runs, cell.spec)
+        folder = RunFolder.create(runs, cell.spec.model_dump())
         if index == len(study.cells) - 1:
             study.keep(cell, Record(folder.id, problem="Output KL became nan at step 2."))
             continue

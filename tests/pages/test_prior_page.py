@@ -50,7 +50,7 @@ def crafted(runs: Path, failed: int = 1) -> Study:
     study = find("prior").begin(runs, intensities=lambdas, knobs=TINY, measured=100, run={"student": STUDENT})
     draw = np.random.default_rng(0)
     for index, cell in enumerate(study.cells):
-        folder = RunFolder.create(runs, cell.spec)
+        folder = RunFolder.create(runs, cell.spec.model_dump())
         folder.begin_attempt()
         if index >= len(study.cells) - failed:
             study.keep(

@@ -53,7 +53,7 @@ def crafted(runs: Path, name: str, seeds: int = 2, done: int | None = None, **as
     study = KIND.begin(runs, experiment=name, seeds=range(seeds), knobs=TINY, run={"student": STUDENT}, **asked)
     draw = np.random.default_rng(0)
     for index, cell in enumerate(study.cells[:done]):
-        folder = RunFolder.create(runs, cell.spec)
+        folder = RunFolder.create(runs, cell.spec.model_dump())
         if done is not None and index == done - 1:
             study.keep(cell, Record(folder.id, problem="Generator loss became nan at step 7."))
             continue

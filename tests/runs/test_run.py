@@ -713,12 +713,12 @@ def test_no_test_image_can_be_reached_from_what_a_method_is_given(
 
 def test_the_inline_engine_runs_to_the_end_and_resumes(runs: Path, whole: RunFolder) -> None:
     engine = InlineEngine(runs)
-    run_id = engine.submit(tiny_spec().model_dump())
+    run_id = engine.submit(tiny_spec())
     assert engine.poll()[run_id].state == "done"
     with pytest.raises(StoreError, match="nothing left to resume"):
         engine.resume(run_id)
     stopping = InlineEngine(runs, at_step(2, lambda: stopping.stop((stopping.poll().keys() - {run_id}).pop())))
-    stopped = stopping.submit(tiny_spec().model_dump())
+    stopped = stopping.submit(tiny_spec())
     assert engine.poll()[stopped].state == "stopped"
     engine.resume(stopped)
     assert_bit_identical(RunFolder(runs / stopped), whole)

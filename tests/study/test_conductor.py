@@ -17,6 +17,7 @@ from dfkd_core.analysis.measured import read_figures
 from dfkd_core.engine import InlineEngine, LocalEngine
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.events import Event, Step
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus, runs_in
 from dfkd_core.study import Conductor, Record, Study, find_study, studies_in
 from dfkd_core.study.conductor import CHANGED, OTHER_DATA
@@ -33,7 +34,7 @@ def test_a_study_runs_and_measures_every_cell(runs: Path) -> None:
     assert [tuple(cell.labels.values()) for cell in study.cells] == [(0.0, 1), (1.0, 1), (0.0, 3), (1.0, 3)]
     for cell, record in zip(study.cells, records(study), strict=True):
         folder = study.run(record)
-        assert folder.spec() == cell.spec and folder.spec()["config"]["class_prior_weight"] == cell.labels["intensity"]
+        assert read_spec(folder) == cell.spec and cell.spec.config["class_prior_weight"] == cell.labels["intensity"]
         figures = dict(record.figures)
         assert figures.pop("seconds") >= folder.status().result["seconds"]
         measured = read_figures(folder)
@@ -93,7 +94,7 @@ def test_a_run_that_is_alive_is_adopted_not_begun_again(runs: Path) -> None:
     """What a server that died leaves behind: the worker goes on, the record says which run it is."""
     study = plain_study(runs, 1)
     (cell,) = study.cells
-    folder = RunFolder.create(runs, cell.spec)
+    folder = RunFolder.create(runs, cell.spec.model_dump())
     study.keep(cell, Record(run=folder.id))
     lease = folder.begin_attempt()
     folder.command("pause")
@@ -116,7 +117,7 @@ def test_a_run_that_is_alive_is_adopted_not_begun_again(runs: Path) -> None:
 
 def test_a_failed_cell_says_why_and_the_others_go_on(runs: Path) -> None:
     cells = plain_study(runs, 3).cells
-    broken = replace(cells[1], spec={**cells[1].spec, "teacher": "nobody"})
+    broken = replace(cells[1], spec=cells[1].spec.model_copy(update={"teacher": "nobody"}))
     study = Study.create(runs, "plain", "One is broken", {"samples": 0}, [cells[0], broken, cells[2]])
     conduct(study)
     progress = study.progress()
@@ -125,7 +126,7 @@ def test_a_failed_cell_says_why_and_the_others_go_on(runs: Path) -> None:
     assert "should be one of " in message and "digits-lenet5-bn-mixup" in message
 
     folder = study.run(records(study)[1])
-    folder.files.write_json("spec.json", {**folder.spec(), "teacher": cells[1].spec["teacher"]})
+    folder.files.write_json("spec.json", {**folder.spec(), "teacher": cells[1].spec.teacher})
     conduct(study)
     assert states(study) == ["done"] * 3, "continuing tries it again"
 
@@ -270,7 +271,7 @@ def test_time_left_is_told_by_the_cells_that_are_done(runs: Path) -> None:
     assert study.progress().seconds_left is None
     for cell, seconds in zip(study.cells, (10.0, 20.0), strict=False):
         study.keep(cell, Record(run="-", figures={"seconds": seconds}))
-    folder = RunFolder.create(runs, study.cells[2].spec)
+    folder = RunFolder.create(runs, study.cells[2].spec.model_dump())
     training = folder.begin_attempt()
     folder.set_status(RunStatus("running", step=3, total_steps=6))
     study.keep(study.cells[2], Record(run=folder.id))

@@ -19,7 +19,7 @@ def past_run(runs: Path, seconds: float, steps: int = 100, **fields: Any) -> Run
 
 
 def test_an_estimate_takes_the_pace_of_the_run_most_alike(runs: Path) -> None:
-    spec = tiny_spec().model_dump()  # 6 steps
+    spec = tiny_spec()  # 6 steps
     assert estimated_seconds([spec], []) is None
     other_teacher = past_run(runs, 300.0, teacher="digits-lenet5-long")
     assert estimated_seconds([spec], [other_teacher]) == pytest.approx(18)
@@ -27,8 +27,7 @@ def test_an_estimate_takes_the_pace_of_the_run_most_alike(runs: Path) -> None:
     assert estimated_seconds([spec, spec], [other_teacher, same]) == pytest.approx(12)
     assert estimated_seconds([spec], [same], measured=True) == pytest.approx(6 + MEASURING_SECONDS)
     quick = past_run(runs, 10.0, method="ukd", student="lvae-4", teacher="digits-lvae-32")
-    slow = tiny_spec(method="ukd", student="lvae-4", teacher="digits-lvae-32").model_dump()
-    slow["config"]["source"] = "diffusion"
+    slow = tiny_spec({"source": "diffusion"}, method="ukd", student="lvae-4", teacher="digits-lvae-32")
     assert estimated_seconds([slow], [quick]) is None, "what makes images beforehand goes at another pace"
     for useless in (past_run(runs, 1.0, steps=5), past_run(runs, 1.0, student="resnet8"), RunFolder(runs / "gone")):
         assert estimated_seconds([spec], [useless]) is None

@@ -11,6 +11,7 @@ from conftest import STUDENT, TINY
 from studying import FIELDS
 
 from dfkd_core.errors import RequestError
+from dfkd_core.runs.spec import RunSpec
 from dfkd_core.study import Cell, CellState, Record, find, studies_in
 
 KIND = find("fig1a")
@@ -20,7 +21,7 @@ TEACHERS = ["digits-resnet20-plain", "digits-lenet5-bn-mixup"]
 def test_fig1a_has_four_curves_for_each_teacher_that_differ_in_terms_only(runs: Path) -> None:
     study = KIND.begin(runs, teachers=TEACHERS, knobs=TINY, run={"seed": 5, **FIELDS})
     assert [cell.labels["teacher"] for cell in study.cells] == TEACHERS * 4
-    configs = {cell.labels["variant"]: cell.spec["config"] for cell in study.cells}
+    configs = {cell.labels["variant"]: cell.spec.config for cell in study.cells}
     terms = ("class_prior_weight", "class_balance_weight", "activation_weight", "adversarial_weight", "bn_weight")
     found = {name: (*(config[term] for term in terms), config["selection"]) for name, config in configs.items()}
     assert found == {
@@ -30,7 +31,7 @@ def test_fig1a_has_four_curves_for_each_teacher_that_differ_in_terms_only(runs: 
         "TA-DFKD": (0.0, 0.0, 0.0, 1.0, 0.03, True),
     }
     same = [{**config, **dict.fromkeys((*terms, "selection"))} for config in configs.values()]
-    assert all(config == same[0] for config in same) and {cell.spec["seed"] for cell in study.cells} == {5}
+    assert all(config == same[0] for config in same) and {cell.spec.seed for cell in study.cells} == {5}
     with pytest.raises(RequestError, match="1 to 4, each once"):
         KIND.begin(runs, teachers=[TEACHERS[0]] * 2, knobs=TINY)
     with pytest.raises(RequestError, match="give its teachers"):
@@ -38,7 +39,7 @@ def test_fig1a_has_four_curves_for_each_teacher_that_differ_in_terms_only(runs: 
 
 
 def lesson_cell(teacher: str, variant: str, final: float, best: float, state: str = "done") -> CellState:
-    cell = Cell("-", {"teacher": teacher, "variant": variant}, {})
+    cell = Cell("-", {"teacher": teacher, "variant": variant}, RunSpec())
     return CellState(cell, Record(figures={"final": final, "best": best}), state)
 
 

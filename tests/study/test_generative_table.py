@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("few_judged")
 
 def state(arm: str, width: int, seed: int, fid: float | None = None, **figures: Any) -> CellState:
     """Of a made-up cell; without ``fid`` it is waiting."""
-    cell = Cell(f"{arm}-{width}-{seed}", {"series": arm, "x": width, "seed": seed}, {})
+    cell = Cell(f"{arm}-{width}-{seed}", {"series": arm, "x": width, "seed": seed}, RunSpec())
     if fid is None:
         return CellState(cell, Record(), "waiting")
     both = {"teacher": network(2.0, elbo=-3.5, milliseconds=5.0 + seed), "student": network(fid, **figures)}
@@ -116,7 +116,7 @@ def test_a_studys_folder_says_everything(runs: Path) -> None:
     assert (settings["benchmark"], settings["teacher"], settings["seeds"]) == ("digits", "digits-lvae-32", [0, 1])
     assert settings["diffusion"] and settings["samples"] == 50 and settings["extractor"].startswith("teacher:digits-")
     assert study.cells[1].key == "diffusion-4-seed-0" and study.title.endswith("2 arms × 2 widths × 2 seeds")
-    assert all(cell.spec["config"]["distill_steps"] == 5 for cell in study.cells)
+    assert all(cell.spec.config["distill_steps"] == 5 for cell in study.cells)
 
 
 def test_the_disk_that_syntheses_take_is_foreseen() -> None:

@@ -61,7 +61,7 @@ def specs_of(name: str, seeds: list[int] | None = None, **asked: Any) -> list[tu
 
 def state(series: str, x: Any, seed: int, final: float | None = None, **figures: float) -> CellState:
     """Of a made-up cell; without ``final`` it is waiting."""
-    cell = Cell(f"{series}-{x}-{seed}", {"series": series, "x": x, "seed": seed}, {})
+    cell = Cell(f"{series}-{x}-{seed}", {"series": series, "x": x, "seed": seed}, RunSpec())
     if final is None:
         return CellState(cell, Record(), "waiting")
     return CellState(cell, Record("run", {"final": final, "best": final + 0.01, "seconds": 10.0, **figures}), "done")
@@ -159,7 +159,7 @@ def test_an_experiments_folder_says_everything(runs: Path) -> None:
     assert settings["reference"] == {"x": 2.0}, "the paper's N = 10 is not among them"
     assert settings["seeds"] == [0, 1] and settings["samples"] == 0 and settings["titles"] == {"hidfd": "HiDFD"}
     assert [cell.key for cell in study.cells] == [f"hidfd-{n}-seed-{s}" for s in (0, 1) for n in ("2.0", "4.0")]
-    assert [cell.spec["config"]["inflation"] for cell in study.cells] == [2, 4, 2, 4]
+    assert [cell.spec.config["inflation"] for cell in study.cells] == [2, 4, 2, 4]
     assert "HiDFD" not in study.title and study.title.endswith("digits: 2 settings × 2 seeds")
     measured = KIND.begin(runs, experiment="generators", seeds=[0], knobs={"gan_steps": 5}, measured=50).settings
     assert (measured["samples"], measured["extractor"]) == (50, "teacher:digits-lenet5-bn-mixup")
@@ -199,11 +199,11 @@ def test_a_wrong_request_is_refused_before_anything_is_written(
 
 
 def test_an_estimate_needs_runs_with_as_many_updates_a_step(runs: Path) -> None:
-    def asked(**knobs: int) -> list[dict[str, Any]]:
+    def asked(**knobs: int) -> list[RunSpec]:
         given = {"gan_steps": 40, "distill_steps": 60, **knobs}
-        return [spec.model_dump() for _, spec in specs_of("ablation", knobs=given, values=["full", "w/o blend"])]
+        return [spec for _, spec in specs_of("ablation", knobs=given, values=["full", "w/o blend"])]
 
-    folder = RunFolder.create(runs, asked()[0])
+    folder = RunFolder.create(runs, asked()[0].model_dump())
     folder.set_status(RunStatus("done", step=100, total_steps=100, result={"seconds": 20.0}))
     assert estimated_seconds(asked(), [folder]) == pytest.approx(2 * 20)
     assert estimated_seconds(asked(distill_steps=160), [folder]) == pytest.approx(2 * 40)
@@ -345,7 +345,7 @@ def test_the_ablation_table_is_made_by_one_command(capsys: Any, runs: Path) -> N
     assert len(lines) == 5 and lines[0].split()[:4] == ["guidance", "of", "the", "GAN"]
     assert lines[1].startswith("full ") and lines[2].startswith("w/o all three ") and " ± " in lines[2]
     assert lines[2].endswith("]") and lines[3].startswith("full is ") and lines[4].startswith("done: 4 / 4 runs")
-    assert study.cells[1].spec["config"]["gan_steps"] == 2
+    assert study.cells[1].spec.config["gan_steps"] == 2
     _, shown, _ = call(capsys, "study", "show", study.id[-6:])
     assert lines[0] in shown and lines[3] in shown
     _, listed, _ = call(capsys, "study", "show", study.id, "--json")

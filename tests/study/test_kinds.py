@@ -90,7 +90,7 @@ def test_a_study_of_ones_own_is_a_command_with_its_flags_and_its_table(capsys: A
     status, out, err = call(capsys, "study", "rate", *asked, *FLAGS)
     assert status == 0 and out.splitlines()[:4] == ["seed", "3", "4", "Of 2 it cannot be told."] and "seed 4: " in err
     (made,) = study.studies_in(runs, "rate")
-    assert made.title == "Momentum 0.5" and made.cells[0].spec["config"]["momentum"] == 0.5
+    assert made.title == "Momentum 0.5" and made.cells[0].spec.config["momentum"] == 0.5
     shown = json.loads(call(capsys, "study", "show", made.id, "--json")[1])
     assert shown["reading"] == "Of 2 it cannot be told." and [row["seed"] for row in shown["table"]] == [3, 4]
 

@@ -26,6 +26,7 @@ from dfkd_core.analysis.jobs import Job
 from dfkd_core.analysis.recorded import Recorded, detail
 from dfkd_core.analysis.tags import Tags
 from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import REAL, RunFolder, RunStatus, read_sheet
 from dfkd_core.store.sheets import SPRITE_COLUMNS, in_rows, packed, png, sheet
 from pages.ui import boot
@@ -153,7 +154,7 @@ _ORDERS: dict[str, Callable[[Lens, dict[str, Any]], Any]] = {
 def _data(looked: Lens, status: RunStatus, said: dict[str, Any] | None) -> dict[str, Any]:
     recorded, timeline = looked.recorded, looked.recorded.timeline
     version = timeline.update()
-    spec = looked.folder.spec()
+    spec = read_spec(looked.folder)
     steps = {source: recorded.steps(source) for source in SOURCES}
     shown = _view_in_address() if said is None else said["view"]
     items = _items(looked, _first(recorded, shown) if said is None else said["want"])
@@ -168,10 +169,10 @@ def _data(looked: Lens, status: RunStatus, said: dict[str, Any] | None) -> dict[
         "badge": BADGES.get(status.state, status.state),
         "message": status.message,
         "problem": st.session_state.get("microscope:problem", ""),
-        "title": f"{spec['method']} · {spec['teacher']} → {spec['student']} · seed {spec['seed']}",
+        "title": spec.title,
         "total": status.total_steps or max(timeline.step, 1),
         "newest": max([step for found in steps.values() for step in found], default=0),
-        "selection": spec["config"].get("selection", False),
+        "selection": spec.knob("selection", False),
         "classes": _classes(recorded, steps),
         "steps": steps,
         "real": looked.folder.files.exists(f"{REAL}.npz"),
@@ -205,13 +206,13 @@ def _tags_state(tags: Tags) -> dict[str, Any]:
     return {"version": stamp, "counts": counts, "problem": tags.problem, "undo": stamp > 0}
 
 
-def _figure_4(spec: dict[str, Any]) -> dict[str, Any]:
+def _figure_4(spec: RunSpec) -> dict[str, Any]:
     """Whether the run is one as TA-DFKD's Fig. 4 shows it, class prior on and adversarial term off; a link to that."""
-    config = spec["config"]
-    alike = config.get("class_prior_weight", 0) > 0 and config.get("adversarial_weight") == 0
-    fields = {name: spec[name] for name in ("benchmark", "teacher", "student", "seed")} | {"method": "ta-dfkd"}
-    if spec["method"] == "ta-dfkd":
-        fields |= {"preset": spec["preset"]} | {f"k.{name}": value for name, value in config.items()}
+    alike = spec.knob("class_prior_weight", 0) > 0 and spec.knob("adversarial_weight") == 0
+    same = ("benchmark", "teacher", "student", "seed")
+    fields: dict[str, Any] = {name: getattr(spec, name) for name in same} | {"method": "ta-dfkd"}
+    if spec.method == "ta-dfkd":
+        fields |= {"preset": spec.preset} | {f"k.{name}": value for name, value in spec.config.items()}
     fields |= {f"k.{name}": value for name, value in FIGURE_4.items()}
     return {"is": alike, "href": f"{boot.base_path()}/?{urlencode(fields)}"}
 

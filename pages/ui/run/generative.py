@@ -9,6 +9,7 @@ from dfkd_core.analysis.jobs import JobState
 from dfkd_core.analysis.measured import MEASURED, NEAREST, generative_notes, generative_table
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import RunFolder, RunStatus, read_columns
 from dfkd_core.store.sheets import sheet
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
@@ -32,13 +33,13 @@ def show(folder: RunFolder, status: RunStatus, timeline: Timeline, job: JobState
     asked = stage.what_is_asked("generative", folder, steer)
     recorded = _Recorded(timeline)
     data = stage.data_of("generative", folder, status, timeline, asked, recorded.steps, recorded.frame)
-    config = folder.spec()["config"]
+    spec = read_spec(folder)
     data |= {
         "recorded": recorded.kinds(),
-        "source": config.get("source", "original"),
-        "synthesis_steps": _synthesis_steps(config),
-        "own_encoder": config["objective"] == "elbo",
-        "origin": origin(folder.spec()),
+        "source": spec.knob("source", "original"),
+        "synthesis_steps": spec.steps_of("synthesis"),
+        "own_encoder": spec.knob("objective") == "elbo",
+        "origin": origin(spec),
         "teacher_figures": timeline.quality,
         "quality_label": timeline.quality_label,
         "levels": recorded.levels(),
@@ -92,26 +93,21 @@ class _Recorded:
         return {"step": max(known), **self.timeline.levels[max(known)]} if known else None
 
 
-def _synthesis_steps(config: dict[str, Any]) -> int:
-    """How many steps make images before the student learns."""
-    return int(config["synthesis_batches"]) if config.get("source", "ancestral") != "ancestral" else 0
-
-
 # --- where images come from ------------------------------------------------------------------------------------
 
 
-def origin(spec: dict[str, Any]) -> str:
+def origin(spec: RunSpec) -> str:
     """Where the images that the student learns from come from, in a sentence or two; what a diffusion model learned
     from is always declared."""
-    source = spec["config"].get("source", "original")
+    source = spec.knob("source", "original")
     if source == "original":
         return "Not data-free: the student learns from the teacher's own training images, their labels unknown."
     if source != "diffusion":
         return ORIGINS[source]
     try:
-        return declared(find_card(spec["diffusion"])[0], find_card(spec["teacher"])[0])
+        return declared(find_card(spec.diffusion)[0], find_card(spec.teacher)[0])
     except RequestError:
-        return f"What the diffusion model {spec['diffusion']} was trained on is not known on this machine."
+        return f"What the diffusion model {spec.diffusion} was trained on is not known on this machine."
 
 
 def declared(diffusion: TeacherCard, teacher: TeacherCard) -> str:

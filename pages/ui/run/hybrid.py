@@ -13,6 +13,7 @@ from dfkd_core.analysis.jobs import JobState
 from dfkd_core.analysis.measured import DISTANCE
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import StoreError
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import COLLECTED, RunFolder, RunStatus, read_samples
 from dfkd_core.store.sheets import in_rows, png, sheet
 from pages.ui.run import stage
@@ -29,7 +30,7 @@ def show(folder: RunFolder, status: RunStatus, timeline: Timeline, job: JobState
     """
     asked = stage.what_is_asked("hybrid", folder, steer)
     data = stage.data_of("hybrid", folder, status, timeline, asked) | {
-        "gan_steps": folder.spec()["config"].get("gan_steps", 0),
+        "gan_steps": read_spec(folder).steps_of("gan"),
         "collected": _facts(folder),
         "collected_images": None if asked.get("has_collected") else _images(folder),
         "mix": _mix(folder),
@@ -67,16 +68,17 @@ def _sheet(path: str, changed: int) -> dict[str, Any] | None:
 
 def _mix(folder: RunFolder) -> dict[str, int] | None:
     """Sizes of the hybrid set: collected, synthetic, inflation N; None where the student learns from no such set."""
-    config, facts = folder.spec()["config"], _facts(folder)
-    if facts is None or "inflation" not in config:
+    spec, facts = read_spec(folder), _facts(folder)
+    inflation = spec.knob("inflation")
+    if facts is None or inflation is None:
         return None
-    collected, synthetic = facts["count"], config["synthetic"]
+    collected, synthetic = facts["count"], spec.knob("synthetic")
     usual = max(1, synthetic // collected)
-    return {"collected": collected, "synthetic": synthetic, "inflation": config["inflation"] or usual, "usual": usual}
+    return {"collected": collected, "synthetic": synthetic, "inflation": inflation or usual, "usual": usual}
 
 
 def _measurable(folder: RunFolder, status: RunStatus, timeline: Timeline) -> bool:
     """The GAN has learned, and a checkpoint holds it."""
-    config = folder.spec()["config"]
+    gan_steps = read_spec(folder).steps_of("gan")
     kept = bool(_facts(folder)) and folder.has_checkpoint()
-    return "latent" in config and kept and timeline.step > config.get("gan_steps", 0)
+    return gan_steps > 0 and kept and timeline.step > gan_steps

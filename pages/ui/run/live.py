@@ -7,6 +7,7 @@ import streamlit as st
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.kit.config import MethodConfig
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder
 from pages.ui import boot
 from pages.ui.form import widgets
@@ -27,9 +28,9 @@ def button(folder: RunFolder | None, timeline: Timeline | None, enabled: bool) -
 def _form(folder: RunFolder, timeline: Timeline) -> None:
     from dfkd_core import methods
 
-    spec = folder.spec()
-    config = methods.find(spec["method"]).Config
-    now = {**spec["config"], **timeline.changed}
+    spec = read_spec(folder)
+    config = methods.find(spec.method).Config
+    now = {**spec.config, **timeline.changed}
     edition = f"live:{folder.id}:{len(timeline.marks)}"  # a change that was made elsewhere starts the form anew
     with st.form(edition, border=False):
         st.caption("From the next step on. Each change is kept in the run's log and marked on the curves.")
@@ -56,7 +57,6 @@ def _knob(config: type[MethodConfig], name: str, now: float | bool, key: str) ->
 
 def _apply(folder: RunFolder, changes: dict[str, object]) -> None:
     from dfkd_core.runs.request import check_change
-    from dfkd_core.runs.spec import read_spec
 
     engine = boot.start().engine
     if engine is None or not changes:

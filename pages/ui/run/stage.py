@@ -10,6 +10,7 @@ import streamlit as st
 
 from dfkd_core.analysis.alarms import alarms
 from dfkd_core.analysis.timeline import Timeline
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus
 from pages.ui import boot
 from pages.ui.web.view import answer, asked, carry_out, view
@@ -91,7 +92,7 @@ def data_of(
     ``recorded``: the steps that have a frame, and ``frame_of`` the frame of one; else they are its samples.
     """
     version = timeline.update()
-    spec = folder.spec()
+    spec = read_spec(folder)
     facts = folder.environment()
     terms = facts.get("terms", [])
     classes = list(facts.get("classes", [str(index) for index in range(10)]))
@@ -112,14 +113,14 @@ def data_of(
         "state": status.state,
         "badge": BADGES.get(status.state, status.state),
         "message": status.message,
-        "title": f"{spec['method']} · {spec['teacher']} → {spec['student']} · seed {spec['seed']}",
+        "title": spec.title,
         "step": timeline.step,
         "total": total,
         "elapsed": round(timeline.elapsed, 1),
         "left": timeline.time_left(total),
         "score": timeline.score,
         "teacher": timeline.teacher,
-        "selection": spec["config"].get("selection", False),
+        "selection": spec.knob("selection", False),
         "classes": classes,
         **_drawn(terms, timeline),
         "curves": {name: curve.thinned() for name, curve in timeline.curves.items()},
@@ -130,7 +131,7 @@ def data_of(
         "alarms": [asdict(alarm) for alarm in alarms(timeline, total, len(classes), terms)] if live or steps else [],
         "view": asked["view"],
         "autoplay": False,
-        "phases": phases.described(spec["method"], facts.get("phases", [])),
+        "phases": phases.described(spec.method, facts.get("phases", [])),
         "slow": asked["slow"],
         **_slow_motion(timeline, asked["slow"]),
     }

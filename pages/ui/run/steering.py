@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Literal
@@ -10,13 +9,13 @@ from typing import TYPE_CHECKING, Literal
 import streamlit as st
 
 from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus, run_in, runs_folder, runs_in
 from pages.ui import boot
 from pages.ui.run import live
 
 if TYPE_CHECKING:
     from dfkd_core.analysis.jobs import Job
-    from dfkd_core.runs.spec import RunSpec
     from pages.ui.form.form import Choice
 
 LIVE = ("queued", "running", "paused")
@@ -64,10 +63,10 @@ def asked_run() -> RunFolder | None:
 
 
 def is_generative(folder: RunFolder) -> bool:
-    """Whether a run distils a latent-variable model: known by its student's name, before torch has been imported."""
+    """Whether a run distils a latent-variable model."""
     try:
-        return re.fullmatch(r"(lvae|conv-vae)-\d+", folder.spec()["student"]) is not None
-    except (StoreError, KeyError, TypeError):
+        return read_spec(folder).is_generative
+    except StoreError:
         return False
 
 
@@ -109,7 +108,7 @@ def shown_elsewhere(folder: RunFolder, page: Literal["distill", "inspect", "hybr
     kind, title, path = ("a classifier", "Distill", "")
     if generative:
         kind, title, path = ("a generative model", "Generative", "generative")
-    words = f"This run of {folder.spec()['method']} distilled {kind}"
+    words = f"This run of {read_spec(folder).method} distilled {kind}"
     address = f"{boot.base_path()}/{path}?run={folder.id}"
     st.info(f"{words}: [the page {title} shows it]({address}).", icon=":material/info:")
     return True
@@ -159,8 +158,7 @@ def _start(choice: Choice) -> None:
     assert engine is not None
     st.session_state.pop("problem", None)
     try:
-        spec: RunSpec = make_spec(choice.changes, **choice.fields)
-        st.query_params["run"] = engine.submit(spec.model_dump())
+        st.query_params["run"] = engine.submit(make_spec(choice.changes, **choice.fields))
         st.query_params.pop("step", None)
     except (RequestError, StoreError, OSError) as error:
         st.session_state["problem"] = str(error)

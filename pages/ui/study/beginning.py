@@ -80,7 +80,7 @@ def _size(kind: Kind[Any], given: dict[str, Any]) -> str:
     """How many runs, about how long they will take by what similar ones took here; or what is wrong."""
     try:
         request = kind.Request.build(given)
-        specs = [spec.model_dump() for _, spec in kind.specs(request)]
+        specs = [spec for _, spec in kind.specs(request)]
     except RequestError as error:
         return f":material/error: {error}"
     judged_by = [*runs_in(runs_folder()), RunFolder(boot.RECORDED)]

@@ -35,7 +35,7 @@ def _title(teacher: str) -> str:
 
 
 def _steps(state: CellState) -> int:
-    return sum(steps for _, _, steps in state.cell.spec["stages"])
+    return state.cell.spec.total_steps
 
 
 def _course(study: Study, state: CellState) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import streamlit as st
 
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder
 from pages.ui.words.glossary import link
 
@@ -118,7 +119,7 @@ def card(shown: RunFolder) -> None:
             st.button(label, key="tour-next", type="primary", on_click=_go, args=(following,))
             st.button("Leave", key="tour-leave", type="tertiary", on_click=_go, args=(None,))
         st.markdown(stop.text)
-        if stop.selects and not shown.spec()["config"].get("selection", False):
+        if stop.selects and not read_spec(shown).knob("selection", False):
             st.caption("The run shown learns without selection: nothing is rejected here.")
 
 
