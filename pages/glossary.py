@@ -49,12 +49,12 @@ def main() -> None:
 def _count(found: int) -> str:
     if not found:
         return "No term holds these words. Try one word of it, or clear the search."
-    return f"{found} of {len(glossary.TERMS)} terms"
+    return f"{found} of {len(glossary.terms())} terms"
 
 
 def _entries(found: list[Term], first: Term | None) -> str:
     """All terms as HTML: the one asked for, those found, and the rest, which only a link brings up."""
-    rest = [term for term in glossary.TERMS if term not in found]
+    rest = [term for term in glossary.terms() if term not in found]
     entries = [_entry(first, "first")] if first is not None else []
     entries += [_entry(term) for term in found if term is not first]
     entries += [_entry(term, "left-out") for term in rest if term is not first]

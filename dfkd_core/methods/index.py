@@ -12,14 +12,29 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+if TYPE_CHECKING:
+    from dfkd_core.kit.method import Method  # imports torch
 
 ROOMS = ("methods", "kit")  # whose sources the facts depend on
 
 
+class Word(BaseModel):
+    """A knob, a group of knobs or a loss term, with a sentence on it; ``also``: its name in a run's log."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    meaning: str
+    also: str = ""
+
+
 class Listed(BaseModel):
-    """``needs``: what a method needs beside its teacher, in words; ``knobs``: how many it has."""
+    """``needs``: what a method needs beside its teacher, in words; ``knobs``: how many it has; ``words``: what it calls
+    its own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,6 +43,7 @@ class Listed(BaseModel):
     needs: str
     presets: list[str]
     knobs: int
+    words: list[Word]
 
 
 class _Kept(BaseModel):
@@ -72,7 +88,25 @@ def _found() -> Iterator[Listed]:
     methods = importlib.import_module("dfkd_core.methods").available()
     for name, method in methods.items():
         presets, knobs = list(method.Config.presets), len(method.Config.model_fields)
-        yield Listed(name=name, title=method.title, needs=method.requires.words(), presets=presets, knobs=knobs)
+        words = [*_knobs(method), *_terms(method)]
+        needs = method.requires.words()
+        yield Listed(name=name, title=method.title, needs=needs, presets=presets, knobs=knobs, words=words)
+
+
+def _knobs(method: type[Method]) -> Iterator[Word]:
+    config = method.Config
+    for group, names in config.groups().items():
+        members = ", ".join(name.replace("_", " ") for name in names)
+        yield Word(name=group.lower(), meaning=f"A group of knobs; those of {method.title}: {members}.")
+    for name in config.knobs():
+        yield Word(name=name.replace("_", " "), meaning=config.model_fields[name].description or "", also=name)
+
+
+def _terms(method: type[Method]) -> Iterator[Word]:
+    for term in method.terms:
+        weight = f", weighed by {term.knob.replace('_', ' ')}" if term.knob else ""
+        meaning = f"A term of the loss that {method.title} moves the {term.of} by{weight}."
+        yield Word(name=term.title, meaning=meaning, also=term.name)
 
 
 def _keep(path: Path, kept: _Kept) -> None:

@@ -1,6 +1,7 @@
 """The lab's words: every term that its pages show, with its meaning, the paper's symbol, and where it comes from.
 
-They stand in ``glossary.toml``. Pages link to one with ``link``; the page ``glossary`` shows them all.
+They stand in ``glossary.toml``; what a method calls its own and no text explains has the method's own words. Pages link
+to one with ``link``; the page ``glossary`` shows them all.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -17,6 +19,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from dfkd_core.analysis.alarms import DEAD, DROWNING
+from dfkd_core.methods.index import listed
 
 Word = Annotated[str, Field(min_length=1)]
 NUMBERS = {"dead": f"{100 * DEAD:g}", "drowning": f"{100 * DROWNING:g}"}
@@ -80,19 +83,38 @@ def slug(text: str) -> str:
     return re.sub(r"[\W_]+", "-", text.casefold()).strip("-")
 
 
-TERMS = read(Path(__file__).with_suffix(".toml").read_text("utf-8"))
-_BY_SLUG = {slug(name): term for term in TERMS for name in term.names}
+WRITTEN = read(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+_BY_SLUG = {slug(name): term for term in WRITTEN for name in term.names}
+
+
+@cache
+def declared() -> dict[str, Term]:
+    """By slug, what methods call their own and no text explains: knobs, groups of them, loss terms."""
+    found: dict[str, Term] = {}
+    for method in listed():
+        seen = f"Form and stage of {method.title}"
+        for word in method.words:
+            names = {slug(name) for name in (word.name, word.also) if name} - _BY_SLUG.keys() - found.keys()
+            term = Term(word.name, word.meaning, seen, also=(word.also,) if word.also else ())
+            found |= dict.fromkeys(names, term)
+    return found
+
+
+def terms() -> list[Term]:
+    """All of them, in alphabetical order."""
+    return sorted({*WRITTEN, *declared().values()}, key=lambda term: slug(term.name))
 
 
 def find(text: str) -> Term | None:
     """The term of that name, or of that other name; ``share/tv`` is found as ``share``."""
-    return _BY_SLUG.get(slug(text.split("/")[0]))
+    name = slug(text.split("/")[0])
+    return _BY_SLUG.get(name) or declared().get(name)
 
 
 def matching(query: str) -> list[Term]:
     """The terms that hold every word of ``query``; those that hold them in one of their names come first."""
     words = query.casefold().split()
-    found = [term for term in TERMS if _holds(words, *term.names, term.symbol, term.meaning, term.source)]
+    found = [term for term in terms() if _holds(words, *term.names, term.symbol, term.meaning, term.source)]
     return sorted(found, key=lambda term: not _holds(words, *term.names))
 
 
