@@ -27,7 +27,7 @@ from dfkd_core.data.pictures import to_channels
 from dfkd_core.data.sources import available_sources, blind_order, check_collected, find_source
 from dfkd_core.data.uploads import unpack, uploads
 from dfkd_core.errors import RequestError
-from dfkd_core.runs.assemble import assemble
+from dfkd_core.runs.assemble import assemble, config_of
 from dfkd_core.runs.request import make_spec
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.runs.survey import COLLECTED
@@ -380,7 +380,9 @@ def test_a_run_does_not_go_on_with_other_collected_images(runs: Path, pets: Path
 def test_the_disk_that_collected_images_take_is_foreseen(run_on: Callable[..., RunFolder], pets: Path) -> None:
     with_them = tiny_spec(method="collected", collected=f"folder:{pets}", ratio=0.1)
     without = with_them.model_copy(update={"collected": ""})
-    foreseen = with_them.recorded_bytes(2, DIGITS.image, 64) - without.recorded_bytes(2, DIGITS.image, 64)
+    config, original = config_of(with_them), find_benchmark("digits").original
+    with_images, none = (spec.recorded_bytes(config, DIGITS.image, 64, original) for spec in (with_them, without))
+    foreseen = with_images - none
     taken = sum(path.stat().st_size for path in (run_on().path / "collected").iterdir())
     assert 0.5 * taken < foreseen < 2 * taken
 
