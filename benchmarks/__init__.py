@@ -1,1 +1,1 @@
-"""Measurements behind the figures of the README: ``python -m benchmarks.NAME``. See README.md here."""
+"""Measurements behind the figures of README.md and docs/: ``python -m benchmarks.NAME``. See README.md here."""

@@ -1,16 +1,18 @@
-"""The README's pictures and tables again: ``make figures``.
+"""The pictures and tables of README.md and docs/ again: ``make figures``.
 
 Tables are filled in between ``<!-- NAME -->`` and ``<!-- /NAME -->`` from ``benchmarks/results/``, the teachers' cards
-and the recorded run: what has a target in README.md, everything in benchmarks/README.md. Pictures are taken of the page
-by a headless browser. The measurements themselves are commands of their own, since they take hours.
+and the recorded run, each in one place. Pictures are taken of the page by a headless browser. The measurements
+themselves are commands of their own, since they take hours.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,13 @@ from playwright.sync_api import sync_playwright
 
 from benchmarks.common import RESULTS
 from benchmarks.page import CHROMIUM_FLAGS, serving
+from dfkd_core import methods
+from dfkd_core.kit.method import Method
 from dfkd_core.store import RunFolder
 from dfkd_core.teachers.cards import SHIPPED, available_teachers
 
 ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 PICTURES = ROOT / "assets" / "pictures"
 MEASURED = (
     "digits",
@@ -51,20 +56,25 @@ MEASURED = (
 GENERATIVE = ("digits", "mnist")  # whose tables of generative students are shown
 
 
-def measured(everything: bool) -> str:
-    """The stored results as one table, each with its command; only those with a target unless ``everything``."""
-    lines = ["| what | measured | target | command |", "|---|---|---|---|"]
+def measured() -> str:
+    """Every stored result under the command that measured it."""
+    sections: dict[str, tuple[list[str], list[str]]] = {}
     for name in MEASURED:
         path = RESULTS / f"{name}.json"
         if not path.exists():
             continue
         result: dict[str, Any] = json.loads(path.read_text())
+        files, rows = sections.setdefault(result["command"], ([], []))
+        files.append(f"[{path.name}](../{path.relative_to(ROOT)})")
         for row in result["rows"]:
-            if row["met"] is None and not everything:
-                continue
             verdict = {True: " ✓", False: " ✗", None: ""}[row["met"]]
-            lines.append(f"| {row['what']} | {row['measured']} | {row['target']}{verdict} | `{result['command']}` |")
-    return "\n".join(lines)
+            rows.append(f"| {row['what']} | {row['measured']} | {row['target']}{verdict} |")
+    return "\n\n".join(_section(command, *found) for command, found in sections.items())
+
+
+def _section(command: str, files: list[str], rows: list[str]) -> str:
+    raw = f"Raw values: {', '.join(files)}."
+    return "\n".join([f"### `{command}`", "", raw, "", "| what | measured | target |", "|---|---|---|", *rows])
 
 
 def teachers() -> str:
@@ -84,6 +94,21 @@ def generative_students(benchmark: str) -> str:
     result: dict[str, Any] = json.loads(path.read_text())
     details = result["details"]
     return "\n".join([*details["table"], "", " ".join([*details["notes"], f"`{result['command']}`"])])
+
+
+def knobs(method: type[Method[Any, Any]]) -> str:
+    """Every knob of a method, with its default and what the presets change of it."""
+    config = method.Config
+    presets = config.presets.values()
+    lines = ["| knob | symbol | what it does | default | " + " | ".join(config.presets) + " |"]
+    lines.append("|---" * (4 + len(presets)) + "|")
+    for name in config.knobs():
+        field, about = config.model_fields[name], config.about(name)
+        what = (field.description or "") + (" *Live.*" if about["live"] else "")
+        values = [field.default, *(preset.get(name, "") for preset in presets)]
+        cells = [f"`{name}`", about["symbol"], what, *map(str, values)]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
 
 
 def recorded() -> str:
@@ -123,17 +148,28 @@ def fill(path: Path, name: str, content: str) -> None:
     path.write_text(pattern.sub(lambda found: found[1] + content + "\n" + found[2], text))
 
 
-def main() -> None:
-    """Pictures first, then the tables."""
-    pictures()
-    readme = ROOT / "README.md"
-    fill(readme, "measured", measured(everything=False))
-    fill(readme, "teachers", teachers())
-    fill(readme, "recorded", recorded())
+def tables() -> Iterator[tuple[Path, str, str]]:
+    """What is written without a browser: the file, the name of its marks, the content between them."""
+    yield DOCS / "results.md", "measured", measured()
+    yield DOCS / "bring-your-own.md", "teachers", teachers()
+    yield DOCS / "pages.md", "recorded", recorded()
     for benchmark in GENERATIVE:
         if table := generative_students(benchmark):
-            fill(readme, f"generative {benchmark}", table)
-    fill(ROOT / "benchmarks" / "README.md", "measured", measured(everything=True))
+            yield DOCS / "generative.md", f"generative {benchmark}", table
+    for name, method in methods.available().items():
+        yield DOCS / "methods" / f"{name}.md", f"knobs {name}", knobs(method)
+
+
+def main() -> None:
+    """Pictures first, then the tables."""
+    parser = argparse.ArgumentParser(
+        "figures", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--tables", action="store_true", help="only these: pictures need a browser")
+    if not parser.parse_args().tables:
+        pictures()
+    for path, name, content in tables():
+        fill(path, name, content)
 
 
 if __name__ == "__main__":

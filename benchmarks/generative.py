@@ -2,7 +2,7 @@
 
 A study of all arms (see ``dfkd_core.study.generative_table``), carried out one run at a time on one thread, every
 student measured against test images. All arms get the same number of updates on equally large batches. FIDs are
-compared with those of the students with data, paired by seed. Prints the table for the README.
+compared with those of the students with data, paired by seed. Prints the table for docs/generative.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The README's pictures of the page Generative: one student of guided diffusion, its synthesis and its end.
+"""The pictures in docs/generative.md: one student of guided diffusion, its synthesis and its end.
 
 Trains a student of the benchmark's teacher (preset ``demo``, seed 0, one thread), measures it, and takes both pictures
 by a headless browser.

@@ -1,8 +1,8 @@
-"""The figures of the TA-DFKD paper, and HiDFD's way, as this lab's pages show them, for the README.
+"""The figures of the TA-DFKD paper, and HiDFD's way, as this lab's pages show them, for docs/figures.md.
 
 Takes pictures of the pages on a folder of runs in which the studies and runs are done already: Fig. 1a (Lessons),
 Figs. 2 and 3 (Class prior), Fig. 4 (Inspect, ★ and ×), and a run of HiDFD (Hybrid), for each benchmark that it finds.
-Fills the README's parts between ``<!-- figures -->`` and ``<!-- /figures -->``, and ``<!-- hybrid -->`` and
+Fills its parts between ``<!-- figures -->`` and ``<!-- /figures -->``, and ``<!-- hybrid -->`` and
 ``<!-- /hybrid -->``, with those that it found and the settings behind each. Any of them can be made from the pages
 alone; the commands are printed beside.
 """
@@ -17,7 +17,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
-from benchmarks.figures import PICTURES, ROOT, fill
+from benchmarks.figures import DOCS, PICTURES, fill
 from benchmarks.page import CHROMIUM_FLAGS, serving
 from dfkd_core import methods
 from dfkd_core.store import RunFolder, runs_in
@@ -156,9 +156,9 @@ def main() -> None:
             shoot(browser, port, figure)
         browser.close()
     for name, found in blocks.items():
-        parts = [f"![{figure.name}](assets/pictures/{figure.name}.png)\n\n{figure.text}" for figure in found]
+        parts = [f"![{figure.name}](../assets/pictures/{figure.name}.png)\n\n{figure.text}" for figure in found]
         if parts:
-            fill(ROOT / "README.md", name, "\n\n".join(parts))
+            fill(DOCS / "figures.md", name, "\n\n".join(parts))
 
 
 if __name__ == "__main__":

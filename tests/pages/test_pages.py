@@ -25,7 +25,7 @@ def test_the_form_has_every_knob_of_the_method_with_its_help(app: AppTest, metho
     page = {"classifier": "distill", "generative": "generative"}[found.requires.task]
     app.switch_page(f"pages/{page}.py").run()
     config = found.Config
-    preset = next(iter(config.presets))
+    preset = next(iter(config.presets), "")
     for name, field in config.model_fields.items():
         widgets = [
             element
