@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dfkd_core.store import RunFolder, runs_folder, runs_in
+from dfkd_core.store import RunFolder, RunStatus, runs_folder, runs_in
 from pages.ui import boot, look
 from pages.ui.run import stage, steering
 from pages.ui.words import tour
@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """One script run of the page."""
-    choice = steering.choose()
-    folder = _chosen_run()
-    goes_on = folder is not None and folder.status().is_live
-    watching = boot.poll_seconds() if goes_on else None
-    st.fragment(_live, run_every=watching)(choice)
+    steering.watch(steering.Watched("distill", _chosen_run, _show, _empty, beside=tour.button), steering.choose())
 
 
 def _chosen_run() -> RunFolder | None:
@@ -36,23 +32,19 @@ def _chosen_run() -> RunFolder | None:
     return newest
 
 
-@steering.said()
-def _live(choice: Choice | None) -> None:
-    """Buttons and stage; reruns by itself while the run goes on."""
-    folder = _chosen_run()
-    status = folder.status_seen() if folder is not None else None
-    steering.buttons(choice, folder, status, tour.button)
-    if folder is not None and status is not None:
-        if not steering.shown_elsewhere(folder, "distill"):
-            tour.card(folder)
-            stage.show(folder, status, boot.timeline(str(folder.path)), lambda command: _steer(command, folder))
-        steering.end_polling(folder.id, status.is_live)
-    elif (boot.RECORDED / "spec.json").is_file():
-        recorded = RunFolder(boot.RECORDED)
-        tour.card(recorded)
-        stage.show(recorded, recorded.status(), boot.timeline(str(recorded.path)), recorded=True)
-    else:
+def _show(folder: RunFolder, status: RunStatus) -> None:
+    tour.card(folder)
+    stage.show(folder, status, boot.timeline(str(folder.path)), lambda command: _steer(command, folder))
+
+
+def _empty(choice: Choice | None) -> None:
+    """The recorded run, playing."""
+    if not (boot.RECORDED / "spec.json").is_file():
         st.info("Choose on the left, then press Start.")
+        return
+    recorded = RunFolder(boot.RECORDED)
+    tour.card(recorded)
+    stage.show(recorded, recorded.status(), boot.timeline(str(recorded.path)), recorded=True)
 
 
 def _steer(command: str, folder: RunFolder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,19 +31,13 @@ FID falls towards the teacher's. With the source *diffusion*, images are made fi
 def main() -> None:
     """One script run of the page."""
     if watching.view("generative", VIEWS) == "run":
-        _run()
+        watched = steering.Watched("generative", _chosen_run, _show, _empty, _goes_on)
+        steering.watch(watched, steering.choose(task="generative"))
     else:
         _table()
 
 
 # --- the view of a run -----------------------------------------------------------------------------------------
-
-
-def _run() -> None:
-    choice = steering.choose(task="generative")
-    folder = _chosen_run()
-    watching = boot.poll_seconds() if folder is not None and _goes_on(folder, folder.status()) else None
-    st.fragment(_live, run_every=watching)(choice)
 
 
 def _chosen_run() -> RunFolder | None:
@@ -54,28 +49,16 @@ def _goes_on(folder: RunFolder, status: RunStatus) -> bool:
     return status.is_live or measuring(folder).state().state == "running"
 
 
-@steering.said()
-def _live(choice: Choice | None) -> None:
-    """Buttons and stage; reruns by itself while something goes on."""
-    folder = _chosen_run()
-    status = folder.status_seen() if folder is not None else None
-    steering.buttons(choice, folder, status, lambda: None)
-    if folder is None or status is None:
-        st.info(EMPTY, icon=":material/auto_awesome:")
-        if choice is not None:
-            _preview(choice)
-        return
-    if not steering.shown_elsewhere(folder, "generative"):
-        job = measuring(folder).state()
-        timeline = boot.timeline(str(folder.path))
-        generative.show(
-            folder,
-            status,
-            timeline,
-            job,
-            lambda command: steering.steer(command, folder, measuring(folder), ["--force"]),
-        )
-    steering.end_polling(folder.id, _goes_on(folder, status))
+def _empty(choice: Choice | None) -> None:
+    st.info(EMPTY, icon=":material/auto_awesome:")
+    if choice is not None:
+        _preview(choice)
+
+
+def _show(folder: RunFolder, status: RunStatus) -> None:
+    job = measuring(folder)
+    steer = partial(steering.steer, folder=folder, job=job, asked=["--force"])
+    generative.show(folder, status, boot.timeline(str(folder.path)), job.state(), steer)
 
 
 def measuring(folder: RunFolder) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -26,19 +27,12 @@ EMPTY = (
 def main() -> None:
     """One script run of the page."""
     if watching.view("hybrid", VIEWS) == "run":
-        _run()
+        steering.watch(steering.Watched("hybrid", _chosen_run, _show, _empty, _goes_on), steering.choose(_collects))
     else:
         _experiments()
 
 
 # --- the view of a run -----------------------------------------------------------------------------------------
-
-
-def _run() -> None:
-    choice = steering.choose(_collects)
-    folder = _chosen_run()
-    watching = boot.poll_seconds() if folder is not None and _goes_on(folder, folder.status()) else None
-    st.fragment(_live, run_every=watching)(choice)
 
 
 def _collects(method: str) -> bool:
@@ -56,30 +50,16 @@ def _goes_on(folder: RunFolder, status: RunStatus) -> bool:
     return status.is_live or distance_job(folder).state().state == "running"
 
 
-@steering.said()
-def _live(choice: Choice | None) -> None:
-    """Buttons and stage; reruns by itself while something goes on."""
-    folder = _chosen_run()
-    status = folder.status_seen() if folder is not None else None
-    steering.buttons(choice, folder, status, lambda: None)
-    if folder is None or status is None:
-        st.info(EMPTY, icon=":material/merge:")
-        return
-    if steering.shown_elsewhere(folder, "hybrid"):
-        steering.end_polling(folder.id, _goes_on(folder, status))
-        return
-    spec = read_spec(folder)
+def _empty(choice: Choice | None) -> None:
+    st.info(EMPTY, icon=":material/merge:")
+
+
+def _show(folder: RunFolder, status: RunStatus) -> None:
+    spec, job = read_spec(folder), distance_job(folder)
     if not spec.collected:
         st.info(f"{spec.method} learned from no collected image; Distill shows more of this run.")
-    job = distance_job(folder)
-    hybrid.show(
-        folder,
-        status,
-        boot.timeline(str(folder.path)),
-        job.state(),
-        lambda command: steering.steer(command, folder, distance_job(folder), []),
-    )
-    steering.end_polling(folder.id, _goes_on(folder, status))
+    steer = partial(steering.steer, folder=folder, job=job, asked=[])
+    hybrid.show(folder, status, boot.timeline(str(folder.path)), job.state(), steer)
 
 
 def distance_job(folder: RunFolder) -> Job:

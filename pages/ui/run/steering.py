@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
@@ -112,6 +113,42 @@ def shown_elsewhere(folder: RunFolder, page: Literal["distill", "inspect", "hybr
     address = f"{boot.base_path()}/{path}?run={folder.id}"
     st.info(f"{words}: [the page {title} shows it]({address}).", icon=":material/info:")
     return True
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a page of runs is made of.
+
+    ``chosen``: which run is shown; ``draw``: its stage; ``empty``: what stands there without a run; ``goes_on``:
+    whether to look again; ``beside``: what follows the buttons.
+    """
+
+    page: Literal["distill", "hybrid", "generative"]
+    chosen: Callable[[], RunFolder | None]
+    draw: Callable[[RunFolder, RunStatus], None]
+    empty: Callable[[Choice | None], None]
+    goes_on: Callable[[RunFolder, RunStatus], bool] = lambda folder, status: status.is_live
+    beside: Callable[[], None] = lambda: None
+
+
+def watch(watched: Watched, choice: Choice | None) -> None:
+    """Buttons and stage; again and again while something goes on."""
+    folder = watched.chosen()
+    busy = folder is not None and watched.goes_on(folder, folder.status())
+    st.fragment(_watch, run_every=boot.poll_seconds() if busy else None)(watched, choice)
+
+
+@said()
+def _watch(watched: Watched, choice: Choice | None) -> None:
+    folder = watched.chosen()
+    status = folder.status_seen() if folder is not None else None
+    buttons(choice, folder, status, watched.beside)
+    if folder is None or status is None:
+        watched.empty(choice)
+        return
+    if not shown_elsewhere(folder, watched.page):
+        watched.draw(folder, status)
+    end_polling(folder.id, watched.goes_on(folder, status))
 
 
 def buttons(
