@@ -11,7 +11,7 @@ import streamlit as st
 from dfkd_core.analysis.jobs import Job
 from dfkd_core.errors import RequestError
 from dfkd_core.store import RunFolder, RunStatus
-from pages.ui import boot, look
+from pages.ui import boot, link, look
 from pages.ui.run import generative, steering
 from pages.ui.study import generative_table, watching
 
@@ -73,7 +73,7 @@ def _preview(choice: Choice) -> None:
     except RequestError:
         return  # Start says what is wrong
     with st.container(horizontal=True, gap="medium"):
-        st.image(images, caption=f"What {choice.fields['teacher']} makes of random numbers", width=620)
+        st.image(images, caption=f"What {link.name(choice.fields['teacher'])} makes of random numbers", width=620)
         with st.container(width="stretch"):
             teacher, student = sizes
             st.metric("Teacher's parameters", f"{teacher:,}")

@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from pages.ui import look
+from pages.ui import link, look
 from pages.ui.words import glossary
 from pages.ui.words.glossary import Term
 
@@ -35,11 +35,11 @@ STYLE = """
 def main() -> None:
     """One script run of the page."""
     st.subheader("Glossary")
-    asked = st.query_params.get("term", "")
+    asked = link.word("term")
     query = st.text_input("Search", placeholder="A word, then Enter: loss, teacher, τ …", width=420)
     first = None if query else glossary.find(asked)
     if asked and not query and first is None:
-        st.warning(f"There is no term “{asked}” here. Search for it, or look through the list.")
+        st.warning(f"There is no term “{link.name(asked)}” here. Search for it, or look through the list.")
     found = glossary.matching(query)
     if query:
         st.caption(_count(len(found)))

@@ -10,7 +10,7 @@ import streamlit as st
 from dfkd_core.analysis.jobs import Job
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus
-from pages.ui import boot, look
+from pages.ui import boot, link, look
 from pages.ui.run import hybrid, steering
 from pages.ui.study import sweep, watching
 
@@ -57,7 +57,7 @@ def _empty(choice: Choice | None) -> None:
 def _show(folder: RunFolder, status: RunStatus) -> None:
     spec, job = read_spec(folder), distance_job(folder)
     if not spec.collected:
-        st.info(f"{spec.method} learned from no collected image; Distill shows more of this run.")
+        st.info(f"{link.name(spec.method)} learned from no collected image; Distill shows more of this run.")
     steer = partial(steering.steer, folder=folder, job=job, asked=[])
     hybrid.show(folder, status, boot.timeline(str(folder.path)), job.state(), steer)
 

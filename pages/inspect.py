@@ -7,7 +7,7 @@ import streamlit as st
 from dfkd_core.errors import StoreError
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, run_in, runs_folder, runs_in
-from pages.ui import boot, look
+from pages.ui import boot, link, look
 from pages.ui.microscope import microscope
 from pages.ui.run import steering
 
@@ -32,12 +32,12 @@ def main() -> None:
 
 def _chosen_run() -> RunFolder | None:
     """The run in the address bar; else the newest that has samples; else the recorded one."""
-    asked = st.query_params.get("run", "")
+    asked = link.word("run")
     if asked:
         folder = _known(asked)
         if folder is not None:
             return folder
-        st.warning(f"There is no run {asked} in {runs_folder()}; here is another one.")
+        st.warning(f"There is no run {link.name(asked)} in {link.plain(runs_folder())}; here is another one.")
         del st.query_params["run"]
     newest = next((folder for folder in runs_in(runs_folder())[:MOST] if _has_samples(folder)), None)
     folder = newest or _known(boot.RECORDED.name)
@@ -71,7 +71,7 @@ def _list_of_runs(shown: RunFolder | None) -> RunFolder | None:
         return shown
     st.session_state["inspect:run"] = shown.id
     picked = st.selectbox("Run", names, key="inspect:run", format_func=_title, on_change=_switch)
-    st.caption(f"`{picked}`")
+    st.caption(link.name(picked))
     return _known(picked)
 
 

@@ -7,7 +7,7 @@ import inspect
 import pandas as pd
 import streamlit as st
 
-from pages.ui import boot, look
+from pages.ui import boot, link, look
 
 TASKS = {"classifier": "classifier", "generative": "generative", "diffusion": "diffusion model"}
 
@@ -16,7 +16,8 @@ def main() -> None:
     """One script run of the page."""
     booted = boot.start()
     if not booted.ready.wait(timeout=60) or booted.error:
-        st.error(booted.error or "The engine is still starting. Reload the page in a moment.")
+        starting = "The engine is still starting. Reload the page in a moment."
+        st.error(link.plain(booted.error or starting))
         return
     methods, benchmarks, teachers = st.tabs(["Methods", "Benchmarks", "Teachers"])
     with methods:

@@ -13,7 +13,7 @@ from dfkd_core.errors import StoreError
 from dfkd_core.quality.score import DISTANCES
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, runs_folder, runs_in
-from pages.ui import boot, look
+from pages.ui import boot, link, look
 from pages.ui.run import steering
 
 MOST = 500
@@ -37,7 +37,7 @@ def main() -> None:
     st.subheader("Runs")
     folders = runs_in(runs_folder())[:MOST]
     if not folders:
-        st.info(f"No runs in `{runs_folder()}` yet. Go to Distill and press Start.")
+        st.info(f"No runs in {link.plain(runs_folder())} yet. Go to Distill and press Start.")
         return
     table = pd.DataFrame([_row(folder) for folder in folders])
     for kind in (SHARES, FIGURES):  # a kind that no run has takes no room

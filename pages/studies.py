@@ -9,7 +9,7 @@ import streamlit as st
 
 from dfkd_core.store import runs_folder
 from dfkd_core.study import Kind, Progress, Study, available, find, studies_in
-from pages.ui import look
+from pages.ui import link, look
 from pages.ui.study import beginning, watching
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """One script run of the page."""
     kinds = available()
-    asked = {study.id: study.kind for study in studies_in(runs_folder())}.get(st.query_params.get("study", ""))
+    asked = {study.id: study.kind for study in studies_in(runs_folder())}.get(link.word("study"))
     if asked in kinds:
         st.session_state["studies:kind"] = asked
     titles = {name: kind.title for name, kind in kinds.items()}
@@ -67,7 +67,7 @@ def _show(study: Study, progress: Progress) -> None:
     failed = f", {progress.failed} failed" if progress.failed else ""
     st.progress(progress.share, f"{study.title}: {progress.state}, {progress.done} / {progress.total} runs{failed}")
     rows = kind.table(study.settings, progress.cells)
-    st.markdown(kind.reading(study.settings, rows))
+    st.markdown(link.plain(kind.reading(study.settings, rows)))
     st.dataframe(pd.json_normalize(rows), hide_index=True)
 
 

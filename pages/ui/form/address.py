@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import streamlit as st
 
+from pages.ui import link
+
 FOLDER = "folder"
+NUMBERS = {"seed": (0, 2**31 - 1), "threads": (1, os.cpu_count() or 1)}
 _OF_THE_PAGE = ("run", "step", "slow", "tour", "view")
 _IN_ADDRESS = (
     "benchmark", "teacher", "student", "method", "preset", "collecting", "diffusion", "device", "seed", "threads",
@@ -24,8 +28,9 @@ def take() -> None:
     for name in _IN_ADDRESS:
         if name in given:
             value = given[name]
-            if name in ("seed", "threads"):
-                st.session_state[f"form:{name}"] = int(value) if value.isdigit() else 0
+            if name in NUMBERS:
+                least, most = NUMBERS[name]
+                st.session_state[f"form:{name}"] = min(max(link.number(value) or 0, least), most)
             else:
                 st.session_state[f"form:{name}"] = value
     if given.get("benchmark", "").startswith("folder:"):

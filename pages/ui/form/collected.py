@@ -14,6 +14,7 @@ from dfkd_core.data.sources import available_sources, check_collected, find_sour
 from dfkd_core.data.uploads import unpack, uploaded, uploads
 from dfkd_core.errors import RequestError
 from dfkd_core.runs.spec import RunSpec
+from pages.ui import link
 from pages.ui.form import download, widgets
 from pages.ui.form.address import FOLDER
 from pages.ui.words import glossary
@@ -53,7 +54,7 @@ def _source(benchmark: str) -> str:
         help = "PNG, JPEG, BMP, WebP or TIFF images at any depth; folder names and labels are not kept."
         st.file_uploader("ZIP of images", "zip", key="zip", on_change=_unpack, help=help)
     if "zip:problem" in st.session_state:
-        st.error(st.session_state["zip:problem"])
+        st.error(link.plain(st.session_state["zip:problem"]))
     return "upload:" if name == UPLOAD else name  # none of that name: Start says so
 
 
@@ -99,7 +100,7 @@ def _say_count(source: str, benchmark: Benchmark, ratio: float) -> None:
         count = wanted(benchmark, ratio)
         check_collected(source, benchmark, ratio)
     except RequestError as error:
-        st.warning(str(error))
+        st.warning(link.plain(error))
         return
     st.caption(f"{count:,} images of {find_source(source).title}; "
                f"the teacher was trained on {benchmark.original:,}.")  # fmt: skip

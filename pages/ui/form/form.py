@@ -19,6 +19,7 @@ from dfkd_core.networks.classifiers import CLASSIFIERS, parameter_count
 from dfkd_core.networks.latent import LATENT_MODELS, build_latent_model, latent_network
 from dfkd_core.runs.request import usual_student, usual_teacher
 from dfkd_core.teachers.cards import TeacherCard, available_teachers
+from pages.ui import link
 from pages.ui.form import address, collected, download, recording, widgets
 from pages.ui.form.address import FOLDER
 from pages.ui.words import glossary
@@ -171,7 +172,7 @@ def _diffusion(teacher: str, source: str) -> dict[str, Any]:
         st.info("No diffusion model makes images for this teacher without having seen its data. Take another source.")
         return {}
     name = widgets.select("Diffusion model", "diffusion", list(cards), next(iter(cards)), lambda key: cards[key].title)
-    st.caption(generative.declared(cards[name], card))
+    st.caption(link.plain(generative.declared(cards[name], card)))
     return {"diffusion": name}
 
 
@@ -181,11 +182,12 @@ def _card(card: TeacherCard) -> None:
     else:
         quality = "accuracy unknown" if card.accuracy is None else f"accuracy {card.accuracy:.2%} on the test images"
     after = "" if "unknown" in quality else ", after the last epoch"
-    st.markdown(f"**{card.title}** — {NETWORK_TITLES.get(card.network, card.network)}, {quality}{after}.")
+    network = link.name(NETWORK_TITLES.get(card.network, card.network))
+    st.markdown(f"**{link.name(card.title)}** — {network}, {quality}{after}.")
     if card.recipe is not None:
         used = card.recipe.model_dump()
         st.dataframe({"recipe": list(used), "value": [str(value) for value in used.values()]}, hide_index=True)
-    st.caption(f"Seed {card.seed} · torch {card.torch} · SHA-256 {card.sha256[:16]}…")
+    st.caption(link.plain(f"Seed {card.seed} · torch {card.torch} · SHA-256 {card.sha256[:16]}…"))
 
 
 def _preset(config: type[MethodConfig]) -> str:
@@ -232,11 +234,10 @@ def _machine() -> dict[str, Any]:
     device = widgets.select("Device", "device", devices, devices[-1])
     st.session_state.setdefault("form:seed", 0)
     help = glossary.help_of("seed", "Of everything random in the run.")
-    seed = st.number_input("Seed", 0, 2**31 - 1, key="form:seed", help=help)
+    seed = st.number_input("Seed", *address.NUMBERS["seed"], key="form:seed", help=help)
     st.session_state.setdefault("form:threads", 1)
-    cores = os.cpu_count() or 1
     help = glossary.help_of("threads")
-    threads = st.number_input("Threads", 1, cores, key="form:threads", help=help)
+    threads = st.number_input("Threads", *address.NUMBERS["threads"], key="form:threads", help=help)
     folder = st.text_input("Data folder", str(data_folder()), help="Where data sets lie (DFKD_DATA).")
     os.environ["DFKD_DATA"] = folder
     return {"device": device, "seed": int(seed), "threads": int(threads)}

@@ -29,7 +29,7 @@ from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import REAL, RunFolder, RunStatus, read_sheet
 from dfkd_core.store.sheets import SPRITE_COLUMNS, in_rows, packed, png, sheet
-from pages.ui import boot
+from pages.ui import boot, link
 from pages.ui.web.view import answer, asked, carry_out, view
 
 SOURCES = ("samples", "probes")
@@ -99,12 +99,11 @@ def show(folder: RunFolder, status: RunStatus, recorded: bool = False) -> None:
 def _view_in_address() -> dict[str, Any]:
     given = st.query_params
     view: dict[str, Any] = {name: given[name] for name, known in WORDS.items() if given.get(name) in known}
-    step, tau = given.get("step", ""), given.get("tau", "")
     try:
-        cut = float(tau)
+        cut = float(link.word("tau"))
     except ValueError:
         cut = -1.0
-    return {**view, "step": int(step) if step.isdecimal() else None, "tau": cut if 0 <= cut < 1 else None}
+    return {**view, "step": link.number(link.word("step")), "tau": cut if 0 <= cut < 1 else None}
 
 
 def _view_to_address(view: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from dfkd_core.analysis.alarms import alarms
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus
-from pages.ui import boot
+from pages.ui import boot, link
 from pages.ui.web.view import answer, asked, carry_out, view
 from pages.ui.words import phases, tour
 
@@ -53,8 +53,9 @@ def what_is_asked(key: str, folder: RunFolder, steer: Callable[[str], None]) -> 
 
 def _slow_in_address() -> list[int] | None:
     """Step and phase of slow motion."""
-    step, _, phase = st.query_params.get("slow", "").partition(".")
-    return [int(step), int(phase)] if step.isdigit() and phase.isdigit() else None
+    step, _, phase = link.word("slow").partition(".")
+    found = [number for number in (link.number(step), link.number(phase)) if number is not None]
+    return found if len(found) == 2 else None
 
 
 def _slow_to_address(slow: list[int] | None) -> None:
@@ -65,8 +66,7 @@ def _slow_to_address(slow: list[int] | None) -> None:
 
 
 def _step_in_address() -> int | None:
-    text = st.query_params.get("step", "")
-    return int(text) if text.isdigit() else None
+    return link.number(link.word("step"))
 
 
 def _step_to_address(step: int | None) -> None:

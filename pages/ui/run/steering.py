@@ -12,7 +12,7 @@ import streamlit as st
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus, run_in, runs_folder, runs_in
-from pages.ui import boot
+from pages.ui import boot, link
 from pages.ui.run import live
 
 if TYPE_CHECKING:
@@ -48,17 +48,17 @@ def said() -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        st.error(f"{str(error)[:1].upper()}{str(error)[1:]}.")
+        st.error(link.plain(f"{str(error)[:1].upper()}{str(error)[1:]}."))
 
 
 def asked_run() -> RunFolder | None:
     """The run in the address bar; one that does not exist is taken out of it, with a sentence."""
-    asked, runs = st.query_params.get("run", ""), runs_folder()
+    asked, runs = link.word("run"), runs_folder()
     if not asked:
         return None
     if (folder := run_in(runs, asked)) is not None:
         return folder
-    st.warning(f"There is no run {asked} in {runs}.")
+    st.warning(f"There is no run {link.name(asked)} in {link.plain(runs)}.")
     del st.query_params["run"]
     return None
 
@@ -109,7 +109,7 @@ def shown_elsewhere(folder: RunFolder, page: Literal["distill", "inspect", "hybr
     kind, title, path = ("a classifier", "Distill", "")
     if generative:
         kind, title, path = ("a generative model", "Generative", "generative")
-    words = f"This run of {read_spec(folder).method} distilled {kind}"
+    words = f"This run of {link.name(read_spec(folder).method)} distilled {kind}"
     address = f"{boot.base_path()}/{path}?run={folder.id}"
     st.info(f"{words}: [the page {title} shows it]({address}).", icon=":material/info:")
     return True
@@ -185,7 +185,7 @@ def buttons(
             st.caption("**Start** trains your own on this machine.")
         beside()
     if "problem" in st.session_state:
-        st.error(st.session_state["problem"])
+        st.error(link.plain(st.session_state["problem"]))
 
 
 def _start(choice: Choice) -> None:

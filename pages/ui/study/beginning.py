@@ -12,7 +12,7 @@ from dfkd_core.store import RunFolder, runs_folder, runs_in
 from dfkd_core.study import Kind
 from dfkd_core.study.estimate import estimated_seconds
 from dfkd_core.study.tables import plural
-from pages.ui import boot
+from pages.ui import boot, link
 from pages.ui.form.widgets import bounds
 from pages.ui.study import watching
 
@@ -82,7 +82,7 @@ def _size(kind: Kind[Any], given: dict[str, Any]) -> str:
         request = kind.Request.build(given)
         specs = [spec for _, spec in kind.specs(request)]
     except RequestError as error:
-        return f":material/error: {error}"
+        return f":material/error: {link.plain(error)}"
     judged_by = [*runs_in(runs_folder()), RunFolder(boot.RECORDED)]
     seconds = estimated_seconds(specs, judged_by, measured=kind.samples(request) > 0)
     return f"**{plural(len(specs), 'run')}**, one after the other{_duration(seconds)}."

@@ -11,7 +11,7 @@ import streamlit as st
 from dfkd_core.errors import StoreError
 from dfkd_core.store import RunFolder, runs_folder
 from dfkd_core.study import CellState, Conductor, Kind, Progress, Study, studies_in
-from pages.ui import boot
+from pages.ui import boot, link
 from pages.ui.run import steering
 from pages.ui.web import view as web
 
@@ -35,7 +35,7 @@ def view(page: str, titles: dict[str, str]) -> str:
     first, second = titles
     key = f"{page}:view"
     if key not in st.session_state:
-        asked = "study" in st.query_params or st.query_params.get("view", "") == second
+        asked = "study" in st.query_params or link.word("view") == second
         st.session_state[key] = second if asked else first
     shown: str | None = st.segmented_control(
         "View", list(titles), key=key, format_func=titles.__getitem__, label_visibility="collapsed", required=True
@@ -54,12 +54,12 @@ def view(page: str, titles: dict[str, str]) -> str:
 def chosen(kind: Kind[Any]) -> Study | None:
     """The study in the address bar; else, unless a new one was asked for, one that is going on."""
     studies = {study.id: study for study in studies_in(runs_folder(), kind.name)}
-    asked = st.query_params.get("study", "")
+    asked = link.word("study")
     if asked in studies:
         st.session_state.pop(f"{kind.name}:new", None)
         return studies[asked]
     if asked:
-        st.warning(f"There is no study {asked} in {runs_folder()}.")
+        st.warning(f"There is no study {link.name(asked)} in {link.plain(runs_folder())}.")
         del st.query_params["study"]
     if f"{kind.name}:new" in st.session_state:
         return None
@@ -120,7 +120,7 @@ def engine_state() -> bool:
     """Whether the engine is there; if not, says why, or waits for it, where it is called."""
     booted = boot.start()
     if booted.error:
-        st.error(booted.error)
+        st.error(link.plain(booted.error))
     elif not booted.ready.is_set():
         boot.wait_for_engine()
     return engine() is not None
@@ -128,7 +128,7 @@ def engine_state() -> bool:
 
 def problem() -> None:
     if "problem" in st.session_state:
-        st.error(st.session_state["problem"])
+        st.error(link.plain(st.session_state["problem"]))
 
 
 def buttons(study: Study, progress: Progress) -> None:
@@ -160,7 +160,7 @@ def begun_with(study: Study, facts: dict[str, Any]) -> None:
     """In the sidebar: what the study was begun with, and the command that shows it."""
     with st.sidebar:
         st.markdown("**This study**")
-        st.markdown("\n".join(f"- {name}: `{value}`" for name, value in facts.items()))
+        st.markdown("\n".join(f"- {name}: {link.name(value)}" for name, value in facts.items()))
         st.caption(f"`python -m dfkd_core study show {study.id}`")
 
 

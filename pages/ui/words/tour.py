@@ -13,7 +13,8 @@ import streamlit as st
 
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder
-from pages.ui.words.glossary import link
+from pages.ui import link
+from pages.ui.words.glossary import link as term
 
 # The card stays in sight while the page is scrolled to the panel that it speaks of.
 STYLE = """
@@ -49,36 +50,36 @@ def stops() -> tuple[Stop, ...]:
     return (
         Stop(
             "Teacher and student",
-            f"The {link('teacher')} is a large, well-trained network, frozen: the dashed line. The {link('student')} "
+            f"The {term('teacher')} is a large, well-trained network, frozen: the dashed line. The {term('student')} "
             "is small, starts from nothing and learns from the teacher's answers alone, without one image of the "
-            f"teacher's training data. The big number is its {link('accuracy')} on test images, which only measure. "
+            f"teacher's training data. The big number is its {term('accuracy')} on test images, which only measure. "
             "How close does the blue curve come to the dashed line?",
             "accuracy",
         ),
         Stop(
             "The generator's images",
-            f"Without data, the images have to be made. The {link('generator')} turns random numbers, its "
-            f"{link('latent', 'latents')}, into {link('synthetic image', 'synthetic images')}. This is how they start: "
-            f"shapeless noise. Below each is the teacher's {link('label')} and its {link('confidence')}: what does it "
+            f"Without data, the images have to be made. The {term('generator')} turns random numbers, its "
+            f"{term('latent', 'latents')}, into {term('synthetic image', 'synthetic images')}. This is how they start: "
+            f"shapeless noise. Below each is the teacher's {term('label')} and its {term('confidence')}: what does it "
             "say about noise, and how sure is it? Then drag the track to the right.",
             "samples",
             at=0.0,
         ),
         Stop(
             "The teacher judges",
-            f"How sure is the teacher of each image? Its {link('judged loss')} is low, on the left, where it is sure. "
-            f"Two bell curves, the {link('mixture')}, are fitted to the losses of a batch. An image is accepted where "
-            f"the {link('posterior')} of the solid curve is above the {link('threshold')} τ: in the shaded "
-            f"{link('accepted region', 'region')}. Drag the track: does the region move as the training goes on?",
+            f"How sure is the teacher of each image? Its {term('judged loss')} is low, on the left, where it is sure. "
+            f"Two bell curves, the {term('mixture')}, are fitted to the losses of a batch. An image is accepted where "
+            f"the {term('posterior')} of the solid curve is above the {term('threshold')} τ: in the shaded "
+            f"{term('accepted region', 'region')}. Drag the track: does the region move as the training goes on?",
             "judged",
             at=0.1,
             selects=True,
         ),
         Stop(
             "Clean and rejected",
-            f"The student learns from the {link('clean')} images only (green, solid frames), never from the "
-            f"{link('rejected')} ones (orange, dashed). The generator is not told which class to make: the teacher is "
-            f"a {link('lenient expert')}, which picks instead of commanding. Compare the labels in both groups: which "
+            f"The student learns from the {term('clean')} images only (green, solid frames), never from the "
+            f"{term('rejected')} ones (orange, dashed). The generator is not told which class to make: the teacher is "
+            f"a {term('lenient expert')}, which picks instead of commanding. Compare the labels in both groups: which "
             "would you have kept?",
             "samples",
             at=0.5,
@@ -87,8 +88,8 @@ def stops() -> tuple[Stop, ...]:
         Stop(
             "The curve climbs",
             "Press **▶** on the track to watch the curve grow, or **Start** to train a student on this machine. Then "
-            f"change one thing under *More knobs* and start again: switch {link('selection')} off, or give the "
-            f"{link('class prior')} a weight. Or choose another teacher of the same accuracy. *Runs* lays the curves "
+            f"change one thing under *More knobs* and start again: switch {term('selection')} off, or give the "
+            f"{term('class prior')} a weight. Or choose another teacher of the same accuracy. *Runs* lays the curves "
             "over each other. What changed, and would it with another seed?",
             "accuracy",
         ),
@@ -148,9 +149,8 @@ def _go(number: int | None) -> None:
 def _number() -> int | None:
     """The stop, from 1; None outside the tour. The address is read once a session: after that it only follows."""
     if "tour:stop" not in st.session_state:
-        text = st.query_params.get("tour", "")
-        known = [str(number) for number in range(1, len(stops()) + 1)]
-        st.session_state["tour:stop"] = int(text) if text in known else None
+        asked = link.number(link.word("tour"))
+        st.session_state["tour:stop"] = asked if asked in range(1, len(stops()) + 1) else None
     number: int | None = st.session_state["tour:stop"]
     return number
 

@@ -1,0 +1,44 @@
+"""What an address says, whoever wrote it, and how pages show what somebody else has named.
+
+A link is input like a run's folder: it may be mistyped, or made to do harm. Every page reads it through here.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import streamlit as st
+
+LONGEST = 200  # characters of a name that are shown
+MARKUP = re.compile(r"([\\*_{}\[\]()<>#+\-.!|~:$&^=])")
+
+
+def word(name: str) -> str:
+    """The text of one part of the address; empty where it has no such part."""
+    return str(st.query_params.get(name, ""))
+
+
+def number(text: str) -> int | None:
+    """A whole number of at most nine digits; None for everything else."""
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
+
+
+def plain(text: object) -> str:
+    """``text`` for Streamlit's Markdown, as nothing but itself: no picture, link, formula or HTML comes of it. What
+    stands between backticks stays code. Control and direction marks become a replacement character.
+    """
+    shown = str(text)
+    shown = shown if len(shown) <= 5 * LONGEST else shown[: 5 * LONGEST] + "…"
+    shown = " ".join(shown.split())
+    shown = "".join("\ufffd" if unicodedata.category(one) in ("Cc", "Cf", "Cs") else one for one in shown)
+    parts = shown.split("`")
+    if len(parts) % 2 == 0:  # an odd backtick
+        parts = [r"\`".join(parts)]
+    return "`".join(part if index % 2 else MARKUP.sub(r"\\\1", part) for index, part in enumerate(parts))
+
+
+def name(text: object) -> str:
+    """A name that somebody else gave, short and ``plain``."""
+    shown = str(text).replace("`", "'")
+    return plain(shown if len(shown) <= LONGEST else shown[:LONGEST] + "…")
