@@ -35,7 +35,8 @@ COLUMNS = {
 def main() -> None:
     """One script run of the page."""
     st.subheader("Runs")
-    folders = runs_in(runs_folder())[:MOST]
+    known = runs_in(runs_folder())
+    folders = known[:MOST]
     if not folders:
         st.info(f"No runs in {link.plain(runs_folder())} yet. Go to Distill and press Start.")
         return
@@ -43,21 +44,36 @@ def main() -> None:
     for kind in (SHARES, FIGURES):  # a kind that no run has takes no room
         if table[list(kind)].isna().all(axis=None):
             table = table.drop(columns=list(kind))
-    event = st.dataframe(
-        table,
-        hide_index=True,
-        column_config=COLUMNS,
-        on_select="rerun",
-        selection_mode="multi-row",
-        key="runs",
-    )
-    chosen = [folders[index] for index in event.selection.rows]
+    if len(known) > MOST:
+        st.caption(f"The newest {MOST} of {len(known):,} runs; `python -m dfkd_core runs` lists them all.")
+    chosen = _chosen(table, folders)
     if not chosen:
         st.caption("Tick one run to open it, several to lay their curves over each other.")
         return
     with steering.said():
         _actions(chosen)
         _overlay([(folder, boot.timeline(str(folder.path))) for folder in chosen])
+
+
+def _chosen(table: pd.DataFrame, folders: list[RunFolder]) -> list[RunFolder]:
+    """The runs that are ticked, by their ids, which the address keeps: a list that grows at its top moves none."""
+    ids = [folder.id for folder in folders]
+    ticked = [ids.index(one) for one in link.word("chosen").split(",") if one in ids]
+    event = st.dataframe(
+        table,
+        hide_index=True,
+        column_config=COLUMNS,
+        on_select="rerun",
+        selection_mode="multi-row",
+        selection_default={"selection": {"rows": ticked}},
+        key=f"runs:{ids[0]}:{len(ids)}",
+    )
+    chosen = [folders[index] for index in event.selection.rows]
+    if chosen:
+        st.query_params["chosen"] = ",".join(folder.id for folder in chosen)
+    else:
+        st.query_params.pop("chosen", None)
+    return chosen
 
 
 def _row(folder: RunFolder) -> dict[str, Any]:

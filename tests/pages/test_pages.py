@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest import execute, new_run
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core import methods
-from dfkd_core.store import runs_in
+from dfkd_core.store import runs_folder, runs_in
 
 
 def test_the_first_page_shows_the_form_and_an_enabled_start(app: AppTest) -> None:
@@ -123,3 +124,18 @@ def test_a_public_address_without_a_login_is_refused(app: AppTest) -> None:
         config._set_option("server.address", before, "test")
     assert "Configure a login" in app.error[0].value
     assert not app.button
+
+
+def test_a_ticked_run_stays_ticked_when_another_one_begins(app: AppTest) -> None:
+    runs = runs_folder()
+    old = new_run(runs)
+    assert execute(old).state == "done"
+    app.query_params["chosen"] = old.id
+    app.switch_page("pages/runs.py").run()
+    assert app.query_params["chosen"] == old.id
+    newer = new_run(runs)
+    app.run()
+    assert [row["run"] for _, row in app.dataframe[0].value.iterrows()] == [newer.id, old.id]
+    assert app.query_params["chosen"] == old.id
+    next(button for button in app.button if button.label == "Open in Distill").click().run()
+    assert app.query_params["run"] == old.id
