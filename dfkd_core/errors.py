@@ -12,7 +12,19 @@ class RequestError(ValueError):
 
     def __init__(self, field: str, value: Any, expected: str) -> None:
         self.field, self.value, self.expected = field, value, expected
-        super().__init__(f"{field} = {value!r}: {expected}")
+        super().__init__(f"{field}{_shown(value)}: {expected}")
+
+
+UNSAID = object()
+"""The value of a field that is missing, or of a whole file: what else stands in it may be nobody's business."""
+LONGEST = 200  # characters of a value that are quoted
+
+
+def _shown(value: Any) -> str:
+    if value is UNSAID:
+        return ""
+    quoted = repr(value)
+    return f" = {quoted}" if len(quoted) <= LONGEST else f" = {quoted[:LONGEST]}…"
 
 
 class NonFiniteError(RuntimeError):
@@ -47,4 +59,6 @@ def explain(error: ValidationError) -> RequestError:
         return RequestError(field, first["input"], f"there is no such knob in {error.title}.")
     message = first["msg"].removeprefix("Value error, ")
     message = message.replace("Input should be", "should be")
-    return RequestError(field, first["input"], message[:1].lower() + message[1:] + ".")
+    whole = first["type"] == "missing" or not first["loc"] or isinstance(first["input"], dict | list | bytes)
+    value = UNSAID if whole else first["input"]
+    return RequestError(field, value, message[:1].lower() + message[1:] + ".")
