@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from pages.ui import boot, look
+from pages.ui import boot, keep, look
 
 
 def _is_loopback(address: str | None) -> bool:
@@ -57,7 +57,8 @@ def main() -> None:
     wanted = st.session_state.pop("wanted_page", None)
     if wanted is not None:
         st.switch_page(wanted, query_params=st.query_params.to_dict())
-    page.run()
+    with keep.page(page.url_path):
+        page.run()
 
 
 main()

@@ -19,10 +19,8 @@ _WITH_A_KEY_OF_THEIR_OWN = ("collected", "ratio")
 
 
 def take() -> None:
-    """Once per session, before any widget is drawn: a link opens the lab as it was sent."""
+    """Once per session and page, before any widget is drawn: a link opens the lab as it was sent."""
     if "form:asked" in st.session_state:
-        for key in [key for key in st.session_state if str(key).startswith(("form:", "knob:"))]:
-            st.session_state[key] = st.session_state[key]  # keeps widgets' values across pages
         return
     given = st.query_params.to_dict()
     for name in _IN_ADDRESS:

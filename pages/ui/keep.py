@@ -1,0 +1,34 @@
+"""What was set on a page, and what was looked at there, is still so when one comes back to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+SET = ("form:", "knob:")  # keys of what somebody sets on a page
+
+
+@contextmanager
+def page(name: str) -> Iterator[None]:
+    """Around the run of the page ``name``. Each page has settings and an address of its own; a link that says something
+    is followed, the menu leads back to where one was."""
+    state = st.session_state
+    here = {key: state[key] for key in state if str(key).startswith(SET)}
+    before, addresses = state.get("page"), state.setdefault("addresses", {})
+    if before == name:
+        state.update(here)  # Streamlit forgets widgets that a run did not draw
+    else:
+        settings = state.setdefault("settings", {})
+        settings[before] = here
+        for key in here:
+            del state[key]
+        state.update(settings.get(name, {}))
+        state["page"] = name
+        if not st.query_params.to_dict():
+            st.query_params.from_dict(addresses.get(name, {}))
+    try:
+        yield
+    finally:
+        addresses[name] = st.query_params.to_dict()

@@ -1,0 +1,39 @@
+"""What was set on a page is still set when one comes back, and nowhere else; a link says otherwise."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from browser import Lab
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.browser
+
+
+def visit(page: Page, name: str) -> None:
+    page.locator("[data-testid=stSidebarNav]").get_by_role("link", name=name, exact=True).click()
+
+
+def set_seed(page: Page, seed: str) -> None:
+    page.get_by_text("Seed, device, data").click()
+    field = page.get_by_role("spinbutton", name="Seed")
+    field.fill(seed)
+    field.press("Enter")
+    expect(page).to_have_url(re.compile(f"seed={seed}"))
+
+
+def test_each_page_keeps_what_was_set_and_looked_at_on_it(page: Page, shared_lab: Lab) -> None:
+    page.goto(shared_lab.url + "?step=300")
+    set_seed(page, "5")
+    visit(page, "Runs")
+    expect(page).to_have_url(re.compile("/runs$"))
+    visit(page, "Hybrid")
+    expect(page).to_have_url(re.compile("/hybrid.*seed=0"))
+    set_seed(page, "9")
+    visit(page, "Distill")
+    expect(page).to_have_url(re.compile("method=ta-dfkd.*seed=5"))
+    expect(page).to_have_url(re.compile("step=300"))
+    expect(page.get_by_role("spinbutton", name="Seed")).to_have_value("5")
+    visit(page, "Hybrid")
+    expect(page).to_have_url(re.compile("method=hidfd.*seed=9"))
