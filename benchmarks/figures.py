@@ -43,8 +43,6 @@ MEASURED = (
     "microscope",
     "prior-digits",
     "prior-mnist",
-    "fig1a-digits",
-    "fig1a-mnist",
     "hybrid-digits",
     "hybrid-closest-digits-5-seeds",
     "hybrid-ablation-digits-first-2-5-seeds",
