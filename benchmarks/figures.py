@@ -7,72 +7,51 @@ themselves are commands of their own, since they take hours.
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from playwright.sync_api import sync_playwright
+from cyclopts import Parameter
 
-from benchmarks.common import RESULTS
-from benchmarks.page import CHROMIUM_FLAGS, serving
+from benchmarks.lab import browsing, new_page, serving, take
+from benchmarks.report import HEAD, RESULTS, ROOT, Row, command
+from benchmarks.training import folder_of_runs
 from dfkd_core import methods
 from dfkd_core.kit.method import Method
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.teachers.cards import SHIPPED, available_teachers
 
-ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PICTURES = ROOT / "assets" / "pictures"
-MEASURED = (
-    "digits",
-    "mnist",
-    "step_overhead",
-    "mixture",
-    "student_step",
-    "watchers",
-    "watchers-watchers",
-    "watchers-reruns",
-    "watchers-paint",
-    "watchers-latency",
-    "projection",
-    "microscope",
-    "prior-digits",
-    "prior-mnist",
-    "hybrid-digits",
-    "hybrid-closest-digits-5-seeds",
-    "hybrid-ablation-digits-first-2-5-seeds",
-    "gan_step",
-    "generative-digits",
-    "generative-mnist",
-    "guidance",
-)
+ORDER = (
+    "digits", "mnist", "step_overhead", "mixture", "student_step", "watchers-watchers", "watchers-reruns",
+    "watchers-paint", "watchers-latency", "projection", "microscope", "prior-digits", "prior-mnist", "hybrid-digits",
+    "hybrid-closest-digits-5-seeds", "hybrid-ablation-digits-first-2-5-seeds", "gan_step", "generative-digits",
+    "generative-mnist", "guidance",
+)  # fmt: skip
 GENERATIVE = ("digits", "mnist")  # whose tables of generative students are shown
+
+
+def stored(name: str) -> dict[str, Any] | None:
+    """What a measurement kept, or None if it was never made."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def measured() -> str:
     """Every stored result under the command that measured it."""
     sections: dict[str, tuple[list[str], list[str]]] = {}
-    for name in MEASURED:
-        path = RESULTS / f"{name}.json"
-        if not path.exists():
-            continue
-        result: dict[str, Any] = json.loads(path.read_text())
-        files, rows = sections.setdefault(result["command"], ([], []))
-        files.append(f"[{path.name}](../{path.relative_to(ROOT)})")
-        for row in result["rows"]:
-            verdict = {True: " ✓", False: " ✗", None: ""}[row["met"]]
-            rows.append(f"| {row['what']} | {row['measured']} | {row['target']}{verdict} |")
-    return "\n\n".join(_section(command, *found) for command, found in sections.items())
-
-
-def _section(command: str, files: list[str], rows: list[str]) -> str:
-    raw = f"Raw values: {', '.join(files)}."
-    return "\n".join([f"### `{command}`", "", raw, "", "| what | measured | target |", "|---|---|---|", *rows])
+    for name in ORDER:
+        if result := stored(name):
+            files, rows = sections.setdefault(result["command"], ([], []))
+            files.append(f"[{name}.json](../benchmarks/results/{name}.json)")
+            rows += [Row(**row).markdown() for row in result["rows"]]
+    return "\n\n".join(
+        "\n".join([f"### `{command}`", "", f"Raw values: {', '.join(files)}.", "", *HEAD, *rows])
+        for command, (files, rows) in sections.items()
+    )
 
 
 def teachers() -> str:
@@ -84,12 +63,8 @@ def teachers() -> str:
     return "\n".join(lines)
 
 
-def generative_students(benchmark: str) -> str:
-    """The table of a generative teacher and its students, and what it is of; empty if it was not measured."""
-    path = RESULTS / f"generative-{benchmark}.json"
-    if not path.exists():
-        return ""
-    result: dict[str, Any] = json.loads(path.read_text())
+def generative_students(result: dict[str, Any]) -> str:
+    """The table of a generative teacher and its students, and what it is of."""
     details = result["details"]
     return "\n".join([*details["table"], "", " ".join([*details["notes"], f"`{result['command']}`"])])
 
@@ -97,13 +72,12 @@ def generative_students(benchmark: str) -> str:
 def knobs(method: type[Method[Any, Any]]) -> str:
     """Every knob of a method, with its default and what the presets change of it."""
     config = method.Config
-    presets = config.presets.values()
     lines = ["| knob | symbol | what it does | default | " + " | ".join(config.presets) + " |"]
-    lines.append("|---" * (4 + len(presets)) + "|")
+    lines.append("|---" * (4 + len(config.presets)) + "|")
     for name in config.knobs():
         field, about = config.model_fields[name], config.about(name)
         what = (field.description or "") + (" *Live.*" if about["live"] else "")
-        values = [field.default, *(preset.get(name, "") for preset in presets)]
+        values = [field.default, *(preset.get(name, "") for preset in config.presets.values())]
         cells = [f"`{name}`", about["symbol"], what, *map(str, values)]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
@@ -112,30 +86,21 @@ def knobs(method: type[Method[Any, Any]]) -> str:
 def recorded() -> str:
     """What the pictures show, with its specification."""
     folder = RunFolder(ROOT / "assets" / "recorded-run")
-    spec, result = folder.spec(), folder.status().result
-    knobs = ", ".join(f"{name} {value}" for name, value in spec["config"].items())
+    spec, result = read_spec(folder), folder.status().result
+    knobs = ", ".join(f"{name} {value}" for name, value in spec.config.items())
     return (
-        f"The pictures show the recorded run: {spec['method']}, {spec['teacher']} → {spec['student']}, preset "
-        f"{spec['preset']}, seed {spec['seed']}; final {result['final']:.2%}, best {result['best']:.2%}, teacher "
+        f"The pictures show the recorded run: {spec.method}, {spec.teacher} → {spec.student}, preset "
+        f"{spec.preset}, seed {spec.seed}; final {result['final']:.2%}, best {result['best']:.2%}, teacher "
         f"{result['teacher']:.2%}. Its knobs: {knobs}."
     )
 
 
 def pictures() -> None:
     """The page with the recorded run, in both themes."""
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    with tempfile.TemporaryDirectory() as runs, serving(Path(runs)) as port, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+    ready = (".dfkd-tile", ".dfkd-accuracy .main-svg")
+    with folder_of_runs() as runs, serving(runs) as lab, browsing() as browser:
         for theme in ("light", "dark"):
-            page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme=theme)
-            page.goto(f"http://127.0.0.1:{port}/?step=300")
-            page.wait_for_selector("[data-testid=stSidebar] [data-testid=stSelectbox]", timeout=60_000)
-            page.wait_for_selector(".dfkd-tile", timeout=60_000)
-            page.wait_for_selector(".dfkd-accuracy .main-svg", timeout=60_000)
-            page.wait_for_timeout(1500)
-            page.screenshot(path=PICTURES / f"distill-{theme}.png")
-        browser.close()
+            take(new_page(browser, dark=theme == "dark"), f"{lab}?step=300", f"distill-{theme}", *ready)
 
 
 def fill(path: Path, name: str, content: str) -> None:
@@ -152,23 +117,20 @@ def tables() -> Iterator[tuple[Path, str, str]]:
     yield DOCS / "bring-your-own.md", "teachers", teachers()
     yield DOCS / "pages.md", "recorded", recorded()
     for benchmark in GENERATIVE:
-        if table := generative_students(benchmark):
-            yield DOCS / "generative.md", f"generative {benchmark}", table
+        if result := stored(f"generative-{benchmark}"):
+            yield DOCS / "generative.md", f"generative {benchmark}", generative_students(result)
     for name, method in methods.available().items():
         yield DOCS / "methods" / f"{name}.md", f"knobs {name}", knobs(method)
 
 
-def main() -> None:
-    """Pictures first, then the tables."""
-    parser = argparse.ArgumentParser(
-        "figures", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--tables", action="store_true", help="only these: pictures need a browser")
-    if not parser.parse_args().tables:
+def measure(
+    *, only: Annotated[bool, Parameter("--tables", help="Only these: pictures need a browser.")] = False
+) -> None:
+    if not only:
         pictures()
     for path, name, content in tables():
         fill(path, name, content)
 
 
 if __name__ == "__main__":
-    main()
+    command(measure)

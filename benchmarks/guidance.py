@@ -7,23 +7,21 @@ the end, and the Fréchet distance of the synthetic images from test images. ``s
 
 from __future__ import annotations
 
-import argparse
-import tempfile
-from pathlib import Path
-from statistics import fmean, stdev
-from typing import Any
+from collections.abc import Iterator
+from statistics import fmean
+from typing import Annotated, Any, Literal
 
 import torch
+from cyclopts import Parameter
 from torch import Tensor
 
-from benchmarks.common import Row, options, report, say
+from benchmarks.report import Quick, Report, Row, Seeds, command
+from benchmarks.training import carried_out, folder_of_runs, spread
 from dfkd_core.data.catalogue import find_benchmark
-from dfkd_core.engine import InlineEngine
 from dfkd_core.kit.samples import to_bytes
-from dfkd_core.losses import latent as generative_losses
+from dfkd_core.losses.latent import guidance
 from dfkd_core.quality import measures as quality
 from dfkd_core.runs.request import make_spec
-from dfkd_core.store import RunFolder
 from dfkd_core.study.tables import interval
 from dfkd_core.synthesis.guided import DiffusionSource
 from dfkd_core.teachers.load import load_diffusion, load_latent_model
@@ -32,89 +30,72 @@ STRENGTHS = (0.0, 0.3, 1.0, 3.0, 10.0)
 BATCH = 100
 
 
-def images_of(benchmark: str, count: int) -> list[Row]:
+def images(benchmark: str, count: int) -> Iterator[Row]:
     """A row for each strength."""
     spec = make_spec({"source": "diffusion"}, method="ukd", benchmark=benchmark)
-    knobs = spec.config
-    (teacher, card), (diffusion, _) = load_latent_model(spec.teacher), load_diffusion(spec.diffusion)
-    image, source = card.image.spec(), DiffusionSource(diffusion)
-    extractor = quality.find_extractor("", card)
-    with tempfile.TemporaryDirectory() as cache:
-        real = quality.reference(find_benchmark(benchmark, image).load(train=False), extractor, count, Path(cache))
+    c, (teacher, card), (diffusion, _) = spec.config, load_latent_model(spec.teacher), load_diffusion(spec.diffusion)
+    image, source, extractor = card.image.spec(), DiffusionSource(diffusion), quality.find_extractor("", card)
+    tested = find_benchmark(benchmark, image).load(train=False)
+    with folder_of_runs() as cache:
+        real = quality.reference(tested, extractor, count, cache)
 
     def loss(images: Tensor) -> Tensor:
-        weights = knobs["mse_weight"], knobs["kl_weight"]
-        return generative_losses.guidance(images, teacher.infer(images), *weights)
+        return guidance(images, teacher.infer(images), c["mse_weight"], c["kl_weight"])
 
-    rows = []
     for strength in STRENGTHS:
         torch.manual_seed(0)
         parts, losses = [], []
         for labels in (torch.arange(count) % len(source.names)).split(BATCH):
-            images, _ = source.guided(loss, labels, knobs["denoising_steps"], strength, knobs["class_guidance"], image)
+            batch, _ = source.guided(loss, labels, c["denoising_steps"], strength, c["class_guidance"], image)
             with torch.no_grad():
-                losses.append(loss(images))
-            parts.append(to_bytes(image.to_pixels(images)).permute(0, 3, 1, 2))
+                losses.append(loss(batch))
+            parts.append(to_bytes(image.to_pixels(batch)).permute(0, 3, 1, 2))
         made = torch.cat(parts)
-        fid, mean = quality.frechet_distance(real, extractor.features(made)), made.float().mean() / 255
+        fid = quality.frechet_distance(real, extractor.features(made))
+        bright, usual = (float(pixels.float().mean() / 255) for pixels in (made, tested.images))
         text = f"loss {torch.cat(losses).mean():.4f}; {extractor.describe(len(real.features), count)}: {fid:.2f}"
-        default = " (default)" if strength == knobs["strength"] else ""
-        text += f"; brightness {mean:.3f}, real images {_brightness(benchmark, image):.3f}"
-        rows.append(Row(f"{benchmark}, images at strength {strength:g}{default}", text, value=fid))
-        say(f"{rows[-1].what}: {text}")
-    return rows
+        default = " (default)" if strength == c["strength"] else ""
+        what = f"{benchmark}, images at strength {strength:g}{default}"
+        yield Row(what, f"{text}; brightness {bright:.3f}, real images {usual:.3f}", value=fid)
 
 
-def _brightness(benchmark: str, image: Any) -> float:
-    return float(find_benchmark(benchmark, image).load(train=False).images.float().mean() / 255)
-
-
-def students(seeds: int, quick: bool) -> list[Row]:
+def students(seeds: int, knobs: dict[str, Any]) -> Iterator[Row]:
     """DiffDFKD's final accuracies, and their paired difference."""
-    tried = {"synthesis_batches": 2, "synthesis_size": 20, "denoising_steps": 2, "distill_steps": 5} if quick else {}
-    finals: dict[str, list[dict[str, float]]] = {"with guidance": [], "without": []}
-    with tempfile.TemporaryDirectory() as runs:
-        for seed in range(seeds):
-            for name, knobs in zip(finals, ({}, {"strength": 0.0}), strict=True):
-                spec = make_spec(tried | knobs, method="diffdfkd", preset="demo", seed=seed, threads=1, device="cpu")
-                status = RunFolder(Path(runs) / InlineEngine(Path(runs)).submit(spec)).status()
-                if status.state != "done":
-                    raise SystemExit(status.message)
-                finals[name].append(status.result)
-                say(f"DiffDFKD {name}, seed {seed}: {status.result}")
-    rows = []
-    for name, results in finals.items():
-        final, best = ([result[key] for result in results] for key in ("final", "best"))
-        spread = f" ± {stdev(final):.2%}" if seeds > 1 else ""
-        seconds = fmean(result["seconds"] for result in results)
-        text = f"final {fmean(final):.2%}{spread}, best {fmean(best):.2%}, teacher {results[0]['teacher']:.2%}"
-        rows.append(Row(f"digits, DiffDFKD {name}: accuracy of the student", f"{text}, {seconds:.0f} s a run"))
-    pairs = zip(*finals.values(), strict=True)
-    differences = [one["final"] - other["final"] for one, other in pairs]
+    finals = []
+    for name, changes in (("with guidance", {}), ("without", {"strength": 0.0})):
+        with folder_of_runs() as runs:
+            asked = (make_spec(knobs | changes, method="diffdfkd", seed=seed) for seed in range(seeds))
+            results = [carried_out(runs, spec).status().result for spec in asked]
+        finals.append([result["final"] for result in results])
+        best, seconds = (fmean(result[key] for result in results) for key in ("best", "seconds"))
+        text = (
+            f"final {spread(finals[-1])}, best {best:.2%}, teacher {results[0]['teacher']:.2%}, {seconds:.0f} s a run"
+        )
+        yield Row(f"digits, DiffDFKD {name}: accuracy of the student", text)
     if seeds > 1:
-        mean, low, high = interval(differences)
+        mean, low, high = interval([own - other for own, other in zip(*finals, strict=True)])
         text = f"{mean:+.2%} [{low:+.2%}, {high:+.2%}] (n = {seeds}, paired)"
-        rows.append(Row("digits, DiffDFKD: what guidance adds to the final accuracy", text, value=mean))
-    return rows
+        yield Row("digits, DiffDFKD: what guidance adds to the final accuracy", text, value=mean)
 
 
-def main() -> None:
-    def add(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--parts", nargs="*", default=["images", "student"], choices=["images", "student"])
-        parser.add_argument("--benchmarks", nargs="*", default=["digits", "mnist"])
-        parser.add_argument("--images", type=int, default=300, help="of each strength (default 300)")
-        parser.add_argument("--seeds", type=int, default=3, help="of the students (default 3)")
+Part = Literal["images", "student"]
 
-    asked = options("guidance", __doc__, add)
-    rows = []
-    if "images" in asked.parts:
-        for benchmark in asked.benchmarks:
-            rows += images_of(benchmark, 20 if asked.quick else asked.images)
-    if "student" in asked.parts:
-        rows += students(2 if asked.quick else asked.seeds, asked.quick)
-    whole = len(asked.parts) == 2 and len(asked.benchmarks) == 2
-    report("guidance", asked.quick, rows, {}, "" if whole else "-".join([*asked.parts, *asked.benchmarks]))
+
+def measure(
+    *,
+    parts: tuple[Part, ...] = ("images", "student"),
+    benchmarks: tuple[str, ...] = ("digits", "mnist"),
+    count: Annotated[int, Parameter("--images", help="Of each strength.")] = 300,
+    seeds: Seeds = 3,
+    quick: Quick = False,
+) -> Iterator[Report]:
+    count, seeds = (20, 2) if quick else (count, seeds)
+    knobs = {"synthesis_batches": 2, "synthesis_size": 20, "denoising_steps": 2, "distill_steps": 5} if quick else {}
+    rows = [row for name in benchmarks for row in images(name, count)] if "images" in parts else []
+    rows += students(seeds, knobs) if "student" in parts else []
+    whole = len(parts) == 2 and len(benchmarks) == 2
+    yield Report(rows, part="" if whole else "-".join([*parts, *benchmarks]))
 
 
 if __name__ == "__main__":
-    main()
+    command(measure)

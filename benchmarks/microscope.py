@@ -13,14 +13,18 @@ Times of this machine, so they are stated beside the load; the page waits for a 
 
 from __future__ import annotations
 
-import argparse
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from benchmarks.common import Row, bootstrap, options, report, say
+from cyclopts import Parameter
+from playwright.sync_api import Browser, Page
+
 from benchmarks.crafted import craft
-from benchmarks.page import browser, serving
+from benchmarks.lab import browsing, new_page, serving
+from benchmarks.report import Quick, Report, Row, at_most, command, say
+from benchmarks.timing import Times, bootstrap
+from benchmarks.training import folder_of_runs
 
 SAMPLES = 5000
 STEPS = tuple(range(10, 1010, 10))
@@ -67,94 +71,83 @@ FORGET = """() => {
 }"""
 
 
-def opened(page: Any, port: int, run: str) -> None:
+def opened(page: Page, lab: str, run: str) -> None:
     """The page of a run, with everything drawn and nothing on its way."""
-    page.goto(f"http://127.0.0.1:{port}/inspect?run={run}")
+    page.goto(f"{lab}inspect?run={run}")
     page.wait_for_function(READY, timeout=120_000)
     page.evaluate(TIMED)
     page.wait_for_timeout(2000)
 
 
-def measure_moving(page: Any, port: int, runs: Path, repeats: int) -> tuple[list[Row], dict[str, Any]]:
+def milliseconds(values: list[float]) -> str:
+    return f"{1000 * bootstrap(values).median:.0f} ms, at most {1000 * max(values):.0f} (n = {len(values)})"
+
+
+def moving(page: Page, lab: str, runs: Path, repeats: int) -> tuple[list[Row], Times]:
     """Every hand ``repeats`` times, each time another share of the samples."""
-    run = craft(runs, steps=(10, 20), count=SAMPLES, probes=0, real=500, features=64)
-    opened(page, port, run.id)
-    seconds: dict[str, list[float]] = {name: [] for name in HANDS}
+    opened(page, lab, craft(runs, steps=(10, 20), count=SAMPLES, probes=0, real=500, features=64).id)
+    seconds: Times = {name: [] for name in HANDS}
     for index in range(repeats):
         share = 0.1 + 0.8 * index / repeats
         for name, act in HANDS.items():
             seconds[name].append(page.evaluate(f"() => timed({act.replace('SHARE', str(share))})"))
-    rows = []
-    for name, values in seconds.items():
-        middle, late = bootstrap(values), max(values)
-        measured = f"{1000 * middle.median:.0f} ms, at most {1000 * late:.0f} (n = {len(values)})"
-        target = f"≤ {1000 * FAST:.0f} ms, aim {1000 * AIM:.0f}"
-        rows.append(Row(f"Inspect, {SAMPLES:,} samples: {name}, all views", measured, target, late <= FAST, late))
-    return rows, {"seconds": seconds}
+    target = f"≤ {1000 * FAST:.0f} ms, aim {1000 * AIM:.0f}"
+    rows = [
+        at_most(FAST, f"Inspect, {SAMPLES:,} samples: {name}, all views", milliseconds(values), max(values), target)
+        for name, values in seconds.items()
+    ]
+    return rows, seconds
 
 
-def measure_scrubbing(page: Any, port: int, runs: Path, repeats: int) -> tuple[list[Row], dict[str, Any]]:
+def scrubbing(page: Page, lab: str, runs: Path, repeats: int) -> tuple[list[Row], Times]:
     """Arrow key by arrow key, ``repeats`` steps of each kind."""
-    run = craft(runs, steps=STEPS, count=128, probes=64, real=500, features=64)
-    opened(page, port, run.id)
+    opened(page, lab, craft(runs, steps=STEPS, count=128, probes=64, real=500, features=64).id)
     page.wait_for_function(QUIET, timeout=60_000)
-    seconds: dict[str, list[float]] = {"asked for ahead": [], "asked from Python": []}
+    seconds: Times = {"asked for ahead": [], "asked from Python": []}
     for kind, values in seconds.items():
         for _ in range(repeats):
             page.wait_for_timeout(500)
             if kind == "asked from Python":
                 page.evaluate(FORGET)
             values.append(page.evaluate(f"() => until({SCRUB})"))
-    rows = []
-    for kind, values in seconds.items():
-        middle, late = bootstrap(values), max(values)
-        measured = f"{1000 * middle.median:.0f} ms, at most {1000 * late:.0f} (n = {len(values)})"
-        rows.append(
-            Row(f"Inspect, scrubbing one step {kind}", measured, "≤ 300 ms", middle.median <= FAST, middle.median)
-        )
-    return rows, {"seconds": seconds}
+    rows = [
+        at_most(FAST, f"Inspect, scrubbing one step {kind}", milliseconds(values), bootstrap(values).median, "≤ 300 ms")
+        for kind, values in seconds.items()
+    ]
+    return rows, seconds
 
 
-def measure_opening(opener: Any, port: int, runs: Path, repeats: int) -> tuple[list[Row], dict[str, Any]]:
+def opening(browser: Browser, lab: str, runs: Path, repeats: int) -> tuple[list[Row], list[float]]:
     """A fresh run and a fresh browser context each time."""
     seconds = []
     for _ in range(repeats):
         run = craft(runs, steps=STEPS, count=128, probes=64, real=500, features=64, rows=ROWS)
-        context = opener.new_context(viewport={"width": 1280, "height": 800})
-        page = context.new_page()
-        page.goto(f"http://127.0.0.1:{port}/inspect?run={run.id}", wait_until="commit")
+        page = new_page(browser)
+        page.goto(f"{lab}inspect?run={run.id}", wait_until="commit")
         page.wait_for_function(READY, timeout=120_000)
         seconds.append(page.evaluate("performance.now() / 1000"))
         say(f"opened in {seconds[-1]:.2f} s")
-        context.close()
-    middle = bootstrap(seconds)
+        page.close()
     what = f"Inspect, opening a run of {ROWS:,} rows and {len(STEPS)} recorded steps until all views are drawn"
-    return [Row(what, f"{middle} s", "≤ 2 s", middle.median <= 2, middle.median)], {"seconds": seconds}
+    return [bootstrap(seconds).row(what, 2, "s")], seconds
 
 
-def main() -> None:
-    def add(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--repeats", type=int, default=20, help="of each hand (default 20); opening: a quarter")
-
-    asked = options("microscope", __doc__, add)
-    repeats = 3 if asked.quick else asked.repeats
-    rows, details = list[Row](), dict[str, Any]()
-    with tempfile.TemporaryDirectory() as folder, browser() as opener:
-        runs = Path(folder)
-        craft(runs)
-        with serving(runs) as port:
-            page = opener.new_page(viewport={"width": 1280, "height": 800})
-            opened(page, port, "recorded-run")  # the server has imported what it needs
-            for name, measure in (("moving", measure_moving), ("scrubbing", measure_scrubbing)):
-                say(f"--- {name}")
-                found, details[name] = measure(page, port, runs, repeats)
-                rows += found
-            page.close()
-            say("--- opening")
-            found, details["opening"] = measure_opening(opener, port, runs, max(1, repeats // 4))
-            rows += found
-    report("microscope", asked.quick, rows, details)
+def measure(
+    *,
+    repeats: Annotated[int, Parameter(help="Of each hand; of opening a quarter.")] = 20,
+    quick: Quick = False,
+) -> Iterator[Report]:
+    repeats = 3 if quick else repeats
+    with folder_of_runs() as runs, browsing() as browser, serving(runs) as lab:
+        page = new_page(browser)
+        opened(page, lab, "recorded-run")  # the server has imported what it needs
+        moved, moving_seconds = moving(page, lab, runs, repeats)
+        scrubbed, scrubbing_seconds = scrubbing(page, lab, runs, repeats)
+        page.close()
+        opened_rows, opening_seconds = opening(browser, lab, runs, max(1, repeats // 4))
+    details = {"moving": moving_seconds, "scrubbing": scrubbing_seconds, "opening": opening_seconds}
+    yield Report([*moved, *scrubbed, *opened_rows], {"seconds": details})
 
 
 if __name__ == "__main__":
-    main()
+    command(measure)

@@ -6,70 +6,49 @@ and best accuracy are reported; the published figures do not say which of the tw
 
 from __future__ import annotations
 
-import argparse
-import statistics
+from collections.abc import Iterator
+from statistics import fmean
+from typing import Any
 
-from benchmarks.common import Row, Trained, local_engine, options, report, say, spread, train
-from dfkd_core.data.catalogue import find_benchmark
+from benchmarks.report import Quick, Report, Row, Seeds, command
+from benchmarks.training import carried_out, folder_of_runs, spread
 from dfkd_core.runs.request import make_spec
 from dfkd_core.teachers.cards import available_teachers
 
 PUBLISHED = "DAFL 98.20 (its own), 98.1 ± 0.1 (DFAD's table); DFAD 98.3 ± 0.2"
 MINUTES = 30
+USUAL = tuple(
+    name for name in available_teachers("mnist") if name.startswith(("mnist-lenet5-plain", "mnist-lenet5-bn"))
+)
 
 
-def default_teachers() -> list[str]:
-    """The plain LeNet-5 first, then those with BatchNorm."""
-    names = available_teachers("mnist")
-    return [name for name in names if name == "mnist-lenet5-plain" or name.startswith("mnist-lenet5-bn")]
+def row_of(name: str, results: list[dict[str, Any]]) -> Row:
+    final, best, teachers, seconds = ([run[of] for run in results] for of in ("final", "best", "teacher", "seconds"))
+    text = f"final {spread(final)}, best {spread(best)}, teacher {fmean(teachers):.2%}, "
+    text += f"longest run {max(seconds) / 60:.1f} min"
+    target = f"published: {PUBLISHED}; ≤ {MINUTES} min"
+    return Row(name, text, target, max(seconds) <= 60 * MINUTES, fmean(final))
 
 
-def rows_of(runs: dict[str, list[Trained]]) -> list[Row]:
-    rows = []
-    for name, done in runs.items():
-        final, best = spread([run.final for run in done]), spread([run.best for run in done])
-        minutes = max(run.seconds for run in done) / 60
-        teacher = statistics.fmean(run.teacher for run in done)
-        measured = f"final {final}, best {best}, teacher {teacher:.2%}, longest run {minutes:.1f} min"
-        target = f"published: {PUBLISHED}; ≤ {MINUTES} min"
-        rows.append(Row(name, measured, target, minutes <= MINUTES, statistics.fmean(run.final for run in done)))
-    return rows
-
-
-def main() -> None:
-    def add(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--seeds", type=int, default=3, help="how many (default 3)")
-        parser.add_argument("--teachers", nargs="+", help="default: plain and with BatchNorm")
-        parser.add_argument("--student", default="lenet5-half", help="default: lenet5-half")
-        parser.add_argument("--methods", nargs="+", default=["ta-dfkd"], help="default: ta-dfkd")
-
-    asked = options("mnist", __doc__, add)
-    if not find_benchmark("mnist").is_there():
-        raise SystemExit("MNIST is not there: set DFKD_DATA, or python -m dfkd_core benchmarks download mnist")
-    teachers = asked.teachers or default_teachers()
-    if not teachers:
-        raise SystemExit("there is no MNIST teacher yet: python -m dfkd_core teachers")
-    changes = {"epochs": 1, "iterations": 5} if asked.quick else {}
-    runs: dict[str, list[Trained]] = {}
-    with local_engine() as engine:
-        for seed in range(1 if asked.quick else asked.seeds):
-            for teacher in teachers:
-                for method in asked.methods:
-                    spec = make_spec(
-                        changes,
-                        benchmark="mnist",
-                        method=method,
-                        preset="cpu",
-                        teacher=teacher,
-                        student=asked.student,
-                        seed=seed,
-                        evaluate_every=50,
-                    )
-                    done = train(engine, spec)
-                    say(f"seed {seed}, {method}, {teacher}: final {done.final:.2%}, {done.seconds:.0f} s")
-                    runs.setdefault(f"{method}: {teacher} → {asked.student}", []).append(done)
-                    report("mnist", asked.quick, rows_of(runs), {"runs": runs})  # so far: a run takes half an hour
+def measure(
+    *,
+    seeds: Seeds = 3,
+    teachers: tuple[str, ...] = USUAL,
+    student: str = "lenet5-half",
+    methods: tuple[str, ...] = ("ta-dfkd",),
+    quick: Quick = False,
+) -> Iterator[Report]:
+    changes = {"epochs": 1, "iterations": 5} if quick else {}
+    fields = {"benchmark": "mnist", "preset": "cpu", "student": student, "evaluate_every": 50}
+    results: dict[str, list[dict[str, Any]]] = {}
+    for seed in range(1 if quick else seeds):
+        for teacher in teachers:
+            for method in methods:
+                with folder_of_runs() as runs:
+                    folder = carried_out(runs, make_spec(changes, method=method, teacher=teacher, seed=seed, **fields))
+                    results.setdefault(f"{method}: {teacher} → {student}", []).append(folder.status().result)
+                yield Report([row_of(*entry) for entry in results.items()], {"runs": results})  # so far: it takes hours
 
 
 if __name__ == "__main__":
-    main()
+    command(measure)

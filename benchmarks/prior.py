@@ -6,114 +6,73 @@ The runs stay in ``--runs`` as a study: the page Class prior shows it, and ``--s
 
 from __future__ import annotations
 
-import argparse
-import tempfile
-import time
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
+from cyclopts import Parameter
 
-from benchmarks.common import Row, options, report, say
-from dfkd_core.engine import InlineEngine
-from dfkd_core.study import Cell, Conductor, Record, Study, find, find_study
+from benchmarks.report import Quick, Report, Row, Teacher, at_most, command
+from benchmarks.timing import Stopwatch
+from benchmarks.training import conducted, folder_of_runs
+from dfkd_core.study import find, find_study
 
 KIND = find("prior")
-SETTINGS: dict[str, dict[str, Any]] = {
-    "digits": {"run": {"benchmark": "digits", "preset": "demo"}, "knobs": {}},
-    "mnist": {
-        "run": {"benchmark": "mnist", "preset": "cpu", "evaluate_every": 50},
-        "intensities": [0.0, 0.33, 0.67, 1.0],
-        "seeds": [0],
-        "knobs": {"epochs": 8},
-    },
-}
+MNIST = {"intensities": [0.0, 0.33, 0.67, 1.0], "seeds": [0]}
+QUICK = {"intensities": [0.0, 0.5, 1.0], "seeds": [0], "measured": 200}
 TARGET_MINUTES = 30  # of 6 × 3 on digits, on two cores
-QUICK = {"intensities": [0.0, 0.5, 1.0], "seeds": [0], "knobs": {"epochs": 1, "iterations": 2}, "measured": 200}
 
 
-def begin(runs: Path, benchmark: str, changes: dict[str, Any]) -> Study:
-    """A new study with the benchmark's settings and ``changes`` to them."""
-    usual = SETTINGS[benchmark]
-    both = {name: {**usual[name], **changes.get(name, {})} for name in ("knobs", "run")}
-    return KIND.begin(runs, **{**usual, **changes, **both})
-
-
-def carry_out(study: Study) -> None:
-    """To its end, with a line for each run."""
-
-    def after(cell: Cell, record: Record) -> None:
-        say(find(study.kind).ended(cell, record))
-
-    Conductor(study, InlineEngine(study.runs), after=after).conduct()
-    progress = study.progress()
-    if progress.done == 0 or progress.state != "done":
-        raise SystemExit(
-            f"study {study.id}: {progress.state} at {progress.done} / {progress.total}. {progress.message}"
-        )
-
-
-def rows_of(study: Study, points: list[dict[str, Any]]) -> list[Row]:
+def rows_of(name: str, trend: str, points: pd.DataFrame) -> list[Row]:
     """One line for the trend, one for each intensity: mean and range over the seeds."""
-    name, table = study.settings["benchmark"], pd.DataFrame(points)
-    correlation = table["intensity"].rank().corr(table["fid"].rank())
-    trend = float(correlation) if pd.notna(correlation) else None
-    rows = [Row(f"{name}: class prior's intensity against FID", KIND.reading(study.settings, points), value=trend)]
-    for intensity, seeds in table.groupby("intensity"):
-        fid, accuracy = _spread(seeds["fid"], "{:.3g}"), _spread(seeds["final"], "{:.2%}")
-        balance, diversity = _spread(seeds["class_balance"], "{:.2f}"), _spread(seeds["diversity"], "{:.3g}")
+    correlation = points["intensity"].rank().corr(points["fid"].rank())
+    value = float(correlation) if pd.notna(correlation) else None
+    rows = [Row(f"{name}: class prior's intensity against FID", trend, value=value)]
+    for intensity, seeds in points.groupby("intensity"):
+        fid, accuracy = ranged(seeds["fid"], ".3g"), ranged(seeds["final"], ".2%")
+        balance, diversity = ranged(seeds["class_balance"], ".2f"), ranged(seeds["diversity"], ".3g")
         measured = f"FID {fid}, student {accuracy}, class balance {balance}, within-class diversity {diversity}"
         rows.append(Row(f"{name}: λ = {intensity:g}", measured, value=float(seeds["fid"].mean())))
     return rows
 
 
-def duration(study: Study, minutes: float) -> Row:
-    """How long a study took that was carried out in one go."""
-    name, cells = study.settings["benchmark"], study.cells
-    steps = cells[0].spec.config["epochs"] * cells[0].spec.config["iterations"]
-    what = f"{name}: {len(cells)} runs of {steps} steps, measured, one after the other on one thread"
-    return Row(what, f"{minutes:.1f} min", f"≤ {TARGET_MINUTES} min", minutes <= TARGET_MINUTES, minutes)
-
-
-def _spread(values: pd.Series, form: str) -> str:
+def ranged(values: pd.Series, form: str) -> str:
     """Mean, and least and greatest of more than one seed."""
-    mean, low, high = (form.format(value) for value in (values.mean(), values.min(), values.max()))
+    mean, low, high = (format(value, form) for value in (values.mean(), values.min(), values.max()))
     return mean if len(values) == 1 else f"{mean} [{low}, {high}]"
 
 
-def main() -> None:
-    def add(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--benchmark", choices=list(SETTINGS), default="digits")
-        parser.add_argument("--teacher", default="", help="default: the benchmark's usual one")
-        parser.add_argument("--epochs", type=int, help="default: the preset's; 8 on MNIST")
-        parser.add_argument("--runs", type=Path, help="keep the runs there (default: a temporary folder)")
-        parser.add_argument("--study", help="go on with this study of --runs")
-
-    asked = options("prior", __doc__, add)
-    with ExitStack() as stack:
-        runs = asked.runs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        changes: dict[str, Any] = {"run": {"teacher": asked.teacher}, **(QUICK if asked.quick else {})}
-        if asked.epochs is not None:
-            changes["knobs"] = {**changes.get("knobs", {}), "epochs": asked.epochs}
-        study = find_study(runs, asked.study) if asked.study else begin(runs, asked.benchmark, changes)
-        say(f"study {study.id}: {study.title}")
-        started = time.monotonic()
-        carry_out(study)
-        minutes = (time.monotonic() - started) / 60
-        cells = study.progress().cells
-        points = KIND.table(study.settings, cells)
-        failed = {state.cell.key: state.message for state in cells if state.state == "failed"}
-        label = next(state.record.figures["label"] for state in cells if state.state == "done")
-        details = {"settings": study.settings, "config": study.cells[0].spec.config, "label": label}
-        report(
-            "prior",
-            asked.quick,
-            rows_of(study, points) + ([] if asked.study else [duration(study, minutes)]),
-            {**details, "points": points, "failed": failed},
-            asked.benchmark,
-        )
+def measure(
+    *,
+    benchmark: Literal["digits", "mnist"] = "digits",
+    teacher: Teacher = "",
+    epochs: Annotated[int | None, Parameter(help="The preset's unless given; 8 on MNIST.")] = None,
+    runs: Annotated[Path | None, Parameter(help="Keep the runs there.")] = None,
+    study: Annotated[str, Parameter(help="Go on with this study of --runs.")] = "",
+    quick: Quick = False,
+) -> Iterator[Report]:
+    small = benchmark == "digits"
+    run: dict[str, Any] = {"benchmark": benchmark, "teacher": teacher, "preset": "demo" if small else "cpu"}
+    run |= {} if small else {"evaluate_every": 50}
+    knobs = {} if small else {"epochs": 8}
+    knobs |= {"epochs": 1, "iterations": 2} if quick else {}
+    knobs |= {} if epochs is None else {"epochs": epochs}
+    given = ({} if small else MNIST) | (QUICK if quick else {})
+    with folder_of_runs(runs) as folder, Stopwatch() as watch:
+        found = find_study(folder, study) if study else KIND.begin(folder, knobs=knobs, run=run, **given)
+        cells = conducted(found).cells
+    name, points, config = found.settings["benchmark"], KIND.table(found.settings, cells), found.cells[0].spec.config
+    rows = rows_of(name, KIND.reading(found.settings, points), pd.DataFrame(points))
+    if not study:
+        steps, minutes = config["epochs"] * config["iterations"], watch.wall / 60
+        what = f"{name}: {len(cells)} runs of {steps} steps, measured, one after the other on one thread"
+        rows.append(at_most(TARGET_MINUTES, what, f"{minutes:.1f} min", minutes, f"≤ {TARGET_MINUTES} min"))
+    label = next(state.record.figures["label"] for state in cells if state.state == "done")
+    failed = {state.cell.key: state.message for state in cells if state.state == "failed"}
+    details = {"settings": found.settings, "config": config, "label": label, "points": points, "failed": failed}
+    yield Report(rows, details, name)
 
 
 if __name__ == "__main__":
-    main()
+    command(measure)

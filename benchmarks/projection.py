@@ -6,18 +6,18 @@ page asks for it, reading and keeping the files included; the jobs as the page s
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from cyclopts import Parameter
 
-from benchmarks.common import Row, bootstrap, options, report, say
+from benchmarks.report import Quick, Report, Row, at_most, command, say
+from benchmarks.timing import Stopwatch, bootstrap, repeated
+from benchmarks.training import folder_of_runs
 from dfkd_core.analysis.layout import EMBEDDINGS, pca
 from dfkd_core.analysis.recorded import Recorded
 from dfkd_core.analysis.timeline import Timeline
@@ -25,7 +25,7 @@ from dfkd_core.events import Samples
 from dfkd_core.store import REAL, EventWriter, RunFolder, store_samples
 
 CLASSES, SHEET = 10, 125
-PCA_TARGET, STEP_TARGET = 500.0, 300.0  # ms
+PCA_TARGET, STEP_TARGET = 500, 300  # ms
 
 
 def made_up_run(runs: Path, samples: int, real: int, dimension: int) -> RunFolder:
@@ -33,18 +33,19 @@ def made_up_run(runs: Path, samples: int, real: int, dimension: int) -> RunFolde
     random = np.random.default_rng(0)
     centres = 2 * random.normal(size=(CLASSES, dimension))
 
-    def columns(count: int) -> dict[str, np.ndarray]:
+    def sheet(count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         labels = random.integers(0, CLASSES, count)
         features = np.maximum(centres[labels] + random.normal(size=(count, dimension)), 0)
-        return {"label": labels.astype(np.int16), "features": features.astype(np.float16)}
+        columns = {"label": labels.astype(np.int16), "features": features.astype(np.float16)}
+        return np.zeros((count, 32, 32, 3), np.uint8), columns
 
     folder = RunFolder.create(runs, {"benchmark": "made up"})
     writer = EventWriter(folder, folder.begin_attempt().number)
     for step in range(1, samples // SHEET + 1):
-        writer.add(Samples(step, np.zeros((SHEET, 32, 32, 3), np.uint8), columns(SHEET)), 0.0)
+        writer.add(Samples(step, *sheet(SHEET)), 0.0)
     writer.flush()
     writer.close()
-    store_samples(folder, REAL, np.zeros((real, 32, 32, 3), np.uint8), columns(real))
+    store_samples(folder, REAL, *sheet(real))
     return folder
 
 
@@ -55,66 +56,34 @@ def opened(folder: RunFolder) -> Recorded:
     return recorded
 
 
-@dataclass(frozen=True)
-class Timed:
-    """Each repeat's wall and CPU time in milliseconds."""
-
-    wall: list[float]
-    cpu: list[float]
-
-    def row(self, what: str, target: float) -> Row:
-        """The median wall time against ``target``; a busy machine adds to it, so the CPU time stands beside it."""
-        wall, cpu = bootstrap(self.wall), bootstrap(self.cpu)
-        measured = f"{wall} ms, of it {cpu.median:.3g} ms CPU time"
-        return Row(what, measured, f"≤ {target:.0f} ms", wall.median <= target, wall.median)
+def row_of(what: str, watches: list[Stopwatch], target: int) -> Row:
+    """The median wall time against ``target``; a busy machine adds to it, so the CPU time stands beside it."""
+    wall, cpu = (bootstrap([1000 * getattr(watch, of) for watch in watches]) for of in ("wall", "cpu"))
+    return at_most(target, what, f"{wall} ms, of it {cpu.median:.3g} ms CPU time", wall.median, f"≤ {target} ms")
 
 
-def timed(action: Callable[[], object], repeats: int) -> Timed:
-    """Do ``action`` that often."""
-    found = Timed([], [])
-    for _ in range(repeats):
-        wall, cpu = time.perf_counter(), time.process_time()
-        action()
-        found.wall.append(1000 * (time.perf_counter() - wall))
-        found.cpu.append(1000 * (time.process_time() - cpu))
-    return found
-
-
-def job_seconds(folder: RunFolder, kind: str) -> float:
-    """Seconds of the command that the page's job is."""
-    arguments = ["layout", folder.id, "--kind", kind, "--runs", str(folder.path.parent)]
-    started = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "dfkd_core", *arguments], check=True, capture_output=True)
-    return time.perf_counter() - started
-
-
-def main() -> None:
-    def add(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--repeats", type=int, default=20, help="of PCA (default 20)")
-
-    asked = options("projection", __doc__, add)
-    samples, real, dimension, repeats = (250, 50, 16, 2) if asked.quick else (4000, 1000, 512, asked.repeats)
-    size = f"{samples + real:,} × {dimension}"
-    with tempfile.TemporaryDirectory() as runs:
-        folder = made_up_run(Path(runs), samples, real, dimension)
-        fit = timed(lambda: pca(opened(folder), refit=True), repeats)
+def measure(*, repeats: Annotated[int, Parameter(help="Of PCA.")] = 20, quick: Quick = False) -> Iterator[Report]:
+    samples, real, dimension, repeats = (250, 50, 16, 2) if quick else (4000, 1000, 512, repeats)
+    with folder_of_runs() as runs:
+        folder = made_up_run(runs, samples, real, dimension)
+        fit = repeated(lambda: pca(opened(folder), refit=True), repeats)
         layout = pca(opened(folder))
         assert layout is not None
         steps = iter(range(1, samples // SHEET + 1))
-        step = timed(lambda: layout.positions("samples", next(steps)), min(repeats, samples // SHEET))
+        step = repeated(lambda: layout.positions("samples", next(steps)), min(repeats, samples // SHEET))
         rows = [
-            fit.row(f"PCA of {size}, from the files to the axes", PCA_TARGET),
-            step.row(f"… positions of a step of {SHEET}, read and placed", STEP_TARGET),
+            row_of(f"PCA of {samples + real:,} × {dimension}, from the files to the axes", fit, PCA_TARGET),
+            row_of(f"… positions of a step of {SHEET}, read and placed", step, STEP_TARGET),
         ]
-        say(rows[0].markdown())
-        details: dict[str, object] = {"pca_ms": fit, "step_ms": step}
         for kind in EMBEDDINGS:
-            seconds = job_seconds(folder, kind)
-            say(f"{kind} {seconds:.1f} s")
-            details[f"{kind}_s"] = seconds
-            rows.append(Row(f"{kind} of the same, the whole job", f"{seconds:.0f} s", value=seconds))
-    report("projection", asked.quick, rows, details)
+            job = [sys.executable, "-m", "dfkd_core", "layout", folder.id, "--kind", kind, "--runs", str(runs)]
+            with Stopwatch() as watch:
+                subprocess.run(job, check=True, capture_output=True)
+            rows.append(Row(f"{kind} of the same, the whole job", f"{watch.wall:.0f} s", value=watch.wall))
+            say(rows[-1].markdown())
+    seconds = {name: [(watch.wall, watch.cpu) for watch in watches] for name, watches in (("pca", fit), ("step", step))}
+    yield Report(rows, {"wall_and_cpu_seconds": seconds})
 
 
 if __name__ == "__main__":
-    main()
+    command(measure)

@@ -16,44 +16,30 @@ Each part keeps its own file, results/watchers-PART.json.
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import tempfile
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Annotated, Literal
 
 import numpy as np
+import psutil
+from cyclopts import Parameter
 
-from benchmarks.common import Row, bootstrap, interleave, options, ratios, report, say
-from benchmarks.page import Client, Training, browser, serving, watching
+from benchmarks.clients import Client, watching
+from benchmarks.lab import browsing, new_page, serving
+from benchmarks.report import Quick, Report, Rounds, at_most, command, say
+from benchmarks.timing import Times, bootstrap, interleave, ratios
+from benchmarks.training import folder_of_runs, local_engine
+from dfkd_core.runs.request import make_spec
 from dfkd_core.store import EventReader, RunFolder
 
-PARTS = ("watchers", "reruns", "paint", "latency")
 CLIENTS = 3
-FIND_STAGE = """
-window.findDeep = (root, selector) => {  // components may live in shadow roots
-  const direct = root.querySelector(selector);
-  if (direct) return direct;
-  for (const element of root.querySelectorAll('*')) {
-    const inside = element.shadowRoot && window.findDeep(element.shadowRoot, selector);
-    if (inside) return inside;
-  }
-  return null;
-};
-"""
 WATCH_STAGE = """
 window.shown = [];
-let stage = null, last = null;
 const look = () => {
-  if (!stage || !stage.isConnected) stage = window.findDeep(document, '.dfkd-stage');
-  const elapsed = stage ? stage.getAttribute('data-elapsed') : null;
-  if (elapsed !== null && elapsed !== last) {
-    last = elapsed;
-    window.shown.push([Number(elapsed), Date.now() / 1000]);
-  }
+  const elapsed = Number(document.querySelector('.dfkd-stage')?.dataset.elapsed ?? NaN);
+  if (elapsed >= 0 && elapsed !== window.shown.at(-1)?.[0]) window.shown.push([elapsed, Date.now() / 1000]);
   requestAnimationFrame(look);
 };
 look();
@@ -73,236 +59,205 @@ const look = () => {
 look();
 """
 
-# --- training while others watch -------------------------------------------------------------------------------
+# --- a training to watch ---------------------------------------------------------------------------------------
 
 
-def measure_watchers(quick: bool, rounds: int, seconds: float) -> tuple[list[Row], dict[str, Any]]:
+class Training:
+    """A run that goes on, in a worker of its own; the lab on the same folder shows it at ``address``."""
+
+    def __init__(self, folder: RunFolder, lab: str) -> None:
+        self.folder, self.address = folder, f"{lab}?run={folder.id}"
+        self.reader, self.step = EventReader(folder), 0
+        while self.next_step()[0] < 3:
+            pass
+
+    def next_step(self) -> tuple[int, float, float]:
+        """Wait for the log to have another step; its number, and CPU and wall seconds of the worker so far."""
+        before, deadline = self.step, time.monotonic() + 120
+        while self.step == before:
+            if time.monotonic() > deadline:
+                raise SystemExit(f"the run stands still. {self.folder.status().message}")
+            time.sleep(0.002)
+            self.step = max([before, *(row["step"] for row in self.reader.read() if row["type"] == "step")])
+        owner = self.folder.status().owner
+        assert owner is not None
+        times = psutil.Process(owner.pid).cpu_times()
+        return self.step, times.user + times.system, time.perf_counter()
+
+    def seconds_of_a_step(self, seconds: float) -> tuple[float, float]:
+        """CPU and wall time over about ``seconds``, from the end of a step to that of one."""
+        step, cpu, wall = self.next_step()
+        time.sleep(seconds)
+        last, cpu_then, wall_then = self.next_step()
+        return (cpu_then - cpu) / (last - step), (wall_then - wall) / (last - step)
+
+    def bring(self, by: str, state: str) -> None:
+        """Into ``state``, by the command ``by``."""
+        if self.folder.status().state != state:
+            self.folder.command(by)
+        while self.folder.status().state != state:
+            time.sleep(0.05)
+
+
+@contextmanager
+def training() -> Iterator[Training]:
+    """The default preset, long enough, in a lab that serves it."""
+    with local_engine(keep_warm=False) as engine, serving(engine.runs) as lab:
+        folder = RunFolder(engine.runs / engine.submit(make_spec({"epochs": 2000})))
+        try:
+            yield Training(folder, lab)
+        finally:
+            folder.command("stop")
+            while folder.status().is_live:
+                time.sleep(0.1)
+
+
+# --- the parts -------------------------------------------------------------------------------------------------
+
+
+def watchers(rounds: int, seconds: float) -> Report:
     """CPU and wall time of a step with three clients against none, block by block in one run."""
-    rounds, seconds = (2, 4.0) if quick else (rounds, seconds)
-    wall: dict[str, list[float]] = {"no client": [], "clients": []}
-    with lab() as (port, training):
-        query = f"run={training.folder.id}"
+    wall: Times = {"no client": [], "clients": []}
+    with training() as run:
 
-        def block(name: str, clients: int) -> Callable[[int], float]:
-            def measure(_: int) -> float:
-                with watching(port, clients, query):
-                    time.sleep(1.0)  # the first drawing of the page is not watching
-                    cpu, each = _per_step(training, seconds)
-                wall[name].append(each)
-                return cpu
+        def block(name: str, clients: int) -> float:
+            with watching(run.address, clients):
+                time.sleep(1.0)  # the first drawing of the page is not watching
+                cpu, each = run.seconds_of_a_step(seconds)
+            wall[name].append(each)
+            return cpu
 
-            return measure
-
-        cpu = interleave({"no client": block("no client", 0), "clients": block("clients", CLIENTS)}, rounds)
+        arms = {"no client": lambda _: block("no client", 0), "clients": lambda _: block("clients", CLIENTS)}
+        cpu = interleave(arms, rounds)
     by_cpu, by_wall = (ratios(kind["clients"], kind["no client"]) for kind in (cpu, wall))
     what = f"a training step while {CLIENTS} light clients watch, against none"
     rows = [
-        Row(f"CPU time of {what}", str(by_cpu), "≤ 1.10", by_cpu.median <= 1.10, by_cpu.median),
-        Row(f"Wall time of {what}", str(by_wall), value=by_wall.median),
+        at_most(1.1, f"CPU time of {what}", str(by_cpu), by_cpu.median, "≤ 1.10"),
+        by_wall.row(f"Wall time of {what}"),
     ]
-    return rows, {"cpu_seconds_per_step": cpu, "wall_seconds_per_step": wall}
+    return Report(rows, {"cpu_seconds_per_step": cpu, "wall_seconds_per_step": wall})
 
 
-def _per_step(training: Training, seconds: float) -> tuple[float, float]:
-    """CPU and wall seconds per step of the worker over about ``seconds``, from the end of a step to that of one."""
+def reruns(rounds: int, count: int) -> Report:
+    """Median seconds of ``count`` reruns in blocks: training, paused, no run at all."""
 
-    def next_step() -> tuple[int, float, float]:
-        before = training.steps()
-        while training.steps() == before:
-            time.sleep(0.002)
-        return training.step, training.cpu_seconds(), time.perf_counter()
+    def block(client: Client, *bring: str) -> float:
+        run.bring(*bring)
+        client.rerun()
+        times = []
+        for _ in range(count):
+            times.append(client.rerun())
+            time.sleep(0.1)
+        return float(np.median(times))
 
-    step, cpu, wall = next_step()
-    time.sleep(seconds)
-    last, cpu_then, wall_then = next_step()
-    return (cpu_then - cpu) / (last - step), (wall_then - wall) / (last - step)
-
-
-# --- the page while a run trains -------------------------------------------------------------------------------
-
-
-def measure_reruns(quick: bool, rounds: int) -> tuple[list[Row], dict[str, Any]]:
-    """Median seconds of a rerun in blocks: training, paused, no run at all."""
-    rounds, count = (2, 3) if quick else (rounds, 15)
-    with lab() as (port, training), tempfile.TemporaryDirectory() as empty, serving(Path(empty)) as other_port:
-        busy, idle = Client(port, f"run={training.folder.id}"), Client(other_port)
-
-        def block(client: Client, prepare: Callable[[], None]) -> Callable[[int], float]:
-            def measure(_: int) -> float:
-                prepare()
-                client.rerun()
-                times = []
-                for _ in range(count):
-                    times.append(client.rerun())
-                    time.sleep(0.1)
-                return float(np.median(times))
-
-            return measure
-
-        try:
-            arms = {
-                "no run": block(idle, training.pause),
-                "run paused": block(busy, training.pause),
-                "run trains": block(busy, training.go_on),
-            }
-            measured = interleave(arms, rounds)
-        finally:
-            busy.close()
-            idle.close()
+    with (
+        training() as run, folder_of_runs() as empty, serving(empty) as lab,
+        closing(Client(run.address)) as busy, closing(Client(lab)) as idle,
+    ):  # fmt: skip
+        arms: dict[str, Callable[[int], float]] = {
+            "no run": lambda _: block(idle, "pause", "paused"),
+            "run paused": lambda _: block(busy, "pause", "paused"),
+            "run trains": lambda _: block(busy, "resume", "running"),
+        }
+        measured = interleave(arms, rounds)
     against_none, against_paused = (ratios(measured["run trains"], measured[name]) for name in ("no run", "run paused"))
-    base = bootstrap(measured["no run"]).median * 1000
+    text = f"{against_none} × {bootstrap(measured['no run']).median * 1000:.0f} ms"
     rows = [
-        Row(
-            "A page rerun while a run trains, against no run",
-            f"{against_none} × {base:.0f} ms",
-            "≤ 1.2",
-            against_none.median <= 1.2,
-            against_none.median,
-        ),
-        Row("… against the same run paused", str(against_paused), value=against_paused.median),
+        at_most(1.2, "A page rerun while a run trains, against no run", text, against_none.median),
+        against_paused.row("… against the same run paused"),
     ]
-    return rows, {"seconds_per_rerun": measured}
+    return Report(rows, {"seconds_per_rerun": measured})
 
 
-# --- first paint and Start -------------------------------------------------------------------------------------
-
-
-def measure_paint(quick: bool, rounds: int, command: str) -> tuple[list[Row], dict[str, Any]]:
+def paint(rounds: int, serve: str) -> Report:
     """Seconds to the first paint and from there to Start, in a fresh server and a fresh browser context each time."""
-    found: list[dict[str, float]] = []
-    with browser() as opened:
-        for _ in range(1 if quick else rounds):
-            found.append(_start_once(opened, command))
+    found = []
+    with browsing() as browser:
+        for _ in range(rounds):
+            page, started = new_page(browser), time.time()
+            page.add_init_script(MILESTONES)
+            with folder_of_runs() as runs, serving(runs, serve) as lab:
+                page.goto(lab, wait_until="commit")
+                page.wait_for_function("window.milestones.start && window.milestones.paint", timeout=120_000)
+                seen = page.evaluate("window.milestones")
+            page.close()
+            found.append({name: moment - started for name, moment in seen.items()})
             say(", ".join(f"{name} {value:.2f} s" for name, value in found[-1].items()))
-    paint = bootstrap([one["paint"] for one in found])
-    content = bootstrap([one["content"] for one in found])
+    first, content = (bootstrap([one[name] for one in found]) for name in ("paint", "content"))
     usable = bootstrap([one["start"] - one["paint"] for one in found])
     rows = [
-        Row("make app to first paint", f"{paint} s", "≤ 5 s", paint.median <= 5, paint.median),
-        Row("… to the page's first content", f"{content} s", value=content.median),
-        Row("First paint to Start usable", f"{usable} s", "≤ 5 s", usable.median <= 5, usable.median),
+        first.row("make app to first paint", 5, "s"),
+        content.row("… to the page's first content", unit="s"),
+        usable.row("First paint to Start usable", 5, "s"),
     ]
-    return rows, {"seconds": found}
+    return Report(rows, {"seconds": found})
 
 
-def _start_once(opened: Any, command: str) -> dict[str, float]:
-    from playwright.sync_api import Error
-
-    with tempfile.TemporaryDirectory() as runs:
-        context = opened.new_context(viewport={"width": 1280, "height": 800})
-        page = context.new_page()
-        page.add_init_script(MILESTONES)
-        started = time.time()
-        with serving(Path(runs), command, wait=False) as port:
-            while True:
-                with contextlib.suppress(Error):  # refused until the server listens
-                    page.goto(f"http://127.0.0.1:{port}/", wait_until="commit")
-                    break
-                if time.time() - started > 120:
-                    raise SystemExit("the lab did not start")
-                time.sleep(0.02)
-            page.wait_for_function("window.milestones.start && window.milestones.paint", timeout=120_000)
-            seen = page.evaluate("window.milestones")
-        context.close()
-    return {name: moment - started for name, moment in seen.items()}
-
-
-# --- from the event to the page --------------------------------------------------------------------------------
-
-
-def measure_latency(quick: bool, seconds: float) -> tuple[list[Row], dict[str, Any]]:
+def latency(seconds: float) -> Report:
     """Seconds from a step's row to the page that shows it, for every step while the page is watched."""
-    seconds = 5.0 if quick else seconds
-    with lab() as (port, training), browser() as opened:
-        page = opened.new_context(viewport={"width": 1280, "height": 800}).new_page()
-        page.add_init_script(FIND_STAGE)
-        page.goto(f"http://127.0.0.1:{port}/?run={training.folder.id}")
-        page.wait_for_function("window.findDeep(document, '.dfkd-stage[data-elapsed]')", timeout=60_000)
+    with training() as run, browsing() as browser:
+        page = new_page(browser)
+        page.goto(run.address)
+        page.wait_for_selector(".dfkd-stage[data-elapsed]", state="attached", timeout=60_000)
         page.evaluate(WATCH_STAGE)
-        with RowClock(training.folder) as clock:
+        with clocked(run.folder) as rows:
             page.wait_for_timeout(seconds * 1000 + 3000)
         shown = page.evaluate("window.shown")
-    waited = latencies(clock.rows, shown, seconds)
-    middle, late = bootstrap(waited), float(np.quantile(waited, 0.95))
-    rows = [
-        Row(
-            "From a step's row to the page that shows it",
-            f"{middle} s, 95 % within {late:.2f} s",
-            "≤ 1.5 s",
-            late <= 1.5,
-            late,
-        )
+    waited = [
+        min((moment for drawn, moment in shown if drawn >= elapsed), default=float("inf")) - written
+        for elapsed, written in rows
+        if written - rows[0][1] <= seconds
     ]
-    return rows, {"seconds": waited}
-
-
-def latencies(rows: list[tuple[float, float]], shown: list[tuple[float, float]], seconds: float) -> list[float]:
-    """Per row of the first ``seconds``: until it, or a later one, is drawn. Both lists: (elapsed, moment)."""
-    start, waited = rows[0][1], []
-    for elapsed, written in rows:
-        after = [moment for drawn, moment in shown if drawn >= elapsed]
-        if written - start <= seconds:
-            waited.append((min(after) if after else float("inf")) - written)
     if not np.isfinite(waited).all():
         raise SystemExit("the page did not show all rows")
-    return waited
+    late = float(np.quantile(waited, 0.95))
+    text = f"{bootstrap(waited)} s, 95 % within {late:.2f} s"
+    what = "From a step's row to the page that shows it"
+    return Report([at_most(1.5, what, text, late, "≤ 1.5 s")], {"seconds": waited})
 
 
-class RowClock:
-    """Notes when each step's row comes into the log, on a thread of its own."""
+@contextmanager
+def clocked(folder: RunFolder) -> Iterator[list[tuple[float, float]]]:
+    """Seconds of training and moment of each step's row, as it comes into the log while the block lasts."""
+    reader, rows, leave = EventReader(folder), list[tuple[float, float]](), threading.Event()
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.reader, self.rows = EventReader(folder), list[tuple[float, float]]()
-        self.leave, self.thread = threading.Event(), threading.Thread(target=self._follow)
+    def follow() -> None:
+        while not leave.wait(0.005):
+            fresh, now = reader.read(), time.time()
+            rows.extend((round(row["elapsed"], 1), now) for row in fresh if row["type"] == "step")
 
-    def __enter__(self) -> RowClock:
-        self.reader.read()
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.leave.set()
-        self.thread.join()
-
-    def _follow(self) -> None:
-        while not self.leave.wait(0.005):
-            fresh, now = self.reader.read(), time.time()
-            self.rows += [(round(row["elapsed"], 1), now) for row in fresh if row["type"] == "step"]
+    reader.read()
+    thread = threading.Thread(target=follow)
+    thread.start()
+    try:
+        yield rows
+    finally:
+        leave.set()
+        thread.join()
 
 
-# --- together --------------------------------------------------------------------------------------------------
+Part = Literal["watchers", "reruns", "paint", "latency"]
 
 
-@contextlib.contextmanager
-def lab() -> Any:
-    """A lab, its port, and a training that goes on in it."""
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as port:
-        training = Training(Path(folder))
-        try:
-            yield port, training
-        finally:
-            training.close()
-
-
-def main() -> None:
-    def add(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="default: all")
-        parser.add_argument("--rounds", type=int, default=8, help="blocks of each kind, starts of the lab (default 8)")
-        parser.add_argument("--seconds", type=float, default=20.0, help="length of a block (default 20)")
-        parser.add_argument("--serve", default="make --silent app PORT={port}", help="the command that paint starts")
-
-    asked = options("watchers", __doc__, add)
-    parts: dict[str, Callable[[], tuple[list[Row], dict[str, Any]]]] = {
-        "watchers": lambda: measure_watchers(asked.quick, asked.rounds, asked.seconds),
-        "reruns": lambda: measure_reruns(asked.quick, asked.rounds),
-        "paint": lambda: measure_paint(asked.quick, asked.rounds, asked.serve),
-        "latency": lambda: measure_latency(asked.quick, asked.seconds * 2),
+def measure(
+    *,
+    parts: tuple[Part, ...] = ("watchers", "reruns", "paint", "latency"),
+    rounds: Rounds = 8,
+    seconds: Annotated[float, Parameter(help="Length of a block.")] = 20.0,
+    serve: Annotated[str, Parameter(help="The command that paint starts.")] = "make --silent app PORT={port}",
+    quick: Quick = False,
+) -> Iterator[Report]:
+    measures: dict[Part, Callable[[], Report]] = {
+        "watchers": lambda: watchers(2 if quick else rounds, 4.0 if quick else seconds),
+        "reruns": lambda: reruns(2, 3) if quick else reruns(rounds, 15),
+        "paint": lambda: paint(1 if quick else rounds, serve),
+        "latency": lambda: latency(5.0 if quick else 2 * seconds),
     }
-    for name in asked.parts:
+    for name in parts:
         say(f"--- {name}")
-        rows, details = parts[name]()
-        report("watchers", asked.quick, rows, details, part=name)
+        found = measures[name]()
+        yield Report(found.rows, found.details, name)
 
 
 if __name__ == "__main__":
-    main()
+    command(measure)
