@@ -74,7 +74,7 @@ def test_the_released_entropy_has_base_ten() -> None:
 
 def test_a_sigmoid_bounds_the_pixels() -> None:
     bounded, released = (make(head=head).generator(torch.randn(64, 8)) for head in ("sigmoid", "standardised"))
-    assert 0 <= bounded.min() and bounded.max() <= 1
+    assert bounded.min() >= 0 and bounded.max() <= 1
     assert released.min() < 0 or released.max() > 1
 
 
