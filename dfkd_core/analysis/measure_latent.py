@@ -31,7 +31,8 @@ from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.kit.contract import GenerativeProblem
 from dfkd_core.kit.method import Method
 from dfkd_core.kit.samples import to_bytes
-from dfkd_core.networks.latent import LatentNetwork, draw_noise, evaluating
+from dfkd_core.networks.classifiers import evaluating
+from dfkd_core.networks.latent import LatentNetwork, draw_noise
 from dfkd_core.quality import latent as generative_quality
 from dfkd_core.quality import measures as quality
 from dfkd_core.runs.assemble import assemble_generative

@@ -1,28 +1,34 @@
 """The benchmarks by name, and any folder of images by class as ``folder:PATH``: what is known of each. No torch.
 
-A new benchmark is one entry in the list below, with its fields. Images are held as uint8, (N, C, H, W), and normalised
-on the way to a network, so that a whole data set fits in memory and nothing depends on worker processes.
+They stand in ``catalogue.toml``. Images are held as uint8, (N, C, H, W), and normalised on the way to a network, so
+that a whole data set fits in memory and nothing depends on worker processes.
 """
 
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
 from dfkd_core.data import layouts
-from dfkd_core.data.layouts import Files, Lister, Loader
+from dfkd_core.data.layouts import Files
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 
 if TYPE_CHECKING:
     from dfkd_core.data.labelled import LabelledImages
 
+STRICT = ConfigDict(extra="forbid")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=STRICT)
 class Usual:
     """What a form begins with, and a request that says nothing gets."""
 
@@ -37,11 +43,10 @@ class Usual:
         return self.student if task == "classifier" else self.generative_student
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Benchmark:
-    """A task with its data, in one of the ``layouts``: ``list_split`` where they are files below ``where``, else
-    ``load_split``. Both raise ``FileNotFoundError`` where the data are missing; ``download`` fetches them, where that
-    is possible."""
+    """A task with its data: files below ``where`` in one of the ``layouts``, or else torchvision's ``archive`` (the
+    name of its class), which can be fetched."""
 
     name: str
     title: str
@@ -49,9 +54,8 @@ class Benchmark:
     original: int  # |D_o|, images that its teachers were trained on
     where: str = ""  # what the data folder should hold, for the user
     also: tuple[str, ...] = ()  # other places within the data folder
-    list_split: Lister | None = None
-    load_split: Loader | None = None
-    download: Callable[[Path], Any] | None = None
+    layout: str = ""  # one of ``layouts.LISTED``
+    archive: str = ""
     megabytes: int = 0  # of the download
     usual: Usual = Usual()
     overlaps: tuple[str, ...] = ()  # benchmarks and sources that have images in common with it
@@ -64,8 +68,12 @@ class Benchmark:
         files = self.files(train)
         if files is not None:
             return read_files(files, self.image)
-        assert self.load_split is not None, "a benchmark without a list of files has a reader"
-        data = self._found(partial(self.load_split, data_folder(), train))
+        try:
+            data = layouts.read_archive(self.archive, data_folder(), train)
+        except (FileNotFoundError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "not found" not in str(error).lower():
+                raise
+            raise self._missing() from None
         return replace(data, images=resize(data.images, self.image.size))
 
     def files(self, train: bool) -> Files | None:
@@ -73,27 +81,29 @@ class Benchmark:
 
         Raises ``RequestError`` naming the folder if the data are not there.
         """
-        if self.list_split is None:
+        if not self.layout:
             return None
-        files = self._found(partial(self.list_split, data_folder() / self.where, train, self.image))
-        if files is not None and not files:
-            split = "training" if train else "test"
-            raise RequestError("benchmark", self.name, f"has no {split} images in {data_folder() / self.where}.")
+        root = data_folder() / self.where
+        try:
+            files = layouts.LISTED[self.layout](root, train, self.image)
+        except FileNotFoundError:
+            if self.archive:
+                return None
+            raise self._missing() from None
+        if not files:
+            raise RequestError("benchmark", self.name, f"has no {'training' if train else 'test'} images in {root}.")
         return files
 
-    def _found(self, reading: Callable[[], Any]) -> Any:
-        """What ``reading`` gives, or where it should have been looking."""
+    @property
+    def download(self) -> Callable[[Path], Any] | None:
+        """What fetches the data into a data folder, where that is possible."""
+        return partial(layouts.download, self.archive) if self.megabytes else None
+
+    def _missing(self) -> RequestError:
         folder = data_folder()
-        try:
-            return reading()
-        except (FileNotFoundError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "not found" not in str(error).lower():
-                raise
-            hint = f"has no {self.title} (looked for {folder / self.where}). "
-            hint += "Give another folder" + (
-                f", or fetch it: python -m dfkd_core benchmarks download {self.name}" if self.download else ""
-            )
-            raise RequestError("DFKD_DATA", str(folder), hint + ".") from None
+        fetch = f", or fetch it: python -m dfkd_core benchmarks download {self.name}" if self.megabytes else ""
+        hint = f"has no {self.title} (looked for {folder / self.where}). Give another folder{fetch}."
+        return RequestError("DFKD_DATA", str(folder), hint)
 
     def is_there(self) -> bool:
         """Whether evaluation data can be read (looks for the folder, does not read it)."""
@@ -135,135 +145,24 @@ def _folder_benchmark(name: str, image: ImageSpec | None) -> Benchmark:
         raise RequestError("benchmark", name, "should name a folder that exists, with one subfolder a class.")
     if image is None:
         raise RequestError("teacher", None, "a folder of images needs a teacher, which says what its images are.")
-
-    def split(_root: Path, train: bool, spec: ImageSpec) -> Files:
-        return layouts.one_folder(root, train, spec)
-
-    return Benchmark(name, f"Folder {root.name}", image, layouts.training_images(root), list_split=split)
+    count = layouts.training_images(root)
+    return Benchmark(name, f"Folder {root.name}", image, count, where=str(root.absolute()), layout="one-folder")
 
 
 # --- the list --------------------------------------------------------------------------------------------------
 
-_TEN = tuple(str(digit) for digit in range(10))
-_FASHION = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
-_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-_TINY_TEN = (
-    "Egyptian cat", "golden retriever", "king penguin", "bullfrog", "sports car", "school bus", "lifeboat", "gazelle",
-    "pizza", "seashore",
-)  # fmt: skip
-_CIFAR_MEAN, _CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+LISTED = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
 
 
-def _numbered(count: int) -> tuple[str, ...]:
-    return tuple(f"class {index}" for index in range(count))
+def _image(mean: list[float], classes: int | str | list[str], **fields: Any) -> ImageSpec:
+    """An image specification as the list has it."""
+    if isinstance(classes, int):
+        classes = [f"class {index}" for index in range(classes)]
+    names = LISTED["classes"][classes] if isinstance(classes, str) else classes
+    return ImageSpec(len(mean), mean=tuple(mean), std=tuple(fields.pop("std")), classes=tuple(names), **fields)
 
 
 BENCHMARKS: dict[str, Benchmark] = {
-    benchmark.name: benchmark
-    for benchmark in (
-        Benchmark(
-            "digits",
-            "Digits 8×8",
-            ImageSpec(1, 8, (0.3,), (0.37,), _TEN),
-            original=1198,
-            load_split=layouts.digits,
-            usual=Usual(teacher="digits-resnet20-plain", student="resnet8", source="mnist", ratio=0.05),
-        ),
-        Benchmark(
-            "mnist",
-            "MNIST",
-            ImageSpec(1, 32, (0.1307,), (0.3081,), _TEN),
-            original=60_000,
-            where="MNIST/raw",
-            load_split=layouts.archive("MNIST"),
-            download=layouts.download("MNIST"),
-            megabytes=12,
-            usual=Usual(teacher="mnist-lenet5-plain", student="lenet5-half", source="digits", ratio=0.01),
-        ),
-        Benchmark(
-            "fashion-mnist",
-            "Fashion-MNIST",
-            ImageSpec(1, 32, (0.2860,), (0.3530,), _FASHION),
-            original=60_000,
-            where="FashionMNIST/raw",
-            load_split=layouts.archive("FashionMNIST"),
-            download=layouts.download("FashionMNIST"),
-            megabytes=31,
-            usual=Usual(student="lenet5-half", source="mnist"),
-        ),
-        Benchmark(
-            "cifar10",
-            "CIFAR-10",
-            ImageSpec(3, 32, _CIFAR_MEAN, _CIFAR_STD, _CIFAR10),
-            original=50_000,
-            where="cifar10",
-            also=("cifar-10-batches-py",),
-            list_split=layouts.class_folders("train", "test", optional=True),
-            load_split=layouts.archive("CIFAR10"),
-            download=layouts.download("CIFAR10"),
-            megabytes=170,
-            usual=Usual(teacher="cifar10-resnet20-shift"),
-        ),
-        Benchmark(
-            "cifar100",
-            "CIFAR-100",
-            ImageSpec(3, 32, _CIFAR_MEAN, _CIFAR_STD, _numbered(100)),
-            original=50_000,
-            where="cifar-100-python",
-            load_split=layouts.archive("CIFAR100"),
-            download=layouts.download("CIFAR100"),
-            megabytes=169,
-        ),
-        Benchmark(
-            "tiny-imagenet",
-            "TinyImageNet",
-            ImageSpec(3, 64, _IMAGENET_MEAN, _IMAGENET_STD, _numbered(200)),
-            original=100_000,
-            where="tiny-imagenet-200",
-            list_split=layouts.tiny_imagenet,
-            usual=Usual(source="webvision"),
-            overlaps=("imagenet",),
-            same_files=("pool",),
-        ),
-        Benchmark(
-            "tiny-imagenet-10",
-            "TinyImageNet, ten classes",
-            ImageSpec(3, 64, _IMAGENET_MEAN, _IMAGENET_STD, _TINY_TEN),
-            original=5_000,
-            where="tiny-imagenet-10",
-            list_split=layouts.tiny_imagenet,
-            overlaps=("imagenet", "tiny-imagenet"),
-            same_files=("pool",),
-        ),
-        Benchmark(
-            "cinic10",
-            "CINIC-10",
-            ImageSpec(3, 32, (0.4789, 0.4723, 0.4305), (0.2421, 0.2383, 0.2587), _CIFAR10),
-            original=90_000,
-            where="cinic-10",
-            list_split=layouts.class_folders("train", "test"),
-            overlaps=("cifar10", "imagenet", "tiny-imagenet", "tiny-imagenet-10", "pool"),
-        ),
-        Benchmark(
-            "ham10000",
-            "HAM10000",
-            ImageSpec(3, 224, (0.5,) * 3, (0.5,) * 3, ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")),
-            original=8_000,  # HiDFD's; the split by lesion comes close
-            where="ham10000",
-            list_split=layouts.ham10000,
-            usual=Usual(source="isic"),
-            same_files=("isic",),
-        ),
-        Benchmark(
-            "imagenet",
-            "ImageNet",
-            ImageSpec(3, 224, _IMAGENET_MEAN, _IMAGENET_STD, _numbered(1000)),
-            original=1_281_167,
-            where="imagenet",
-            list_split=layouts.class_folders("train", "val"),
-            usual=Usual(source="webvision"),
-            overlaps=("pool",),
-        ),
-    )
+    name: Benchmark(**{**fields, "name": name, "image": _image(**fields["image"])})
+    for name, fields in LISTED["benchmarks"].items()
 }

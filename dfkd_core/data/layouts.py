@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
@@ -22,73 +23,50 @@ FORMATS = "PNG, JPEG, BMP, WebP, TIFF"  # that are read
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 
 Files = list[tuple[Path, int]]  # with their labels
-Lister = Callable[[Path, bool, ImageSpec], Files | None]
-"""``list_split(root, train, image)``: the files below ``root``; None where there is an archive instead of them."""
-Loader = Callable[[Path, bool], "LabelledImages"]
-"""``load_split(folder, train)``: what an archive in the data ``folder`` holds, in its own size."""
 
 
 # --- archives --------------------------------------------------------------------------------------------------
 
 
-def digits(folder: Path, train: bool) -> LabelledImages:
-    """scikit-learn's 1,797 digits: every third image (599) is test data, the other 1,198 are for training."""
+def read_archive(dataset: str, folder: Path, train: bool) -> LabelledImages:
+    """What that of torchvision's class ``dataset`` in the data ``folder`` holds, in its own size.
+
+    ``digits`` are scikit-learn's 1,797: every third image (599) is test data, the other 1,198 are for training.
+    """
     import numpy as np
     import torch
-    from sklearn.datasets import load_digits
 
     from dfkd_core.data.labelled import LabelledImages
 
-    bunch = load_digits()
-    pixels = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
-    chosen = (np.arange(len(pixels)) % 3 != 0) if train else (np.arange(len(pixels)) % 3 == 0)
-    return LabelledImages(torch.from_numpy(pixels[chosen]), torch.from_numpy(bunch.target[chosen]).long())
+    if dataset == "digits":
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        pixels = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
+        chosen = (np.arange(len(pixels)) % 3 != 0) == train
+        return LabelledImages(torch.from_numpy(pixels[chosen]), torch.from_numpy(bunch.target[chosen]).long())
+    from torchvision import datasets
+
+    data = getattr(datasets, dataset)(str(folder), train=train, download=False)
+    pixels = torch.as_tensor(np.asarray(data.data))
+    pixels = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
+    return LabelledImages(pixels, torch.as_tensor(data.targets).long())
 
 
-def archive(dataset: str) -> Loader:
-    """That of torchvision's class ``dataset``."""
+def download(dataset: str, folder: Path) -> None:
+    """Fetch both splits of torchvision's class ``dataset`` into a data folder."""
+    from torchvision import datasets
 
-    def load(folder: Path, train: bool) -> LabelledImages:
-        import numpy as np
-        import torch
-        from torchvision import datasets
-
-        from dfkd_core.data.labelled import LabelledImages
-
-        data = getattr(datasets, dataset)(str(folder), train=train, download=False)
-        pixels = torch.as_tensor(np.asarray(data.data))
-        pixels = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
-        return LabelledImages(pixels, torch.as_tensor(data.targets).long())
-
-    return load
-
-
-def download(dataset: str) -> Callable[[Path], Any]:
-    """Fetches ``archive`` of the same ``dataset`` into a data folder."""
-
-    def fetch(folder: Path) -> None:
-        from torchvision import datasets
-
-        for train in (True, False):
-            getattr(datasets, dataset)(str(folder), train=train, download=True)
-
-    return fetch
+    for train in (True, False):
+        getattr(datasets, dataset)(str(folder), train=train, download=True)
 
 
 # --- files -----------------------------------------------------------------------------------------------------
 
 
-def class_folders(train_split: str, test_split: str, optional: bool = False) -> Lister:
-    """Two folders with one subfolder a class each: CINIC-10 (its valid/ stays unused), ImageNet (val/ in folders).
-
-    ``optional``: where they are missing there is an archive (CIFAR-10).
-    """
-
-    def listed(root: Path, train: bool, image: ImageSpec) -> Files | None:
-        split = root / (train_split if train else test_split)
-        return None if optional and not split.is_dir() else _by_class(split, image)
-
-    return listed
+def class_folders(root: Path, train: bool, image: ImageSpec, test_split: str = "test") -> Files:
+    """Two folders with one subfolder a class each: CINIC-10 (its valid/ stays unused), ImageNet (val/ in folders)."""
+    return _by_class(root / ("train" if train else test_split), image)
 
 
 def one_folder(root: Path, train: bool, image: ImageSpec) -> Files:
@@ -150,3 +128,13 @@ def ham10000(root: Path, train: bool, image: ImageSpec) -> Files:
 
 def _is_test_lesion(lesion: str) -> bool:
     return int(hashlib.sha256(lesion.encode()).hexdigest(), 16) % 5 == 0
+
+
+LISTED: dict[str, Callable[[Path, bool, ImageSpec], Files]] = {
+    "train-test": class_folders,
+    "train-val": partial(class_folders, test_split="val"),
+    "one-folder": one_folder,
+    "tiny-imagenet": tiny_imagenet,
+    "ham10000": ham10000,
+}
+"""The files of the training or the test split below a folder; raises ``FileNotFoundError`` where they are missing."""

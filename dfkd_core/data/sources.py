@@ -17,7 +17,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dfkd_core.data.catalogue import BENCHMARKS, Benchmark, data_folder
+from dfkd_core.data.catalogue import BENCHMARKS, LISTED, Benchmark, data_folder
 from dfkd_core.data.layouts import SUFFIXES
 from dfkd_core.data.uploads import check_name, uploaded, uploads
 from dfkd_core.errors import RequestError
@@ -158,7 +158,7 @@ def _size(path: Path) -> int:
 
 def available_sources() -> list[Source]:
     """Every source that has a name, whether its images are there or not; then the uploads."""
-    names = [*BENCHMARKS, *_layouts(), *(f"upload:{name}" for name in uploaded())]
+    names = [*BENCHMARKS, *LISTED["sources"], *(f"upload:{name}" for name in uploaded())]
     return [find_source(name) for name in names]
 
 
@@ -175,11 +175,11 @@ def find_source(name: str, benchmark: Benchmark | None = None) -> Source:
     if name.startswith("upload:"):
         upload = check_name(name.removeprefix("upload:"))
         return Folder(name, f"Upload {upload}", (uploads() / upload,))
-    layouts = _layouts()
-    if name not in layouts:
-        known = ", ".join([*BENCHMARKS, *layouts])
+    only_collected = LISTED["sources"]
+    if name not in only_collected:
+        known = ", ".join([*BENCHMARKS, *only_collected])
         raise RequestError("collected", name, f"should be one of {known}, folder:PATH or upload:NAME.")
-    title, roots = layouts[name]
+    roots = tuple(data_folder() / place for place in only_collected[name]["where"])
 
     def own() -> set[str]:
         if benchmark is None or name not in benchmark.same_files or not benchmark.is_there():
@@ -187,17 +187,7 @@ def find_source(name: str, benchmark: Benchmark | None = None) -> Source:
         both = [benchmark.files(train) or [] for train in (True, False)]
         return {path.stem for files in both for path, _ in files}
 
-    return Folder(name, title, roots, own)
-
-
-def _layouts() -> dict[str, tuple[str, tuple[Path, ...]]]:
-    """Sources that only serve for collecting, in their usual layouts: title and folders."""
-    data = data_folder()
-    return {
-        "pool": ("Pool of natural images", (data / "collected-pool",)),
-        "webvision": ("WebVision", (data / "webvision" / "google", data / "webvision" / "flickr")),
-        "isic": ("ISIC 2019", (data / "isic" / "ISIC_2019_Training_Input",)),
-    }
+    return Folder(name, only_collected[name]["title"], roots, own)
 
 
 # --- what is asked of them -------------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.recording import SHOWN
 from dfkd_core.kit.schedules import cosine
 from dfkd_core.losses import latent as losses
-from dfkd_core.networks.latent import LatentNetwork, draw_noise, evaluating
+from dfkd_core.networks.classifiers import evaluating
+from dfkd_core.networks.latent import LatentNetwork, draw_noise
 
 PHASES = ("noise", "teacher", "student")
 TERMS = (

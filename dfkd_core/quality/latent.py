@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 
 from dfkd_core.images import ImageSpec, pixels_of
-from dfkd_core.networks.classifiers import parameter_count
-from dfkd_core.networks.latent import LatentNetwork, draw_noise, evaluating
+from dfkd_core.networks.classifiers import evaluating, parameter_count
+from dfkd_core.networks.latent import LatentNetwork, draw_noise
 from dfkd_core.provenance import device_name
 from dfkd_core.quality import measures as quality
 

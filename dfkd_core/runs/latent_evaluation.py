@@ -24,7 +24,8 @@ from dfkd_core.kit.contract import GenerativeProblem
 from dfkd_core.kit.method import Method
 from dfkd_core.kit.samples import to_bytes
 from dfkd_core.losses.latent import level_kl, negative_elbo
-from dfkd_core.networks.latent import Gaussian, LatentNetwork, draw_noise, evaluating
+from dfkd_core.networks.classifiers import evaluating
+from dfkd_core.networks.latent import Gaussian, LatentNetwork, draw_noise
 from dfkd_core.quality import measures as quality
 from dfkd_core.teachers.cards import TeacherCard
 

@@ -48,17 +48,24 @@ class ImageCard(_Strict):
         return ImageSpec(self.channels, self.size, self.mean, self.std, self.classes)
 
 
+# What recipes have in common.
+Kind = Annotated[str, Field(max_length=80, description="What sets it apart, in words: plain, label smoothing …")]
+Epochs = Annotated[int, Field(ge=1, le=10_000, description="Passes over the training data.")]
+BatchSize = Annotated[int, Field(ge=2, le=4096, description="Images a step; an incomplete last batch is dropped.")]
+Rate = Annotated[float, Field(gt=0, le=10, description="At the start.")]
+Decay = Annotated[float, Field(ge=0, le=1, description="L2 penalty, added to the gradient.")]
+Schedule = Annotated[Literal["cosine", "constant"], Field(description="Of the learning rate; cosine ends at 0.")]
+
+
 class Recipe(_Strict):
     """How a teacher is trained; with the seed, all that determines its weights."""
 
-    kind: str = Field(max_length=80, description="What sets this recipe apart, in words: plain, label smoothing …")
-    epochs: int = Field(ge=1, le=10_000, description="Passes over the training data.")
-    batch_size: int = Field(
-        default=128, ge=2, le=4096, description="Images a step; an incomplete last batch is dropped."
-    )
+    kind: Kind
+    epochs: Epochs
+    batch_size: BatchSize = 128
     optimizer: Literal["sgd", "adam"] = Field(default="sgd", description="Which optimizer.")
-    learning_rate: float = Field(default=0.1, gt=0, le=10, description="At the start.")
-    weight_decay: float = Field(default=5e-4, ge=0, le=1, description="L2 penalty, added to the gradient.")
+    learning_rate: Rate = 0.1
+    weight_decay: Decay = 5e-4
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Of SGD; Adam ignores it.")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Share of the target spread over all classes.")
     mixup: float = Field(
@@ -70,48 +77,38 @@ class Recipe(_Strict):
         "strong: turned by up to 15°, sheared by up to 0.2, scaled by 0.85 to 1.15, a square of a quarter of the "
         "side blackened, then shifted.",
     )
-    schedule: Literal["cosine", "constant"] = Field(
-        default="cosine", description="Of the learning rate; cosine ends at 0."
-    )
+    schedule: Schedule = "cosine"
 
 
 class ElboRecipe(_Strict):
     """How a generative teacher is trained: by the ELBO, with Adam."""
 
-    kind: str = Field(max_length=80, description="What sets this recipe apart, in words.")
-    epochs: int = Field(ge=1, le=10_000, description="Passes over the training data.")
-    batch_size: int = Field(
-        default=128, ge=2, le=4096, description="Images a step; an incomplete last batch is dropped."
-    )
-    learning_rate: float = Field(default=1e-3, gt=0, le=10, description="At the start.")
-    weight_decay: float = Field(default=1e-4, ge=0, le=1, description="L2 penalty, added to the gradient.")
+    kind: Kind
+    epochs: Epochs
+    batch_size: BatchSize = 128
+    learning_rate: Rate = 1e-3
+    weight_decay: Decay = 1e-4
     warmup: float = Field(
         default=0.2, ge=0, le=1, description="Share of the training over which the KL's weight rises from 0 to 1."
     )
     beta: float = Field(default=0.1, gt=0, le=10, description="The output's std is √(β/2).")
-    schedule: Literal["cosine", "constant"] = Field(
-        default="cosine", description="Of the learning rate; cosine ends at 0."
-    )
+    schedule: Schedule = "cosine"
 
 
 class DiffusionRecipe(_Strict):
     """How a diffusion model is trained: to predict noise, with Adam."""
 
-    kind: str = Field(max_length=80, description="What sets this recipe apart, in words.")
-    epochs: int = Field(ge=1, le=10_000, description="Passes over the training data.")
-    batch_size: int = Field(
-        default=64, ge=2, le=4096, description="Images a step; an incomplete last batch is dropped."
-    )
-    learning_rate: float = Field(default=1e-3, gt=0, le=10, description="At the start.")
+    kind: Kind
+    epochs: Epochs
+    batch_size: BatchSize = 64
+    learning_rate: Rate = 1e-3
     drop_class: float = Field(
         default=0.1, ge=0, le=1, description="Share of the images whose class is hidden, for classifier-free guidance."
     )
     average: float = Field(
         default=0.995, ge=0, lt=1, description="Decay a step of the weights' moving average, which is what is kept."
     )
-    schedule: Literal["cosine", "constant"] = Field(
-        default="cosine", description="Of the learning rate; cosine ends at 0."
-    )
+    schedule: Schedule = "cosine"
 
 
 RECIPES: dict[str, type[_Strict]] = {"classifier": Recipe, "generative": ElboRecipe, "diffusion": DiffusionRecipe}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -15,6 +16,7 @@ from dfkd_core.networks.latent import LatentNetwork, build_latent_model
 from dfkd_core.networks.weights import MAX_HEADER_BYTES, WeightsError, fill, from_safetensors, read_file
 from dfkd_core.teachers.cards import TeacherCard, find_card
 
+N = TypeVar("N", bound=nn.Module)
 BUILD = {"classifier": build_classifier, "generative": build_latent_model, "diffusion": build_diffusion}
 
 
@@ -24,29 +26,20 @@ def load_teacher(name_or_path: str | Path) -> tuple[Classifier, TeacherCard]:
     Raises ``RequestError`` (teacher) for an unknown name, a generative model, or a file that is missing, damaged or
     does not fit.
     """
-    network, card = _load(name_or_path)
-    if not isinstance(network, Classifier):
-        raise RequestError("teacher", str(name_or_path), f"is a {card.task} network; take a classifier.")
-    return network, card
+    return _load(name_or_path, Classifier, "teacher", "a classifier")
 
 
 def load_latent_model(name_or_path: str | Path) -> tuple[LatentNetwork, TeacherCard]:
     """The same for a generative teacher."""
-    network, card = _load(name_or_path)
-    if not isinstance(network, LatentNetwork):
-        raise RequestError("teacher", str(name_or_path), f"is a {card.task} network; take a generative one.")
-    return network, card
+    return _load(name_or_path, LatentNetwork, "teacher", "a generative one")
 
 
 def load_diffusion(name_or_path: str | Path) -> tuple[Diffusion, TeacherCard]:
     """The same for a diffusion model."""
-    network, card = _load(name_or_path)
-    if not isinstance(network, Diffusion):
-        raise RequestError("diffusion", str(name_or_path), f"is a {card.task} network; take a diffusion model.")
-    return network, card
+    return _load(name_or_path, Diffusion, "diffusion", "a diffusion model")
 
 
-def _load(name_or_path: str | Path) -> tuple[nn.Module, TeacherCard]:
+def _load(name_or_path: str | Path, kind: type[N], field: str, wanted: str) -> tuple[N, TeacherCard]:
     card, path = find_card(name_or_path)
     weights = path.with_suffix(".safetensors")
     try:
@@ -59,6 +52,8 @@ def _load(name_or_path: str | Path) -> tuple[nn.Module, TeacherCard]:
         raise RequestError("teacher", str(name_or_path), f"{error.field} {error.value!r} {error.expected}") from None
     except WeightsError as error:
         raise RequestError("teacher", str(name_or_path), f"{error}.") from None
+    if not isinstance(network, kind):
+        raise RequestError(field, str(name_or_path), f"is a {card.task} network; take {wanted}.")
     freeze(network)
     return network, card
 

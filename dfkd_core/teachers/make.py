@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -14,19 +13,26 @@ from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.data.labelled import LabelledImages
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
-from dfkd_core.networks.classifiers import Classifier
+from dfkd_core.networks.classifiers import Classifier, evaluating
 from dfkd_core.networks.diffusion import Diffusion
 from dfkd_core.networks.latent import LatentNetwork
 from dfkd_core.store import Place
 from dfkd_core.teachers.cards import DiffusionRecipe, ElboRecipe, Recipe, TeacherCard
 from dfkd_core.teachers.load import build_network
-from dfkd_core.teachers.train import diffusion_data, elbo_of, train_classifier, train_diffusion, train_latent_model
+from dfkd_core.teachers.train import (
+    Progress,
+    diffusion_data,
+    elbo_of,
+    train_classifier,
+    train_diffusion,
+    train_latent_model,
+)
 
 
 def train_teacher(
     card: TeacherCard,
     folder: Path,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Progress | None = None,
     device: str = "cpu",
 ) -> TeacherCard:
     """Make the teacher of ``card`` from its recipe and seed; writes NAME.safetensors and NAME.json into ``folder``.
@@ -50,11 +56,8 @@ def train_teacher(
     return store_teacher(network, card.model_copy(update=result), folder)
 
 
-def _train(
-    network: nn.Module, card: TeacherCard, device: torch.device, progress: Callable[[int, int, float], None] | None
-) -> dict[str, float]:
+def _train(network: nn.Module, card: TeacherCard, device: torch.device, progress: Progress | None) -> dict[str, float]:
     """Train ``network`` by its card's recipe; what to note on the card."""
-
     image, recipe = card.image.spec(), card.recipe
     if isinstance(network, Diffusion) and isinstance(recipe, DiffusionRecipe):
         train_diffusion(network, diffusion_data(card.benchmark, image), recipe, device, progress)
@@ -82,12 +85,9 @@ def store_teacher(network: nn.Module, card: TeacherCard, folder: Path) -> Teache
 
 def evaluate_accuracy(network: nn.Module, data: LabelledImages, image: ImageSpec, device: torch.device) -> float:
     """Share of ``data`` that ``network`` classifies right, in eval mode; its mode is as before afterwards."""
-    was_training = network.training
-    network.eval()
-    with torch.no_grad():
+    with torch.no_grad(), evaluating(network):
         right = sum(
             int((network(image.from_bytes(images.to(device))).argmax(dim=1).cpu() == labels).sum())
             for images, labels in zip(data.images.split(512), data.labels.split(512), strict=True)
         )
-    network.train(was_training)
     return right / len(data)

@@ -19,6 +19,7 @@ from dfkd_core.images import ImageSpec, pixels_of
 from dfkd_core.kit.augmentation import random_crop
 from dfkd_core.kit.schedules import cosine
 from dfkd_core.losses.latent import BETA, negative_elbo
+from dfkd_core.networks.classifiers import evaluating
 from dfkd_core.networks.diffusion import TIMES, Diffusion
 from dfkd_core.networks.gan import follow
 from dfkd_core.networks.latent import LatentNetwork, draw_noise
@@ -26,6 +27,61 @@ from dfkd_core.teachers.cards import DiffusionRecipe, ElboRecipe, Recipe
 
 Progress = Callable[[int, int, float], None]
 """Called after each epoch with its number (from 1), the number of epochs, and the epoch's mean loss."""
+
+
+def _train(
+    network: nn.Module,
+    count: int,
+    recipe: Recipe | ElboRecipe | DiffusionRecipe,
+    device: torch.device,
+    loss_of: Callable[[Tensor, int, int], Tensor],
+    name: str,
+    progress: Progress | None,
+    after: Callable[[], None] = lambda: None,
+) -> None:
+    """Train ``network`` in place on ``count`` samples; draws their order from torch's global generators.
+
+    ``loss_of(chosen, step, steps)`` is the loss, called ``name``, of a batch of indices in step 1, 2, … of ``steps``;
+    ``after`` is called when each is done. Raises ``NonFiniteError`` after the first epoch whose loss is not finite.
+    """
+    batch = min(recipe.batch_size, count)
+    batches = count // batch  # the incomplete last one is dropped: BatchNorm would weigh it like the others
+    steps, step = recipe.epochs * batches, 0
+    optimizer = _optimizer(network, recipe)
+    factor = (lambda done: 1.0) if recipe.schedule == "constant" else (lambda done: cosine(done / steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    last: dict[str, float] = {}
+    network.train()
+    for epoch in range(1, recipe.epochs + 1):
+        total = torch.zeros((), device=device)
+        order = torch.randperm(count).to(device)
+        for chosen in order[: batches * batch].split(batch):
+            step += 1
+            loss = loss_of(chosen, step, steps)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            after()
+            total += loss.detach()
+        mean = total.item() / batches
+        if not math.isfinite(mean):
+            raise NonFiniteError(step, name, mean, last)
+        last = {name: mean}
+        if progress is not None:
+            progress(epoch, recipe.epochs, mean)
+    network.eval()
+
+
+def _optimizer(network: nn.Module, recipe: Recipe | ElboRecipe | DiffusionRecipe) -> torch.optim.Optimizer:
+    parameters, rate = network.parameters(), recipe.learning_rate
+    decay = 0.0 if isinstance(recipe, DiffusionRecipe) else recipe.weight_decay
+    if isinstance(recipe, Recipe) and recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, momentum=recipe.momentum, weight_decay=decay)
+    return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
+
+
+# --- classifiers ---
 
 
 def train_classifier(
@@ -36,48 +92,13 @@ def train_classifier(
     device: torch.device,
     progress: Progress | None = None,
 ) -> None:
-    """Train ``network`` in place; the whole data set stays on ``device``. Draws from torch's global generators.
-
-    Raises ``NonFiniteError`` after the first epoch whose loss is NaN or infinite.
-    """
+    """Train ``network`` in place by the cross-entropy; the whole data set stays on ``device``."""
     images, labels = data.images.to(device), data.labels.to(device)
-    batch = min(recipe.batch_size, len(labels))
-    batches = len(labels) // batch  # the incomplete last one is dropped: BatchNorm would weigh it like the others
-    optimizer = _optimizer(network, recipe)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _factor(recipe, recipe.epochs * batches))
-    last: dict[str, float] = {}
-    network.train()
-    for epoch in range(1, recipe.epochs + 1):
-        total = torch.zeros((), device=device)
-        order = torch.randperm(len(labels)).to(device)
-        for chosen in order[: batches * batch].split(batch):
-            loss = _batch_loss(network, images[chosen], labels[chosen], image, recipe)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += loss.detach()
-        mean = total.item() / batches
-        if not math.isfinite(mean):
-            raise NonFiniteError(epoch * batches, "cross-entropy", mean, last)
-        last = {"cross-entropy": mean}
-        if progress is not None:
-            progress(epoch, recipe.epochs, mean)
-    network.eval()
 
+    def loss(chosen: Tensor, step: int, steps: int) -> Tensor:
+        return _batch_loss(network, images[chosen], labels[chosen], image, recipe)
 
-def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    parameters, rate, decay = network.parameters(), recipe.learning_rate, recipe.weight_decay
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
-    return torch.optim.SGD(parameters, lr=rate, momentum=recipe.momentum, weight_decay=decay)
-
-
-def _factor(recipe: Recipe | ElboRecipe | DiffusionRecipe, steps: int) -> Callable[[int], float]:
-    """What multiplies the learning rate at step 0, 1, …"""
-    if recipe.schedule == "constant":
-        return lambda step: 1.0
-    return lambda step: cosine(step / steps)
+    _train(network, len(labels), recipe, device, loss, "cross-entropy", progress)
 
 
 def _batch_loss(network: nn.Module, images: Tensor, labels: Tensor, image: ImageSpec, recipe: Recipe) -> Tensor:
@@ -141,36 +162,18 @@ def train_latent_model(
 ) -> None:
     """Train ``network`` in place by the ELBO on ``data``, normalised; labels are not looked at.
 
-    The KL's weight rises from 0 to 1 over ``recipe.warmup`` (Sønderby et al. 2016, 2.3). Draws from torch's global
-    generators. Raises ``NonFiniteError`` after the first epoch whose loss is NaN or infinite.
+    The KL's weight rises from 0 to 1 over ``recipe.warmup`` (Sønderby et al. 2016, 2.3).
     """
     images = data.images.to(device)
-    batch = min(recipe.batch_size, len(images))
-    batches = len(images) // batch
-    steps, step = recipe.epochs * batches, 0
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _factor(recipe, steps))
-    network.train()
-    for epoch in range(1, recipe.epochs + 1):
-        total = torch.zeros((), device=device)
-        for chosen in torch.randperm(len(images)).to(device)[: batches * batch].split(batch):
-            step += 1
-            pixels = image.from_bytes(images[chosen])
-            inferred = network.infer(pixels, draw_noise(network, batch, device))
-            kl_weight = min(1.0, step / (recipe.warmup * steps)) if recipe.warmup else 1.0
-            terms = negative_elbo(pixels, inferred, kl_weight, recipe.beta)
-            loss = terms["reconstruction"] + terms["kl"]
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += loss.detach()
-        mean = total.item() / batches
-        if not math.isfinite(mean):
-            raise NonFiniteError(step, "negative ELBO", mean, {})
-        if progress is not None:
-            progress(epoch, recipe.epochs, mean)
-    network.eval()
+
+    def loss(chosen: Tensor, step: int, steps: int) -> Tensor:
+        pixels = image.from_bytes(images[chosen])
+        inferred = network.infer(pixels, draw_noise(network, len(chosen), device))
+        kl_weight = min(1.0, step / (recipe.warmup * steps)) if recipe.warmup else 1.0
+        terms = negative_elbo(pixels, inferred, kl_weight, recipe.beta)
+        return terms["reconstruction"] + terms["kl"]
+
+    _train(network, len(images), recipe, device, loss, "negative ELBO", progress)
 
 
 @torch.no_grad()
@@ -178,14 +181,12 @@ def elbo_of(
     network: LatentNetwork, data: LabelledImages, image: ImageSpec, device: torch.device, beta: float = BETA
 ) -> float:
     """ELBO in nats an image, one draw of the posterior each, in eval mode; the mode is as before afterwards."""
-    was_training = network.training
-    network.eval()
     total, generator = 0.0, torch.Generator().manual_seed(0)
-    for part in data.images.split(512):
-        pixels = image.from_bytes(part.to(device))
-        inferred = network.infer(pixels, draw_noise(network, len(part), device, generator))
-        total -= float(sum(negative_elbo(pixels, inferred, 1.0, beta).values())) * len(part)
-    network.train(was_training)
+    with evaluating(network):
+        for part in data.images.split(512):
+            pixels = image.from_bytes(part.to(device))
+            inferred = network.infer(pixels, draw_noise(network, len(part), device, generator))
+            total -= float(sum(negative_elbo(pixels, inferred, 1.0, beta).values())) * len(part)
     return total / len(data)
 
 
@@ -221,35 +222,19 @@ def train_diffusion(
     """Train ``network`` in place to predict the noise in ``data`` at a random time (Ho et al. 2020, algorithm 1).
 
     With probability ``recipe.drop_class`` an image is of "any" class (Ho & Salimans 2022, algorithm 1). In the end the
-    weights are their exponential moving average. Draws from torch's global generators. Raises ``NonFiniteError``
-    after the first epoch whose loss is NaN or infinite.
+    weights are their exponential moving average.
     """
     images, labels = data.images.to(device), data.labels.to(device)
-    batch = min(recipe.batch_size, len(images))
-    batches = len(images) // batch
     average = copy.deepcopy(network)
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _factor(recipe, recipe.epochs * batches))
-    network.train()
-    for epoch in range(1, recipe.epochs + 1):
-        total = torch.zeros((), device=device)
-        for chosen in torch.randperm(len(images)).to(device)[: batches * batch].split(batch):
-            dropped = torch.rand(batch, device=device) < recipe.drop_class
-            loss = _noise_loss(network, images[chosen], labels[chosen].masked_fill(dropped, network.any_class))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            with torch.no_grad():
-                follow(average, network, recipe.average)
-            total += loss.detach()
-        mean = total.item() / batches
-        if not math.isfinite(mean):
-            raise NonFiniteError(epoch * batches, "noise", mean, {})
-        if progress is not None:
-            progress(epoch, recipe.epochs, mean)
+
+    def loss(chosen: Tensor, step: int, steps: int) -> Tensor:
+        dropped = torch.rand(len(chosen), device=device) < recipe.drop_class
+        return _noise_loss(network, images[chosen], labels[chosen].masked_fill(dropped, network.any_class))
+
+    _train(
+        network, len(images), recipe, device, loss, "noise", progress, lambda: follow(average, network, recipe.average)
+    )
     network.load_state_dict(average.state_dict())
-    network.eval()
 
 
 def _noise_loss(network: Diffusion, images: Tensor, labels: Tensor) -> Tensor:

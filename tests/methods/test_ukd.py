@@ -38,7 +38,8 @@ from dfkd_core.kit.recording import Recording
 from dfkd_core.kit.samples import to_bytes
 from dfkd_core.losses import latent as losses
 from dfkd_core.methods.ukd import UKD, UKDConfig
-from dfkd_core.networks.latent import draw_noise, evaluating
+from dfkd_core.networks.classifiers import evaluating
+from dfkd_core.networks.latent import draw_noise
 from dfkd_core.runs.latent_evaluation import PANELS, LatentEvaluator
 from dfkd_core.runs.request import find_diffusion, make_spec
 from dfkd_core.store import RunFolder
