@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class RequestError(ValueError):
@@ -62,3 +64,11 @@ def explain(error: ValidationError) -> RequestError:
     whole = first["type"] == "missing" or not first["loc"] or isinstance(first["input"], dict | list | bytes)
     value = UNSAID if whole else first["input"]
     return RequestError(field, value, message[:1].lower() + message[1:] + ".")
+
+
+def validated(model: type[M], values: dict[str, Any]) -> M:
+    """A ``model`` of ``values``. Raises ``RequestError`` with pydantic's first complaint."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise explain(error) from None

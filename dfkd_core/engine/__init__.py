@@ -3,5 +3,3 @@
 from dfkd_core.engine.base import Engine
 from dfkd_core.engine.inline import InlineEngine
 from dfkd_core.engine.local import LocalEngine
-
-__all__ = ["Engine", "InlineEngine", "LocalEngine"]

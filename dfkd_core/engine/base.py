@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
 
 from dfkd_core.runs.spec import RunSpec
-from dfkd_core.store import Lease, RunFolder, RunStatus
+from dfkd_core.store import Lease, RunFolder, RunStatus, find_run, runs_in
 
 
 def take_up(folder: RunFolder, take_over: bool = False) -> Lease | None:
@@ -22,24 +24,37 @@ def take_up(folder: RunFolder, take_over: bool = False) -> Lease | None:
     return folder.begin_attempt(take_over)
 
 
-class Engine(Protocol):
-    """Submits runs and steers them."""
+class Engine(ABC):
+    """Submits runs into the folder ``runs`` and steers them."""
 
+    def __init__(self, runs: Path) -> None:
+        self.runs = Path(runs)
+
+    @abstractmethod
     def submit(self, spec: RunSpec) -> str:
         """Start, or queue, a run; returns its id."""
 
+    @abstractmethod
     def resume(self, run_id: str) -> None:
         """Go on with a paused, stopped, failed or interrupted run."""
 
-    def pause(self, run_id: str) -> None: ...
+    def pause(self, run_id: str) -> None:
+        find_run(self.runs, run_id).command("pause")
 
-    def one_step(self, run_id: str) -> None: ...
+    def one_step(self, run_id: str) -> None:
+        find_run(self.runs, run_id).command("step")
 
     def change(self, run_id: str, knobs: dict[str, Any]) -> None:
-        """Other values of live knobs (``spec.check_change`` has seen them), from the next step on."""
+        """Other values of live knobs (``request.check_change`` has seen them), from the next step on."""
+        find_run(self.runs, run_id).command("set", **knobs)
 
-    def stop(self, run_id: str) -> None: ...
+    def stop(self, run_id: str) -> None:
+        find_run(self.runs, run_id).command("stop")
 
-    def poll(self) -> dict[str, RunStatus]: ...
+    def poll(self) -> dict[str, RunStatus]:
+        """The status of every run in the folder."""
+        return {folder.id: folder.status_seen() for folder in runs_in(self.runs)}
 
-    def close(self) -> None: ...
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what it holds; runs that train go on."""

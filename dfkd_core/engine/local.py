@@ -21,10 +21,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import dfkd_core
-from dfkd_core.engine.base import take_up
+from dfkd_core.engine.base import Engine, take_up
 from dfkd_core.errors import StoreError
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import ACTIVE, LEFT_WAITING, Command, Lease, RunFolder, RunStatus, find_run, runs_in
@@ -68,11 +67,12 @@ class _Going:
     worker: _Worker | None
 
 
-class LocalEngine:
+class LocalEngine(Engine):
     """``slots`` runs train at once on each device; more wait their turn and say so."""
 
     def __init__(self, runs: Path, slots: int = 1, keep_warm: bool = True, grace: float = GRACE_SECONDS) -> None:
-        self.runs, self.slots, self.keep_warm, self.grace = Path(runs), slots, keep_warm, grace
+        super().__init__(runs)
+        self.slots, self.keep_warm, self.grace = slots, keep_warm, grace
         self.runs.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
         self._queue: list[_Waiting] = []
@@ -101,15 +101,6 @@ class LocalEngine:
             if (lease := take_up(folder)) is not None:
                 self._enqueue(folder, lease)
 
-    def pause(self, run_id: str) -> None:
-        find_run(self.runs, run_id).command("pause")
-
-    def one_step(self, run_id: str) -> None:
-        find_run(self.runs, run_id).command("step")
-
-    def change(self, run_id: str, knobs: dict[str, Any]) -> None:
-        find_run(self.runs, run_id).command("set", **knobs)
-
     def stop(self, run_id: str) -> None:
         """Ask the run to stop at the end of its step; after ``grace`` seconds its processes are killed."""
         folder = find_run(self.runs, run_id)
@@ -120,10 +111,6 @@ class LocalEngine:
                 return
             folder.command("stop")
             self._deadlines.setdefault(folder.id, time.monotonic() + self.grace)
-
-    def poll(self) -> dict[str, RunStatus]:
-        """The status of every run in the folder."""
-        return {folder.id: folder.status_seen() for folder in runs_in(self.runs)}
 
     def close(self) -> None:
         """End the thread and the idle worker. Runs that train go on, and the next engine adopts them."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from dfkd_core.errors import RequestError, explain
+from dfkd_core.errors import RequestError, validated
 
 BOUNDS = ("ge", "gt", "le", "lt")
 
@@ -110,10 +110,7 @@ class MethodConfig(BaseModel):
         """
         if preset and preset not in cls.presets:
             raise RequestError("preset", preset, f"should be one of {', '.join(cls.presets)}.")
-        try:
-            return cls.model_validate({**cls.presets.get(preset, {}), **(changes or {})})
-        except ValidationError as error:
-            raise explain(error) from None
+        return validated(cls, {**cls.presets.get(preset, {}), **(changes or {})})
 
     def change(self, changes: dict[str, Any]) -> Self:
         """The configuration with other values of ``live`` knobs. Raises ``RequestError`` for anything else."""
@@ -121,10 +118,7 @@ class MethodConfig(BaseModel):
             if name not in type(self).live_knobs():
                 able = ", ".join(type(self).live_knobs())
                 raise RequestError(name, value, f"cannot change while a run goes on; these can: {able}.")
-        try:
-            return type(self).model_validate({**self.model_dump(), **changes})
-        except ValidationError as error:
-            raise explain(error) from None
+        return validated(type(self), {**self.model_dump(), **changes})
 
     @classmethod
     def knobs(cls) -> list[str]:

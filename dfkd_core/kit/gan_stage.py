@@ -14,7 +14,7 @@ from dfkd_core.kit.method import Method
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.recording import SHOWN
 from dfkd_core.kit.student_stage import StudentConfig
-from dfkd_core.networks.classifiers import Features
+from dfkd_core.networks.classifiers import Features, evaluating
 
 PHASES = ("collected", "generate", "discriminate", "generator")
 RATES = {"gan.generator_optimizer": "generator_lr", "gan.discriminator_optimizer": "discriminator_lr"}
@@ -105,9 +105,8 @@ class GanStage:
         unseen = self._method.problem.unseen
         if unseen is None or not seen.healthy:
             return
-        self.discriminator.eval()  # or its spectral norms would move
-        seen.note(confidence_unseen=logits(unseen.to(self._method.device)).sigmoid().mean().item())
-        self.discriminator.train()
+        with evaluating(self.discriminator):  # or its spectral norms would move
+            seen.note(confidence_unseen=logits(unseen.to(self._method.device)).sigmoid().mean().item())
 
     def state_dict(self) -> dict[str, Any]:
         parts = ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")

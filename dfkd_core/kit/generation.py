@@ -10,6 +10,7 @@ from torch import Tensor
 from dfkd_core.kit.config import EpochConfig, knob
 from dfkd_core.kit.contract import Problem
 from dfkd_core.kit.method import Method, placed, sgd
+from dfkd_core.networks.classifiers import evaluating
 from dfkd_core.networks.generators import ConvGenerator
 
 
@@ -41,7 +42,7 @@ class GeneratorMethod(Method[Problem, C]):
     def __init__(self, problem: Problem, config: C) -> None:
         super().__init__(problem, config)
         self.generator = placed(self.build_generator(), self.device)
-        self.student_optimizer = sgd(self.student, config)
+        self.student_optimizer = sgd(self.student.parameters(), config)
         self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), config.generator_lr, fused=True)
 
     def build_generator(self) -> ConvGenerator:
@@ -57,8 +58,5 @@ class GeneratorMethod(Method[Problem, C]):
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` normalised images from latents of ``generator`` (a CPU one); the training state stays as it is."""
         latents = torch.randn(count, self.config.latent, generator=generator).to(self.device)
-        training = self.generator.training
-        self.generator.eval()
-        pixels = self.generator(latents)
-        self.generator.train(training)
-        return self.image.normalise(pixels)
+        with evaluating(self.generator):
+            return self.image.normalise(self.generator(latents))

@@ -28,7 +28,7 @@ TERMS = (
     Term("reconstruction", "reconstruction", of="student"),
     Term("kl", "KL", of="student"),
 )
-TEACHER_SAMPLE, STUDENT_SAMPLE, SYNTHETIC = 5, 6, 7  # of runs.generative.PANELS
+TEACHER_SAMPLE, STUDENT_SAMPLE, SYNTHETIC = 5, 6, 7  # of runs.latent_evaluation.PANELS
 LATENTS = 48  # numbers of an image's noise that slow motion shows, those of the top level first
 WARMUP = 0.2  # of the steps: the KL's weight rises from 0 to 1 when a student learns by the ELBO
 

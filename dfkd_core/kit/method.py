@@ -7,7 +7,7 @@ a loss is finite, what slow motion shows, what a checkpoint holds: all that stan
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from dfkd_core.events import Event
-from dfkd_core.kit.config import EpochConfig, MethodConfig
+from dfkd_core.kit.config import MethodConfig
 from dfkd_core.kit.contract import GenerativeProblem, Problem, Requirements, Term
 from dfkd_core.kit.recorder import Seen
+from dfkd_core.kit.schedules import set_rate
 from dfkd_core.kit.terms import TermGuard
 from dfkd_core.losses.bn_statistics import has_statistics
 
@@ -150,16 +151,9 @@ def descend(loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
             optimizer.step()
 
 
-def sgd(network: nn.Module, config: EpochConfig) -> torch.optim.SGD:
+def sgd(parameters: Iterable[nn.Parameter], config: Any) -> torch.optim.SGD:
     """The student's optimizer."""
-    return torch.optim.SGD(
-        network.parameters(), config.student_lr, config.momentum, weight_decay=config.weight_decay, fused=True
-    )
-
-
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    return torch.optim.SGD(parameters, config.student_lr, config.momentum, weight_decay=config.weight_decay, fused=True)
 
 
 N = TypeVar("N", bound=nn.Module)

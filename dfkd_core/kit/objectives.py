@@ -20,7 +20,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Literal, get_args
+from functools import partial
+from itertools import pairwise
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +32,7 @@ from dfkd_core.errors import RequestError
 from dfkd_core.kit.contract import Problem, Term
 from dfkd_core.losses import generator as losses
 from dfkd_core.losses import student as student_losses
-from dfkd_core.networks.classifiers import Classifier, Features
+from dfkd_core.networks.classifiers import Classifier, Features, evaluating
 
 ObjectiveName = Literal[
     "classifier-sharing", "simkd", "kd", "dkd", "rkd", "cc", "semckd", "cat-kd", "nkd", "ofa-kd"
@@ -106,13 +108,13 @@ class SharedClassifier(nn.Module):
         return self.classify(self.project_map(images))
 
 
+def _block(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
 def _projector(inputs: int, outputs: int) -> nn.Sequential:
     middle = max(1, outputs // 2)
-
-    def block(before: int, after: int, kernel: int) -> list[nn.Module]:
-        return [nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-
-    return nn.Sequential(*block(inputs, middle, 1), *block(middle, middle, 3), *block(middle, outputs, 1))
+    return nn.Sequential(*_block(inputs, middle, 1), *_block(middle, middle, 3), *_block(middle, outputs, 1))
 
 
 class ClassifierSharing(Objective):
@@ -123,7 +125,7 @@ class ClassifierSharing(Objective):
     student: SharedClassifier
     distance = staticmethod(student_losses.feature_distance)
 
-    def __init__(self, problem: Problem, batch_size: int) -> None:
+    def __init__(self, problem: Problem) -> None:
         super().__init__()
         self.student = SharedClassifier(problem)
 
@@ -149,7 +151,7 @@ class _Plain(Objective):
 
     student: Classifier
 
-    def __init__(self, problem: Problem, batch_size: int) -> None:
+    def __init__(self, problem: Problem) -> None:
         super().__init__()
         self.student = problem.student
 
@@ -162,68 +164,69 @@ class _Plain(Objective):
         raise NotImplementedError
 
 
-class KnowledgeDistillation(_Plain):
-    """0.1·CE + 0.9·T²·KL, T = 4 (Hinton et al. 2015)."""
+class Part(NamedTuple):
+    """A term with its weight, and its loss of what the student and the teacher see and of the labels."""
 
-    terms: tuple[Term, ...] = (CROSS_ENTROPY, KL)
-
-    def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
-        return {
-            "cross_entropy": 0.1 * F.cross_entropy(ours.logits, labels),
-            "kl": 0.9 * losses.kl_discrepancy(ours.logits, seen.logits, temperature=4.0),
-        }
+    term: Term
+    weight: float
+    loss: Callable[[Features, Features, Tensor], Tensor]
 
 
-class DecoupledDistillation(_Plain):
-    """CE + TCKD + 8·NCKD, T = 4 (DKD, Zhao et al. 2022)."""
+class SumOfParts(_Plain):
+    """A rival that trains nothing beside the student."""
 
-    terms: tuple[Term, ...] = (CROSS_ENTROPY, *of_student(target_class="target class", other_classes="other classes"))
+    def __init__(self, problem: Problem, parts: tuple[Part, ...]) -> None:
+        super().__init__(problem)
+        self.parts, self.terms = parts, tuple(part.term for part in parts)
 
     def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
-        target = student_losses.target_class_divergence(ours.logits, seen.logits, labels, temperature=4.0)
-        others = student_losses.non_target_divergence(ours.logits, seen.logits, labels, temperature=4.0)
-        return {
-            "cross_entropy": F.cross_entropy(ours.logits, labels),
-            "target_class": target,
-            "other_classes": 8 * others,
-        }
+        return {part.term.name: part.weight * part.loss(ours, seen, labels) for part in self.parts}
 
 
-class NormalisedDistillation(_Plain):
-    """CE − p^T log p^S at the label + 3.5·T²·CE of the other classes, T = 3 (NKD, Yang et al. 2023)."""
-
-    terms: tuple[Term, ...] = (CROSS_ENTROPY, *of_student(target_class="target class", other_classes="other classes"))
-
-    def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
-        others = student_losses.normalised_non_target(ours.logits, seen.logits, labels, temperature=3.0)
-        return {
-            "cross_entropy": F.cross_entropy(ours.logits, labels),
-            "target_class": student_losses.soft_target(ours.logits, seen.logits, labels),
-            "other_classes": 3.5 * others,
-        }
+def _cross_entropy(weight: float = 1.0) -> Part:
+    return Part(CROSS_ENTROPY, weight, lambda ours, seen, labels: F.cross_entropy(ours.logits, labels))
 
 
-class RelationalDistillation(_Plain):
-    """CE + 25·distance + 50·angle, on pooled features (RKD, Park et al. 2019)."""
-
-    terms: tuple[Term, ...] = (CROSS_ENTROPY, *of_student(pair_distances="distances of pairs", angles="angles"))
-
-    def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
-        return {
-            "cross_entropy": F.cross_entropy(ours.logits, labels),
-            "pair_distances": 25 * student_losses.relational_distance(ours.pooled, seen.pooled),
-            "angles": 50 * student_losses.relational_angle(ours.pooled, seen.pooled),
-        }
+def _kl(weight: float) -> Part:
+    return Part(KL, weight, lambda ours, seen, _: losses.kl_discrepancy(ours.logits, seen.logits, temperature=4.0))
 
 
-class CorrelationCongruence(KnowledgeDistillation):
-    """0.1·CE + 0.9·T²·KL + 100·CC, on pooled features (CC, Peng et al. 2019)."""
+def _logits(term: Term, weight: float, loss: Callable[..., Tensor], **settings: float) -> Part:
+    return Part(term, weight, lambda ours, seen, labels: loss(ours.logits, seen.logits, labels, **settings))
 
-    terms: tuple[Term, ...] = (CROSS_ENTROPY, KL, *of_student(correlation="correlation"))
 
-    def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
-        correlation = student_losses.correlation_congruence(ours.pooled, seen.pooled)
-        return {**super().weighed(ours, seen, labels), "correlation": 100 * correlation}
+def _pooled(term: Term, weight: float, loss: Callable[[Tensor, Tensor], Tensor]) -> Part:
+    return Part(term, weight, lambda ours, seen, _: loss(ours.pooled, seen.pooled))
+
+
+_TARGET, _OTHERS = of_student(target_class="target class", other_classes="other classes")
+_DISTANCES, _ANGLES = of_student(pair_distances="distances of pairs", angles="angles")
+(_CORRELATION,) = of_student(correlation="correlation")
+
+RIVALS: dict[str, tuple[Part, ...]] = {
+    # 0.1·CE + 0.9·T²·KL, T = 4 (Hinton et al. 2015)
+    "kd": (_cross_entropy(0.1), _kl(0.9)),
+    # CE + TCKD + 8·NCKD, T = 4 (DKD, Zhao et al. 2022)
+    "dkd": (
+        _cross_entropy(),
+        _logits(_TARGET, 1.0, student_losses.target_class_divergence, temperature=4.0),
+        _logits(_OTHERS, 8.0, student_losses.non_target_divergence, temperature=4.0),
+    ),
+    # CE − p^T log p^S at the label + 3.5·T²·CE of the other classes, T = 3 (NKD, Yang et al. 2023)
+    "nkd": (
+        _cross_entropy(),
+        _logits(_TARGET, 1.0, student_losses.soft_target),
+        _logits(_OTHERS, 3.5, student_losses.normalised_non_target, temperature=3.0),
+    ),
+    # CE + 25·distance + 50·angle, on pooled features (RKD, Park et al. 2019)
+    "rkd": (
+        _cross_entropy(),
+        _pooled(_DISTANCES, 25.0, student_losses.relational_distance),
+        _pooled(_ANGLES, 50.0, student_losses.relational_angle),
+    ),
+    # 0.1·CE + 0.9·T²·KL + 100·CC, on pooled features (CC, Peng et al. 2019)
+    "cc": (_cross_entropy(0.1), _kl(0.9), _pooled(_CORRELATION, 100.0, student_losses.correlation_congruence)),
+}
 
 
 # --- with trained parts beside the student ---
@@ -239,7 +242,7 @@ class CrossLayer(_Plain):
     terms: tuple[Term, ...] = (CROSS_ENTROPY, KL, *of_student(attended_layers="attended layers"))
 
     def __init__(self, problem: Problem, batch_size: int) -> None:
-        super().__init__(problem, batch_size)
+        super().__init__(problem)
         ours, theirs = (_behind_stem(_maps(network, problem)) for network in (problem.student, problem.teacher))
         self.queries = nn.ModuleList(_embedding(batch_size) for _ in ours)
         self.keys = nn.ModuleList(_embedding(batch_size) for _ in theirs)
@@ -289,15 +292,8 @@ def _embedding(batch_size: int) -> nn.Sequential:
 
 def _regressor(inputs: int, outputs: int) -> nn.Sequential:
     middle = 2 * outputs
-    return nn.Sequential(
-        nn.Conv2d(inputs, middle, 1, bias=False),
-        nn.BatchNorm2d(middle),
-        nn.ReLU(),
-        nn.Conv2d(middle, middle, 3, padding=1, bias=False),
-        nn.BatchNorm2d(middle),
-        nn.ReLU(),
-        nn.Conv2d(middle, outputs, 1, bias=False),
-    )
+    blocks = [*_block(inputs, middle, 1), *_block(middle, middle, 3)]
+    return nn.Sequential(*blocks, nn.Conv2d(middle, outputs, 1, bias=False))
 
 
 class ClassAttention(_Plain):
@@ -311,8 +307,8 @@ class ClassAttention(_Plain):
 
     head: Tensor
 
-    def __init__(self, problem: Problem, batch_size: int) -> None:
-        super().__init__(problem, batch_size)
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
         for name, network in (("student", problem.student), ("teacher", problem.teacher)):
             last_map = _last(_maps(network, problem))
             if not _averages(network, last_map):
@@ -346,14 +342,12 @@ class OneForAll(_Plain):
 
     terms: tuple[Term, ...] = of_student(enhanced_target="enhanced target", early_exits="early exits")
 
-    def __init__(self, problem: Problem, batch_size: int) -> None:
-        super().__init__(problem, batch_size)
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem)
         width = max(problem.student.head.in_features, problem.teacher.head.in_features)
         maps = _behind_stem(_maps(problem.student, problem))
-        exits = (
-            _exit(one.shape[1], width, len(maps) - 1 - index, len(problem.image.classes))
-            for index, one in enumerate(maps)
-        )
+        classes, halvings = len(problem.image.classes), reversed(range(len(maps)))
+        exits = (_exit(one.shape[1], width, left, classes) for one, left in zip(maps, halvings, strict=True))
         self.exits = nn.ModuleList(exits).to(problem.device)
 
     def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
@@ -368,13 +362,9 @@ class OneForAll(_Plain):
 def _exit(channels: int, width: int, halvings: int, classes: int) -> nn.Sequential:
     """A stage's map to logits (B, K): as many halving blocks as stages follow (at the last a 1×1 convolution), the
     mean, a linear layer. Channels double with each block; the last has ``width``."""
-    layers: list[nn.Module] = []
-    for left in range(halvings, 0, -1):
-        after = width if left == 1 else 2 * channels
-        layers.append(_separable(channels, after))
-        channels = after
-    if not halvings:
-        layers.append(nn.Conv2d(channels, width, 1))
+    widths = [*(channels * 2**times for times in range(halvings)), width]
+    layers: list[nn.Module] = [_separable(before, after) for before, after in pairwise(widths)]
+    layers = layers or [nn.Conv2d(channels, width, 1)]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
 
 
@@ -383,7 +373,7 @@ def _separable(inputs: int, outputs: int) -> nn.Sequential:
 
     def half(after: int, stride: int) -> list[nn.Module]:
         depthwise = nn.Conv2d(inputs, inputs, 3, stride=stride, padding=1, groups=inputs, bias=False)
-        return [depthwise, nn.Conv2d(inputs, after, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+        return [depthwise, *_block(inputs, after, 1)]
 
     return nn.Sequential(*half(inputs, 2), *half(outputs, 1))
 
@@ -404,23 +394,16 @@ def _maps(network: Classifier, problem: Problem) -> dict[str, Tensor]:
     """The maps of one blank image, for their shapes; the network stays as it is."""
     image = problem.image
     blank = torch.zeros(1, image.channels, image.size, image.size, device=problem.device)
-    training = network.training
-    maps = network.eval().features(blank).maps
-    network.train(training)
-    return maps
+    with evaluating(network):
+        return network.features(blank).maps
 
 
-_OBJECTIVES: dict[str, Callable[[Problem, int], Objective]] = {
+_OBJECTIVES: dict[str, Callable[[Problem], Objective]] = {
     "classifier-sharing": ClassifierSharing,
     "simkd": SimKD,
-    "kd": KnowledgeDistillation,
-    "dkd": DecoupledDistillation,
-    "rkd": RelationalDistillation,
-    "cc": CorrelationCongruence,
-    "semckd": CrossLayer,
     "cat-kd": ClassAttention,
-    "nkd": NormalisedDistillation,
     "ofa-kd": OneForAll,
+    **{name: partial(SumOfParts, parts=parts) for name, parts in RIVALS.items()},
 }
 
 
@@ -429,6 +412,6 @@ def build_objective(name: str, problem: Problem, batch_size: int) -> Objective:
 
     Draws from torch's global generators. Raises ``RequestError`` for an unknown name, and for networks that do not fit.
     """
-    if name not in _OBJECTIVES:
+    if name not in get_args(ObjectiveName):
         raise RequestError("objective", name, f"should be one of {', '.join(get_args(ObjectiveName))}.")
-    return _OBJECTIVES[name](problem, batch_size)
+    return CrossLayer(problem, batch_size) if name == "semckd" else _OBJECTIVES[name](problem)

@@ -20,6 +20,7 @@ from dfkd_core.kit.config import Stage
 from dfkd_core.kit.contract import Term
 from dfkd_core.kit.recording import SHOWN, Recording
 from dfkd_core.kit.samples import answers, describe, thumbnails, to_bytes
+from dfkd_core.kit.schedules import set_rate
 from dfkd_core.kit.terms import TermGuard, gradient_norm, gradient_norms, shares
 from dfkd_core.losses.generator import coverage, diversity
 from dfkd_core.networks.classifiers import Features
@@ -94,8 +95,7 @@ class Seen:
     def anneal(self, optimizer: torch.optim.Optimizer, done: int | None = None) -> None:
         """Give the student's optimizer the rate that its ``Config`` has for this step."""
         self._rate = self._method.config.student_rate(self.done if done is None else done)
-        for group in optimizer.param_groups:
-            group["lr"] = self._rate
+        set_rate(optimizer, self._rate)
 
     def weigh(self, moved: nn.Module | list[Tensor] | None, **terms: Tensor) -> Tensor:
         """The sum of those of the weighted ``terms`` that are on; each is declared by the method.
@@ -146,7 +146,8 @@ class Seen:
 
         def sheet() -> Samples:
             method, count = self._method, self._method.recording.samples
-            shown = method.image.to_pixels(_one(images)[:count]) if pixels is None else pixels[:count]
+            shown = self._first(count, pixels, images)
+            assert shown is not None, "samples need pixels or images"
             if isinstance(student, nn.Module):
                 student.eval()
                 logits = student(method.image.normalise(shown))
@@ -195,7 +196,7 @@ class Seen:
             return
 
         def shown() -> Phase:
-            strip = pixels if images is None else self._method.image.to_pixels(images[:SHOWN])
+            strip = self._first(SHOWN, pixels, images)
             found = {key: _plain(array) for key, array in (arrays or {}).items()}
             numbers = {key: _number(value) for key, value in (values or {}).items()} | self._learned(of, network)
             for who, logits in (("teacher", teacher), ("student", student)):
@@ -263,6 +264,12 @@ class Seen:
             values |= shares(norms)
         return values
 
+    def _first(self, count: int, pixels: Tensor | None, images: Tensor | None) -> Tensor | None:
+        """The first few of ``pixels``, or of normalised ``images``, as pixels."""
+        if images is not None:
+            return self._method.image.to_pixels(images[:count])
+        return None if pixels is None else pixels[:count]
+
     def _learned(self, of: str, network: nn.Module | None) -> dict[str, float]:
         """Terms and gradients of whoever learned in a phase."""
         terms = self._loss if of == "student" else self._terms.get(of, {})
@@ -285,11 +292,6 @@ class Seen:
         values = {name: term.item() for name, term in self._terms.get(of, {}).items()}
         values |= {"guidance": film.loss[-1].item(), "guidance_first": film.loss[0].item()}
         return Phase("synthesis", values, frames, arrays)
-
-
-def _one(images: Tensor | None) -> Tensor:
-    assert images is not None, "samples need pixels or images"
-    return images
 
 
 def _plain(array: Tensor | np.ndarray) -> np.ndarray:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import MethodConfig
+from dfkd_core.synthesis import FILMED, FRAMES
 
 FILE = 4_000  # bytes that a recorded file takes beside its arrays
 SHOWN = 12  # thumbnails of one phase in slow motion
-FRAMES, FILMED = 32, 8  # of a film: frames at most, images in each
 
 
 @dataclass(frozen=True)

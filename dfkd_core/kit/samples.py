@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from dfkd_core.events import Samples
+from dfkd_core.kit.recording import SHOWN
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.selection.mixture import Selection, judge
-
-SHOWN = 12  # thumbnails of one phase in slow motion
 
 
 def to_bytes(pixels: Tensor) -> Tensor:

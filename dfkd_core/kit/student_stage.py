@@ -19,7 +19,7 @@ from dfkd_core.images import ImageSpec, pixels_of
 from dfkd_core.kit.augmentation import augment
 from dfkd_core.kit.config import MethodConfig, Stage, knob
 from dfkd_core.kit.contract import Problem
-from dfkd_core.kit.method import Method, descend
+from dfkd_core.kit.method import Method, descend, sgd
 from dfkd_core.kit.objectives import Objective
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.schedules import cosine
@@ -79,10 +79,7 @@ class StudentStage:
         self._beside = [] if beside is None else [beside]
         others = {parameter for one in self._beside for group in one.param_groups for parameter in group["params"]}
         trained = [one for one in objective.parameters() if one.requires_grad and one not in others]
-        config = method.config
-        self.optimizer = torch.optim.SGD(
-            trained, config.student_lr, config.momentum, weight_decay=config.weight_decay, fused=True
-        )
+        self.optimizer = sgd(trained, method.config)
 
     def learn(self, seen: Seen, draw: Callable[[], Tensor], done: int | None = None) -> None:
         """``updates`` updates, each on (B, C, H, W) pixels in [0, 1] that ``draw`` gives; ``done`` of the student's

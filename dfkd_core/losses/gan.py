@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dfkd_core.losses.generator import p_log_p
+from dfkd_core.losses.student import feature_distance
 
 
 def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
@@ -46,11 +47,6 @@ def class_fake(class_logits: Tensor, labels: Tensor) -> Tensor:
 def class_generator(class_logits: Tensor, labels: Tensor) -> Tensor:
     """−E[log Ψ(y⁺ | x̂)] + E[log Ψ(y⁻ | x̂)] (eq. 1): towards the class as it is in real images."""
     return class_real(class_logits, labels) - class_fake(class_logits, labels)
-
-
-def feature_distance(one: Tensor, other: Tensor) -> Tensor:
-    """E‖a − b‖₂ over (B, D) features."""
-    return (one - other).norm(dim=1).mean()
 
 
 def blend(teacher_real: Tensor, teacher_fake: Tensor, real: Tensor, fake: Tensor) -> Tensor:

@@ -23,11 +23,6 @@ def gaussian_kl(first: Gaussian, second: Gaussian) -> Tensor:
     return (0.5 * (ratio**2 + shift**2 - 1) - ratio.log()).flatten(1).sum(dim=1)
 
 
-def output_std(beta: float = BETA) -> float:
-    """√(β/2), of every pixel."""
-    return math.sqrt(beta / 2)
-
-
 def negative_log_likelihood(images: Tensor, means: Tensor, beta: float = BETA) -> Tensor:
     """−log p(x | z₁) of (B, C, H, W) ``images`` under Gaussians around ``means``, (B,)."""
     pixels = images[0].numel()

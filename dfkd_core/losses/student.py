@@ -21,7 +21,8 @@ from dfkd_core.losses.generator import kl_discrepancy
 
 
 def feature_distance(projected: Tensor, teacher_map: Tensor) -> Tensor:
-    """L_align: mean over samples of ‖Φ_S(x) − Φ_T(x)‖₂, the norm over the whole map (HiDFD, eq. 14)."""
+    """L_align: mean over samples of ‖Φ_S(x) − Φ_T(x)‖₂, the norm over the whole map (HiDFD, eq. 14), or over (B, D)
+    features."""
     return (projected - teacher_map).flatten(1).norm(dim=1).mean()
 
 

@@ -52,7 +52,7 @@ class Noise(Method[Problem, NoiseConfig]):
 
     def __init__(self, problem: Problem, config: NoiseConfig) -> None:
         super().__init__(problem, config)
-        self.student_optimizer = sgd(self.student, config)
+        self.student_optimizer = sgd(self.student.parameters(), config)
 
     def train(self) -> Iterator[Event]:
         """k student steps on fresh noise."""

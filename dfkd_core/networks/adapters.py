@@ -1,7 +1,7 @@
-"""Models of others as latent-variable models: what ``LatentModel`` asks for, around what they have.
+"""Models of others as latent-variable models: what ``LatentNetwork`` asks for, around what they have.
 
-An adapter is a ``LatentNetwork`` with three things: ``noise_shapes``, ``generate`` and ``infer`` (and ``decoder``, so
-that the part which generates can be trained and counted alone). A GAN with an encoder takes the same three.
+That is three things: ``noise_shapes``, ``generate`` and ``infer`` (and ``decoder``, so that the part which generates
+can be trained and counted alone). A GAN with an encoder takes the same three.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from dfkd_core.errors import RequestError
-from dfkd_core.networks.latent import Gaussian, Generated, Inferred, LatentNetwork
+from dfkd_core.networks.latent import Gaussian, Generated, Inferred, LatentNetwork, standard
 
 
 class AutoencoderKLAdapter(LatentNetwork):
@@ -59,18 +58,14 @@ class AutoencoderKLAdapter(LatentNetwork):
 
     def generate(self, noise: Sequence[Tensor]) -> Generated:
         (latent,) = noise
-        return Generated(self._decode(latent), (_standard(latent),), (latent,))
+        return Generated(self._decode(latent), (standard(latent),), (latent,))
 
     def infer(self, images: Tensor, noise: Sequence[Tensor] | None = None) -> Inferred:
         seen = self.autoencoder.encode(images).latent_dist
         posterior = Gaussian((seen.mean - self.shift) * self.scale, seen.std * self.scale)
         latent = posterior.mean if noise is None else posterior.at(noise[0])
-        return Inferred(self._decode(latent), (posterior,), (_standard(latent),), (latent,))
+        return Inferred(self._decode(latent), (posterior,), (standard(latent),), (latent,))
 
     def _decode(self, latent: Tensor) -> Tensor:
         images: Tensor = self.autoencoder.decode(latent / self.scale + self.shift).sample
         return images
-
-
-def _standard(like: Tensor) -> Gaussian:
-    return Gaussian(torch.zeros_like(like), torch.ones_like(like))

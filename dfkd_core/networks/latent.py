@@ -1,7 +1,7 @@
 """Latent-variable models of images: what distillation needs of one, and the two that the lab trains itself.
 
-``LatentModel`` is the protocol. A model of another kind (a GAN with an encoder, the autoencoder of a latent diffusion
-model) fits by an adapter with its three members; see ``networks.adapters``.
+All are a ``LatentNetwork``. A model of another kind (a GAN with an encoder, the autoencoder of a latent diffusion
+model) fits by an adapter with its members; see ``networks.adapters``.
 
 - ``LVAE``: the ladder VAE of Sønderby et al. (2016) with residual blocks, as Chen et al. distil it (UKD, CVPR 2023).
 - ``ConvVAE``: one level of latents (Kingma & Welling 2014) under convolutions.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -68,8 +68,7 @@ class Inferred(NamedTuple):
         return tuple(prior.noise_of(point) for prior, point in zip(self.prior, self.latents, strict=True))
 
 
-@runtime_checkable
-class LatentModel(Protocol):
+class LatentNetwork(nn.Module):
     """A model with a decoder from, and an encoder to, continuous latents in one or several levels."""
 
     noise_shapes: tuple[tuple[int, ...], ...]
@@ -77,20 +76,10 @@ class LatentModel(Protocol):
 
     def generate(self, noise: Sequence[Tensor]) -> Generated:
         """Ancestral sampling from standard normal ``noise``, (B, *shape) per level."""
-
-    def infer(self, images: Tensor, noise: Sequence[Tensor] | None = None) -> Inferred:
-        """Encode (B, C, H, W) images and reconstruct them; ``noise`` draws from the posterior, None takes its mean."""
-
-
-class LatentNetwork(nn.Module):
-    """A ``LatentModel`` that is a network of its own: what teachers and students are."""
-
-    noise_shapes: tuple[tuple[int, ...], ...]
-
-    def generate(self, noise: Sequence[Tensor]) -> Generated:
         raise NotImplementedError
 
     def infer(self, images: Tensor, noise: Sequence[Tensor] | None = None) -> Inferred:
+        """Encode (B, C, H, W) images and reconstruct them; ``noise`` draws from the posterior, None takes its mean."""
         raise NotImplementedError
 
     def decoder(self) -> list[nn.Module]:
@@ -103,7 +92,7 @@ class LatentNetwork(nn.Module):
 
 
 def draw_noise(
-    model: LatentModel, count: int, device: torch.device, generator: torch.Generator | None = None
+    model: LatentNetwork, count: int, device: torch.device, generator: torch.Generator | None = None
 ) -> tuple[Tensor, ...]:
     """Standard normal noise for ``count`` images. A ``generator`` (a CPU one) determines it on any device."""
     at = torch.device("cpu") if generator is not None else device
@@ -197,7 +186,7 @@ class LVAE(LatentNetwork):
         return [self.down, self.down_heads, self.output]
 
     def generate(self, noise: Sequence[Tensor]) -> Generated:
-        prior, latents = [_standard(noise[0])], [noise[0]]
+        prior, latents = [standard(noise[0])], [noise[0]]
         for level, head in enumerate(self.down_heads):
             prior.append(head(self.down[level](latents[-1])))
             latents.append(prior[-1].at(noise[level + 1]))
@@ -209,7 +198,7 @@ class LVAE(LatentNetwork):
             hidden = up(hidden)
             seen.append(head(hidden))
         seen.reverse()  # the top first
-        prior, posterior = [_standard(seen[0].mean)], [seen[0]]
+        prior, posterior = [standard(seen[0].mean)], [seen[0]]
         latents = [_drawn(seen[0], noise, 0)]
         for level, head in enumerate(self.down_heads):
             prior.append(head(self.down[level](latents[-1])))
@@ -243,18 +232,18 @@ class ConvVAE(LatentNetwork):
         return [self.down]
 
     def generate(self, noise: Sequence[Tensor]) -> Generated:
-        return Generated(self._picture(noise[0]), (_standard(noise[0]),), (noise[0],))
+        return Generated(self._picture(noise[0]), (standard(noise[0]),), (noise[0],))
 
     def infer(self, images: Tensor, noise: Sequence[Tensor] | None = None) -> Inferred:
         posterior = self.up_head(self.up(_pad(images, self.side)).flatten(1)[..., None, None])
         latent = _drawn(posterior, noise, 0)
-        return Inferred(self._picture(latent), (posterior,), (_standard(latent),), (latent,))
+        return Inferred(self._picture(latent), (posterior,), (standard(latent),), (latent,))
 
     def _picture(self, latent: Tensor) -> Tensor:
         return _crop(self.down(latent), self.size)
 
 
-def _standard(like: Tensor) -> Gaussian:
+def standard(like: Tensor) -> Gaussian:
     return Gaussian(torch.zeros_like(like), torch.ones_like(like))
 
 

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.data.labelled import evenly_by_class
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Probes, Quality
@@ -27,6 +26,7 @@ from dfkd_core.losses.latent import level_kl, negative_elbo
 from dfkd_core.networks.classifiers import evaluating
 from dfkd_core.networks.latent import Gaussian, LatentNetwork, draw_noise
 from dfkd_core.quality import measures as quality
+from dfkd_core.runs.evaluation import Evaluator
 from dfkd_core.teachers.cards import TeacherCard
 
 SAMPLES, RECONSTRUCTED = 500, 256  # images that are generated, and that are reconstructed
@@ -39,14 +39,12 @@ PANELS = (
 """What the number in the column ``panel`` of a generative run's ``Samples`` and ``Probes`` says."""
 
 
-class LatentEvaluator:
-    """Without evaluation data, or without a classifier of it, there is ``mismatch`` only. Leaves modes as they were."""
+class LatentEvaluator(Evaluator[Quality]):
+    """Without evaluation data, or without a classifier of it, there is ``mismatch`` only."""
 
     def __init__(self, benchmark: str, card: TeacherCard, problem: GenerativeProblem, cache: Path) -> None:
-        self.image, self.device, self.beta = problem.image, problem.device, card.beta
-        self.teacher, self.student = problem.teacher, problem.student
-        found = find_benchmark(benchmark, self.image)
-        self.data = found.load(train=False) if found.is_there() else None
+        super().__init__(benchmark, problem.image, problem.device)
+        self.teacher, self.student, self.beta = problem.teacher, problem.student, card.beta
         self.extractor, self.reference = None, None
         if self.data is not None:
             try:
@@ -57,10 +55,6 @@ class LatentEvaluator:
         self.noise = self._noise(SAMPLES)
         self.teacher_images = self._generate(self.teacher)
         self.teacher_figures = self._figures(self.teacher, self.teacher_images, own_encoder=True)
-
-    def fingerprint(self) -> str:
-        """SHA-256 of the evaluation data, or ``none``."""
-        return self.data.fingerprint() if self.data is not None else "none"
 
     @property
     def score(self) -> str:
@@ -75,7 +69,6 @@ class LatentEvaluator:
         return self.extractor.describe(len(self.reference.features), SAMPLES)
 
     def measure(self, method: Method[Any, Any], seed: int) -> Quality:
-        """All figures now."""
         images = self._generate(self.student)
         values = self._figures(self.student, images, method.encoder_trained)
         values["mismatch"] = float((self._pixels(images) - self._pixels(self.teacher_images)).square().mean())
@@ -83,11 +76,9 @@ class LatentEvaluator:
         return Quality(method.step, finite, self.teacher_figures, self._levels(), self.label)
 
     def score_of(self, event: Quality) -> float:
-        """NaN where it could not be computed."""
         return event.values.get(self.score, math.nan)
 
     def result(self, scores: list[float]) -> dict[str, Any]:
-        """Final beside best, never the best alone."""
         known = [score for score in scores if math.isfinite(score)]
         final = scores[-1] if math.isfinite(scores[-1]) else None
         return {

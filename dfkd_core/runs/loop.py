@@ -182,7 +182,7 @@ class _Running:
             step = self._one_step(events, started)
             self.lease.check()
             if step is None:
-                return self._finish()
+                return self._end("done")
             if self._evaluation_due():
                 self._evaluate(time.perf_counter() - started)
             if self.spec.probes_every and self.method.step % self.spec.probes_every == 0:
@@ -192,7 +192,7 @@ class _Running:
             if time.monotonic() - self.saved_at >= self.spec.checkpoint_seconds:
                 self._checkpoint()
             if self._obey() == "stop":
-                return self._stop()
+                return self._end("stopped")
             started = time.perf_counter()
 
     def _enter_stage(self, step: int) -> None:
@@ -355,22 +355,15 @@ class _Running:
         self._write(lambda: self.folder.set_status(replace(self.status, step=self.method.step)))
         self.saved_at = time.monotonic()
 
-    def _stop(self) -> RunStatus:
+    def _end(self, state: str) -> RunStatus:
         self._checkpoint()
-        self._enter("stopped", result=self._result())
+        if state == "done":
+            weights = {name: tensor.contiguous() for name, tensor in self.student.state_dict().items()}
+            self._write(lambda: self.folder.files.write("student.safetensors", save(weights)))
+        result = {**self.evaluation.result(self.evaluated), "seconds": round(self.elapsed, 2)}
+        self._enter(state, result=result)
         self.writer.close()
         return self.status
-
-    def _finish(self) -> RunStatus:
-        self._checkpoint()
-        weights = {name: tensor.contiguous() for name, tensor in self.student.state_dict().items()}
-        self._write(lambda: self.folder.files.write("student.safetensors", save(weights)))
-        self._enter("done", result=self._result())
-        self.writer.close()
-        return self.status
-
-    def _result(self) -> dict[str, Any]:
-        return {**self.evaluation.result(self.evaluated), "seconds": round(self.elapsed, 2)}
 
     def _write_environment(self) -> None:
         facts = {**environment(self.device), "classes": list(self.card.image.classes)}

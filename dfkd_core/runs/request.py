@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 
 from dfkd_core import methods
 from dfkd_core.data.catalogue import BENCHMARKS, find_benchmark, overlap, usual_of
 from dfkd_core.data.sources import check_collected
-from dfkd_core.errors import RequestError, explain
+from dfkd_core.errors import RequestError, validated
 from dfkd_core.networks.classifiers import CLASSIFIERS
 from dfkd_core.networks.latent import MOST_WIDTH, latent_network
 from dfkd_core.runs.spec import RunSpec
@@ -25,10 +24,7 @@ def make_spec(changes: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
 
     Raises ``RequestError`` with the first thing that is wrong.
     """
-    try:
-        asked = RunSpec.model_validate(fields)
-    except ValidationError as error:
-        raise explain(error) from None
+    asked = validated(RunSpec, fields)
     method = methods.find(asked.method)
     preset = asked.preset if asked.preset in method.Config.presets or "preset" in fields else ""
     config = method.Config.build(preset, changes if changes is not None else asked.config)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dfkd_core.images import ImageSpec
-from dfkd_core.networks.classifiers import Classifier, Features
+from dfkd_core.networks.classifiers import Classifier, Features, evaluating
 
 BATCH = 512
 THRESHOLD = 0.95  # of KD3
@@ -25,15 +25,13 @@ class Predictor:
     @torch.no_grad()
     def predict(self, images: Tensor) -> Features:
         """Logits (N, K) and pooled features (N, D), on the CPU, of (N, C, H, W) uint8 ``images``; no feature maps."""
-        training = self.network.training
-        self.network.eval()
         logits, pooled = [], []
-        for part in images.split(BATCH):
-            pixels = self.image.from_bytes(part.to(self.device))
-            seen = self.network.features(pixels.contiguous(memory_format=torch.channels_last))
-            logits.append(seen.logits.cpu())
-            pooled.append(seen.pooled.cpu())
-        self.network.train(training)
+        with evaluating(self.network):
+            for part in images.split(BATCH):
+                pixels = self.image.from_bytes(part.to(self.device))
+                seen = self.network.features(pixels.contiguous(memory_format=torch.channels_last))
+                logits.append(seen.logits.cpu())
+                pooled.append(seen.pooled.cpu())
         return Features(torch.cat(logits), torch.cat(pooled), {})
 
 

@@ -31,33 +31,3 @@ from dfkd_core.store.folder import (
 )
 from dfkd_core.store.lease import Lease, Leases, Owner
 from dfkd_core.store.place import Place, is_plain
-
-__all__ = [
-    "ACTIVE",
-    "COLLECTED",
-    "LEFT_WAITING",
-    "REAL",
-    "STATES",
-    "Command",
-    "Cursor",
-    "EventReader",
-    "EventWriter",
-    "Lease",
-    "Leases",
-    "Owner",
-    "Place",
-    "RunFolder",
-    "RunStatus",
-    "find_run",
-    "is_plain",
-    "read_arrays",
-    "read_columns",
-    "read_phases",
-    "read_samples",
-    "read_sheet",
-    "run_in",
-    "runs_folder",
-    "runs_in",
-    "store_arrays",
-    "store_samples",
-]

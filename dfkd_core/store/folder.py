@@ -20,7 +20,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -139,8 +139,7 @@ class RunFolder:
 
     def set_status(self, status: RunStatus) -> None:
         """Replace the status."""
-        stored = asdict(replace(status, updated=time.time()))
-        del stored["owner"]
+        stored = _STATUS.dump_python(replace(status, updated=time.time()), exclude={"owner"})
         self.files.write_json("status.json", stored, durable=False)
 
     # --- attempts and their commands ---

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from io import FileIO
 from pathlib import Path
@@ -183,7 +183,7 @@ class Leases:
         lock = self.files.create(f"{made}/lock")
         try:
             owner = Owner.current("lock" if _locked(lock) else "heartbeat")
-            self.files.write_json(f"{made}/owner.json", _stored(owner), durable=False)
+            self.files.write_json(f"{made}/owner.json", _OWNER.dump_python(owner, exclude={"seen"}), durable=False)
             if owner.evidence == "heartbeat":
                 self.files.write_json(f"{made}/heartbeat", 0, durable=False)
             with self.files.folder(self.folder) as folder:
@@ -285,7 +285,8 @@ class Leases:
             return _UNKNOWN
 
     def write_owner(self, number: int, owner: Owner) -> None:
-        self.files.write_json(self.file(number, "owner.json"), _stored(owner), durable=False)
+        stored = _OWNER.dump_python(owner, exclude={"seen"})
+        self.files.write_json(self.file(number, "owner.json"), stored, durable=False)
 
     def write_beat(self, number: int, count: int) -> None:
         self.files.write_json(self.file(number, "heartbeat"), count, durable=False)
@@ -307,7 +308,3 @@ def _is_same(file: os.stat_result, path: Path) -> bool:
         return os.path.samestat(file, path.stat())
     except OSError:
         return False
-
-
-def _stored(owner: Owner) -> dict[str, object]:
-    return {name: value for name, value in asdict(owner).items() if name != "seen"}

@@ -17,11 +17,10 @@ from torch import Tensor
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.diffusion import TIMES, Diffusion
-from dfkd_core.networks.latent import LatentModel, draw_noise
+from dfkd_core.networks.latent import LatentNetwork, draw_noise
+from dfkd_core.synthesis import FILMED, FRAMES
 
 Loss = Callable[[Tensor], Tensor]
-SHOWN = 8  # images of a film
-LONGEST = 32  # frames of a film
 
 
 @dataclass(frozen=True)
@@ -37,17 +36,17 @@ class Film:
 
 
 class Camera:
-    """Takes a ``Film`` of at most ``LONGEST`` of ``steps`` steps, the first and the last among them."""
+    """Takes a ``Film`` of at most ``FRAMES`` of ``steps`` steps, the first and the last among them."""
 
     def __init__(self, steps: int) -> None:
-        self.due = set(torch.linspace(0, steps - 1, min(steps, LONGEST)).round().int().tolist())
+        self.due = set(torch.linspace(0, steps - 1, min(steps, FRAMES)).round().int().tolist())
         self.steps = 0
         self.taken: list[tuple[int, Tensor, Tensor]] = []
 
     def take(self, timestep: int, loss: Tensor, images: Tensor) -> None:
         """``loss`` (B,) and ``images`` (B, C, H, W) of the next step."""
         if self.steps in self.due:
-            self.taken.append((timestep, loss.detach().mean(), images[:SHOWN].detach().clone()))
+            self.taken.append((timestep, loss.detach().mean(), images[:FILMED].detach().clone()))
         self.steps += 1
 
     def film(self) -> Film:
@@ -59,13 +58,13 @@ class Camera:
 # --- the teacher's own latents ---------------------------------------------------------------------------------
 
 
-def ancestral_noise(teacher: LatentModel, count: int, temperature: float, device: torch.device) -> tuple[Tensor, ...]:
+def ancestral_noise(teacher: LatentNetwork, count: int, temperature: float, device: torch.device) -> tuple[Tensor, ...]:
     """Noise for ``count`` samples of the teacher's prior; ``temperature`` is its std."""
     return tuple(temperature * level for level in draw_noise(teacher, count, device))
 
 
 def optimise_latents(
-    teacher: LatentModel, loss: Loss, count: int, steps: int, rate: float, temperature: float, device: torch.device
+    teacher: LatentNetwork, loss: Loss, count: int, steps: int, rate: float, temperature: float, device: torch.device
 ) -> tuple[Tensor, Film]:
     """``steps`` steps of Adam on the noise behind ``count`` samples of the teacher, at the learning rate ``rate``.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 
 from dfkd_core.data.catalogue import find_benchmark
-from dfkd_core.errors import RequestError, explain
+from dfkd_core.errors import RequestError, validated
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.weights import WeightsError, fill, from_pt, from_safetensors, read_file
 from dfkd_core.teachers.cards import ImageCard, TeacherCard, is_taken
@@ -32,11 +32,9 @@ def import_weights(
     """
     task = find_benchmark(benchmark, image)
     spec = image or task.image
-    try:
-        about = ImageCard(channels=spec.channels, size=spec.size, mean=spec.mean, std=spec.std, classes=spec.classes)
-        card = TeacherCard(name=name, title=title or name, benchmark=benchmark, network=network, image=about)
-    except ValidationError as error:
-        raise explain(error) from None
+    about = validated(ImageCard, asdict(spec))
+    named = {"name": name, "title": title or name, "benchmark": benchmark, "network": network}
+    card = validated(TeacherCard, {**named, "image": about})
     if is_taken(name, folder):
         raise RequestError("name", name, "is taken by another teacher; choose a new one.")
     classifier = blank(card)

@@ -31,7 +31,8 @@ from dfkd_core.kit.recording import Recording
 from dfkd_core.methods.diffdfkd import DiffDFKD, DiffDFKDConfig
 from dfkd_core.networks.diffusion import Diffusion
 from dfkd_core.store import RunFolder
-from dfkd_core.synthesis.guided import SHOWN, DiffusionSource
+from dfkd_core.synthesis import FILMED
+from dfkd_core.synthesis.guided import DiffusionSource
 from dfkd_core.teachers.load import load_diffusion, load_teacher
 
 SMALL = {
@@ -180,8 +181,8 @@ def test_the_phases_show_the_film_step_by_step() -> None:
     assert [phase.name for phase in found[0].phases] == list(DiffDFKD.phases)
     assert [phase.name for phase in found[3].phases] == list(DiffDFKD.phases[1:])
     film = found[0].phases[0]
-    assert film.images is not None and film.images.shape == (2 * SHOWN, 8, 8, 1)
-    assert film.arrays["shown"].tolist() == [2, SHOWN] and film.arrays["timestep"].tolist() == [999, 499]
+    assert film.images is not None and film.images.shape == (2 * FILMED, 8, 8, 1)
+    assert film.arrays["shown"].tolist() == [2, FILMED] and film.arrays["timestep"].tolist() == [999, 499]
     assert film.arrays["loss"][0] == pytest.approx(film.values["guidance_first"])
 
 

@@ -18,7 +18,7 @@ from dfkd_core.kit.contract import GenerativeProblem
 from dfkd_core.losses.latent import gaussian_kl, guidance, latent_match, output_kl
 from dfkd_core.networks.adapters import AutoencoderKLAdapter
 from dfkd_core.networks.classifiers import freeze
-from dfkd_core.networks.latent import Gaussian, Generated, Inferred, LatentModel, LatentNetwork, draw_noise
+from dfkd_core.networks.latent import Gaussian, Generated, Inferred, LatentNetwork, draw_noise
 from dfkd_core.quality import latent as quality
 
 CPU = torch.device("cpu")
@@ -44,7 +44,7 @@ def pictures(count: int = 3, channels: int = 3, size: int = 8) -> Tensor:
 def test_an_autoencoder_of_diffusers_sees_and_makes_what_it_does_alone(shift: float | None) -> None:
     alone = tiny_autoencoder(scaling_factor=0.2, shift_factor=shift)
     model, images = AutoencoderKLAdapter(alone, 8), pictures()
-    assert isinstance(model, LatentModel) and model.noise_shapes == ((2, 4, 4),)
+    assert isinstance(model, LatentNetwork) and model.noise_shapes == ((2, 4, 4),)
     with torch.no_grad():
         inferred, theirs = model.infer(images), alone.encode(images).latent_dist
         latent = (theirs.mean - (shift or 0.0)) * 0.2  # what a latent diffusion model is trained on

@@ -17,19 +17,17 @@ from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.losses import latent as losses
-from dfkd_core.networks.classifiers import parameter_count
+from dfkd_core.networks.classifiers import evaluating, parameter_count
 from dfkd_core.networks.latent import (
     ConvVAE,
     Gaussian,
     Generated,
     Inferred,
-    LatentModel,
     LatentNetwork,
     _crop,
     _pad,
     build_latent_model,
     draw_noise,
-    evaluating,
     padded_side,
     precision_weighted,
 )
@@ -84,7 +82,7 @@ def test_the_negative_elbo_is_what_torch_says_of_the_same_gaussians() -> None:
 def test_the_outputs_kl_is_that_of_two_gaussians_in_nats_a_pixel() -> None:
     teacher, student = (torch.randn(4, 3, 5, 5, dtype=torch.double) for _ in range(2))
     for beta in (0.1, 1.0):
-        std = torch.full_like(teacher, losses.output_std(beta))
+        std = torch.full_like(teacher, math.sqrt(beta / 2))
         expected = kl_divergence(Normal(teacher, std), Normal(student, std)).mean()
         found = losses.output_kl(Generated(teacher, (), ()), Generated(student, (), ()), beta)
         assert found.item() == pytest.approx(expected.item())
@@ -136,7 +134,7 @@ def test_squares_of_any_side_come_out_as_they_went_in(name: str, size: int) -> N
     network = build_latent_model(name, image_spec(3, size)).eval()
     images = torch.randn(2, 3, size, size)
     noise = draw_noise(network, 2, CPU)
-    assert isinstance(network, LatentModel)
+    assert isinstance(network, LatentNetwork)
     assert network.generate(noise).images.shape == network.infer(images, noise).images.shape == images.shape
     assert [level.shape[1:] for level in network.infer(images).latents] == list(network.noise_shapes)
 
