@@ -22,7 +22,7 @@ from benchmarks.timing import Stopwatch
 from benchmarks.training import folder_of_runs, spread
 from dfkd_core import methods
 from dfkd_core.runs.request import make_spec
-from dfkd_core.study.hidfd_catalogue import EXPERIMENTS, SHARED
+from dfkd_core.study.hidfd_experiments import EXPERIMENTS, SHARED
 from dfkd_core.study.tables import in_points, interval, plus_minus
 
 VARIANTS = EXPERIMENTS["ablation"].variants

@@ -7,8 +7,9 @@ pages take everything from it: the flags and inputs from its ``Request``, the ru
 from __future__ import annotations
 
 import re
+import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
@@ -140,8 +141,7 @@ class Kind(ABC, Generic[R]):
 
     @abstractmethod
     def settings(self, request: R, labelled: list[tuple[Labels, RunSpec]]) -> dict[str, Any]:
-        """What the study's folder keeps, ``samples`` and the ``extractor`` of their features among it. Raises
-        ``RequestError`` if they cannot be measured."""
+        """What the study's folder keeps beside ``seeds``, ``samples`` and the ``extractor`` of their features."""
 
     @abstractmethod
     def headline(self, request: R, labelled: list[tuple[Labels, RunSpec]]) -> str:
@@ -166,7 +166,11 @@ class Kind(ABC, Generic[R]):
         """
         request = self.Request.build(given)
         labelled = self.specs(request)
-        settings = self.settings(request, labelled)
+        samples, settings = self.samples(request), self.settings(request, labelled)
+        settings |= {"seeds": sorted(request.seeds)} if isinstance(request, Seeded) else {}
+        settings |= {"samples": samples}
+        if isinstance(request, Measured):
+            settings |= {"extractor": _measuring(labelled[0][1], request.extractor) if samples else ""}
         cells = [Cell(self.key(request, labels), labels, spec) for labels, spec in labelled]
         return Study.create(runs, self.name, self.headline(request, labelled), settings, cells)
 
@@ -195,12 +199,28 @@ class Kind(ABC, Generic[R]):
         return f"{figures['measure']} final {figures['final']:.2%}{fid}"
 
 
+def declared(module: str) -> dict[str, Any]:
+    """What the TOML file beside the file of a study says; ``module`` is the ``__file__`` of that one."""
+    return tomllib.loads(Path(module).with_suffix(".toml").read_text("utf-8"))
+
+
+def own_knobs(names: Iterable[str], knobs: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Those of ``knobs`` that each of the methods ``names`` has. Raises ``RequestError`` for one that none has."""
+    from dfkd_core import methods
+
+    known = {name: methods.find(name).Config.model_fields for name in names}
+    for knob, value in knobs.items():
+        if not any(knob in fields for fields in known.values()):
+            raise RequestError(knob, value, f"is no knob of {' or '.join(known)}.")
+    return {name: {knob: knobs[knob] for knob in knobs if knob in fields} for name, fields in known.items()}
+
+
 def usual(field: str, run: dict[str, Any]) -> Any:
     """A field of a run that may have been asked for."""
     return run.get(field, RunSpec.model_fields[field].default)
 
 
-def measuring(spec: RunSpec, extractor: str) -> str:
+def _measuring(spec: RunSpec, extractor: str) -> str:
     """The extractor's full name. Raises ``RequestError`` if what ``spec`` trains cannot be measured."""
     from dfkd_core.data.catalogue import find_benchmark
     from dfkd_core.quality.measures import find_extractor

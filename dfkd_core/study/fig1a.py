@@ -47,14 +47,12 @@ class Fig1a(Kind[Fig1aRequest]):
         ]
 
     def settings(self, request: Fig1aRequest, labelled: list[tuple[Labels, RunSpec]]) -> dict[str, Any]:
-        """Nothing is measured but the student's score."""
         first = labelled[0][1]
         return {
             "benchmark": first.benchmark,
             "teachers": list(request.teachers),
             "variants": list(VARIANTS),
             **{name: getattr(first, name) for name in ("student", "preset", "seed")},
-            "samples": self.samples(request),
         }
 
     def headline(self, request: Fig1aRequest, labelled: list[tuple[Labels, RunSpec]]) -> str:

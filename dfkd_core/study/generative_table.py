@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from statistics import fmean, stdev
 from typing import Annotated, Any, NamedTuple
 
 from dfkd_core.analysis.measured import GENERATIVE_SAMPLES, MOST_GENERATIVE_SAMPLES
-from dfkd_core.errors import RequestError
 from dfkd_core.quality import LEAST
 from dfkd_core.runs.spec import RunSpec
-from dfkd_core.study.contract import Kind, Labels, Measured, Rows, among, asked, measuring, several, usual
+from dfkd_core.study.contract import Kind, Labels, Measured, Rows, among, asked, declared, own_knobs, several, usual
 from dfkd_core.study.folder import CellState
 from dfkd_core.study.tables import Figures, aligned, by_place, interval, number, paired, plural
 
@@ -34,21 +34,20 @@ class Arm:
     knobs: dict[str, Any]
 
 
-def _data_free(source: str, objective: str = "ukd") -> dict[str, Any]:
-    return {"source": source, "objective": objective}
+class Column(NamedTuple):
+    """One figure of the table: its ``name`` among the figures, its title, its format, and what it is."""
+
+    name: str
+    title: str
+    form: str
+    help: str
 
 
-ARMS = {
-    "with-data": Arm("with data", "with-data", {"objective": "ukd"}),
-    "with-data-elbo": Arm("with data, by the ELBO", "with-data", {"objective": "elbo"}),
-    "ancestral": Arm("data-free, ancestral samples", "ukd", _data_free("ancestral")),
-    "latents": Arm("data-free, optimised latents", "ukd", _data_free("latents")),
-    "diffusion": Arm("data-free, guided diffusion", "ukd", _data_free("diffusion")),
-    "diffusion-unguided": Arm(
-        "data-free, diffusion without guidance", "ukd", {**_data_free("diffusion"), "strength": 0.0}
-    ),
-    "diffusion-elbo": Arm("data-free, guided diffusion, by the ELBO", "ukd", _data_free("diffusion", "elbo")),
-}
+DECLARED = declared(__file__)
+ARMS = {name: Arm(**fields) for name, fields in DECLARED["arms"].items()}
+COLUMNS = tuple(Column(**fields) for fields in DECLARED["columns"])
+PUBLISHED: dict[str, dict[str, dict[str, float]]] = DECLARED["published"]
+"""The slides' own figures by benchmark, who, and name of a column."""
 REFERENCE = "with-data"
 VARIED = ("source", "objective")  # knobs that tell the arms apart
 
@@ -72,48 +71,6 @@ class TableRequest(Measured):
     )
 
 
-class Column(NamedTuple):
-    """One figure of the table: its ``name`` among the figures, its title, its format, and what it is."""
-
-    name: str
-    title: str
-    form: str
-    help: str
-
-
-COLUMNS = (
-    Column("parameters", "parameters", ",.0f", "of the whole network, its encoder included"),
-    Column("fid", "FID", ".2f", "the Fréchet distance of features"),
-    Column("root_fid", "√FID", ".2f", "the slides' FID: its root"),
-    Column("emd", "EMD", ".2f", "mean distance of the cheapest transport"),
-    Column("mmd_squared", "MMD²", ".4f", "unbiased; may be negative"),
-    Column("root_mmd", "√MMD²", ".3f", "the slides' MMD: the root of the biased MMD²"),
-    Column("one_nn", "1NN", ".3f", "leave-one-out accuracy, real against generated; 0.5 is ideal"),
-    Column("mse", "reconstruction", ".4f", "mean squared error of a pixel in [0, 1]"),
-    Column("elbo", "ELBO", ".1f", "nats an image; a dash where the encoder was not trained"),
-    Column("milliseconds", "ms", ".2f", "to generate a batch"),
-    Column("megabytes", "MB", ".3f", "of float32 weights, 10⁶ bytes"),
-    Column("mebibytes", "MiB", ".3f", "the same in 2²⁰ bytes: the slides' MB"),
-)
-PUBLISHED: dict[str, dict[str, dict[str, float]]] = {
-    "cifar10": {
-        TEACHER: {
-            "parameters": 5.39e6, "root_fid": 4.63, "emd": 7.57, "root_mmd": 0.25, "one_nn": 0.89,
-            "milliseconds": 23.3, "mebibytes": 20.5,
-        },
-        "with data": {
-            "parameters": 0.03e6, "root_fid": 5.24, "emd": 7.96, "root_mmd": 0.30, "one_nn": 0.91,
-            "milliseconds": 5.63, "mebibytes": 1.44,
-        },
-        "data-free": {
-            "parameters": 0.03e6, "root_fid": 5.27, "emd": 8.07, "root_mmd": 0.29, "one_nn": 0.92,
-            "milliseconds": 5.6, "mebibytes": 1.52,
-        },
-    }
-}  # fmt: skip
-"""The slides' own figures by benchmark, in Inception's features; their parameters and sizes contradict each other."""
-
-
 class GenerativeTable(Kind[TableRequest]):
     name = "generative"
     title = "The table of a generative teacher and its students, data-free and with data."
@@ -128,25 +85,18 @@ class GenerativeTable(Kind[TableRequest]):
 
         Every arm gets the request's knobs as far as its method has such.
         """
-        from dfkd_core import methods
         from dfkd_core.runs.request import make_spec, usual_teacher
         from dfkd_core.teachers.cards import find_card
 
-        knobs_of = {arm.method: methods.find(arm.method).Config.model_fields for arm in ARMS.values()}
-        for name, value in request.knobs.items():
-            if not any(name in known for known in knobs_of.values()):
-                raise RequestError(name, value, f"is no knob of {' or '.join(sorted(knobs_of))}.")
+        knobs = own_knobs(sorted({arm.method for arm in ARMS.values()}), request.knobs)
         teacher = request.run.get("teacher") or usual_teacher(usual("benchmark", request.run), "generative")
         kind = find_card(teacher)[0].network.rpartition("-")[0]
         labelled = []
-        for seed in sorted(request.seeds):
-            for width in sorted(request.widths):
-                for name in request.arms:
-                    arm = ARMS[name]
-                    own = {knob: value for knob, value in request.knobs.items() if knob in knobs_of[arm.method]}
-                    given = {**request.run, "teacher": teacher, "student": f"{kind}-{width}", "seed": seed}
-                    spec = make_spec(own | arm.knobs, method=arm.method, **given)
-                    labelled.append(({"series": name, "x": width, "seed": seed}, spec))
+        for seed, width, name in product(sorted(request.seeds), sorted(request.widths), request.arms):
+            arm = ARMS[name]
+            fields = {**request.run, "teacher": teacher, "student": f"{kind}-{width}", "seed": seed}
+            spec = make_spec(knobs[arm.method] | arm.knobs, method=arm.method, **fields)
+            labelled.append(({"series": name, "x": width, "seed": seed}, spec))
         return labelled
 
     def samples(self, request: TableRequest) -> int:
@@ -159,9 +109,6 @@ class GenerativeTable(Kind[TableRequest]):
             "diffusion": next((spec.diffusion for _, spec in labelled if spec.diffusion), ""),
             "series": list(request.arms),
             "values": sorted(request.widths),
-            "seeds": sorted(request.seeds),
-            "samples": self.samples(request),
-            "extractor": measuring(first, request.extractor),
         }
 
     def headline(self, request: TableRequest, labelled: list[tuple[Labels, RunSpec]]) -> str:

@@ -1,10 +1,13 @@
-"""HiDFD's experiments (its Tables 1 and 2, Figs. 2 and A-3): methods × x × seeds. ``hidfd_catalogue`` has them all."""
+"""HiDFD's experiments (its Tables 1 and 2, Figs. 2 and A-3): methods × x × seeds, each declared in the TOML file."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any, get_args
+from itertools import product
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from dfkd_core.analysis.measured import MOST_SAMPLES, SAMPLES
 from dfkd_core.errors import RequestError
@@ -17,13 +20,13 @@ from dfkd_core.study.contract import (
     Rows,
     among,
     asked,
-    measuring,
+    declared,
     miscounted,
+    own_knobs,
     several,
     usual,
 )
 from dfkd_core.study.folder import CellState
-from dfkd_core.study.hidfd_catalogue import EXPERIMENTS, METHODS, SHARED, Experiment
 from dfkd_core.study.tables import (
     Figures,
     aligned,
@@ -35,6 +38,64 @@ from dfkd_core.study.tables import (
     plural,
     plus_minus,
 )
+
+FIELDS = ("ratio", "method")  # of a run; whatever else an experiment varies is a knob of the method
+SHARED = ("gan_steps", "gan_batch_size", "distill_steps", "updates", "batch_size", "augmentation")
+"""Knobs in which compared methods follow HiDFD where they have them, so that all students get the same number of
+updates on equally many images; everything else is each method's own preset."""
+
+
+# --- what is asked ---------------------------------------------------------------------------------------------
+
+
+class Experiment(BaseModel):
+    """Runs that differ in ``x``, and in the method if there are several ``methods`` (the series; the first leads).
+
+    ``varies`` names the knob or field that x is, or ``variants`` the knobs that each x stands for. ``values`` are the
+    usual ones, ``values_on`` those of single benchmarks; without any, all that the knob allows. Other series are
+    compared with the first one, other x with ``reference`` (with the first x if it is not among them).
+    ``published``: method, x and accuracy (0 to 1) that the paper prints, in ``setting``. ``measured``: images too.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    question: str
+    finding: str
+    axis: str
+    scale: Literal["category", "linear", "log"] = "category"
+    varies: str = ""
+    variants: dict[str, dict[str, Any]] = {}
+    values: tuple[Any, ...] = ()
+    values_on: dict[str, tuple[Any, ...]] = {}
+    methods: tuple[str, ...] = ("hidfd",)
+    reference: Any = None
+    published: tuple[tuple[str, Any, float], ...] = ()
+    setting: str = "CIFAR-10, ρ 0.1, ResNet34 → ResNet18"
+    measured: bool = False
+    against_seconds: bool = False
+
+    def usual_values(self, benchmark: str) -> tuple[Any, ...]:
+        """Of x; empty: all that the knob allows."""
+        return tuple(self.variants) or self.values_on.get(benchmark, self.values)
+
+    def compared(self) -> tuple[str, ...]:
+        """The methods that take part, the leading one first."""
+        return self.values if self.varies == "method" else self.methods
+
+    def change(self, x: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The knobs and the fields of the run that ``x`` stands for."""
+        if self.variants:
+            return self.variants[x], {}
+        return ({}, {self.varies: x}) if self.varies in FIELDS else ({self.varies: x}, {})
+
+    def varied(self) -> set[str]:
+        """Names of all knobs and fields that it changes."""
+        return {self.varies} - {""} | {name for knobs in self.variants.values() for name in knobs}
+
+
+EXPERIMENTS = TypeAdapter(dict[str, Experiment]).validate_python(declared(__file__))
+METHODS = EXPERIMENTS["comparison"].methods
 
 
 class ExperimentRequest(Measured):
@@ -58,7 +119,7 @@ class ExperimentRequest(Measured):
 class HidfdExperiments(Kind[ExperimentRequest]):
     name = "experiment"
     title = "One of HiDFD's experiments: ablation, comparison and more."
-    method = METHODS[0]
+    method = "hidfd"
     varies = {**Kind.varies, "method": "series"}
     Request = ExperimentRequest
 
@@ -76,17 +137,16 @@ class HidfdExperiments(Kind[ExperimentRequest]):
         for method in chosen:
             if method not in experiment.methods:
                 raise RequestError("series", method, f"should be one of {', '.join(experiment.methods)}.")
-        _check_free(experiment, request)
-        xs = _values(experiment, request)
-        common = _common_knobs(experiment.compared(), request.knobs, usual("preset", request.run))
+        for name, value in {**request.run, **request.knobs}.items():
+            if name in experiment.varied():
+                raise RequestError(name, value, "is what the experiment varies; give its values.")
+        common = _common_knobs(experiment.compared(), request)
         labelled = []
-        for seed in sorted(request.seeds):
-            for x in xs:
-                for method in chosen:
-                    knobs, own = experiment.change(x)
-                    given = {"method": method, **request.run, **own, "seed": seed}
-                    spec = make_spec({**common[given["method"]], **knobs}, **given)
-                    labelled.append(({"series": method, "x": x, "seed": seed}, spec))
+        for seed, x, series in product(sorted(request.seeds), _values(experiment, request), chosen):
+            knobs, fields = experiment.change(x)
+            fields = {"method": series, **request.run, **fields}
+            spec = make_spec(common[fields["method"]] | knobs, seed=seed, **fields)
+            labelled.append(({"series": series, "x": x, "seed": seed}, spec))
         return labelled
 
     def samples(self, request: ExperimentRequest) -> int:
@@ -103,20 +163,14 @@ class HidfdExperiments(Kind[ExperimentRequest]):
             **({} if experiment.varies == "ratio" else {"ratio": first.ratio}),
             "series": series,
             "values": xs,
-            "seeds": sorted(request.seeds),
             "titles": {method: methods.find(method).title for method in experiment.compared()},
-            **{
-                name: getattr(experiment, name)
-                for name in ("question", "finding", "axis", "scale", "against_seconds", "setting")
-            },
+            **experiment.model_dump(include={"question", "finding", "axis", "scale", "against_seconds", "setting"}),
             "reference": _reference(experiment, series, xs),
             "published": [
                 {"series": method, "x": x, "value": value}
-                for (method, x), value in experiment.published.items()
+                for method, x, value in experiment.published
                 if method in series and (experiment.scale != "category" or x in xs)
             ],
-            "samples": self.samples(request),
-            "extractor": measuring(first, request.extractor) if experiment.measured else "",
         }
 
     def headline(self, request: ExperimentRequest, labelled: list[tuple[Labels, RunSpec]]) -> str:
@@ -187,39 +241,19 @@ class HidfdExperiments(Kind[ExperimentRequest]):
 # --- which runs ------------------------------------------------------------------------------------------------
 
 
-def _check_free(experiment: Experiment, request: ExperimentRequest) -> None:
-    """What the experiment itself sets cannot be asked for, nor knobs that none of its methods has."""
+def _common_knobs(compared: Sequence[str], request: ExperimentRequest) -> dict[str, dict[str, Any]]:
+    """For each method what was asked for as far as it has such knobs, and the first one's ``SHARED`` knobs."""
     from dfkd_core import methods
 
-    for name, value in {**request.run, **request.knobs}.items():
-        if name in experiment.varied():
-            raise RequestError(name, value, "is what the experiment varies; give its values.")
-    compared = experiment.compared()
-    known = {knob for method in compared for knob in methods.find(method).Config.model_fields}
-    for name, value in request.knobs.items():
-        if name not in known:
-            raise RequestError(name, value, f"is no knob of {' or '.join(compared)}.")
-
-
-def _common_knobs(compared: Sequence[str], changes: dict[str, Any], preset: str) -> dict[str, dict[str, Any]]:
-    """For each method ``changes`` as far as it has such knobs, and the first one's ``SHARED`` knobs."""
-    from dfkd_core import methods
-
-    def own(method: str, knobs: dict[str, Any]) -> dict[str, Any]:
-        known = methods.find(method).Config.model_fields
-        return {name: value for name, value in knobs.items() if name in known}
-
-    led = methods.find(compared[0]).Config.build(preset, own(compared[0], changes)).model_dump()
-    shared = {name: led[name] for name in SHARED if name in led}
-    return {
-        method: {**(own(method, shared) if method != compared[0] else {}), **own(method, changes)}
-        for method in compared
-    }
+    changes = own_knobs(compared, request.knobs)
+    first = methods.find(compared[0]).Config.build(usual("preset", request.run), changes[compared[0]]).model_dump()
+    shared = own_knobs(compared, {name: first[name] for name in SHARED if name in first})
+    return {method: shared[method] | changes[method] for method in compared}
 
 
 def _values(experiment: Experiment, request: ExperimentRequest) -> list[Any]:
     """The values of x: checked, numbers in order, categories in the order given."""
-    allowed = experiment.usual_values(usual("benchmark", request.run)) or _allowed(experiment)
+    allowed = _allowed(experiment, usual("benchmark", request.run))
     chosen = list(allowed if request.values is None else request.values)
     if experiment.scale != "category":
         chosen = sorted(_number(value, experiment.scale) for value in chosen)
@@ -231,11 +265,12 @@ def _values(experiment: Experiment, request: ExperimentRequest) -> list[Any]:
     return chosen
 
 
-def _allowed(experiment: Experiment) -> tuple[Any, ...]:
-    """All that the knob allows."""
+def _allowed(experiment: Experiment, benchmark: str) -> tuple[Any, ...]:
+    """The usual values of x, else all that the knob allows."""
     from dfkd_core import methods
 
-    return get_args(methods.find(experiment.methods[0]).Config.model_fields[experiment.varies].annotation)
+    config = methods.find(experiment.methods[0]).Config
+    return experiment.usual_values(benchmark) or get_args(config.model_fields[experiment.varies].annotation)
 
 
 def _number(value: Any, scale: str) -> float:

@@ -8,7 +8,7 @@ from dfkd_core.analysis.measured import MOST_SAMPLES, SAMPLES
 from dfkd_core.errors import RequestError
 from dfkd_core.quality import LEAST
 from dfkd_core.runs.spec import RunSpec
-from dfkd_core.study.contract import Kind, Labels, Measured, Rows, asked, measuring, several, usual
+from dfkd_core.study.contract import Kind, Labels, Measured, Rows, asked, several, usual
 from dfkd_core.study.folder import CellState
 from dfkd_core.study.tables import aligned, number, plural
 
@@ -57,9 +57,6 @@ class Prior(Kind[PriorRequest]):
         return {
             **{name: getattr(first, name) for name in ("benchmark", "method", "teacher", "student", "preset")},
             "intensities": sorted(request.intensities),
-            "seeds": sorted(request.seeds),
-            "samples": self.samples(request),
-            "extractor": measuring(first, request.extractor),
         }
 
     def headline(self, request: PriorRequest, labelled: list[tuple[Labels, RunSpec]]) -> str:

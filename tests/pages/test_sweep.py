@@ -23,7 +23,7 @@ from streamlit.testing.v1 import AppTest
 
 from dfkd_core.store import RunFolder, runs_in
 from dfkd_core.study import Record, Study, find, studies_in
-from dfkd_core.study.hidfd_catalogue import EXPERIMENTS
+from dfkd_core.study.hidfd_experiments import EXPERIMENTS
 from pages.ui import boot
 from pages.ui.study.sweep import table_csv
 

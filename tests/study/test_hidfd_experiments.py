@@ -20,7 +20,7 @@ from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import RunFolder, RunStatus
 from dfkd_core.study import Cell, CellState, Conductor, Record, find, find_study, studies_in
 from dfkd_core.study.estimate import estimated_seconds
-from dfkd_core.study.hidfd_catalogue import EXPERIMENTS, METHODS, SHARED, Experiment
+from dfkd_core.study.hidfd_experiments import EXPERIMENTS, METHODS, SHARED, Experiment
 from dfkd_core.study.tables import interval
 
 KIND = find("experiment")
@@ -119,7 +119,7 @@ def test_the_papers_figures_belong_to_runs_of_the_experiment() -> None:
     for name in REAL:
         asked = EXPERIMENTS[name]
         names = {labels["x"] for labels, _ in specs_of(name)} if asked.scale == "category" else None
-        for (method, x), value in asked.published.items():
+        for method, x, value in asked.published:
             assert method in asked.methods and 0.4 < value < 1 and asked.setting.startswith("CIFAR-10")
             assert names is None or x in names
 

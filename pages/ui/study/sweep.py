@@ -8,8 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from dfkd_core.study import CellState, Progress, Study, find
-from dfkd_core.study.hidfd_catalogue import EXPERIMENTS, Experiment
-from dfkd_core.study.hidfd_experiments import symbol
+from dfkd_core.study.hidfd_experiments import EXPERIMENTS, Experiment, symbol
 from pages.ui import boot
 from pages.ui.study import beginning, watching
 
