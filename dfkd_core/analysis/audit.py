@@ -8,34 +8,24 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from dfkd_core.analysis.recorded import FEWEST_NEIGHBOURS, Recorded
+from dfkd_core.analysis.boundary import Boundary
+from dfkd_core.analysis.recorded import Recorded
 
 COLUMNS = ("clean", "label", "student_label", "posterior", "features")
 
 
-@dataclass(frozen=True, eq=False)
-class Audited:
-    """What the audit keeps of N samples: (N,) each; ``posterior`` and ``inside`` are None where they are unknown."""
-
-    clean: np.ndarray
-    disagrees: np.ndarray
-    posterior: np.ndarray | None
-    inside: np.ndarray | None
-
-
 class Audit:
-    """The selection of one run, audited as far as ``update`` has come; pages share it."""
+    """The selection of one run, audited as far as ``update`` has come; pages share it. ``rows``: what ``audited`` says
+    of each step."""
 
-    def __init__(self, recorded: Recorded, k: int = FEWEST_NEIGHBOURS) -> None:
-        """``k`` of the k-nearest-neighbour balls."""
-        self.recorded, self.k = recorded, k
+    def __init__(self, recorded: Recorded) -> None:
+        self.recorded = recorded
         self.rows: dict[int, dict[str, Any]] = {}
-        self._audited: dict[int, Audited | None] = {}
+        self._seen: set[int] = set()
         self._lock = threading.Lock()
 
     def update(self, budget_seconds: float) -> bool:
@@ -43,50 +33,40 @@ class Audit:
         deadline = time.monotonic() + budget_seconds
         with self._lock:
             for step in self.recorded.steps("samples"):
-                if step in self._audited:
+                if step in self._seen:
                     continue
-                self._audited[step] = self._audit(step)
-                if (row := self.row(step)) is not None:
-                    self.rows[step] = row
+                columns = self.recorded.columns("samples", step, COLUMNS)
+                if {"clean", "label", "student_label"} <= columns.keys():  # else its file is missing or damaged
+                    self.rows[step] = {"step": step, **audited(columns, self.recorded.boundary())}
+                self._seen.add(step)
                 if time.monotonic() >= deadline:
                     break
-            return all(step in self._audited for step in self.recorded.steps("samples"))
+            return self._seen.issuperset(self.recorded.steps("samples"))
 
-    def row(self, step: int, threshold: float | None = None) -> dict[str, Any] | None:
-        """The audit of one step, as it was or as it would be at another τ; None before it is done.
 
-        ``clean_inside``, ``clean_outside``, ``rejected_inside``, ``rejected_outside``: counts; ``precision``: share of
-        the clean that lie inside; ``recall``: share of those inside that are clean (all None without real images);
-        ``disagreement_clean``, ``disagreement_rejected``: share on which the student says another class than the
-        teacher; ``auroc_inside``, ``auroc_agrees``: how well the posterior ranks the samples that lie inside, and
-        those on which the student agrees, 0.5 being chance. None where undefined.
-        """
-        audited = self._audited.get(step)
-        if audited is None:
-            return None
-        clean = audited.clean
-        if threshold is not None and audited.posterior is not None:
-            clean = audited.posterior > threshold
-        return {
-            "step": step,
-            "clean": int(clean.sum()),
-            "rejected": int((~clean).sum()),
-            **_confusion(clean, audited.inside),
-            "disagreement_clean": _share(audited.disagrees[clean]),
-            "disagreement_rejected": _share(audited.disagrees[~clean]),
-            "auroc_inside": auroc(audited.posterior, audited.inside),
-            "auroc_agrees": auroc(audited.posterior, ~audited.disagrees),
-        }
+def audited(columns: dict[str, np.ndarray], boundary: Boundary | None) -> dict[str, Any]:
+    """What can be said of one verdict; ``columns`` of N rows: ``clean``, ``label``, ``student_label``, and where they
+    are known ``posterior`` and ``features``.
 
-    def _audit(self, step: int) -> Audited | None:
-        columns, boundary = self.recorded.columns("samples", step, COLUMNS), self.recorded.boundary(self.k)
-        if not {"clean", "label", "student_label"} <= columns.keys():
-            return None  # its file is missing or damaged
-        inside = None
-        if boundary is not None and "features" in columns:
-            inside = boundary.inside(np.nan_to_num(columns["features"]), columns["label"])
-        disagrees = columns["student_label"] != columns["label"]
-        return Audited(columns["clean"], disagrees, columns.get("posterior"), inside)
+    ``clean``, ``rejected``: counts; ``clean_inside``, ``clean_outside``, ``rejected_inside``, ``rejected_outside`` too;
+    ``precision``: share of the clean that lie inside; ``recall``: share of those inside that are clean (all None
+    without real images); ``disagreement_clean``, ``disagreement_rejected``: share on which the student says another
+    class than the teacher; ``auroc_inside``, ``auroc_agrees``: how well the posterior ranks the samples that lie
+    inside, and those on which the student agrees, 0.5 being chance. None where undefined.
+    """
+    clean, posterior, inside = columns["clean"], columns.get("posterior"), None
+    disagrees = columns["student_label"] != columns["label"]
+    if boundary is not None and "features" in columns:
+        inside = boundary.inside(np.nan_to_num(columns["features"]), columns["label"])
+    return {
+        "clean": int(clean.sum()),
+        "rejected": int((~clean).sum()),
+        **_confusion(clean, inside),
+        "disagreement_clean": _share(disagrees[clean]),
+        "disagreement_rejected": _share(disagrees[~clean]),
+        "auroc_inside": auroc(posterior, inside),
+        "auroc_agrees": auroc(posterior, ~disagrees),
+    }
 
 
 def auroc(score: np.ndarray | None, positive: np.ndarray | None) -> float | None:

@@ -60,14 +60,6 @@ class Boundary:
         return result
 
 
-def inside(
-    features: np.ndarray, labels: np.ndarray, real_features: np.ndarray, real_labels: np.ndarray, k: int = 3
-) -> np.ndarray:
-    """(N,) bool, the ★ (inside) and × (outside) of TA-DFKD's Fig. 4: ``Boundary`` of (R, D) real features with
-    (R,) true labels, asked for (N, D) features with the (N,) labels that the teacher gives them."""
-    return Boundary(real_features, real_labels, k).inside(features, labels)
-
-
 def _all(block: np.ndarray, count: int) -> np.ndarray:
     return np.broadcast_to(np.arange(count), (len(block), count)).copy()
 

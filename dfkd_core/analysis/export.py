@@ -62,7 +62,7 @@ def table_csv(
     positions = layout.positions(sheet.kind, sheet.step) if layout is not None else None
     table[["x", "y"]] = np.full((len(chosen), 2), np.nan) if positions is None else positions[chosen]
     tagged = tags.of(sheet.kind, sheet.step) if tags is not None else {}
-    table["tags"] = [_plain_text("; ".join(tagged.get(index, []))) for index in chosen.tolist()]
+    table["tags"] = [plain_text("; ".join(tagged.get(index, []))) for index in chosen.tolist()]
     return table.to_csv(index=False, float_format="%.7g").encode()
 
 
@@ -88,8 +88,9 @@ def _checked(sheet: Sheet, indices: Sequence[int]) -> np.ndarray:
 
 
 def _named(classes: list[str], labels: np.ndarray) -> list[str]:
-    return [_plain_text(classes[label]) if 0 <= label < len(classes) else "" for label in labels.tolist()]
+    return [plain_text(classes[label]) if 0 <= label < len(classes) else "" for label in labels.tolist()]
 
 
-def _plain_text(text: str) -> str:
+def plain_text(text: str) -> str:
+    """As it stands in a cell: with an apostrophe before what a spreadsheet would take for a formula."""
     return f"'{text}" if text.startswith(FORMULA) else text

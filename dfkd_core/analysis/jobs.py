@@ -14,7 +14,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -126,16 +126,13 @@ class OwnJob:
         self.job, self.number = Job(RunFolder(Path(folder)), name), int(number)
         self.lease = self.job.leases.received(self.number, int(descriptor))
 
-    def report(self, share: float, message: str) -> None:
-        """Say how far it is."""
-        self._change(state="running", share=share, message=message)
+    def say(self, state: str, share: float, message: str) -> None:
+        """How far it is."""
+        self.job._write(self.number, replace(self.job._read(self.number), state=state, share=share, message=message))
 
     def end(self, error: str = "") -> None:
         """Say that it is done, or in one sentence why it failed."""
-        self._change(state="failed" if error else "done", share=0.0 if error else 1.0, message=error)
-
-    def _change(self, **changes: Any) -> None:
-        self.job._write(self.number, replace(self.job._read(self.number), **changes))
+        self.say("failed" if error else "done", 0.0 if error else 1.0, error)
 
 
 @cache
@@ -147,6 +144,5 @@ def own_job() -> OwnJob | None:
 
 def report(share: float, message: str) -> None:
     """From within a command: say how far it is, to whoever started it as a job."""
-    job = own_job()
-    if job is not None:
-        job.report(share, message)
+    if (job := own_job()) is not None:
+        job.say("running", share, message)

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,7 +19,7 @@ from dfkd_core.analysis.measured import GENERATED, MEASURED, MOST_SAMPLES, SAMPL
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.kit.contract import Problem
+from dfkd_core.kit.contract import GenerativeProblem, Problem
 from dfkd_core.kit.method import Method
 from dfkd_core.kit.samples import to_bytes
 from dfkd_core.quality import measures as quality
@@ -44,19 +46,14 @@ def measure(
     """
     if not quality.LEAST <= samples <= MOST_SAMPLES:
         raise RequestError("samples", samples, f"should be from {quality.LEAST} to {MOST_SAMPLES}.")
-    spec = here(read_spec(folder))
-    with borrowed(spec):
-        started = time.monotonic()
-        report(0.05, "Loading the networks")
-        card, problem, method = assemble_classifier(spec)
-        step = restore(method, folder)
+    started = time.monotonic()
+    with restored(folder, assemble_classifier) as (card, problem, method, step):
         extractor = quality.find_extractor(extractor_name, card)
-        data = find_benchmark(spec.benchmark, problem.image).load(train=False)
+        data = find_benchmark(read_spec(folder).benchmark, problem.image).load(train=False)
         report(0.2, f"Real images in {extractor.title} features")
         real = quality.reference(data, extractor, samples, cache)
         asked = {"step": step, "samples": samples, "extractor": extractor.name, "reference": real.identity}
-        known = folder.files.read_json(MEASURED)
-        if not force and isinstance(known, dict) and {name: known.get(name) for name in asked} == asked:
+        if not force and (known := known_of(folder, asked)):
             return known
         report(0.4, f"Synthesising {samples:,} images")
         images, labels, confidence = _generate(method, problem, samples)
@@ -76,13 +73,26 @@ def measure(
     return figures
 
 
-def here(spec: RunSpec) -> RunSpec:
-    """A run of a GPU can be measured where there is none."""
-    there = spec.device == "cpu" or int(spec.device.removeprefix("cuda:")) < torch.cuda.device_count()
-    return spec if there else spec.model_copy(update={"device": "cpu"})
+P = TypeVar("P", Problem, GenerativeProblem)
+
+
+@contextmanager
+def restored(
+    folder: RunFolder, assemble: Callable[[RunSpec], tuple[TeacherCard, P, Method[Any, Any]]]
+) -> Iterator[tuple[TeacherCard, P, Method[Any, Any], int]]:
+    """Card, problem and method of a run at its newest checkpoint, and the step of that; a run of a GPU also where there
+    is none. Threads and generators are as before afterwards. Raises ``StoreError`` without a checkpoint."""
+    spec = read_spec(folder)
+    if spec.device != "cpu" and int(spec.device.removeprefix("cuda:")) >= torch.cuda.device_count():
+        spec = spec.model_copy(update={"device": "cpu"})
+    with borrowed(spec):
+        report(0.05, "Loading the networks")
+        card, problem, method = assemble(spec)
+        yield card, problem, method, restore(method, folder)
 
 
 def restore(method: Method[Any, Any], folder: RunFolder) -> int:
+    """Bring it to the newest checkpoint; returns the step of that."""
     found = load_checkpoint(folder)
     if found is None:
         raise StoreError(f"run {folder.id} has no checkpoint yet; let it train first")
@@ -91,14 +101,26 @@ def restore(method: Method[Any, Any], folder: RunFolder) -> int:
     return step
 
 
+def known_of(folder: RunFolder, asked: dict[str, Any]) -> dict[str, Any] | None:
+    """The figures on disk, if they are of what is ``asked`` for."""
+    known = folder.files.read_json(MEASURED)
+    return known if isinstance(known, dict) and asked.items() <= known.items() else None
+
+
+@torch.no_grad()
+def synthesised(method: Method[Any, Any], problem: Problem, count: int, seed: int) -> Iterator[Tensor]:
+    """``count`` images of the method as they would be stored, batch by batch: (B, C, H, W) uint8."""
+    generator = torch.Generator().manual_seed(seed)
+    for done in range(0, count, quality.BATCH):
+        synthetic = method.synthesize(min(quality.BATCH, count - done), generator)
+        yield to_bytes(problem.image.to_pixels(synthetic)).permute(0, 3, 1, 2)
+
+
 @torch.no_grad()
 def _generate(method: Method[Any, Any], problem: Problem, samples: int) -> tuple[Tensor, Tensor, Tensor]:
     """(N, C, H, W) uint8 images on the CPU with the teacher's label and confidence, each (N,)."""
-    generator, parts = torch.Generator().manual_seed(SEED), []
-    for done in range(0, samples, quality.BATCH):
-        synthetic = method.synthesize(min(quality.BATCH, samples - done), generator)
-        pixels = problem.image.to_pixels(synthetic)
-        images = to_bytes(pixels).permute(0, 3, 1, 2)
+    parts = []
+    for images in synthesised(method, problem, samples, SEED):
         # The teacher is asked about the bytes, as about real images, not about what lay between them.
         logits = problem.teacher(problem.image.from_bytes(images))
         confidence, label = logits.softmax(dim=1).max(dim=1)

@@ -36,7 +36,6 @@ from dfkd_core.networks.latent import LatentNetwork, draw_noise
 from dfkd_core.quality import latent as generative_quality
 from dfkd_core.quality import measures as quality
 from dfkd_core.runs.assemble import assemble_generative
-from dfkd_core.runs.loop import borrowed
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, store_samples
 from dfkd_core.teachers.cards import TeacherCard
@@ -70,19 +69,14 @@ def measure_generative(
     """
     if not quality.LEAST <= samples <= MOST_GENERATIVE_SAMPLES:
         raise RequestError("samples", samples, f"should be from {quality.LEAST} to {MOST_GENERATIVE_SAMPLES}.")
-    spec = classifiers.here(read_spec(folder))
-    with borrowed(spec):
-        started = time.monotonic()
-        report(0.05, "Loading the networks")
-        card, problem, method = assemble_generative(spec)
-        step = classifiers.restore(method, folder)
+    started = time.monotonic()
+    with classifiers.restored(folder, assemble_generative) as (card, problem, method, step):
         extractor = quality.find_extractor(extractor_name, card)
-        data = find_benchmark(spec.benchmark, problem.image).load(train=False)
+        data = find_benchmark(read_spec(folder).benchmark, problem.image).load(train=False)
         report(0.1, f"Real images in {extractor.title} features")
         real = quality.reference(data, extractor, samples, cache)
         asked = {"step": step, "samples": samples, "extractor": extractor.name, "reference": real.identity}
-        known = folder.files.read_json(MEASURED)
-        if not force and isinstance(known, dict) and {name: known.get(name) for name in asked} == asked:
+        if not force and (known := classifiers.known_of(folder, asked)):
             return known
         count = len(real.features)
         chosen = evenly_by_class(data.labels, count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dfkd_core.errors import StoreError
+from dfkd_core.quality.score import number
 from dfkd_core.store import RunFolder
 
 SAMPLES, MOST_SAMPLES = 2000, 50_000  # of a generator, and as many test images
@@ -40,12 +41,8 @@ def read_figures(folder: RunFolder) -> dict[str, Any]:
 
 def generative_table(figures: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Title, the teacher's figure and the student's, as text, of a generative run; a dash where there is none."""
-
-    def text(side: dict[str, Any], name: str, how: str) -> str:
-        return "–" if side[name] is None else format(side[name], how)
-
     teacher, student = figures["teacher"], figures["student"]
-    rows = [(title, text(teacher, name, how), text(student, name, how)) for title, name, how in GENERATIVE_ROWS]
+    rows = [(title, number(teacher[name], form), number(student[name], form)) for title, name, form in GENERATIVE_ROWS]
     times = [f"{side['milliseconds']:.2f} ± {side['spread']:.2f}" for side in (teacher, student)]
     return [*rows, (f"inference of {teacher['batch']} images, ms", times[0], times[1])]
 

@@ -1,4 +1,4 @@
-"""What a run recorded, sheet by sheet: how the teacher judged each image, what another τ would have kept, neighbours.
+"""What a run recorded, sheet by sheet: how the teacher judged each image, and what lies near it.
 
 Does not import torch: a page opens at once.
 """
@@ -18,7 +18,6 @@ import numpy as np
 from dfkd_core.analysis.boundary import Boundary, nearest
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.selection.region import accepted_region
 from dfkd_core.store import REAL, RunFolder, read_arrays, read_samples
 
 KINDS = ("samples", "probes", "real")
@@ -26,7 +25,6 @@ MAX_SHEETS = 24  # kept in memory, of one run
 MAX_FILM = 1000  # probe sheets whose short columns are kept
 REAL_ROW: dict[int, dict[str, Any]] = {0: {"file": REAL, "mixture": None}}
 FILM = ("loss", "posterior", "label", "confidence", "clean")
-FEWEST_NEIGHBOURS = 3  # k of the boundary of a real class
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,15 +44,10 @@ class Sheet:
     def __len__(self) -> int:
         return len(self.images)
 
-    @property
-    def has_features(self) -> bool:
-        """Whether the run kept the teacher's penultimate features."""
-        return "features" in self.columns
-
     @cached_property
     def features(self) -> np.ndarray | None:
         """(N, D) float32, finite: the teacher's penultimate features; None where the run kept none."""
-        return _finite(self.columns["features"]) if self.has_features else None
+        return _finite(self.columns["features"]) if "features" in self.columns else None
 
     @property
     def classes(self) -> int:
@@ -122,20 +115,20 @@ class Recorded:
         """The real images kept with the run, with their true labels; None without."""
         return self.sheet("real")
 
-    def boundary(self, k: int = FEWEST_NEIGHBOURS) -> Boundary | None:
+    def boundary(self) -> Boundary | None:
         """The boundaries of the real classes; None without real images or their features."""
         with self._lock:
-            name = f"boundary-{k}"
-            if name not in self.kept and (real := self.real) is not None and real.features is not None:
-                self.kept[name] = Boundary(real.features, real.columns["label"], k)
-            return self.kept.get(name)
+            if "boundary" not in self.kept and (real := self.real) is not None and real.features is not None:
+                self.kept["boundary"] = Boundary(real.features, real.columns["label"])
+            return self.kept.get("boundary")
 
-    def inside(self, sheet: Sheet, k: int = FEWEST_NEIGHBOURS) -> np.ndarray | None:
-        """(N,) bool: inside the boundary of the real class of the teacher's label; None where that is unknown."""
-        boundary = self.boundary(k)
+    def inside(self, sheet: Sheet, rows: slice = slice(None)) -> np.ndarray | None:
+        """(N,) bool of the ``rows`` of a sheet: inside the boundary of the real class of the teacher's label; None
+        where that is unknown."""
+        boundary = self.boundary()
         if boundary is None or sheet.features is None:
             return None
-        return boundary.inside(sheet.features, sheet.columns["label"])
+        return boundary.inside(sheet.features[rows], sheet.columns["label"][rows])
 
     def film(self, index: int) -> list[dict[str, Any]]:
         """The latent ``index`` at each recorded step of the probes: ``step`` and the columns ``FILM``."""
@@ -182,54 +175,6 @@ def _remember(cache: OrderedDict[Any, Any], key: Any, value: Any, most: int) -> 
         cache.popitem(last=False)
 
 
-# --- what another threshold would have kept --------------------------------------------------------------------
-
-
-def kept_at(sheet: Sheet, threshold: float) -> np.ndarray:
-    """(N,) bool: the samples that τ = ``threshold`` keeps, P(low-mean component | loss) > τ; without posterior all.
-
-    Raises ``RequestError`` for a threshold outside [0, 1].
-    """
-    if not 0 <= threshold <= 1:
-        raise RequestError("threshold", threshold, "should be between 0 and 1.")
-    posterior = sheet.columns.get("posterior")
-    return np.ones(len(sheet), bool) if posterior is None else posterior > threshold
-
-
-def what_if(sheet: Sheet, threshold: float) -> dict[str, Any]:
-    """What the student would have learned from at τ = ``threshold``.
-
-    ``kept`` and ``total`` samples, ``per_class`` how many are kept of each class, ``covered`` classes that have any,
-    ``confidence`` mean of the teacher's confidence in those kept (None if there are none).
-    """
-    keep = kept_at(sheet, threshold)
-    per_class = np.bincount(sheet.columns["label"][keep], minlength=sheet.classes)
-    confidence = sheet.columns.get("confidence", np.empty(0))[keep] if keep.any() else np.empty(0)
-    return {
-        "kept": int(keep.sum()),
-        "total": len(sheet),
-        "per_class": per_class.tolist(),
-        "covered": int((per_class > 0).sum()),
-        "confidence": float(confidence.mean()) if len(confidence) else None,
-    }
-
-
-def flagged(sheet: Sheet, clean: np.ndarray) -> np.ndarray:
-    """(N,) bool: rejected although the teacher is surer of them than of any of the ``clean`` (N,) bool ones.
-
-    It happens where the accepted region has two boundaries: the wide component also wins below the narrow one.
-    """
-    losses = sheet.columns["loss"]
-    return ~clean & (losses < losses[clean].min(initial=np.inf)) if clean.any() else np.zeros(len(sheet), bool)
-
-
-def region(mixture: dict[str, Any] | None, threshold: float) -> list[tuple[float, float]]:
-    """The intervals of scaled loss, within [0, 1], that τ = ``threshold`` accepts; all without a usable mixture."""
-    if mixture is None or not mixture["usable"]:
-        return [(0.0, 1.0)]
-    return accepted_region(mixture, threshold)
-
-
 # --- one sample ------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +195,7 @@ def detail(recorded: Recorded, kind: str, step: int, index: int, neighbours: int
     columns, real = sheet.columns, recorded.real
     others = np.arange(len(sheet)) != index
     same = sheet is real
+    inside = None if same else recorded.inside(sheet, slice(index, index + 1))
     return {
         "kind": kind,
         "step": step,
@@ -257,17 +203,10 @@ def detail(recorded: Recorded, kind: str, step: int, index: int, neighbours: int
         "teacher": _probabilities(columns.get("teacher_logits"), index),
         "student": _probabilities(columns.get("student_logits"), index),
         **{name: _value(columns, name, index) for name in (*FILM, "student_label")},
-        "inside": None if same else _is_inside(recorded, sheet, index),
+        "inside": None if inside is None else bool(inside[0]),
         "nearest_real": [] if real is None else _neighbours(sheet, index, real, neighbours, others if same else None),
         "nearest_clean": _neighbours(sheet, index, sheet, neighbours, others & columns.get("clean", False)),
     }
-
-
-def _is_inside(recorded: Recorded, sheet: Sheet, index: int) -> bool | None:
-    boundary = recorded.boundary()
-    if boundary is None or sheet.features is None:
-        return None
-    return bool(boundary.inside(sheet.features[index : index + 1], sheet.columns["label"][index : index + 1])[0])
 
 
 def _neighbours(sheet: Sheet, index: int, among: Sheet, count: int, chosen: np.ndarray | None) -> list[list[Any]]:

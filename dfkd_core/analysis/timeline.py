@@ -65,53 +65,43 @@ class Timeline:
                 self.rows += 1
                 self.elapsed = row["elapsed"]
                 self.step = max(self.step, row["step"])
-                getattr(self, f"_take_{row['type']}", self._ignore)(row)
+                self._take(row)
             return self.rows
 
-    def _ignore(self, row: dict[str, Any]) -> None:
-        pass
+    def _take(self, row: dict[str, Any]) -> None:
+        step = row["step"]
+        match row["type"]:
+            case "step":
+                self._add(step, row["values"])
+            case "evaluated":
+                self._add(step, {"agreement": row["agreement"]})
+                if row["accuracy"] is not None:
+                    self.has_accuracy, self.teacher = True, row["teacher_accuracy"]
+                    self._add(step, {"accuracy": row["accuracy"]})
+            case "quality":
+                self._add(step, row["values"])
+                self.quality, self.levels[step], self.quality_label = row["teacher"], row["levels"], row["label"]
+                self.teacher = self.quality.get(self.score)
+            case "samples":
+                self.frames[step] = row
+            case "probes":
+                self.probes[step] = row
+            case "phases":
+                self.slow[step] = row
+            case "applied":
+                self.changed |= row["knobs"]
+                text = row["detail"] if row["command"] in ("set", "refused") else row["command"]
+                self.marks.append({"step": step, "command": row["command"], "text": text})
+            case "stageentered":
+                self.stages.append({name: row[name] for name in ("step", "name", "title", "elapsed")})
+            case "classshares":
+                self.class_shares[step] = row["shares"]
 
-    def _add(self, name: str, step: int, value: float) -> None:
-        curve = self.curves.setdefault(name, Curve())
-        curve.steps.append(step)
-        curve.values.append(value)
-
-    def _take_step(self, row: dict[str, Any]) -> None:
-        for name, value in row["values"].items():
-            self._add(name, row["step"], value)
-
-    def _take_evaluated(self, row: dict[str, Any]) -> None:
-        self._add("agreement", row["step"], row["agreement"])
-        if row["accuracy"] is not None:
-            self.has_accuracy, self.teacher = True, row["teacher_accuracy"]
-            self._add("accuracy", row["step"], row["accuracy"])
-
-    def _take_quality(self, row: dict[str, Any]) -> None:
-        self.quality, self.levels[row["step"]] = row["teacher"], row["levels"]
-        for name, value in row["values"].items():
-            self._add(name, row["step"], value)
-        self.teacher = self.quality.get(self.score)
-        self.quality_label = row["label"]
-
-    def _take_samples(self, row: dict[str, Any]) -> None:
-        self.frames[row["step"]] = row
-
-    def _take_probes(self, row: dict[str, Any]) -> None:
-        self.probes[row["step"]] = row
-
-    def _take_applied(self, row: dict[str, Any]) -> None:
-        self.changed |= row["knobs"]
-        text = row["detail"] if row["command"] in ("set", "refused") else row["command"]
-        self.marks.append({"step": row["step"], "command": row["command"], "text": text})
-
-    def _take_stageentered(self, row: dict[str, Any]) -> None:
-        self.stages.append({name: row[name] for name in ("step", "name", "title", "elapsed")})
-
-    def _take_classshares(self, row: dict[str, Any]) -> None:
-        self.class_shares[row["step"]] = row["shares"]
-
-    def _take_phases(self, row: dict[str, Any]) -> None:
-        self.slow[row["step"]] = row
+    def _add(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            curve = self.curves.setdefault(name, Curve())
+            curve.steps.append(step)
+            curve.values.append(value)
 
     # --- what is shown ---
 

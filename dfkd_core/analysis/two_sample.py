@@ -17,21 +17,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from dfkd_core.analysis.jobs import report
-from dfkd_core.analysis.measure import here, restore
+from dfkd_core.analysis.measure import restored, synthesised
 from dfkd_core.analysis.measured import DISTANCE
 from dfkd_core.analysis.threads import one_thread
 from dfkd_core.errors import RequestError
-from dfkd_core.kit.contract import Problem
-from dfkd_core.kit.method import Method
-from dfkd_core.kit.samples import to_bytes
 from dfkd_core.runs.assemble import assemble_classifier
-from dfkd_core.runs.loop import borrowed
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.runs.survey import is_kept
-from dfkd_core.selection.collected import BATCH, Predictor
+from dfkd_core.selection.collected import Predictor
 from dfkd_core.store import RunFolder
 
 SEED = 2_412_13525  # of the latents, the splits and the permutations
@@ -123,14 +118,10 @@ def distance(folder: RunFolder) -> dict[str, Any]:
     Raises ``StoreError`` without a checkpoint or where the collected images have changed since, ``RequestError`` for a
     run that does not generate beside collected images, or that has fewer than ``LEAST``.
     """
-    spec = here(read_spec(folder))
+    spec, started = read_spec(folder), time.monotonic()
     if not spec.collected or "latent" not in spec.config:
         raise RequestError("run", folder.id, f"does not generate beside collected images ({spec.method}).")
-    with borrowed(spec):
-        started = time.monotonic()
-        report(0.05, "Loading the networks")
-        card, problem, method = assemble_classifier(spec)
-        step = restore(method, folder)
+    with restored(folder, assemble_classifier) as (card, problem, method, step):
         collected = problem.collected
         if collected is None or len(collected) < LEAST:
             count = 0 if collected is None else len(collected)
@@ -139,7 +130,8 @@ def distance(folder: RunFolder) -> dict[str, Any]:
         teacher = Predictor(problem.teacher, problem.image, problem.device)
         report(0.1, "Synthesising")
         count = min(MOST, len(collected))
-        synthetic = teacher.predict(_synthetic(method, problem, count)).pooled.numpy()
+        images = torch.cat([images.cpu() for images in synthesised(method, problem, count, SEED)]).contiguous()
+        synthetic = teacher.predict(images).pooled.numpy()
         real = teacher.predict(collected[:count]).pooled.numpy()
         found = two_sample(real, synthetic, show=lambda share: report(0.2 + 0.8 * share, "Telling them apart"))
         figures = {
@@ -159,13 +151,3 @@ def distance(folder: RunFolder) -> dict[str, Any]:
     except OSError as error:
         raise RequestError("run", folder.id, f"its folder cannot be written to ({error.strerror}).") from None
     return figures
-
-
-@torch.no_grad()
-def _synthetic(method: Method[Any, Any], problem: Problem, count: int) -> Tensor:
-    """(count, C, H, W) uint8 images on the CPU, as they would be stored."""
-    generator, parts = torch.Generator().manual_seed(SEED), []
-    for done in range(0, count, BATCH):
-        images = problem.image.to_pixels(method.synthesize(min(BATCH, count - done), generator))
-        parts.append(to_bytes(images).permute(0, 3, 1, 2).cpu())
-    return torch.cat(parts).contiguous()

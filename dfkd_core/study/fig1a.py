@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from dfkd_core.quality.score import number
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.study.contract import Kind, Labels, Request, Rows, asked, several
 from dfkd_core.study.folder import CellState
-from dfkd_core.study.tables import aligned, number
+from dfkd_core.study.tables import aligned
 
 _NO_IMAGE_TERMS = {"bn_weight": 0.0, "l2_weight": 0.0, "tv_weight": 0.0, "selection": False}
 _DAFL = {"class_prior_weight": 1.0, "class_balance_weight": 5.0, "activation_weight": 0.1}

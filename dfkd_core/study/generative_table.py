@@ -14,10 +14,11 @@ from typing import Annotated, Any, NamedTuple
 
 from dfkd_core.analysis.measured import GENERATIVE_SAMPLES, MOST_GENERATIVE_SAMPLES
 from dfkd_core.quality import LEAST
+from dfkd_core.quality.score import number
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.study.contract import Kind, Labels, Measured, Rows, among, asked, declared, own_knobs, several, usual
 from dfkd_core.study.folder import CellState
-from dfkd_core.study.tables import Figures, aligned, by_place, interval, number, paired, plural
+from dfkd_core.study.tables import Figures, aligned, by_place, interval, paired, plural
 
 TEACHER = "teacher"
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from dfkd_core.analysis.measured import MOST_SAMPLES, SAMPLES
 from dfkd_core.errors import RequestError
 from dfkd_core.quality import LEAST
+from dfkd_core.quality.score import number
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.study.contract import (
     Kind,
@@ -33,7 +34,6 @@ from dfkd_core.study.tables import (
     by_place,
     in_points,
     interval,
-    number,
     paired,
     plural,
     plus_minus,

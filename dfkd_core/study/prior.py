@@ -7,10 +7,11 @@ from typing import Annotated, Any
 from dfkd_core.analysis.measured import MOST_SAMPLES, SAMPLES
 from dfkd_core.errors import RequestError
 from dfkd_core.quality import LEAST
+from dfkd_core.quality.score import number
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.study.contract import Kind, Labels, Measured, Rows, asked, several, usual
 from dfkd_core.study.folder import CellState
-from dfkd_core.study.tables import aligned, number, plural
+from dfkd_core.study.tables import aligned, plural
 
 KNOB = "class_prior_weight"
 POINT = ("fid", "density", "coverage", "precision", "recall", "class_balance", "diversity", "real_diversity", "kept")

@@ -49,11 +49,6 @@ def interval(values: Sequence[float]) -> Interval:
 # --- words -----------------------------------------------------------------------------------------------------
 
 
-def number(value: float | None, form: str) -> str:
-    """As ``format`` has it; a dash where there is none."""
-    return "–" if value is None else format(value, form)
-
-
 def plus_minus(mean: float | None, high: float | None) -> str:
     """``95.2 ± 1.1``, in per cent."""
     return "–" if mean is None else f"{100 * mean:.1f}" + (f" ± {100 * (high - mean):.1f}" if high is not None else "")

@@ -9,7 +9,7 @@ import pytest
 from recording import Recording
 from sklearn.metrics import roc_auc_score
 
-from dfkd_core.analysis.audit import Audit, auroc
+from dfkd_core.analysis.audit import Audit, audited, auroc
 
 WORKED = {
     "features": np.array([[0], [1], [1.5], [8], [30]], np.float16),
@@ -32,10 +32,9 @@ def recording(runs: Path) -> Recording:
 
 def test_verdict_against_boundary_worked_by_hand(recording: Recording) -> None:
     audit = Audit(recording.recorded)
-    assert audit.row(10) is None, "not done yet"
-    assert audit.update(1.0) is True
-    assert audit.rows == {10: audit.row(10)}
-    assert audit.row(10) == {
+    assert audit.rows == {}, "not done yet"
+    assert audit.update(1.0) is True and list(audit.rows) == [10]
+    assert audit.rows[10] == {
         "step": 10,
         "clean": 3,
         "rejected": 2,
@@ -53,16 +52,13 @@ def test_verdict_against_boundary_worked_by_hand(recording: Recording) -> None:
 
 
 def test_another_threshold_gives_other_counts_and_the_same_ranking(recording: Recording) -> None:
-    audit = Audit(recording.recorded)
-    audit.update(1.0)
-    row = audit.row(10, threshold=0.65)
-    assert row is not None
+    boundary = recording.recorded.boundary()
+    row = audited({**WORKED, "clean": WORKED["posterior"] > 0.65}, boundary)
     counts = ("clean_inside", "clean_outside", "rejected_inside", "rejected_outside")
     assert [row[name] for name in counts] == [2, 0, 2, 1]
     assert (row["precision"], row["recall"], row["auroc_inside"]) == (1.0, 0.5, 0.5)
-    everything = audit.row(10, threshold=1.0)
-    assert everything is not None and everything["precision"] is None and everything["disagreement_clean"] is None
-    assert audit.rows[10]["clean"] == 3, "what happened stays what it was"
+    nothing = audited({**WORKED, "clean": WORKED["posterior"] > 1.0}, boundary)
+    assert nothing["precision"] is None and nothing["disagreement_clean"] is None
 
 
 def test_it_goes_on_where_it_stopped_and_follows_a_live_run(recording: Recording) -> None:
@@ -90,12 +86,12 @@ def test_without_real_images_only_the_students_disagreement_is_known(runs: Path)
     assert (row["disagreement_clean"], row["auroc_agrees"]) == (pytest.approx(1 / 3), pytest.approx(4 / 6))
 
 
-def test_without_selection_the_verdict_is_as_recorded_at_any_threshold(recording: Recording) -> None:
+def test_without_selection_the_verdict_is_as_recorded(recording: Recording) -> None:
     recording.add("samples", 20, count=5, **{**WORKED, "posterior": None, "clean": np.ones(5, bool)})
     audit = Audit(recording.recorded)
     audit.update(1.0)
-    row = audit.row(20, threshold=0.9)
-    assert row is not None and (row["clean"], row["auroc_inside"], row["disagreement_rejected"]) == (5, None, None)
+    row = audit.rows[20]
+    assert (row["clean"], row["auroc_inside"], row["disagreement_rejected"]) == (5, None, None)
     assert row["precision"] == pytest.approx(4 / 5)
 
 
@@ -104,18 +100,7 @@ def test_a_damaged_sheet_is_passed_over(recording: Recording) -> None:
     (recording.folder.path / "samples" / "00000010.npz").write_bytes(b"torn")
     audit = Audit(recording.recorded)
     assert audit.update(1.0) is True
-    assert list(audit.rows) == [20] and audit.row(10) is None
-
-
-def test_a_larger_k_has_a_wider_boundary(runs: Path) -> None:
-    recording = Recording(runs)
-    recording.add_real([[0.0], [1.0], [3.0]], [0, 0, 0])
-    features, labels = np.array([[5.5]], np.float16), np.array([0], np.int16)
-    recording.add("samples", 1, count=1, features=features, label=labels, clean=np.array([True]))
-    near, far = Audit(recording.recorded, k=1), Audit(recording.recorded, k=2)
-    for audit in (near, far):
-        audit.update(1.0)
-    assert (near.rows[1]["precision"], far.rows[1]["precision"]) == (0.0, 1.0)
+    assert list(audit.rows) == [20]
 
 
 def test_auroc_is_that_of_scikit_learn_with_ties() -> None:

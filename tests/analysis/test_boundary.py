@@ -7,7 +7,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from dfkd_core.analysis import boundary
-from dfkd_core.analysis.boundary import inside, nearest
+from dfkd_core.analysis.boundary import Boundary, nearest
 
 
 def on_a_line(*values: float) -> np.ndarray:
@@ -53,7 +53,7 @@ def test_inside_is_the_union_of_the_balls_of_the_own_class() -> None:
     asked = [(-1, 0), (-1.5, 0), (5, 0), (5.5, 0), (10, 0), (10, 1), (2, 1), (12, 1), (12.5, 1)]
     values, labels = on_a_line(*[value for value, _ in asked]), np.array([label for _, label in asked])
     expected = [True, False, True, False, False, True, False, True, False]
-    assert inside(values, labels, real, classes, k=1).tolist() == expected
+    assert Boundary(real, classes, k=1).inside(values, labels).tolist() == expected
 
 
 def test_a_larger_k_reaches_farther_up_to_the_farthest_of_the_class() -> None:
@@ -61,12 +61,12 @@ def test_a_larger_k_reaches_farther_up_to_the_farthest_of_the_class() -> None:
     # With k = 2 the balls reach 3, 2 and 3: [-3, 6]; the class has no third neighbour, so k = 3 reaches no farther.
     values, labels = on_a_line(-3, -3.1, 6, 6.1), np.zeros(4, int)
     for k in (2, 3):
-        assert inside(values, labels, real, classes, k).tolist() == [True, False, True, False]
+        assert Boundary(real, classes, k).inside(values, labels).tolist() == [True, False, True, False]
 
 
 def test_a_class_with_fewer_than_two_real_samples_has_no_inside() -> None:
     values, labels = on_a_line(0, 7, 7), np.array([0, 1, 2])
-    assert inside(values, labels, on_a_line(0, 1, 7), np.array([0, 0, 1])).tolist() == [True, False, False]
+    assert Boundary(on_a_line(0, 1, 7), np.array([0, 0, 1])).inside(values, labels).tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize("block", [1, boundary.BLOCK])
@@ -82,5 +82,5 @@ def test_inside_is_equation_1_taken_at_its_word(monkeypatch: pytest.MonkeyPatch,
         expected.append(
             any(np.linalg.norm(sample - member) <= radius for member, radius in zip(members, radii, strict=True))
         )
-    found = inside(fake, labels, real, classes, k=3).tolist()
+    found = Boundary(real, classes, k=3).inside(fake, labels).tolist()
     assert found == expected and 0 < sum(found) < len(found)

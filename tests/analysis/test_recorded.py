@@ -14,11 +14,10 @@ import pytest
 from conftest import ROOT, TINY, execute
 from recording import MIXTURE, Recording
 
-from dfkd_core.analysis.recorded import MAX_SHEETS, Recorded, detail, flagged, kept_at, region, what_if
+from dfkd_core.analysis.recorded import MAX_SHEETS, Recorded, detail
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import RequestError
 from dfkd_core.runs.request import make_spec
-from dfkd_core.selection.region import accepted_region
 from dfkd_core.store import RunFolder
 
 
@@ -104,54 +103,6 @@ def test_columns_of_another_length_are_no_sheet(recording: Recording) -> None:
     assert recording.recorded.sheet("samples", 1) is None
 
 
-# --- what if ---------------------------------------------------------------------------------------------------
-
-
-def test_another_threshold_keeps_others(recording: Recording) -> None:
-    recording.add(
-        "samples", 1, count=4,
-        posterior=np.array([0.9, 0.7, 0.5, 0.1], np.float32),
-        label=np.array([2, 0, 2, 1], np.int16),
-        confidence=np.array([1.0, 0.5, 0.25, 0.1], np.float32),
-    )  # fmt: skip
-    sheet = recording.recorded.sheet("samples", 1)
-    assert sheet is not None
-    assert kept_at(sheet, 0.5).tolist() == [True, True, False, False], "more than τ, as in training"
-    assert what_if(sheet, 0.4) == {
-        "kept": 3, "total": 4, "per_class": [1, 0, 2], "covered": 2, "confidence": pytest.approx(1.75 / 3),
-    }  # fmt: skip
-    nothing = what_if(sheet, 1.0)
-    assert (nothing["kept"], nothing["confidence"], nothing["per_class"]) == (0, None, [0, 0, 0])
-    with pytest.raises(RequestError, match="between 0 and 1"):
-        what_if(sheet, float("nan"))
-
-
-def test_without_selection_everything_is_kept_at_any_threshold(recording: Recording) -> None:
-    recording.add("samples", 1, posterior=None)
-    sheet = recording.recorded.sheet("samples", 1)
-    assert sheet is not None and sheet.mixture is None
-    assert what_if(sheet, 0.99)["kept"] == 20
-    assert region(sheet.mixture, 0.99) == [(0.0, 1.0)]
-
-
-def test_the_region_of_another_threshold(recording: Recording) -> None:
-    ((begin, end),) = region(MIXTURE, 0.9)
-    assert [(begin, end)] == accepted_region(MIXTURE, 0.9)
-    ((wider_begin, wider_end),) = region(MIXTURE, 0.5)
-    assert 0 < wider_begin < begin < end < wider_end < 1
-    assert region({**MIXTURE, "usable": False}, 0.9) == [(0.0, 1.0)]
-
-
-def test_flagged_are_the_rejected_of_which_the_teacher_is_surer_than_of_any_clean_one(recording: Recording) -> None:
-    recording.add("samples", 1, count=5, loss=np.array([0.1, 0.2, 0.3, 0.9, np.nan], np.float32))
-    sheet = recording.recorded.sheet("samples", 1)
-    assert sheet is not None
-    assert flagged(sheet, np.array([0, 1, 0, 0, 0], bool)).tolist() == [True, False, False, False, False]
-    assert flagged(sheet, np.array([0, 1, 0, 1, 0], bool)).tolist() == [True, False, False, False, False]
-    assert not flagged(sheet, np.array([1, 0, 1, 0, 0], bool)).any()
-    assert not flagged(sheet, np.zeros(5, bool)).any()
-
-
 # --- one sample ------------------------------------------------------------------------------------------------
 
 
@@ -212,7 +163,7 @@ def test_a_real_image_is_not_its_own_neighbour(line: Recording) -> None:
 def test_a_run_without_features_has_no_neighbours(recording: Recording) -> None:
     recording.add("samples", 1, features=None, teacher_logits=None, student_logits=None, label=np.full(20, 4, np.int16))
     sheet = recording.recorded.sheet("samples", 1)
-    assert sheet is not None and not sheet.has_features and sheet.features is None and sheet.classes == 5
+    assert sheet is not None and sheet.features is None and sheet.classes == 5
     found = detail(recording.recorded, "samples", 1, 0)
     assert (found["teacher"], found["inside"], found["nearest_real"], found["nearest_clean"]) == (None, None, [], [])
     assert recording.recorded.inside(sheet) is None
@@ -239,12 +190,12 @@ def test_a_real_run_can_be_inspected(runs: Path, method: str, knobs: dict[str, A
     recorded = Recorded(Timeline(folder))
     recorded.timeline.update()
     sheet = recorded.sheet("samples", recorded.steps("samples")[-1])
-    assert sheet is not None and sheet.has_features and recorded.real is not None and len(recorded.real) == 40
+    assert sheet is not None and sheet.features is not None and recorded.real is not None and len(recorded.real) == 40
     inside = recorded.inside(sheet)
     assert inside is not None and inside.shape == (len(sheet),)
     assert (sheet.mixture is None) == (method == "noise")
-    threshold = sheet.mixture["threshold"] if sheet.mixture else 0.5
-    assert what_if(sheet, threshold)["kept"] == sheet.columns["clean"].sum()
+    kept = sheet.columns["posterior"] > sheet.mixture["threshold"] if sheet.mixture else np.ones(len(sheet), bool)
+    assert sheet.columns["clean"].tolist() == kept.tolist()
     found = detail(recorded, "probes", recorded.steps("probes")[-1], 1)
     assert len(recorded.film(1)) == len(recorded.steps("probes")) > 1
     assert len(found["teacher"]) == len(recorded.classes) == 10 and len(found["nearest_real"]) == 8
