@@ -11,24 +11,20 @@ export class Audit {
   constructor(node, scope) { Object.assign(this, { node, scope }); }
 
   draw() {
-    const { frame, verdict, data } = this.scope;
-    const inside = frame ? this.scope.inside(frame) : null;
-    const now = frame && judgedAgainst(frame, verdict, inside);
+    const { frame, verdict, data } = this.scope, { done, count, total } = data.audit;
+    const now = frame && judgedAgainst(frame, verdict, this.scope.inside(frame));
     this.node.hidden = !frame;
-    const rows = data.audit.total ? this.scope.need("audit " + data.audit.count) : null;
-    if (rows) this.rows = rows;
-    this.node.querySelector("h4 span").textContent = this.progress(data.audit);
+    if (total) this.rows = this.scope.need("audit " + count) ?? this.rows;
+    const all = "verdict against the boundary of the real class";
+    this.at("h4 span").textContent = done || !total ? all : `${count} of ${total} steps judged so far`;
     this.node.classList.toggle("blind", !now?.known);
     if (!now) return;
     this.fill(now);
-    this.node.querySelector(".scope-reading").textContent = this.reading(now, frame, verdict);
+    this.at(".scope-reading").textContent = this.reading(now, frame, verdict);
     this.course();
   }
 
-  progress({ done, count, total }) {
-    const all = "verdict against the boundary of the real class";
-    return done || !total ? all : `${count} of ${total} steps judged so far`;
-  }
+  at(selector) { return this.node.querySelector(selector); }
 
   // Counts, and their shares of the clean or of the rejected ones.
   fill({ counts }) {
@@ -36,7 +32,7 @@ export class Audit {
     counts.forEach((count, place) => {
       const row = place < 2 ? counts[0] + counts[1] : counts[2] + counts[3];
       const share = row ? count / row : 0;
-      cells[place].replaceChildren(element("b", {}, String(count)), element("small", {}, whole(share)));
+      cells[place].replaceChildren(element("b", String(count)), element("small", whole(share)));
       cells[place].style.setProperty("--share", share.toFixed(3));
     });
   }
@@ -45,8 +41,7 @@ export class Audit {
   reading(now, frame, verdict) {
     const tried = verdict.hypothetical ? ` with τ ${verdict.threshold.toFixed(2)},` : ",";
     const shares = (clean, rejected, words) => {
-      const pairs = [["clean", clean], ["rejected", rejected]];
-      const known = pairs.filter(([, share]) => share != null);
+      const known = [["clean", clean], ["rejected", rejected]].filter(([, share]) => share != null);
       return known.map(([name, share]) => `${whole(share)} of the ${name}${words}`).join(" and ");
     };
     const missing = this.scope.data.real ? "features." : "real images to compare with.";
@@ -62,11 +57,9 @@ export class Audit {
   // When it judged well: how much more often the clean ones lay inside than the rejected ones.
   summary() {
     if (this.rows?.run !== this.scope.run) return [];
-    const { steps, columns } = this.rows;
-    const gaps = steps
-      .map((step, nth) => [columns.precision[nth], columns.inside_rejected[nth], step])
-      .filter(([clean, rejected]) => clean != null && rejected != null)
-      .map(([clean, rejected, step]) => [clean - rejected, step]);
+    const { steps, columns: { precision, inside_rejected: rejected } } = this.rows;
+    const known = [...steps.keys()].filter((nth) => precision[nth] != null && rejected[nth] != null);
+    const gaps = known.map((nth) => [precision[nth] - rejected[nth], steps[nth]]);
     if (gaps.length < 2) return [];
     const mean = gaps.reduce((sum, [gap]) => sum + gap, 0) / gaps.length;
     const best = gaps.reduce((a, b) => (b[0] > a[0] ? b : a));
@@ -104,7 +97,7 @@ export class Audit {
   }
 
   plot(name, traces) {
-    const { theme, data, plots, frame, run } = this.scope, node = this.node.querySelector(name);
+    const { theme, data, plots, frame, run } = this.scope, node = this.at(name);
     const layout = {
       ...margins(44, 8, 6, 38), uirevision: run, font: { color: theme.text, size: 12 },
       shapes: frame ? [upright(frame.step, { color: theme.text, width: 1.5 })] : [],

@@ -3,65 +3,51 @@
 import { sharp, stroke } from "../web/canvas.js";
 import { whole } from "../web/numbers.js";
 import { placesOf } from "../web/sheet.js";
-import { bar, countAxis, hint } from "./bars.js";
+import { Bars } from "./bars.js";
 import { countedBy, howTo } from "./samples.js";
 
-export class ClassBars {
+const LOOK = { strong: [0.85, 0.35], pale: [0.28, 0.16] };
+
+export class ClassBars extends Bars {
   constructor(panel, scope) {
-    this.scope = scope;
+    super(panel, scope, { left: 32, room: [1.1, 1] });
     this.note = panel.querySelector("h4 span");
-    this.canvas = panel.querySelector("canvas");
-    this.tip = panel.querySelector(".scope-tip");
-    this.canvas.addEventListener("click", (event) => this.click(event));
-    this.canvas.addEventListener("pointermove", (event) => this.hint(event));
-    this.canvas.addEventListener("pointerleave", () => (this.tip.hidden = true));
+    this.listen("click", (event) => this.click(event));
+    this.listen("pointermove", (event) => this.point(event));
   }
 
-  get box() { return { left: 32, right: this.canvas.clientWidth - 6, top: 8, bottom: this.canvas.clientHeight - 34 }; }
+  count(classes) { return countedBy((index) => this.scope.frame.label[index], classes, this.scope); }
 
   classAt(event) {
-    const { left, right } = this.box, count = this.scope.data.classes.length;
-    const index = Math.floor(((event.offsetX - left) / (right - left)) * count);
-    return index >= 0 && index < count ? index : null;
+    const { frame, data } = this.scope, index = Math.floor(this.shareAt(event) * data.classes.length);
+    return frame && index >= 0 && index < data.classes.length ? index : null;
   }
 
   click(event) {
-    const { frame, selection } = this.scope, label = frame && this.classAt(event);
+    const { frame, selection } = this.scope, label = this.classAt(event);
     if (label != null) selection.take(placesOf(frame.label, label), howTo(event));
   }
 
-  hint(event) {
-    const { frame, verdict, data } = this.scope;
-    const label = frame ? this.classAt(event) : null;
+  point(event) {
+    const { frame, data } = this.scope, label = this.classAt(event);
     this.tip.hidden = label == null;
-    if (label == null) return;
-    const members = placesOf(frame.label, label);
-    const clean = members.filter((index) => verdict.clean[index]).length;
-    const words = `${data.classes[label]}: ${clean} clean, ${members.length - clean} rejected`;
-    hint(this.tip, this.canvas, event, words);
+    if (label != null) this.hint(event, data.classes[label], placesOf(frame.label, label));
   }
 
   draw() {
-    const { frame, verdict, selection, theme, data } = this.scope;
-    const { context, height } = sharp(this.canvas);
+    const { frame, verdict, data } = this.scope, names = data.classes;
     this.head(frame, verdict, data);
-    if (!frame) return;
-    const names = data.classes, bars = this.count(names.length);
-    const tallest = Math.max(1, ...bars.map((one) => one.clean + one.rejected));
-    const { left, right, top, bottom } = this.box, each = (right - left) / names.length;
+    if (!frame) return sharp(this.canvas);
+    const bars = this.count(names.length);
+    const on = this.axes(bars), each = (on.right - on.left) / names.length;
     const gap = each > 6 ? Math.min(4, each * 0.12) : 0.3;
-    const width = each - 2 * gap;
-    const y = (count) => bottom - (count / (1.1 * tallest)) * (bottom - top);
-    context.font = `12px ${theme.font}`;
-    countAxis(context, theme, { left, right, y, most: tallest });
-    const look = { width, y, brushed: selection.size > 0, strong: [0.85, 0.35], pale: [0.28, 0.16] };
     bars.forEach((one, label) => {
-      const x = left + label * each + gap;
-      bar(context, theme, one, { x, ...look });
-      const was = y(one.run); // where the bar ended in the run, while another τ is tried
-      if (verdict.hypothetical) stroke(context, [[x, was], [x + width, was]], theme.text, 2);
+      const x = on.left + label * each + gap, width = each - 2 * gap;
+      this.bar(on, x, width, one, LOOK);
+      const was = on.y(one.run); // where the bar ended in the run, while another τ is tried
+      if (verdict.hypothetical) stroke(on.context, [[x, was], [x + width, was]], on.theme.text, 2);
     });
-    this.labels(context, theme, names, { left, each, height });
+    this.labels(on, names, each);
   }
 
   head(frame, verdict, data) {
@@ -75,19 +61,15 @@ export class ClassBars {
     this.canvas.setAttribute("aria-label", about);
   }
 
-  count(classes) { return countedBy((index) => this.scope.frame.label[index], classes, this.scope); }
-
   // Names where they fit, else every so many; all of them appear under the pointer.
-  labels(context, theme, names, { left, each, height }) {
-    Object.assign(context, { fillStyle: theme.text, textAlign: "center", textBaseline: "alphabetic" });
-    const widest = Math.max(...names.map((name) => context.measureText(name).width));
-    const fit = widest + 4 <= each;
+  labels({ context, theme, height, left, x }, names, each) {
+    context.fillStyle = theme.text;
+    const fit = Math.max(...names.map((name) => context.measureText(name).width)) + 4 <= each;
     const every = fit ? 1 : Math.ceil(34 / each);
     names.forEach((name, label) => {
       if (label % every) return;
       context.fillText(fit ? name : String(label), left + (label + 0.5) * each, height - 20);
     });
-    const words = "the teacher's class" + (fit ? "" : ", by number");
-    context.fillText(words, left + (each * names.length) / 2, height - 4);
+    context.fillText("the teacher's class" + (fit ? "" : ", by number"), x(0.5), height - 4);
   }
 }

@@ -1,7 +1,7 @@
 // The images on one canvas that draws only what is in sight, however many there are.
 
 import { border, disc, sharp } from "../web/canvas.js";
-import { choices } from "../web/dom.js";
+import { onClick, options, say } from "../web/dom.js";
 import { clamp } from "../web/numbers.js";
 import { howTo, sorted } from "./samples.js";
 
@@ -11,14 +11,11 @@ const SHOWS = ["all", "selected", "clean", "rejected"];
 
 export class Grid {
   constructor(panel, scope) {
-    Object.assign(this, { scope, panel });
-    this.port = panel.querySelector(".scope-port");
-    this.space = panel.querySelector(".scope-space");
-    this.canvas = panel.querySelector("canvas");
-    this.empty = panel.querySelector(".scope-empty");
-    this.side = 44;
-    this.order = [];
-    this.cursor = 0; // a place in the order, under the keyboard
+    // `cursor`: the place in the order that is under the keyboard.
+    Object.assign(this, { scope, panel, side: 44, order: [], cursor: 0 });
+    [this.port, this.canvas, this.space, this.empty] = panel.querySelectorAll(
+      ".scope-port, .scope-space, canvas, .scope-empty",
+    );
     const listen = (name, act) => this.port.addEventListener(name, act);
     listen("scroll", () => this.draw());
     listen("click", (event) => this.click(event));
@@ -29,11 +26,9 @@ export class Grid {
     listen("focus", () => this.focus(true));
     listen("blur", () => this.focus(false));
     [this.sort, this.show] = panel.querySelectorAll("select");
-    choices(this.sort, SORTS, (sort) => scope.look({ sort }));
-    choices(this.show, SHOWS, (show) => scope.look({ show }));
-    for (const button of panel.querySelectorAll("[data-size]")) {
-      button.addEventListener("click", () => this.resize(Number(button.dataset.size)));
-    }
+    options(this.sort, SORTS, (sort) => scope.look({ sort }));
+    options(this.show, SHOWS, (show) => scope.look({ show }));
+    onClick(panel, "size", (factor) => this.resize(Number(factor)));
   }
 
   focus(focused) { this.focused = focused; this.scope.refresh(); }
@@ -95,9 +90,8 @@ export class Grid {
   }
 
   key(event) {
-    const row = this.columns;
-    const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -row, ArrowDown: row, PageUp: -4 * row, PageDown: 4 * row };
-    Object.assign(moves, { Home: -Infinity, End: Infinity });
+    const row = this.columns, sideways = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
+    const moves = { ...sideways, ArrowUp: -row, ArrowDown: row, PageUp: -4 * row, PageDown: 4 * row };
     if (!this.order.length) return;
     if (event.key in moves) {
       const from = this.cursor;
@@ -158,8 +152,7 @@ export class Grid {
     const { steps, source, sort, show } = this.scope;
     const loading = steps.length ? "loading…" : "";
     this.panel.querySelector("h4 span").textContent = frame ? `${this.order.length} of ${frame.count}` : loading;
-    this.empty.hidden = Boolean(frame);
-    this.empty.textContent = this.scope.nothing();
+    say(this.empty, frame ? "" : this.scope.nothing());
     this.sort.querySelector("[value=latent]").textContent = source === "probes" ? "latent" : "order drawn";
     this.sort.querySelector("[value=posterior]").disabled = Boolean(frame) && !frame.posterior;
     this.sort.value = sort;
@@ -173,9 +166,8 @@ export class Grid {
     sheet.square(context, index, x + 1, y + 1, side - 2);
     const box = [x + 1, y + 1, side - 2, side - 2];
     border(context, box, clean ? theme.clean : theme.rejected, 2, clean ? [] : [4, 3]);
-    if (selection.has(index) || index === hovered || index === opened) {
-      this.ring(context, theme.text, x, y, selection.has(index) || index === opened ? 2.5 : 1.2);
-    }
+    const marked = selection.has(index) || index === opened;
+    if (marked || index === hovered) this.ring(context, theme.text, x, y, marked ? 2.5 : 1.2);
     if (this.focused && place === this.cursor) this.ring(context, theme.student, x - 1, y - 1, 2);
     if (verdict.flagged[index]) this.flag(context, theme, x, y);
     const dot = (colour, nth) => disc(context, x + 7 + 9 * nth, y + side - 7, 4, colour);
@@ -197,19 +189,11 @@ export class Grid {
 
   caption(context, frame, index, x, y, theme) {
     const name = this.scope.className(frame.label[index]);
-    const sure = Math.round(100 * frame.confidence[index]) + "%", middle = x + this.side / 2;
-    const room = this.side + GAP - 2;
+    const fits = (text) => context.measureText(text).width <= this.side + GAP - 2;
+    let text = `${name} ${Math.round(100 * frame.confidence[index])}%`;
+    if (!fits(text)) text = name;
+    for (let end = name.length - 1; end > 0 && !fits(text); end -= 1) text = name.slice(0, end) + "…";
     context.fillStyle = theme.text;
-    const both = name + " " + sure;
-    const text = context.measureText(both).width <= room ? both : shorten(context, name, room);
-    context.fillText(text, middle, y + this.side + 12);
+    context.fillText(text, x + this.side / 2, y + this.side + 12);
   }
-}
-
-// As much of a text as fits, with an ellipsis.
-function shorten(context, text, room) {
-  if (context.measureText(text).width <= room) return text;
-  let end = text.length;
-  while (end > 1 && context.measureText(text.slice(0, end) + "…").width > room) end -= 1;
-  return text.slice(0, end) + "…";
 }

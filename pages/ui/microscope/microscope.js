@@ -1,7 +1,7 @@
 // The microscope: histogram, projection and grid of one recorded step, with one cut and one selection for all three.
 // Python sends items by key when they are asked for; cut, selection, zoom and scrubbing happen here, without a rerun.
 
-import { element, press, say, write } from "../web/dom.js";
+import { eachOf, element, onClick, press, say, termAddress, write } from "../web/dom.js";
 import { hostOf } from "../web/mount.js";
 import { brief, clamp, whole } from "../web/numbers.js";
 import { Plots } from "../web/plot.js";
@@ -21,13 +21,18 @@ import { Tags } from "./tags.js";
 
 const AHEAD = 8; // steps asked for before they are looked at
 const HEAVY_BYTES = 2e6; // a frame above this is not asked for before
+// In the order in which they are drawn.
+const VIEWS = {
+  histogram: [Histogram, "judged"], bars: [ClassBars, "classes"], grid: [Grid, "images"],
+  projection: [Projection, "map"], tags: [Tags, "tags"], drawer: [Drawer, "drawer"], audit: [Audit, "audit"],
+};
 const FLAGGED =
   "Rejected although the teacher is surer of them than of any clean sample: the accepted region has two boundaries. " +
   "Click to select them.";
 
 class Microscope {
   constructor(host) {
-    this.root = element("div", { className: "dfkd-view dfkd-microscope", innerHTML: SKELETON, microscope: this });
+    this.root = element("div.dfkd-view.dfkd-microscope", { innerHTML: SKELETON, microscope: this });
     host.append(this.root);
     this.at = (name) => this.root.querySelector(".scope-" + name);
     this.questions = new Items(this);
@@ -35,13 +40,7 @@ class Microscope {
     this.selection = new Selection(() => this.selected());
     this.scrubber = new Scrubber(this.root, this, true);
     this.plots = new Plots(() => this.refresh(), (message) => this.say("failed", message));
-    this.histogram = new Histogram(this.at("judged"), this);
-    this.bars = new ClassBars(this.at("classes"), this);
-    this.projection = new Projection(this.at("map"), this);
-    this.grid = new Grid(this.at("images"), this);
-    this.drawer = new Drawer(this.at("drawer"), this);
-    this.tags = new Tags(this.at("tags"), this);
-    this.audit = new Audit(this.at("audit"), this);
+    this.views = Object.entries(VIEWS).map(([name, [View, box]]) => (this[name] = new View(this.at(box), this)));
     this.listen();
   }
 
@@ -52,12 +51,8 @@ class Microscope {
     click("clear", () => this.selection.clear());
     click("flags", () => this.selection.take(placesOf(this.verdict.flagged, 1)));
     click("distill", () => this.order("distill", { step: this.view }));
-    const each = (name, act) =>
-      this.root.querySelectorAll(`[data-${name}]`).forEach((button) => {
-        button.addEventListener("click", () => act(button.dataset[name]));
-      });
-    each("form", (form) => this.export(form));
-    each("source", (source) => this.turnTo(source));
+    onClick(this.root, "form", (form) => this.export(form));
+    onClick(this.root, "source", (source) => this.turnTo(source));
     this.root.addEventListener("keydown", (event) => this.escape(event));
     new ResizeObserver(() => this.refresh()).observe(this.root);
     new IntersectionObserver((seen) => {
@@ -96,16 +91,9 @@ class Microscope {
     this.frame = this.verdict = this.opened = this.hovered = null;
     this.selection.reset(0);
     this.projection.scatter.home();
-    this.root.querySelectorAll("a[data-term]").forEach((link) => {
-      link.href = `${data.base}/glossary?term=${link.dataset.term.replaceAll(" ", "-")}`;
-    });
-    this.threshold = view.tau;
-    this.source = view.source || "samples";
-    this.sort = view.sort || "loss";
-    this.colour = view.colour || "verdict";
-    this.kind = view.layout || "pca";
-    this.mark = view.mark || "verdict";
-    this.show = "all";
+    eachOf(this.root, "term", (link, term) => { link.href = termAddress(data.base, term); });
+    const { tau, source = "samples", sort = "loss", colour = "verdict", layout = "pca", mark = "verdict" } = view;
+    Object.assign(this, { threshold: tau, source, sort, colour, kind: layout, mark, show: "all" });
   }
 
   // --- asking Python ---
@@ -126,14 +114,11 @@ class Microscope {
     this.looking = setTimeout(() => {
       const { questions, steps, frame } = this;
       if (questions.wanted.size || !steps.length || !frame || frame.bytes > HEAVY_BYTES) return;
-      const here = steps.indexOf(this.step);
+      const here = steps.indexOf(this.step), room = questions.roomFor(frame.bytes);
       const far = (step) => Math.abs(steps.indexOf(step) - here);
-      const near = steps.filter((step) => far(step) <= questions.roomFor(frame.bytes));
-      near
-        .filter((step) => !questions.has(`frame ${this.source} ${step}`))
-        .sort((a, b) => far(a) - far(b))
-        .slice(0, clamp(Math.floor(HEAVY_BYTES / frame.bytes), 1, AHEAD))
-        .forEach((step) => this.askFor(step));
+      const lacking = (step) => far(step) <= room && !questions.has(`frame ${this.source} ${step}`);
+      const nearest = steps.filter(lacking).sort((a, b) => far(a) - far(b));
+      nearest.slice(0, clamp(Math.floor(HEAVY_BYTES / frame.bytes), 1, AHEAD)).forEach((step) => this.askFor(step));
     }, 300);
   }
 
@@ -205,7 +190,6 @@ class Microscope {
   get shownKind() { return this.data.layouts[this.kind]?.there ? this.kind : "pca"; }
   get layout() { return this.need("layout " + this.shownKind); }
   places(frame) { return this.need(`places ${this.shownKind} ${frame.source} ${frame.step}`)?.xy; }
-  realPlaces() { return this.layout?.real; }
   inside(frame) { return this.need(`inside ${frame.source} ${frame.step}`); }
   className(label) { return this.data.classes[label] ?? String(label); }
 
@@ -252,12 +236,8 @@ class Microscope {
     this.theme = themeOf(this.root);
     this.take();
     this.head();
-    this.track();
     this.status();
-    for (const view of [this.histogram, this.bars, this.grid, this.projection]) view.draw();
-    this.tags.draw();
-    this.drawer.draw();
-    this.audit.draw();
+    for (const view of this.views) view.draw();
     this.mirror();
     this.ahead();
   }
@@ -288,21 +268,17 @@ class Microscope {
   }
 
   head() {
-    const { data } = this;
-    write(this.at, { title: data.title, state: data.badge });
-    this.at("state").dataset.state = data.state;
-    this.root.querySelectorAll(".scope-switch button").forEach((button) => {
-      button.disabled = !data.steps[button.dataset.source].length;
-      press(button, button.dataset.source === this.source);
-    });
-    const problem = data.problem || data.tags.problem;
-    this.say(problem ? "failed" : data.state, problem || data.message);
-  }
-
-  track() {
     const { data, steps, step } = this, { live, total } = data;
     const where = step == null ? "nothing recorded yet" : `step ${step} / ${total} · ${steps.length} recorded`;
     this.scrubber.draw({ live, total, done: 0, where });
+    write(this.at, { title: data.title, state: data.badge });
+    this.at("state").dataset.state = data.state;
+    eachOf(this.root, "source", (button, source) => {
+      button.disabled = !data.steps[source].length;
+      press(button, source === this.source);
+    });
+    const problem = data.problem || data.tags.problem;
+    this.say(problem ? "failed" : data.state, problem || data.message);
   }
 
   status() {
@@ -320,15 +296,13 @@ class Microscope {
   sentence() {
     const { frame, verdict, data } = this;
     if (!frame) return [];
-    const bold = (text) => element("b", {}, text);
-    if (!frame.mixture) return ["This method rejects nothing: all ", bold(String(frame.count)), " are learned from."];
+    const kept = (...words) => ["kept ", element("b", ...words, ` of ${frame.count}`)];
+    if (!frame.mixture) return ["This method rejects nothing: all ", element("b", frame.count), " are learned from."];
     const own = placesOf(frame.clean, 1).length, cut = frame.mixture.threshold.toFixed(2);
-    if (!verdict.hypothetical) {
-      const not = data.selection ? "" : " Selection is off: the verdict was not applied.";
-      return ["kept ", bold(`${own} of ${frame.count}`), ` at τ ${cut}.${not}`];
-    }
-    const kept = `${own} → ${verdict.kept} of ${frame.count}`;
-    return ["kept ", bold(kept), ` at τ ${verdict.threshold.toFixed(2)}; the run used ${cut}.`];
+    const tried = ` at τ ${verdict.threshold.toFixed(2)}; the run used ${cut}.`;
+    if (verdict.hypothetical) return [...kept(own, " → ", verdict.kept), tried];
+    const not = data.selection ? "" : " Selection is off: the verdict was not applied.";
+    return [...kept(own), ` at τ ${cut}.${not}`];
   }
 
   // For tests and measurements: what is shown, in words.

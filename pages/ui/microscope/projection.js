@@ -1,6 +1,6 @@
 // The panel around the scatter: which layout, which colours, what they mean, and the job that fits a slow layout.
 
-import { choices, element, legend, link, once, press, pressable } from "../web/dom.js";
+import { eachOf, element, legend, link, onClick, once, options, press, pressable, say } from "../web/dom.js";
 import { brief, duration } from "../web/numbers.js";
 import { classColour, rampColour } from "../web/theme.js";
 import { Scatter } from "./scatter.js";
@@ -16,16 +16,11 @@ export class Projection {
     Object.assign(this, { panel, scope });
     this.scatter = new Scatter(panel, scope);
     this.at = (name) => panel.querySelector(".scope-" + name);
-    this.each("kind", (button, kind) => button.addEventListener("click", () => this.choose(kind)));
-    this.each("tool", (button, tool) => button.addEventListener("click", () => this.use(tool)));
-    choices(this.at("colour"), COLOURS, (colour) => scope.look({ colour }));
+    onClick(panel, "kind", (kind) => this.choose(kind));
+    onClick(panel, "tool", (tool) => this.use(tool));
+    options(this.at("colour"), COLOURS, (colour) => scope.look({ colour }));
     const other = { boundary: "verdict", verdict: "boundary" };
     this.at("mark").addEventListener("click", () => scope.look({ mark: other[scope.mark] }));
-  }
-
-  // The buttons of one kind, with what they stand for.
-  each(name, act) {
-    this.panel.querySelectorAll(`[data-${name}]`).forEach((button) => act(button, button.dataset[name]));
   }
 
   // A layout that is not there yet is fitted in the background; until it is, the principal components are shown.
@@ -43,8 +38,8 @@ export class Projection {
 
   draw() {
     const { scope } = this, { data, frame } = scope;
-    this.each("kind", (button, kind) => press(button, kind === scope.kind));
-    this.each("tool", (button, tool) => { if (tool !== "home") press(button, tool === this.scatter.tool); });
+    eachOf(this.panel, "kind", (button, kind) => press(button, kind === scope.kind));
+    eachOf(this.panel, "tool", (button, tool) => { if (tool !== "home") press(button, tool === this.scatter.tool); });
     this.at("colour").value = scope.colour;
     this.at("colour").querySelector("option[value=posterior]").disabled = Boolean(frame) && !frame.posterior;
     const mark = this.at("mark"), known = Boolean(frame && scope.inside(frame));
@@ -55,9 +50,7 @@ export class Projection {
       : "Needs real images and the teacher's features kept with the run";
     press(mark, boundary);
     if (data.real) scope.need("real");
-    const words = this.nothing();
-    this.at("empty").textContent = words;
-    this.at("empty").hidden = !words;
+    say(this.at("empty"), this.nothing());
     legend(this.at("map-legend"), ...(frame ? this.legend(boundary) : [[]]));
     this.job();
     this.note(boundary);
@@ -111,11 +104,11 @@ export class Projection {
       const button = (words, name) => pressable(words, () => scope.order(name, { layout: scope.kind }));
       if (!running) {
         const why = failed ? job.message : `${title} has not been fitted for this run yet; PCA is shown.`;
-        return box.replaceChildren(element("span", {}, why), button(failed ? "Try again" : "Fit " + title, "fit"));
+        return box.replaceChildren(element("span", why), button(failed ? "Try again" : "Fit " + title, "fit"));
       }
       const left = job.left == null ? "" : ` · ${duration(job.left)} left`;
       const bar = element("progress", { max: 1, value: job.share, "aria-label": title });
-      box.replaceChildren(element("span", {}, job.message + left), bar, button("Stop", "halt"));
+      box.replaceChildren(element("span", job.message + left), bar, button("Stop", "halt"));
     });
   }
 
@@ -127,11 +120,11 @@ export class Projection {
       if (fitted < data.newest) {
         const about = { title: "Fit the layout to all recorded steps" };
         const again = pressable("Fit again", () => scope.order("fit", { layout }), about);
-        parts.push(element("span", {}, `layout fitted on steps ≤ ${fitted} `), again);
+        parts.push(element("span", `layout fitted on steps ≤ ${fitted} `), again);
       }
       if (boundary && !data.figure4.is) {
         const words = "Fig. 4 shows a run with class prior, without adversarial term. ";
-        parts.push(element("span", {}, words), link("Open Distill with these knobs", data.figure4.href));
+        parts.push(element("span", words), link("Open Distill with these knobs", data.figure4.href));
       }
       box.replaceChildren(...parts);
     });

@@ -10,13 +10,10 @@ const TOOLS = 34; // pixels on the right that the buttons need
 
 export class Scatter {
   constructor(panel, scope) {
-    this.scope = scope;
+    Object.assign(this, { scope, tool: "lasso", zoom: 1, shift: [0, 0] });
     this.canvas = panel.querySelector("canvas.scope-base");
     this.over = panel.querySelector("canvas.scope-over"); // hover and lasso, so that the points need not be drawn again
     this.tip = panel.querySelector(".scope-thumb");
-    this.tool = "lasso";
-    this.zoom = 1;
-    this.shift = [0, 0];
     const listen = (name, act, options) => this.over.addEventListener(name, act, options);
     listen("pointerdown", (event) => this.press(event));
     listen("pointermove", (event) => this.move(event));
@@ -85,10 +82,8 @@ export class Scatter {
     }
     if (drag.tool === "lasso") drag.path.push(here);
     else drag.path = [drag.start, [here[0], drag.start[1]], here, [drag.start[0], here[1]]];
-    this.choose(drag);
+    this.scope.selection.drag(enclosed(this.points, drag.path), drag.how, drag.before);
   }
-
-  choose({ path, how, before }) { this.scope.selection.drag(enclosed(this.points, path), how, before); }
 
   release(event) {
     const drag = this.drag;
@@ -130,12 +125,11 @@ export class Scatter {
 
   hover(x, y) {
     const index = this.nearest(x, y, this.points);
-    const real = index == null ? this.nearest(x, y, this.realPoints, 6) : null;
+    this.overReal = index == null ? this.nearest(x, y, this.realPoints, 6) : null;
     this.scope.hover(index);
-    this.overReal = real;
     this.overlay();
-    if (index == null && real == null) return this.hide();
-    this.show(index ?? real, real != null, x, y);
+    if (index == null && this.overReal == null) this.hide();
+    else this.show(index ?? this.overReal, index == null, x, y);
   }
 
   leave() { this.hide(); if (!this.drag) this.scope.hover(null); }
@@ -161,63 +155,50 @@ export class Scatter {
     const layout = scope.layout, places = frame && scope.places(frame);
     this.points = this.realPoints = null;
     if (!layout?.bounds || !places) return this.overlay();
-    const place = this.frameOf(layout.bounds), realPlaces = scope.realPlaces();
+    const place = this.frameOf(layout.bounds);
     this.points = this.project(places, place);
-    if (realPlaces) {
-      this.realPoints = this.project(realPlaces, place);
-      this.realDots(context, theme);
-    }
-    this.samples(context, frame, theme);
+    if (layout.real) this.realPoints = this.project(layout.real, place);
+    if (layout.real) this.realDots(context, theme);
+    this.samples(context, frame);
     this.overlay();
   }
 
   // Small and pale; in the colour of their class when that is what colours say.
   realDots(context, theme) {
     const { real, colour, selection } = this.scope, points = this.realPoints;
-    const groups = new Map();
-    for (let index = 0; index < points.length / 2; index += 1) {
-      const hue = colour === "class" && real ? classColour(theme, real.label[index]) : theme.real;
-      if (!groups.has(hue)) groups.set(hue, []);
-      groups.get(hue).push(index);
-    }
+    const hue = (index) => (colour === "class" && real ? classColour(theme, real.label[index]) : theme.real);
     context.globalAlpha = selection.size ? 0.2 : 0.45;
-    for (const [hue, members] of groups) {
-      context.fillStyle = hue;
-      context.beginPath();
-      for (const index of members) {
-        context.moveTo(points[2 * index] + 2.2, points[2 * index + 1]);
-        context.arc(points[2 * index], points[2 * index + 1], 2.2, 0, 7);
-      }
+    for (const [fillStyle, members] of grouped(points.length / 2, hue)) {
+      Object.assign(context, { fillStyle }).beginPath();
+      for (const index of members) circle(context, points[2 * index], points[2 * index + 1], 2.2);
       context.fill();
     }
     context.globalAlpha = 1;
   }
 
   // One path for all points of a colour and shape; rejected ones first, selected ones last.
-  samples(context, frame, theme) {
+  samples(context, frame) {
     const { verdict, selection } = this.scope, colour = this.colours(frame);
-    const groups = new Map();
     const inside = this.scope.mark === "boundary" ? this.scope.inside(frame) : null;
-    for (let index = 0; index < frame.count; index += 1) {
-      const shape = inside ? (inside[index] ? "star" : "cross") : verdict.clean[index] ? "disc" : "ring";
-      const faded = selection.size > 0 && !selection.has(index);
-      const front = (faded ? 0 : 2) + (verdict.clean[index] ? 1 : 0);
-      const key = [front, shape, colour(index)].join("|");
-      if (!groups.has(key)) groups.set(key, { front, shape, colour: colour(index), faded, members: [] });
-      groups.get(key).members.push(index);
+    const faded = (index) => selection.size > 0 && !selection.has(index);
+    const front = (index) => (faded(index) ? 0 : 2) + (verdict.clean[index] ? 1 : 0);
+    const shape = inside
+      ? (index) => (inside[index] ? "star" : "cross") : (index) => (verdict.clean[index] ? "disc" : "ring");
+    const groups = grouped(frame.count, (index) => [front(index), shape(index), colour(index)].join("|"));
+    for (const [, members] of [...groups].sort(([, [a]], [, [b]]) => front(a) - front(b))) {
+      const [one] = members;
+      this.group(context, members, SHAPES[shape(one)], colour(one), faded(one));
     }
-    for (const group of [...groups.values()].sort((a, b) => a.front - b.front)) this.group(context, group, theme);
     context.globalAlpha = 1;
   }
 
-  group(context, { shape, colour, faded, members }, theme) {
-    const filled = shape === "disc" || shape === "star";
+  group(context, members, { filled, path }, colour, faded) {
+    const edge = faded ? "transparent" : this.scope.theme.panel;
     context.globalAlpha = faded ? 0.22 : 0.9;
     context.beginPath();
-    for (const index of members) SHAPES[shape](context, this.points[2 * index], this.points[2 * index + 1]);
+    for (const index of members) path(context, this.points[2 * index], this.points[2 * index + 1]);
     context.fillStyle = colour;
     if (filled) context.fill();
-    const edge = faded ? "transparent" : theme.panel;
     Object.assign(context, { strokeStyle: filled ? edge : colour, lineWidth: filled ? 0.8 : 1.7 });
     context.stroke();
   }
@@ -242,37 +223,40 @@ export class Scatter {
       context.arc(points[2 * index], points[2 * index + 1], radius, 0, 7);
       context.stroke();
     };
-    const marked = [this.scope.hovered, this.scope.opened].filter((index) => index != null);
-    for (const index of new Set(marked)) ring(this.points, index, 8);
+    const { hovered, opened } = this.scope;
+    for (const index of new Set([hovered, opened])) if (index != null) ring(this.points, index, 8);
     if (this.overReal != null && this.realPoints) ring(this.realPoints, this.overReal, 6);
-    if (this.drag?.moved && this.drag.tool !== "pan") this.outline(context, theme, this.drag.path);
-  }
-
-  outline(context, theme, path) {
-    stroke(context, [...path, path[0]], theme.student, 1.5);
+    if (!this.drag?.moved || this.drag.tool === "pan") return;
+    stroke(context, [...this.drag.path, this.drag.start], theme.student, 1.5);
     Object.assign(context, { fillStyle: theme.student, globalAlpha: 0.12 });
     context.fill();
     context.globalAlpha = 1;
   }
 }
 
-const SHAPES = {
-  disc: (context, x, y) => { context.moveTo(x + RADIUS, y); context.arc(x, y, RADIUS, 0, 7); },
-  ring: (context, x, y) => { context.moveTo(x + RADIUS - 0.6, y); context.arc(x, y, RADIUS - 0.6, 0, 7); },
-  cross: (context, x, y) => {
-    const arm = RADIUS - 0.5;
-    context.moveTo(x - arm, y - arm);
-    context.lineTo(x + arm, y + arm);
-    context.moveTo(x - arm, y + arm);
-    context.lineTo(x + arm, y - arm);
-  },
-  star: (context, x, y) => {
-    STAR.forEach(([dx, dy], corner) => (corner ? context.lineTo(x + dx, y + dy) : context.moveTo(x + dx, y + dy)));
-    context.closePath();
-  },
-};
-const STAR = Array.from({ length: 10 }, (_, corner) => {
-  const radius = (corner % 2 ? 0.45 : 1) * (RADIUS + 2);
-  const angle = (corner * Math.PI) / 5 - Math.PI / 2;
-  return [radius * Math.cos(angle), radius * Math.sin(angle)];
+// The indices up to `count` by a key of each.
+function grouped(count, key) {
+  const groups = new Map();
+  for (let index = 0; index < count; index += 1) {
+    const found = key(index);
+    if (groups.has(found)) groups.get(found).push(index);
+    else groups.set(found, [index]);
+  }
+  return groups;
+}
+
+// Paths around a point.
+const circle = (context, x, y, radius) => { context.moveTo(x + radius, y); context.arc(x, y, radius, 0, 7); };
+const lines = (corners) => (context, x, y) =>
+  corners.forEach(([dx, dy, away]) => context[away ? "moveTo" : "lineTo"](x + dx, y + dy));
+const ARM = RADIUS - 0.5;
+const STAR = Array.from({ length: 11 }, (_, corner) => {
+  const radius = (corner % 2 ? 0.45 : 1) * (RADIUS + 2), angle = (corner * Math.PI) / 5 - Math.PI / 2;
+  return [radius * Math.cos(angle), radius * Math.sin(angle), corner === 0];
 });
+const SHAPES = {
+  disc: { filled: true, path: (context, x, y) => circle(context, x, y, RADIUS) },
+  ring: { filled: false, path: (context, x, y) => circle(context, x, y, RADIUS - 0.6) },
+  cross: { filled: false, path: lines([[-ARM, -ARM, true], [ARM, ARM], [-ARM, ARM, true], [ARM, -ARM]]) },
+  star: { filled: true, path: lines(STAR) },
+};

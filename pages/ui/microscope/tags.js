@@ -87,6 +87,6 @@ export class Tags {
     const about = { title: `Take “${name}” off the selected samples`, "aria-label": `Remove tag ${name}` };
     const off = pressable("✕", () => this.order("untag", name, selection.indices()), about);
     off.disabled = !members.some((index) => selection.has(index));
-    return element("span", { className: "scope-chip", style: { "--chip": this.colour(name) } }, pick, off);
+    return element("span.scope-chip", { style: { "--chip": this.colour(name) } }, pick, off);
   }
 }

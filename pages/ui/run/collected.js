@@ -67,8 +67,7 @@ function few(stage, { histogram: counts }) {
   const shown = [...counts.keys()].filter((label) => counts[label] || counts.length <= MANY);
   const columns = shown.map((label) => {
     const images = collectedOf(stage, label);
-    const content = images.length ? images : [element("i", {}, "none")];
-    return element("div", { className: "dfkd-column" }, element("b", {}, stage.named(label)), ...content);
+    return element("div.dfkd-column", element("b", stage.named(label)), images.length ? images : element("i", "none"));
   });
   refilled(stage.at("few").querySelector(".dfkd-columns"), ...columns);
 }
@@ -76,9 +75,6 @@ function few(stage, { histogram: counts }) {
 // A few collected images of a class; none before they are there.
 export function collectedOf(stage, label, most = Infinity) {
   const { collected } = stage;
-  if (!collected?.ready) return [];
-  const sure = (index) => whole(collected.confidence[index]);
-  const says = (index) => `collected, the teacher says ${stage.named(label)} with ${sure(index)}`;
-  const places = placesOf(collected.label, label).slice(0, most);
-  return places.map((index) => collected.tile(index, "collected", says(index)));
+  const places = collected?.ready ? placesOf(collected.label, label).slice(0, most) : [];
+  return places.map((index) => collected.tile(index, "collected", "collected, " + stage.says(collected, index)));
 }

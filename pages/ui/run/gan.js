@@ -1,13 +1,13 @@
 // The GAN that learns from the collected images: what it makes, whether its discriminator knows them by heart, terms.
 
-import { NO_CURVE, smoothed } from "../web/curves.js";
-import { element, empty, refilled } from "../web/dom.js";
+import { smoothed } from "../web/curves.js";
+import { element, refilled } from "../web/dom.js";
 import { whole } from "../web/numbers.js";
-import { axisName, band, bars, line, margins, SHARES, titled, words } from "../web/plot.js";
+import { axisName, band, bars, line, margins, SHARES, stories, titled, words } from "../web/plot.js";
 import { placesOf } from "../web/sheet.js";
 import { faint } from "../web/theme.js";
 import { byClass, collectedOf, evenLine } from "./collected.js";
-import { panel } from "./player.js";
+import { FIRST_IMAGES, panel } from "./player.js";
 import { part } from "./staged.js";
 
 const IN_A_ROW = { collected: 5, made: 8 }; // images of a class, at most
@@ -37,16 +37,12 @@ export function drawGan(stage, sheet) {
 }
 
 function images(stage, sheet) {
-  const box = stage.at("pairs").querySelector(".dfkd-rows");
-  if (!sheet) {
-    stage.legend("pairs", []);
-    return box.replaceChildren(empty("The first images appear after the first step."));
-  }
+  if (!sheet) return stage.nothing("pairs", FIRST_IMAGES);
+  const box = stage.at("rows"), { classes } = stage.data;
   const told = sheet.wanted && new Set(sheet.wanted).size > 1;
   const by = told ? sheet.wanted : sheet.label;
   const order = told ? "by the class it was told" : "by the teacher's class";
   stage.legend("pairs", stage.sources, `${order}, step ${sheet.step}`);
-  const { classes } = stage.data;
   const longest = Math.max(...classes.map((name) => name.length));
   box.style.setProperty("--label", Math.min(10, longest) + 1 + "ch");
   const shown = [...classes.keys()].filter((label) => classes.length <= FEW || by.includes(label));
@@ -56,17 +52,15 @@ function images(stage, sheet) {
 // A few collected images of a class beside generated ones; those that the teacher takes for another are named.
 function row(stage, sheet, label, by) {
   const made = placesOf(by, label).slice(0, IN_A_ROW.made).map((index) => {
-    const seen = stage.named(sheet.label[index]), right = sheet.label[index] === label;
-    const says = `the teacher says ${seen} with ${whole(sheet.confidence[index])}`;
-    const tile = sheet.tile(index, right ? "made" : "made other", `synthetic, told ${stage.named(label)}, ${says}`);
-    return right ? tile : element("figure", {}, tile, element("figcaption", {}, seen));
+    const right = sheet.label[index] === label;
+    const about = `synthetic, told ${stage.named(label)}, ${stage.says(sheet, index)}`;
+    const tile = sheet.tile(index, right ? "made" : "made other", about);
+    return right ? tile : element("figure", tile, element("figcaption", stage.named(sheet.label[index])));
   });
   const collected = collectedOf(stage, label, IN_A_ROW.collected);
-  const none = collected.length || !stage.collected ? [] : [element("i", {}, "none")];
-  return element(
-    "div", { className: "dfkd-row" }, element("b", {}, stage.named(label)),
-    element("div", { className: "left" }, ...collected, ...none), element("div", { className: "right" }, ...made),
-  );
+  const none = collected.length || !stage.collected ? null : element("i", "none");
+  const columns = [element("div.left", collected, none), element("div.right", made)];
+  return element("div.dfkd-row", element("b", stage.named(label)), columns);
 }
 
 // Real against unseen: what the discriminator is surer of on images that it has learned from, it knows by heart.
@@ -137,33 +131,29 @@ function colourOf(stage, name) {
 
 function losses(stage) {
   for (const whom of ["discriminator", "generator"]) {
-    const name = whom + "-terms", terms = stage.termsOf(whom);
+    const terms = stage.termsOf(whom), shows = (term) => !stage.hidden.has(term);
+    const look = (term) => [stage.title(term), colourOf(stage, term)];
     const chips = terms.map((term) => {
-      const act = () => stage.toggle(term);
-      return [stage.title(term), !stage.hidden.has(term), act, colourOf(stage, term)];
+      const [title, color] = look(term);
+      return [title, shows(term), () => stage.toggle(term), color];
     });
-    stage.chips(name, [], chips, "Show or hide this term");
-    const shown = terms.filter((term) => !stage.hidden.has(term));
-    const traces = shown.map((term) =>
-      line(stage.curve(term), stage.title(term), colourOf(stage, term), { width: 1.6 }, "%{y:.3g}"),
-    );
-    const more = { xaxis: stage.axis("gan") };
-    stage.course(name, traces, {}, "Loss terms " + terms.map((term) => stage.title(term)).join(", "), more);
+    stage.chips(whom + "-terms", [], chips, "Show or hide this term");
+    const curve = (term) => line(stage.curve(term), ...look(term), { width: 1.6 }, "%{y:.3g}");
+    const about = "Loss terms " + terms.map((term) => stage.title(term)).join(", ");
+    stage.course(whom + "-terms", terms.filter(shows).map(curve), {}, about, { xaxis: stage.axis("gan") });
   }
 }
 
 // Two networks, two sums of 100 %.
 function health(stage) {
-  const groups = ["discriminator", "generator"].map((whom) => [whom, weighed(stage, whom)]).filter(
-    ([, terms]) => terms.length,
-  );
-  const height = (1 - 0.08 * (groups.length - 1)) / Math.max(1, groups.length);
+  const all = ["discriminator", "generator"].map((whom) => [whom, weighed(stage, whom)]);
+  const groups = all.filter(([, terms]) => terms.length), domains = stories(groups.length, 0.08);
   const layout = { annotations: [], shapes: [] };
   const traces = groups.flatMap(([who, terms], index) => {
-    const top = 1 - index * (height + 0.08), domain = [Math.max(0, top - height), top];
+    const domain = domains[index];
     layout[axisName("yaxis", index)] = { domain, range: [0, 1], tickformat: ".0%", nticks: 3 };
     const look = { font: { color: stage.colour.text }, bgcolor: stage.colour.panel };
-    layout.annotations.push(words(who, 0.01, top - 0.01, { xanchor: "left", yanchor: "top", ...look }));
+    layout.annotations.push(words(who, 0.01, domain[1] - 0.01, { xanchor: "left", yanchor: "top", ...look }));
     const own = { yaxis: axisName("y", index), hovertemplate: "%{y:.0%}" };
     return terms.map((term) => stage.stacked(term, colourOf(stage, term), who, own));
   });

@@ -55,9 +55,9 @@ class Generative extends StagedPlayer {
 
   earlyScore() {
     const [now, first, images] = ["guidance", "guidance_first", "images"].map((name) => this.valueAt(name));
-    if (now == null) return ["–", element("small", {}, "no image has been made yet")];
+    if (now == null) return ["–", element("small", "no image has been made yet")];
     const beginning = `guidance at the end of synthesis, ${brief(first)} at its beginning`;
-    return [brief(now), element("small", {}, `${beginning}; ${grouped(images)} images made`)];
+    return [brief(now), element("small", `${beginning}; ${grouped(images)} images made`)];
   }
 
   panels() {
@@ -83,9 +83,9 @@ class Generative extends StagedPlayer {
 function table(rows) {
   const head = ["", "teacher", "student"].map((name) => element("th", { className: name }, name));
   const lines = rows.map(([name, teacher, student]) =>
-    element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, teacher), element("td", {}, student)),
+    element("tr", element("th", { scope: "row" }, name), element("td", teacher), element("td", student)),
   );
-  return element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...lines));
+  return element("table", element("thead", element("tr", ...head)), element("tbody", ...lines));
 }
 
 export default mounting(Generative);

@@ -1,6 +1,6 @@
 // The stage of a run that learns from collected images: collected set, GAN, hybrid set, student.
 
-import { element, empty, legend, refilled } from "../web/dom.js";
+import { element, legend, refilled } from "../web/dom.js";
 import { mounting } from "../web/mount.js";
 import { whole } from "../web/numbers.js";
 import { FIGURE, line, titled } from "../web/plot.js";
@@ -8,7 +8,7 @@ import { placesOf } from "../web/sheet.js";
 import { COLLECTED, drawCollected, howCollected } from "./collected.js";
 import { drawGan, GAN } from "./gan.js";
 import { drawMix, MIX } from "./mix.js";
-import { panel } from "./player.js";
+import { FIRST_IMAGES, panel } from "./player.js";
 import { part, StagedPlayer } from "./staged.js";
 
 const STUDENT = part(
@@ -53,9 +53,8 @@ class Hybrid extends StagedPlayer {
   earlyScore() {
     const [covered, fake] = ["coverage", "confidence_fake"].map((name) => this.valueAt(name));
     const about = covered == null ? "the GAN has not begun" : "of the classes covered by the generator";
-    const words = element("small", {}, about);
-    if (fake != null) words.append(", ", element("strong", {}, whole(fake)), " of its images taken for real");
-    return [covered == null ? "–" : whole(covered), words];
+    const taken = fake == null ? null : [", ", element("strong", whole(fake)), " of its images taken for real"];
+    return [covered == null ? "–" : whole(covered), element("small", about, taken)];
   }
 
   panels() {
@@ -80,28 +79,22 @@ class Hybrid extends StagedPlayer {
   }
 
   batch(sheet) {
-    const box = this.at("batch").querySelector(".dfkd-sheet");
-    if (!sheet) {
-      this.legend("batch", []);
-      const early = this.part === "gan";
-      const words = early ? "The student does not learn yet." : "The first images appear after the first step.";
-      return box.replaceChildren(empty(words));
-    }
-    const own = sheet.collected;
-    const collected = own ? placesOf(own, 1).length : 0;
+    const first = this.part === "gan" ? "The student does not learn yet." : FIRST_IMAGES;
+    if (!sheet) return this.nothing("batch", first);
+    const own = sheet.collected, collected = own ? placesOf(own, 1).length : 0;
     const split = own ? `${collected} + ${sheet.count - collected}, ` : "";
     this.legend("batch", own ? this.sources : [], `${split}step ${sheet.step}`);
-    refilled(box, ...Array.from({ length: sheet.count }, (_, index) => this.tile(sheet, index)));
+    const tiles = Array.from({ length: sheet.count }, (_, index) => this.tile(sheet, index));
+    refilled(this.at("sheet"), ...tiles);
   }
 
   tile(sheet, index) {
     const kind = !sheet.collected ? "plain" : sheet.collected[index] ? "collected" : "made";
     const source = { plain: "", collected: "collected, ", made: "synthetic, " }[kind];
     const [teacher, student] = [sheet.label[index], sheet.student_label[index]].map((label) => this.named(label));
-    const says = `the teacher says ${teacher} with ${whole(sheet.confidence[index])}, the student ${student}`;
-    const image = sheet.tile(index, kind, source + says);
+    const image = sheet.tile(index, kind, `${source}${this.says(sheet, index)}, the student ${student}`);
     const other = teacher === student ? "" : " ≠ " + student;
-    return element("div", { className: "dfkd-tile" }, image, element("b", {}, teacher), other);
+    return element("div.dfkd-tile", image, element("b", teacher), other);
   }
 }
 

@@ -42,8 +42,8 @@ function mix(stage, sizes) {
     const piece = (kind, share) => element("i", { className: kind, style: { "flex-grow": share } });
     const pieces = [piece("collected", alpha), piece("made", 1 - alpha)];
     const spoken = { className: "dfkd-blend-bar", role: "img", "aria-label": whole(alpha) + " collected" };
-    const head = element("div", {}, about, element("b", {}, "α " + alpha.toFixed(2)));
-    return element("div", { className: "dfkd-blend" }, head, element("div", spoken, ...pieces));
+    const head = element("div", about, element("b", "α " + alpha.toFixed(2)));
+    return element("div.dfkd-blend", head, element("div", spoken, ...pieces));
   };
   const times = `N = ${grouped(inflation)} ${inflation === 1 ? "time" : "times"}`;
   const reason =
@@ -54,7 +54,7 @@ function mix(stage, sizes) {
   stage.at("mix").replaceChildren(
     bar(`${grouped(collected)} collected, ${grouped(synthetic)} synthetic`, 1),
     bar(`each collected image ${times}: ${grouped(inflation * collected)}`, inflation),
-    element("p", {}, "α is the share of collected images in what the student learns from. " + reason),
+    element("p", "α is the share of collected images in what the student learns from. " + reason),
   );
 }
 

@@ -5,7 +5,7 @@ import { element, refilled } from "../web/dom.js";
 import { brief } from "../web/numbers.js";
 import { axisName, FIGURE, line, margins, titled, words } from "../web/plot.js";
 import { placesOf } from "../web/sheet.js";
-import { BETWEEN, FIGURES, PANELS, title } from "../web/words.js";
+import { BETWEEN, FIGURES, PANELS } from "../web/words.js";
 import { panel } from "./player.js";
 import { part } from "./staged.js";
 
@@ -61,8 +61,8 @@ function same(stage, sheet) {
 }
 
 function row(name, tiles) {
-  const images = element("div", { className: "dfkd-line", style: { "--many": tiles.length } }, ...tiles);
-  return element("div", { className: "dfkd-named " + name }, element("b", {}, name), images);
+  const images = element("div.dfkd-line", { style: { "--many": tiles.length } }, ...tiles);
+  return element("div", { className: "dfkd-named " + name }, element("b", name), images);
 }
 
 const rowsOf = (stage, name) => stage.at(name).querySelector(".dfkd-rows");
@@ -84,7 +84,7 @@ function between(stage, sheet) {
   const paths = [];
   for (let from = 0; from < tiles[0][1].length; from += BETWEEN) {
     const rows = tiles.map(([name, all]) => row(name, all.slice(from, from + BETWEEN)));
-    paths.push(element("div", { className: "dfkd-path" }, ...rows));
+    paths.push(element("div.dfkd-path", ...rows));
   }
   rowsOf(stage, "between").replaceChildren(...paths);
 }

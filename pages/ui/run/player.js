@@ -4,7 +4,7 @@
 
 import { NO_CURVE, upTo } from "../web/curves.js";
 import { element, empty, legend, once, press, say, termLink } from "../web/dom.js";
-import { duration, percent } from "../web/numbers.js";
+import { duration, percent, whole } from "../web/numbers.js";
 import { layoutOf, line, margins, NOTHING, PERCENT, Plots, SHARES, titled, upright, words } from "../web/plot.js";
 import { Questions } from "../web/questions.js";
 import { Scrubber, track } from "../web/scrubber.js";
@@ -21,6 +21,7 @@ const HEAD = `
   ${track("Training", SLOWLY)}
   <section class="dfkd-slow" hidden aria-label="Slow motion"></section>
   <div class="dfkd-alarms" role="alert"></div>`;
+export const FIRST_IMAGES = "The first images appear after the first step.";
 const LEFT = ["stopped", "failed", "interrupted"];
 
 // A panel with a heading, which leads to the glossary, and a chart or what is given.
@@ -48,11 +49,9 @@ export class Player {
     this.data = data;
     this.questions.answered(data, got, setStateValue);
     this.slow.update();
-    if (this.slow.on) this.autoplay = false;
-    if (this.autoplay && data.steps.length > 1) {
-      this.autoplay = false;
-      this.scrubber.play(0);
-    }
+    const play = this.autoplay && !this.slow.on && data.steps.length > 1;
+    if (play || this.slow.on) this.autoplay = false;
+    if (play) this.scrubber.play(0);
     this.arrived();
     this.draw();
     this.plots.load(data.base);
@@ -156,44 +155,45 @@ export class Player {
   head() {
     const { data } = this, value = this.valueAt(data.score);
     const at = this.view == null ? "" : " at step " + this.step;
-    const about = element("small", {}, value == null ? "nothing measured yet" : this.measure + at);
-    if (data.teacher != null) about.append(", ", element("b", {}, "teacher " + this.scored(data.teacher)));
+    const about = element("small", value == null ? "nothing measured yet" : this.measure + at);
+    if (data.teacher != null) about.append(", ", element("b", "teacher " + this.scored(data.teacher)));
     this.at("score").replaceChildren(value == null ? "–" : this.scored(value), about);
-    const pill = element("span", { className: "dfkd-state", dataset: { state: data.state } }, data.badge);
-    this.at("what").replaceChildren(pill, element("div", {}, data.title));
+    const pill = element("span.dfkd-state", { dataset: { state: data.state } }, data.badge);
+    this.at("what").replaceChildren(pill, element("div", data.title));
     say(this.at("message"), data.message, data.state);
   }
 
   track() {
-    const { data, view, live } = this;
-    const parts = [`step ${view == null ? data.step : this.step} / ${data.total}`];
-    if (view == null && data.state === "running" && data.left != null) parts.push(duration(data.left) + " left");
-    else if (view == null) parts.push(duration(data.elapsed));
-    const where = data.total > 1 ? parts.join(" · ") : "not started";
-    this.scrubber.draw({ live, total: data.total, done: data.step, where });
-    once(this.at("entries"), [this.laterStages, data.total], (box) => {
-      const left = ({ step }) => (100 * (step - 1)) / Math.max(1, data.total) + "%";
-      const mark = (stage) => ({ title: `${stage.title}, from step ${stage.step}`, style: { left: left(stage) } });
-      box.replaceChildren(...this.laterStages.map((stage) => element("span", mark(stage), stage.name)));
+    const { data, view, live } = this, { total, left } = data;
+    const time = data.state === "running" && left != null ? duration(left) + " left" : duration(data.elapsed);
+    const at = view == null ? `step ${data.step} / ${total} · ${time}` : `step ${this.step} / ${total}`;
+    this.scrubber.draw({ live, total, done: data.step, where: total > 1 ? at : "not started" });
+    once(this.at("entries"), [this.laterStages, total], (box) => {
+      const place = (step) => ({ left: (100 * (step - 1)) / Math.max(1, total) + "%" });
+      const marks = this.laterStages.map(({ step, title, name }) =>
+        element("span", { title: `${title}, from step ${step}`, style: place(step) }, name),
+      );
+      box.replaceChildren(...marks);
     });
     press(this.at("slowly"), this.slow.on);
     this.at("slowly").disabled = !data.phases.length || !(data.slow_steps.length || live);
   }
 
   alarms() {
-    once(this.at("alarms"), this.data.alarms, (box) =>
-      box.replaceChildren(
-        ...this.data.alarms.map(({ kind, text, knobs }) => {
-          const codes = knobs.map((knob) => element("code", {}, this.term(knob)));
-          const about = { className: "dfkd-alarm", dataset: { kind } };
-          return element("div", about, text + " Knobs that bear on it:", ...codes);
-        }),
-      ),
-    );
+    once(this.at("alarms"), this.data.alarms, (box) => {
+      const alarm = ({ kind, text, knobs }) => {
+        const codes = knobs.map((knob) => element("code", this.term(knob)));
+        return element("div.dfkd-alarm", { dataset: { kind } }, text + " Knobs that bear on it:", codes);
+      };
+      box.replaceChildren(...this.data.alarms.map(alarm));
+    });
   }
 
-  // A class by its name.
+  // A class by its name; what the teacher takes an image of a sheet for.
   named(label) { return this.data.classes[label] ?? String(label); }
+  says(sheet, index) {
+    return `the teacher says ${this.named(sheet.label[index])} with ${whole(sheet.confidence[index])}`;
+  }
 
   // Headings and legends lead to the glossary, which knows them by the names that stand here.
   term(name) { return termLink(this.data.base, name); }

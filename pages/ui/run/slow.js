@@ -2,6 +2,7 @@
 // The phases, their titles and captions come from the method.
 
 import { element, once, write } from "../web/dom.js";
+import { nearest } from "../web/scrubber.js";
 import { Sheet } from "../web/sheet.js";
 import { contentOf } from "./tensors.js";
 
@@ -48,7 +49,7 @@ export class SlowMotion {
     this.phase = 0;
     this.step = null;
     if (this.live) this.another();
-    else this.goTo(this.nearest(this.stage.view ?? 0), 0); // from the beginning, unless a step was chosen
+    else this.goTo(nearest(this.data.slow_steps, this.stage.view ?? 0), 0); // from the beginning, or the step chosen
     this.stage.draw();
   }
 
@@ -63,11 +64,6 @@ export class SlowMotion {
 
   // A live run does one more step for us, and stays paused after it.
   another() { this.waiting = this.data.slow_steps.at(-1) ?? 0; this.stage.questions.order("slow"); }
-
-  nearest(step) {
-    const { slow_steps: steps } = this.data;
-    return steps.reduce((best, one) => (Math.abs(one - step) < Math.abs(best - step) ? one : best), steps[0]);
-  }
 
   goTo(step, phase) {
     if (step == null) return;
@@ -124,10 +120,7 @@ export class SlowMotion {
 
   draw() {
     this.root.hidden = !this.on;
-    if (!this.on) {
-      this.drawn = null;
-      return;
-    }
+    if (!this.on) return;
     const { data, step, info, frame } = this, steps = data.slow_steps;
     if (frame) this.phase = Math.min(this.phase, info.length - 1); // another stage has other phases
     const { phase } = this;
@@ -137,11 +130,11 @@ export class SlowMotion {
     this.at("back").disabled = phase === 0 && step === steps[0];
     this.caption(frame ? info[phase] : null);
     Object.assign(this.root.dataset, { step: step ?? "", phase: frame ? info[phase].name : "" });
-    const key = [this.stage.run, step, Boolean(frame), this.stage.colour.key].join("|");
     const flow = this.root.querySelector(".dfkd-flow");
-    if (key !== this.drawn) flow.replaceChildren(...info.map((one, index) => this.box(one, index)));
-    this.drawn = key;
-    flow.querySelectorAll(".dfkd-box").forEach((box, index) => {
+    once(flow, [this.stage.run, step, Boolean(frame), this.stage.colour.key], () =>
+      flow.replaceChildren(...info.map((one, index) => this.box(one, index))),
+    );
+    [...flow.children].forEach((box, index) => {
       box.classList.toggle("now", index === phase);
       box.classList.toggle("later", index > phase);
       if (index === phase) box.setAttribute("aria-current", "step");
@@ -152,14 +145,13 @@ export class SlowMotion {
   caption(info) {
     once(this.at("caption"), [info?.name ?? ""], (box) => {
       const terms = (info?.terms ?? []).flatMap((name) => [this.stage.term(name), " "]);
-      box.replaceChildren(info?.caption ?? "", element("small", {}, ...terms));
+      box.replaceChildren(info?.caption ?? "", element("small", ...terms));
     });
   }
 
   note() {
-    if (!this.data.slow_steps.length && !this.live) {
-      return "This run recorded no step in slow motion (phases every: 0).";
-    }
+    const none = !this.data.slow_steps.length && !this.live;
+    if (none) return "This run recorded no step in slow motion (phases every: 0).";
     if (this.waiting != null) return "Computing one step…";
     if (this.step != null && !this.frame) return "Loading…";
     return this.live ? "The run is paused; each round is one more step of it." : "Recorded steps of this run.";
@@ -167,9 +159,9 @@ export class SlowMotion {
 
   box(info, index) {
     const phase = this.frame?.find((one) => one.name === info.name);
-    const heading = element("h5", {}, `${index + 1} ${info.title}`);
-    const body = element("div", { className: "dfkd-box-body" }, ...(phase ? contentOf(phase, this.stage) : []));
-    const box = element("li", { className: "dfkd-box", dataset: { phase: info.name } }, heading, body);
+    const heading = element("h5", `${index + 1} ${info.title}`);
+    const body = element("div.dfkd-box-body", phase && contentOf(phase, this.stage));
+    const box = element("li.dfkd-box", { dataset: { phase: info.name } }, heading, body);
     box.addEventListener("click", () => this.byHand(() => this.goTo(this.step, index)));
     return box;
   }

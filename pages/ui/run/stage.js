@@ -1,12 +1,11 @@
 // The stage of Distill: the student's curve, the generator's images, how the mixture splits them, the loss terms.
 
 import { binOf, expected, scaledBetween, spread, tally } from "../web/curves.js";
-import { element, empty } from "../web/dom.js";
+import { element } from "../web/dom.js";
 import { mounting } from "../web/mount.js";
-import { percent } from "../web/numbers.js";
-import { axisName, bars, FIGURE, line, margins, titled, words } from "../web/plot.js";
+import { axisName, bars, FIGURE, line, margins, stories, titled, words } from "../web/plot.js";
 import { placesOf } from "../web/sheet.js";
-import { panel, Player } from "./player.js";
+import { FIRST_IMAGES, panel, Player } from "./player.js";
 
 const PANELS = `
   <div class="dfkd-grid">
@@ -67,15 +66,13 @@ class Stage extends Player {
     const { palette } = this.colour;
     const height = terms.length > 8 ? 36 * terms.length + 60 + "px" : ""; // each needs room for its ticks
     for (const name of ["losses", "shares"]) this.at(name).style.height = height;
-    const gap = 0.06 / Math.max(1, terms.length / 6);
-    const share = (1 - gap * (terms.length - 1)) / Math.max(1, terms.length);
-    const tops = terms.map((_, index) => 1 - index * (share + gap));
+    const domains = stories(terms.length, 0.06 / Math.max(1, terms.length / 6));
     const layout = { ...margins(58, 10, 6, 40), annotations: [] };
     const traces = terms.map((name, index) => {
-      const [color, top] = [palette[index % 8], tops[index]];
-      layout[axisName("yaxis", index)] = { domain: [Math.max(0, top - share), top], nticks: 3 };
+      const color = palette[index % 8], domain = domains[index];
+      layout[axisName("yaxis", index)] = { domain, nticks: 3 };
       const place = { xanchor: "right", yanchor: "top", font: { color } };
-      layout.annotations.push(words(this.title(name), 0.995, top, place));
+      layout.annotations.push(words(this.title(name), 0.995, domain[1], place));
       const own = { yaxis: axisName("y", index) };
       return line(this.curve(name), this.title(name), color, { width: 1.6 }, FIGURE, own);
     });
@@ -101,10 +98,7 @@ class Stage extends Player {
   noSheet(sheet) {
     const unread = sheet === null || sheet?.broken;
     const waiting = unread ? "The images of this step cannot be read." : "Loading the images of this step…";
-    this.at("tiles").replaceChildren(
-      empty(this.steps.length ? waiting : "The first images appear after the first step."),
-    );
-    this.legend("samples", []);
+    this.nothing("samples", this.steps.length ? waiting : FIRST_IMAGES);
     for (const name of ["judged", "classes"]) this.noPlot(name, "Nothing recorded yet");
   }
 
@@ -115,10 +109,10 @@ class Stage extends Player {
     const tiles = this.at("tiles");
     const scrolled = [...tiles.querySelectorAll(".dfkd-sheet")].map((box) => box.scrollTop);
     const groups = this.groups(sheet).map(([name, members, note = ""]) => {
-      const count = ` ${members.length} / ${sheet.count}${note}`;
-      const about = { className: "dfkd-sheet " + name, tabIndex: 0, "aria-label": name + " images" };
+      const about = { tabIndex: 0, "aria-label": name + " images" };
       const images = members.map((index) => this.tile(sheet, index, name));
-      return [element("h5", { className: name }, this.term(name), count), element("div", about, ...images)];
+      const heading = element("h5." + name, this.term(name), ` ${members.length} / ${sheet.count}${note}`);
+      return [heading, element("div.dfkd-sheet." + name, about, images)];
     });
     tiles.replaceChildren(...groups.flat());
     tiles.querySelectorAll(".dfkd-sheet").forEach((box, index) => { box.scrollTop = scrolled[index] || 0; });
@@ -141,11 +135,9 @@ class Stage extends Player {
   }
 
   tile(sheet, index, verdict) {
-    const name = this.named(sheet.label[index]), sure = sheet.confidence[index];
-    const says = `the teacher says ${name} with ${percent(sure, 0)}, loss ${sheet.loss[index].toFixed(3)}`;
-    const image = sheet.tile(index, "", `${verdict}, ${says}`);
-    const about = { className: "dfkd-tile", title: image.title };
-    return element("div", about, image, element("b", {}, name), ` ${Math.round(100 * sure)}%`);
+    const words = `${verdict}, ${this.says(sheet, index)}, loss ${sheet.loss[index].toFixed(3)}`;
+    const image = sheet.tile(index, "", words), name = element("b", this.named(sheet.label[index]));
+    return element("div.dfkd-tile", { title: words }, image, name, ` ${Math.round(100 * sheet.confidence[index])}%`);
   }
 
   judged(sheet) {

@@ -3,7 +3,7 @@
 
 import { element, once, pressable, swatches } from "../web/dom.js";
 import { progress } from "../web/numbers.js";
-import { Player } from "./player.js";
+import { FIRST_IMAGES, Player } from "./player.js";
 
 export const part = (name, heading, panels, about = "") => `
   <section class="dfkd-part" data-part="${name}"><h3>${heading}<small></small></h3>${about}
@@ -49,14 +49,13 @@ export class StagedPlayer extends Player {
 
   // Why there are none to see.
   get noImages() {
-    const awaited = this.live || this.data.state === "queued";
-    return awaited ? "The first images appear after the first step." : "None were recorded.";
+    return this.live || this.data.state === "queued" ? FIRST_IMAGES : "None were recorded.";
   }
 
   head() {
     super.head();
     const title = this.stageAt(Math.max(1, this.reached))?.title;
-    if (title) this.at("what").prepend(element("b", { className: "dfkd-stage-title" }, title), " ");
+    if (title) this.at("what").prepend(element("b.dfkd-stage-title", title), " ");
     if (this.part === this.early) this.at("score").replaceChildren(...this.earlyScore());
   }
 
@@ -87,7 +86,7 @@ export class StagedPlayer extends Player {
     once(this.at(name).querySelector("h4 span"), [entries, chips, this.colour.key], (box) => {
       const made = chips.map(([words, pressed, act, color]) => {
         const chip = pressable(words, act, { className: "dfkd-chip", title, "aria-pressed": String(pressed) });
-        if (color) chip.prepend(element("s", { className: "box", style: { color } }));
+        if (color) chip.prepend(element("s.box", { style: { color } }));
         return chip;
       });
       box.replaceChildren(...swatches(entries, (words) => this.term(words)), ...made);

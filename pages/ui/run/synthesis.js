@@ -38,10 +38,10 @@ function batch(stage, sheet) {
   stage.legend("made", [], `batch ${sheet.step}, with the guidance at their end`);
   const tiles = tilesOf(sheet, PANELS.made, "made", "synthetic image").map((tile, index) => {
     tile.title += ", guidance " + brief(sheet.loss[index]);
-    return element("div", { className: "dfkd-tile" }, tile, brief(sheet.loss[index]));
+    return element("div.dfkd-tile", tile, brief(sheet.loss[index]));
   });
   const box = stage.at("made").querySelector(".dfkd-tiles");
-  if (!box.querySelector(".dfkd-sheet")) box.replaceChildren(element("div", { className: "dfkd-sheet", tabIndex: 0 }));
+  if (!box.querySelector(".dfkd-sheet")) box.replaceChildren(element("div.dfkd-sheet", { tabIndex: 0 }));
   refilled(box.firstChild, ...tiles);
 }
 
@@ -59,7 +59,7 @@ function pairs(stage) {
   const figures = Array.from(nearest.distance, (distance, index) => {
     const made = nearest.tile(index, "made", `synthetic image ${index + 1}`);
     const real = nearest.tile(count + index, "real", `the real image nearest to it, at ${brief(distance)}`);
-    return element("figure", {}, made, real, element("figcaption", {}, brief(distance)));
+    return element("figure", made, real, element("figcaption", brief(distance)));
   });
   box.replaceChildren(...figures);
 }

@@ -48,17 +48,17 @@ function heatmap(rows, colour) {
 
 function thumbnails({ sheet, arrays }, stage) {
   const tiles = Array.from({ length: Math.min(DRAWN, sheet.count) }, (_, index) => {
-    const tile = element("figure", {}, sheet.tile(index));
+    const tile = element("figure", sheet.tile(index));
     if (arrays.clean) tile.className = arrays.clean[index] ? "clean" : "rejected";
     const label = (arrays.teacher_label ?? arrays.wanted)?.[index];
     if (label == null) return tile;
     const sure = arrays.teacher_probabilities?.[index][label];
     const percent = sure == null ? "" : ` ${Math.round(100 * sure)}%`;
-    tile.append(element("figcaption", {}, stage.named(label) + percent));
+    tile.append(element("figcaption", stage.named(label) + percent));
     if (arrays.loss) tile.title = `loss ${arrays.loss[index].toFixed(3)} nats`;
     return tile;
   });
-  return element("div", { className: "dfkd-thumbs" }, ...tiles);
+  return element("div.dfkd-thumbs", ...tiles);
 }
 
 // A synthesis: an image a line, its course from left to right.
@@ -71,7 +71,7 @@ function film({ sheet, arrays }) {
       tiles.push(element("figure", about, sheet.tile(frame * shown + line)));
     }
   }
-  return element("div", { className: "dfkd-thumbs film", style: { "--columns": columns } }, ...tiles);
+  return element("div.dfkd-thumbs.film", { style: { "--columns": columns } }, ...tiles);
 }
 
 // Teacher upwards, student downwards, for the first few images.
@@ -80,9 +80,9 @@ function distributions({ sheet, arrays }, colour) {
   const names = [name("teacher", "teacher ▲"), name("student", "student ▼")];
   const rows = Array.from({ length: Math.min(PAIRS, sheet.count) }, (_, index) => {
     const bars = opposed(arrays.teacher_probabilities[index], arrays.student_probabilities[index], colour);
-    return element("div", { className: "dfkd-pair" }, sheet.tile(index), bars);
+    return element("div.dfkd-pair", sheet.tile(index), bars);
   });
-  return [element("div", { className: "dfkd-slow-legend" }, ...names), ...rows];
+  return [element("div.dfkd-slow-legend", ...names), ...rows];
 }
 
 function opposed(teacher, student, colour) {
@@ -130,7 +130,7 @@ function histogram({ arrays, values }, colour) {
 
 function numbers(values, stage) {
   const lines = [];
-  const line = (name, text, about = {}) => lines.push(element("dt", {}, name), element("dd", about, String(text)));
+  const line = (name, text, about = {}) => lines.push(element("dt", name), element("dd", about, String(text)));
   if (values.kept != null) line("kept", `${Math.round(values.kept * values.batch)} of ${values.batch}`);
   for (const name of NUMBERS) {
     if (values[name] == null) continue;
@@ -148,5 +148,5 @@ function numbers(values, stage) {
     line(stage.title(term), short(values[term]));
     line(title("gradient"), short(norm), { className: "bar", style: { "--share": share } });
   }
-  return element("dl", {}, ...lines);
+  return element("dl", ...lines);
 }

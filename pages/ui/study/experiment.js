@@ -1,8 +1,8 @@
 // What the components of studies share: the head with one square a run, charts, colours and marks of several series.
 
-import { element, once, say, write } from "../web/dom.js";
+import { element, link, once, say, write } from "../web/dom.js";
 import { roughly, whole } from "../web/numbers.js";
-import { layoutOf, margins, Plots } from "../web/plot.js";
+import { layoutOf, margins, marks, Plots, rule } from "../web/plot.js";
 import { themeOf } from "../web/theme.js";
 
 const GLYPHS = { done: "✓", failed: "!", measuring: "…", paused: "❚❚" };
@@ -68,13 +68,17 @@ export class Experiment {
     once(this.at(".exp-problems"), d.cells.filter((cell) => cell.state === "failed"), (box) => this.problems(box));
   }
 
+  // Rows of squares: runs of the same seed.
+  rows(seeds = this.data.settings.seeds) {
+    return seeds.map((seed) => this.data.cells.filter((cell) => cell.seed === seed));
+  }
+
   squares(box) {
     const rows = this.rows();
     const focused = box.contains(document.activeElement) ? document.activeElement.dataset.key : null;
-    const widest = Math.max(...rows.map((row) => row.length));
-    const places = [...Array(widest).keys()];
+    const places = [...Array(Math.max(...rows.map((row) => row.length))).keys()];
     const filled = (row) => places.map((place) => (row[place] ? this.square(row[place]) : element("span")));
-    box.style.gridTemplateColumns = `repeat(${widest}, auto)`;
+    box.style.gridTemplateColumns = `repeat(${places.length}, auto)`;
     box.replaceChildren(...rows.flatMap(filled));
     if (focused) box.querySelector(`[data-key="${focused}"]`)?.focus();
   }
@@ -82,42 +86,44 @@ export class Experiment {
   square(cell) {
     const { key, state, share, message, run } = cell;
     const words = `${this.nameOf(cell)}: ${WORDS[state] || state}${message ? ". " + message : ""}`;
-    const about = { className: "exp-cell", title: words, "aria-label": words, dataset: { state, key } };
-    const made = element(run ? "a" : "span", { ...about, style: { "--share": share } }, GLYPHS[state] || "");
-    if (run) Object.assign(made, { href: this.distill(run), target: "_blank", rel: "noopener" });
-    return made;
+    const made = run ? link(GLYPHS[state] || "", this.distill(run)) : element("span", GLYPHS[state]);
+    Object.assign(made.dataset, { state, key });
+    made.style.setProperty("--share", share);
+    made.setAttribute("aria-label", words);
+    return Object.assign(made, { className: "exp-cell", title: words });
   }
 
   problems(box) {
     const failed = this.data.cells.filter((cell) => cell.state === "failed");
-    const name = (cell) => element("b", {}, this.nameOf(cell) + " failed. ");
     box.hidden = !failed.length;
-    box.replaceChildren(...failed.map((cell) => element("li", {}, name(cell), cell.message)));
+    box.replaceChildren(
+      ...failed.map((cell) => element("li", element("b", this.nameOf(cell) + " failed. "), cell.message)),
+    );
   }
 
-  distill(run) { return `${this.data.base}/?run=${encodeURIComponent(run)}`; }
-  inspect(run) { return `${this.data.base}/inspect?run=${encodeURIComponent(run)}`; }
+  // The page of a run, and links to all of its pages.
+  distill(run, page = "") { return `${this.data.base}/${page}?run=${encodeURIComponent(run)}`; }
+  links(run) { return [link("Distill", this.distill(run)), " · ", link("Inspect", this.distill(run, "inspect"))]; }
 
   // The table: its columns, [words, help], its lines, and what is to be said of it.
   fill(columns, lines, about) {
-    const head = columns.map(([words, help]) => element("th", { scope: "col", ...(help && { title: help }) }, words));
-    this.at("thead").replaceChildren(element("tr", {}, ...head));
+    const head = columns.map(([words, title]) => element("th", { scope: "col", title }, words));
+    this.at("thead").replaceChildren(element("tr", head));
     this.at("tbody").replaceChildren(...lines);
     this.at(".exp-figures p").textContent = about;
   }
 
   // A line of it: its name, and the fields' contents; a field that is an element is taken as it is.
   line(about, name, fields) {
-    const field = (content) => (content.tagName === "TD" ? content : element("td", {}, content));
-    return element("tr", about, element("th", { scope: "row" }, name), ...fields.map(field));
+    const field = (content) => (content.tagName === "TD" ? content : element("td", content));
+    return element("tr", about, element("th", { scope: "row" }, name), fields.map(field));
   }
 
   // How far the one of some runs is that goes on.
   running(cells) {
     const live = cells.find((cell) => GOING_ON.includes(cell.state));
-    if (!live) return [];
-    const title = `${this.nameOf(live)}: ${whole(live.share)}`;
-    return [element("i", { title, style: { "--share": live.share } })];
+    const title = live && `${this.nameOf(live)}: ${whole(live.share)}`;
+    return live && element("i", { title, style: { "--share": live.share } });
   }
 
   plot(node, traces, layout, description) {
@@ -127,7 +133,12 @@ export class Experiment {
   }
 
   // The teacher's level, from one end of an axis to the other.
-  teacherTrace(x, y) {
-    return { x, y, mode: "lines", line: { color: this.theme.teacher, width: 2, dash: "dash" }, hoverinfo: "skip" };
+  teacherTrace(x, y) { return rule(x, y, this.theme.teacher, "dash"); }
+
+  // Single runs that have a `value`, each `at` a place for it; `words` say the value.
+  singles(cells, value, at, marker, words) {
+    const shown = cells.filter((cell) => value(cell) != null);
+    const text = shown.map((cell) => `${this.nameOf(cell)}<br>${words(value(cell))}`);
+    return marks(shown.map((cell) => at(cell, value(cell))), marker, text);
   }
 }

@@ -1,10 +1,10 @@
 // The slides' table: a generative teacher and its students, by arm and width, and a plot of a figure against size. Both
 // fill while the runs go on.
 
-import { element, legend, once } from "../web/dom.js";
+import { element, legend, once, options } from "../web/dom.js";
 import { mounting } from "../web/mount.js";
 import { brief, grouped } from "../web/numbers.js";
-import { margins, TEXT, titled } from "../web/plot.js";
+import { margins, marks, titled } from "../web/plot.js";
 import { CHART, Experiment } from "./experiment.js";
 
 const MARKS = ["circle", "square", "diamond", "triangle-up", "x", "star", "hexagon"];
@@ -30,17 +30,15 @@ class GenerativeTable extends Experiment {
 
   // Another study.
   begin() {
-    const { columns, plotted } = this.data;
+    const { columns, plotted } = this.data, kept = this.select.value;
     const titles = Object.fromEntries(columns.map(({ name, title, help }) => [name, `${title}, ${help}`]));
-    const kept = this.select.value;
-    this.select.replaceChildren(...plotted.map((name) => element("option", { value: name }, titles[name])));
+    options(this.select, plotted.map((name) => [name, titles[name]]));
     if (kept) this.select.value = kept;
   }
 
-  rows() { return this.data.settings.seeds.map((seed) => this.data.cells.filter((cell) => cell.seed === seed)); }
   nameOf(cell) { return `${this.rowName(cell)}, seed ${cell.seed}`; }
   rowName({ series, x }) { return `${this.data.titles[series]}, H ${x}`; }
-  distill(run) { return `${this.data.base}/generative?run=${encodeURIComponent(run)}`; }
+  distill(run) { return super.distill(run, "generative"); }
 
   draw() {
     const { seeds, rows } = this.data;
@@ -82,28 +80,22 @@ class GenerativeTable extends Experiment {
     const shift = APART * (index - (settings.series.length - 1) / 2);
     const rows = known.filter((row) => row.series === arm);
     const size = Object.fromEntries(rows.map((row) => [row.x, row.values.parameters]));
-    const single = cells.filter((cell) => cell.series === arm && seeds[cell.key]?.[figure] != null);
-    const value = (cell) => seeds[cell.key][figure];
-    const singles = {
-      x: single.map((cell) => size[cell.x] * 10 ** shift), y: single.map(value), mode: "markers",
-      marker: { color, size: 6, opacity: 0.4 },
-      text: single.map((cell) => `${this.nameOf(cell)}<br>${brief(value(cell))}`), hovertemplate: TEXT,
-    };
+    const own = cells.filter((cell) => cell.series === arm);
+    const at = ({ x }, value) => [size[x] * 10 ** shift, value];
+    const marker = { color, size: 6, opacity: 0.4 };
+    const singles = this.singles(own, (cell) => seeds[cell.key]?.[figure], at, marker, brief);
     return [singles, this.marks(rows, figure, color, MARKS[index % MARKS.length], shift)];
   }
 
   marks(rows, figure, color, symbol, shift, name = null) {
-    const spread = rows.map((row) => row.spreads[figure] ?? 0);
-    const visible = spread.some((one) => one > 0);
+    const array = rows.map((row) => row.spreads[figure] ?? 0), visible = !name && array.some((one) => one > 0);
     const size = ({ values }) => `${grouped(Math.round(values.parameters))} parameters`;
-    return {
-      x: rows.map((row) => row.values.parameters * 10 ** shift), y: rows.map((row) => row.values[figure]),
+    const words = (row) => `<b>${name ?? this.rowName(row)}</b><br>${brief(row.values[figure])}, ${size(row)}`;
+    const marker = { color, size: 11, symbol, line: { width: symbol.endsWith("open") ? 2 : 0 } };
+    return marks(rows.map(({ values }) => [values.parameters * 10 ** shift, values[figure]]), marker, rows.map(words), {
       mode: "lines+markers", line: { color, width: 2 },
-      marker: { color, size: 11, symbol, line: { width: symbol.endsWith("open") ? 2 : 0 } },
-      ...(name ? {} : { error_y: { type: "data", array: spread, color, thickness: 2, width: 5, visible } }),
-      text: rows.map((row) => `<b>${name ?? this.rowName(row)}</b><br>${brief(row.values[figure])}, ${size(row)}`),
-      hovertemplate: TEXT,
-    };
+      error_y: { type: "data", array, color, thickness: 2, width: 5, visible },
+    });
   }
 
   ink(index) { return this.theme.palette[INKS[index % INKS.length]]; }
@@ -113,8 +105,8 @@ class GenerativeTable extends Experiment {
     once(this.at(".exp-figures"), [rows, cells, notes], () => {
       const help = Object.fromEntries(columns.map((column) => [column.title, column.help]));
       const own = ({ series, x }) => cells.filter((cell) => cell.series === series && cell.x === x);
-      const line = ([name, first, second, ...others], about, running = []) =>
-        this.line(about, name, [first, element("td", {}, second, ...running), ...others]);
+      const line = ([name, first, second, ...others], about, running) =>
+        this.line(about, name, [first, element("td", second, running), ...others]);
       const lines = rows.map((row) => {
         const { series, x, text } = row;
         return line(text, { dataset: { series, width: x ?? "" } }, this.running(own(row)));

@@ -1,6 +1,6 @@
 // Two teachers side by side, each with one curve for each family of methods: the student's accuracy as it trains.
 
-import { element, link } from "../web/dom.js";
+import { element } from "../web/dom.js";
 import { mounting } from "../web/mount.js";
 import { percent } from "../web/numbers.js";
 import { line, margins, PERCENT, SHARES, titled } from "../web/plot.js";
@@ -9,6 +9,7 @@ import { CHART, Experiment } from "./experiment.js";
 const DASHES = ["dash", "dot", "dashdot", "solid"];
 const PAINTS = [1, 3, 6, 0]; // of the palette; the last one, TA-DFKD, as students are drawn
 const FELL = 0.1; // below the best value, from which a curve is said to have fallen
+const SAID = ["failed", "waiting", "stopped", "paused", "interrupted"];
 const TABLE = `
   <table><thead><tr><th>generator is told</th><th class="lesson-now"></th><th>best</th><th>run</th></tr></thead>
     <tbody></tbody></table>`;
@@ -18,10 +19,10 @@ class Lesson extends Experiment {
 
   // Another study.
   begin() {
-    const panels = this.data.teachers.map(({ name, title }) => {
-      const about = { className: "exp-panel lesson-panel", dataset: { teacher: name } };
-      const panel = element("section", { ...about, innerHTML: `<h4></h4>${CHART}${TABLE}` });
-      panel.querySelector("h4").textContent = "Teacher: " + title;
+    const panels = this.data.teachers.map(({ name: teacher, title }) => {
+      const about = { dataset: { teacher }, innerHTML: CHART + TABLE };
+      const panel = element("section.exp-panel.lesson-panel", about);
+      panel.prepend(element("h4", "Teacher: " + title));
       return panel;
     });
     this.at(".lesson-grid").replaceChildren(...panels);
@@ -73,22 +74,19 @@ class Lesson extends Experiment {
 
   line(cell, course, { color, dash }) {
     const share = (value) => (value == null ? "–" : percent(value));
-    const { variant, state, run } = cell;
-    const links = run ? [link("Distill", this.distill(run)), " · ", link("Inspect", this.inspect(run))] : [];
-    const said = { failed: "failed", waiting: "waiting", queued: "waiting", stopped: "stopped", paused: "paused" };
-    const about = { ...said, interrupted: "interrupted" }[state];
+    const { variant, state, run } = cell, shown = state === "queued" ? "waiting" : state;
+    const about = SAID.includes(shown) ? element("small", " " + shown) : "";
     const fell = course && course.best - course.now >= FELL;
     return element(
-      "tr", { dataset: { variant, state } },
-      element("td", {}, swatch(color, dash), variant, about ? element("small", {}, " " + about) : ""),
-      element("td", { className: fell ? "fell" : "" }, share(course?.now)), element("td", {}, share(course?.best)),
-      element("td", {}, ...links),
+      "tr", { dataset: { variant, state } }, element("td", swatch(color, dash), variant, about),
+      element("td", { className: fell ? "fell" : "" }, share(course?.now)), element("td", share(course?.best)),
+      element("td", run && this.links(run)),
     );
   }
 
   teacherLine(teacher) {
-    const first = element("td", {}, swatch(this.theme.teacher, "dash"), "the teacher itself");
-    return element("tr", {}, first, element("td", {}, percent(teacher)), element("td"), element("td"));
+    const first = element("td", swatch(this.theme.teacher, "dash"), "the teacher itself");
+    return element("tr", first, element("td", percent(teacher)), element("td"), element("td"));
   }
 }
 

@@ -1,10 +1,10 @@
 // FID against the intensity of the class prior, what may explain it beside it, and the images of the run under the
 // pointer beside those without the prior. Images are asked for once; looking around needs no rerun of the page.
 
-import { choices, element, legend, link } from "../web/dom.js";
+import { element, legend, options } from "../web/dom.js";
 import { mounting } from "../web/mount.js";
 import { grouped } from "../web/numbers.js";
-import { band, titled } from "../web/plot.js";
+import { band, marks, rule, TEXT, titled } from "../web/plot.js";
 import { Questions } from "../web/questions.js";
 import { placesOf, Sheet } from "../web/sheet.js";
 import { faint } from "../web/theme.js";
@@ -46,6 +46,7 @@ const FIDELITY = {
 };
 const SHARES = ["final", "teacher", "kept"]; // figures that read as percentages
 
+const smallChart = (name) => `<section class="exp-panel prior-small prior-${name}"><h4></h4>${CHART}</section>`;
 const FIGURE = `<figure><canvas role="img"></canvas><figcaption></figcaption></figure>`;
 const SKELETON = `
   <div class="prior-grid">
@@ -59,9 +60,7 @@ const SKELETON = `
         <label>seed <select class="prior-seed" aria-label="Seed looked at"></select></label>
         <span class="prior-links"></span></div>
     </section>
-    ${Object.keys(SMALL)
-      .map((name) => `<section class="exp-panel prior-small prior-${name}"><h4></h4>${CHART}</section>`)
-      .join("")}
+    ${Object.keys(SMALL).map(smallChart).join("")}
   </div>`;
 
 class Prior extends Experiment {
@@ -72,8 +71,7 @@ class Prior extends Experiment {
     this.fidelity = "density";
     this.slider = this.at(".prior-choose input");
     this.slider.addEventListener("input", () => this.look(this.data.intensities[Number(this.slider.value)], this.seed));
-    const choose = (name, act) =>
-      this.at(name).addEventListener("change", ({ target }) => act(Number(target.value)));
+    const choose = (name, act) => this.at(name).addEventListener("change", ({ target }) => act(Number(target.value)));
     choose(".prior-seed", (seed) => this.look(this.intensity, seed));
     choose(".prior-class", (label) => { this.label = label; this.images(); });
     new ResizeObserver(() => this.images()).observe(this.at(".prior-images"));
@@ -98,13 +96,12 @@ class Prior extends Experiment {
     this.label = 0;
     this.chosen = false;
     this.slider.max = intensities.length - 1;
-    const names = classes.length ? classes : Array.from({ length: 10 }, (_, index) => String(index));
-    const options = (values, words) => values.map((value, index) => element("option", { value }, words[index]));
-    this.at(".prior-class").replaceChildren(...options([...names.keys()], names));
-    this.at(".prior-seed").replaceChildren(...options(seeds, seeds.map(String)));
+    const names = classes.length ? classes : [...Array(10).keys()];
+    options(this.at(".prior-class"), names.map((name, label) => [label, name]));
+    options(this.at(".prior-seed"), seeds);
   }
 
-  rows() { return this.data.seeds.map((seed) => this.data.cells.filter((cell) => cell.seed === seed)); }
+  rows() { return super.rows(this.data.seeds); }
   nameOf({ intensity, seed }) { return `λ = ${intensity}, seed ${seed}`; }
   cell(intensity, seed) { return this.data.cells.find((cell) => cell.intensity === intensity && cell.seed === seed); }
   get without() { return this.data.intensities[0]; }
@@ -149,21 +146,17 @@ class Prior extends Experiment {
     this.side(left, without, without === 0 ? "without the prior (λ = 0)" : `λ = ${without}, the weakest prior`);
     this.side(right, intensity, "λ = " + intensity);
     const { run } = this.cell(intensity, seed);
-    const links = run ? ["run: ", link("Distill", this.distill(run)), " · ", link("Inspect", this.inspect(run))] : [];
-    this.at(".prior-links").replaceChildren(...links);
+    this.at(".prior-links").replaceChildren(...(run ? ["run: ", ...this.links(run)] : []));
     Object.assign(this.root.dataset, { intensity, seed, label });
   }
 
   side(figure, intensity, heading) {
     const cell = this.cell(intensity, this.seed), figures = this.data.figures[cell.key];
-    const words = figures
-      ? `${grouped(figures.counts[this.label])} of ${grouped(figures.samples)} labelled ${this.className}`
-      : cell.state === "failed"
-        ? "this run failed"
-        : "not measured yet";
-    figure.querySelector("figcaption").replaceChildren(element("b", {}, heading), element("br"), words);
-    const sheet = this.sheets.get(cell.key);
-    const ready = sheet?.ready && figures;
+    const none = cell.state === "failed" ? "this run failed" : "not measured yet";
+    const count = figures && `${grouped(figures.counts[this.label])} of ${grouped(figures.samples)}`;
+    const words = figures ? `${count} labelled ${this.className}` : none;
+    figure.querySelector("figcaption").replaceChildren(element("b", heading), element("br"), words);
+    const sheet = this.sheets.get(cell.key), ready = sheet?.ready && figures;
     const { width, height } = ready ? sheet : { width: 8, height: 8 };
     const canvas = figure.querySelector("canvas");
     Object.assign(canvas, { width: ACROSS * (width + 1) - 1, height: DOWN * (height + 1) - 1 }); // also empties it
@@ -204,17 +197,16 @@ class Prior extends Experiment {
   chooser() {
     const select = element("select", { "aria-label": "Which pair of figures" });
     const titles = Object.entries(FIDELITY).map(([key, [title]]) => [key, title]);
-    choices(select, Object.fromEntries(titles), (key) => { this.fidelity = key; this.draw(); });
-    select.value = this.fidelity;
-    return select;
+    options(select, titles, (key) => { this.fidelity = key; this.draw(); });
+    return Object.assign(select, { value: this.fidelity });
   }
 
   chart(panel, series, axis, margin) {
     const { intensities } = this.data, node = panel.querySelector(".exp-plot");
     const big = panel.classList.contains("prior-fid");
-    const traces = series.flatMap((one) => (one[3] ? [this.line(one)] : this.runs(one, big)));
+    const traces = series.flatMap((one) => (one[3] ? [this.level(one)] : this.runs(one, big)));
     const ring = { size: big ? 17 : 13, color: "rgba(0,0,0,0)", line: { width: 2, color: this.theme.text } };
-    traces.push({ x: [], y: [], mode: "markers", cliponaxis: false, hoverinfo: "skip", marker: ring });
+    traces.push(marks([], ring, [], { hoverinfo: "skip", hovertemplate: "" }));
     const xaxis = { ...titled(big ? "intensity λ of the class prior" : "λ", big ? 2 : 0), range: this.range() };
     const all = intensities.length <= MOST_TICKS;
     if (!big || all) xaxis.tickvals = big ? intensities : [intensities[0], intensities.at(-1)];
@@ -255,24 +247,21 @@ class Prior extends Experiment {
     const [color, x] = [this.theme[colour], found.map(({ intensity }) => intensity)];
     const each = (act) => found.map(({ values }) => act(values));
     const mean = each((values) => values.reduce((sum, value) => sum + value, 0) / values.length);
-    const form = SHARES.includes(name) ? ".1%" : ".3g";
+    const value = `${label ? label + " " : ""}%{y:${SHARES.includes(name) ? ".1%" : ".3g"}}`;
+    const places = cells.map((cell) => [cell.intensity, this.data.figures[cell.key][name]]);
     return [
       ...band(x, each((values) => Math.min(...values)), each((values) => Math.max(...values)), faint(color, 0.18)),
-      { x, y: mean, mode: "lines", hoverinfo: "skip", line: { color, width: big ? 3 : 2 } },
-      {
-        x: cells.map((cell) => cell.intensity), y: cells.map((cell) => this.data.figures[cell.key][name]),
-        mode: "markers", cliponaxis: false, marker: { color, size: big ? 8 : 6, opacity: 0.85 },
-        customdata: cells.map((cell) => [cell.intensity, cell.seed]),
-        hovertemplate: `${label ? label + " " : ""}%{y:${form}}<br>λ = %{x}, seed %{customdata[1]}<extra></extra>`,
-      },
+      rule(x, mean, color, "solid", big ? 3 : 2),
+      marks(places, { color, size: big ? 8 : 6, opacity: 0.85 }, cells.map((cell) => this.nameOf(cell)), {
+        customdata: cells.map((cell) => [cell.intensity, cell.seed]), hovertemplate: value + "<br>" + TEXT,
+      }),
     ];
   }
 
   // What hardly differs between runs: the teacher, real images.
-  line([name, , colour, dash]) {
+  level([name, , colour, dash]) {
     const [first] = this.values(name);
-    const look = { mode: "lines", line: { color: this.theme[colour], width: 2, dash }, hoverinfo: "skip" };
-    return { x: first ? this.range() : [], y: first ? [first.values[0], first.values[0]] : [], ...look };
+    return rule(first ? this.range() : [], first ? Array(2).fill(first.values[0]) : [], this.theme[colour], dash);
   }
 
   // Around the points of the run that is looked at.

@@ -4,7 +4,7 @@
 import { element, legend, once } from "../web/dom.js";
 import { mounting } from "../web/mount.js";
 import { difference, duration, percent, points } from "../web/numbers.js";
-import { band, margins, TEXT, titled } from "../web/plot.js";
+import { band, margins, marks, rule, titled } from "../web/plot.js";
 import { faint } from "../web/theme.js";
 import { CHART, Experiment } from "./experiment.js";
 
@@ -50,7 +50,7 @@ class Sweep extends Experiment {
     const s = this.data.settings;
     this.view = s.against_seconds ? "seconds" : s.scale === "category" ? "dots" : "lines";
     this.box.checked = this.view === "dots";
-    this.at(".sweep-about").replaceChildren(s.question, " ", element("em", {}, s.finding));
+    this.at(".sweep-about").replaceChildren(s.question, " ", element("em", s.finding));
     this.at(".sweep-paper").hidden = !s.published.length;
     this.at(".sweep-paper small").textContent = s.setting;
     this.at(".sweep-fid").hidden = !s.samples;
@@ -66,11 +66,8 @@ class Sweep extends Experiment {
   get paper() { return this.box.checked ? this.settings.published : []; }
 
   rows() {
-    return this.settings.seeds.flatMap((seed) => {
-      const cells = this.data.cells.filter((cell) => cell.seed === seed);
-      const rows = Array.from({ length: Math.ceil(cells.length / ROW_OF_SQUARES) }, (_, row) => row * ROW_OF_SQUARES);
-      return rows.map((from) => cells.slice(from, from + ROW_OF_SQUARES));
-    });
+    const starts = (row) => [...row.keys()].filter((place) => place % ROW_OF_SQUARES === 0);
+    return super.rows().flatMap((row) => starts(row).map((from) => row.slice(from, from + ROW_OF_SQUARES)));
   }
 
   title(name) { return this.settings.titles[name] ?? name; }
@@ -146,47 +143,37 @@ class Sweep extends Experiment {
     return [low - edge, high + edge];
   }
 
-  scoreAxis(published) {
+  scoreAxis(published = []) {
     const range = this.range(ACCURACY, published);
     return { ...titled(this.score, 6), range, tickformat: range[1] - range[0] < 0.05 ? ".1%" : ".0%" };
   }
 
-  words(row) {
-    const [seeds, interval] = [row.n === 1 ? "seed" : "seeds", between(row.low, row.high, points)];
+  words(row, what = ACCURACY) {
+    const name = `<b>${this.name(row)}</b><br>`;
+    if (what === FID) return `${name}FID ${FID.form(row.fid)}${between(row.fid_low, row.fid_high, FID.form)}`;
     const gap = between(row.difference_low, row.difference_high, points);
     const against =
       row.difference == null ? "" : `<br>${difference(row.difference)}${gap} points against ${this.reference(row)}`;
-    const mean = `${percent(row.mean)}${interval}, ${row.n} ${seeds}`;
-    return `<b>${this.name(row)}</b><br>${mean}<br>best ${percent(row.best)}${against}`;
-  }
-
-  fidWords(row) {
-    return `<b>${this.name(row)}</b><br>FID ${FID.form(row.fid)}${between(row.fid_low, row.fid_high, FID.form)}`;
-  }
-
-  // Single runs. `at` places cells by a value of each.
-  marks(cells, value, at, marker, words) {
-    const shown = cells.filter((cell) => value(cell) != null);
-    const text = shown.map((cell) => `${this.nameOf(cell)}<br>${words(value(cell))}`);
-    return { mode: "markers", cliponaxis: false, ...at(shown, value), marker, text, hovertemplate: TEXT };
+    const [seeds, interval] = [row.n === 1 ? "seed" : "seeds", between(row.low, row.high, points)];
+    return `${name}${percent(row.mean)}${interval}, ${row.n} ${seeds}<br>best ${percent(row.best)}${against}`;
   }
 
   seedTrace(cells, { run, form }, at, color) {
     const marker = { color, size: this.size(6, 1), opacity: 0.4 };
-    return this.marks(cells, (cell) => this.data.figures[cell.key]?.[run], at, marker, form);
+    return this.singles(cells, (cell) => this.data.figures[cell.key]?.[run], at, marker, form);
   }
 
   // A run that goes on, where its student stands now.
   liveTrace(cells, at, color) {
     const marker = { color, size: 11, symbol: "circle-open-dot", line: { width: 2 } };
-    return this.marks(cells, (cell) => this.data.live[cell.key], at, marker, (value) => "so far " + percent(value));
+    return this.singles(cells, (cell) => this.data.live[cell.key], at, marker, (value) => "so far " + percent(value));
   }
 
   // The paper's figures.
-  paperTrace(own, x, y, color) {
+  paperTrace(own, at, color) {
     const words = ({ value }) => `the paper: ${percent(value, 2)}<br>${this.settings.setting}`;
     const marker = { color, size: this.size(12), symbol: "diamond-open", line: { width: 2 } };
-    return { x, y, mode: "markers", cliponaxis: false, marker, text: own.map(words), hovertemplate: TEXT };
+    return marks(own.map((one) => at(one, one.value)), marker, own.map(words));
   }
 
   intervals(rows, [mean, low, high], color) {
@@ -206,11 +193,11 @@ class Sweep extends Experiment {
     const [least, most] = [Math.min(...all), Math.max(...all)].map((x) => (log ? Math.log10(x) : x));
     const edge = 0.06 * (most - least) || 0.1, range = [least - edge, most + edge];
     const traces = this.teacherAcross(range.map((x) => (log ? 10 ** x : x)));
-    s.series.forEach((series, index) => traces.push(...this.curve(series, index)));
+    const at = ({ x }, value) => [x, value];
+    s.series.forEach((series, index) => traces.push(...this.curve(series, index, at)));
     s.series.forEach((series, index) => {
       const own = paper.filter((one) => one.series === series);
-      const [x, y] = [own.map((one) => one.x), own.map(({ value }) => value)];
-      if (own.length) traces.push(this.paperTrace(own, x, y, this.paint(index)));
+      if (own.length) traces.push(this.paperTrace(own, at, this.paint(index)));
     });
     const tickvals = [...new Set(all)].sort((one, other) => one - other);
     const ticks = { tickvals, ticktext: tickvals.map(String) };
@@ -218,22 +205,19 @@ class Sweep extends Experiment {
     return [traces, { ...margins(62, 14, 10, 46), xaxis, yaxis: this.scoreAxis(paper) }];
   }
 
-  curve(series, index) {
+  curve(series, index, at) {
     const color = this.paint(index);
     const cells = this.data.cells.filter((cell) => cell.series === series);
     const rows = this.data.rows.filter((row) => row.series === series && row.n);
-    const sure = rows.filter((row) => row.low != null);
-    const [of, x] = [(name) => sure.map((row) => row[name]), sure.map((row) => row.x)];
-    const at = (shown, value) => ({ x: shown.map((cell) => cell.x), y: shown.map(value) });
-    const mean = {
-      x: rows.map((row) => row.x), y: rows.map((row) => row.mean), mode: "lines+markers",
+    const sure = rows.filter((row) => row.low != null), of = (name) => sure.map((row) => row[name]);
+    const marker = { color, size: this.size(9), symbol: SYMBOLS[index % SYMBOLS.length] };
+    const mean = marks(rows.map((row) => at(row, row.mean)), marker, rows.map((row) => this.words(row)), {
+      mode: "lines+markers", cliponaxis: true,
       line: { color, width: this.size(2.5, 0.5), dash: STROKES[index % STROKES.length] },
-      marker: { color, size: this.size(9), symbol: SYMBOLS[index % SYMBOLS.length] },
-      text: rows.map((row) => this.words(row)), hovertemplate: TEXT,
-    };
+    });
     if (sure.length === 1) mean.error_y = this.intervals(rows, ACCURACY.keys, color); // no band from one place
     return [
-      ...band(x, of("low"), of("high"), faint(color, this.several ? 0.1 : 0.18)),
+      ...band(of("x"), of("low"), of("high"), faint(color, this.several ? 0.1 : 0.18)),
       this.seedTrace(cells, ACCURACY, at, color), mean, this.liveTrace(cells, at, color),
     ];
   }
@@ -244,23 +228,18 @@ class Sweep extends Experiment {
     const color = this.paint(0);
     const rows = data.rows.filter((row) => row[mean] != null);
     const level = (x) => s.values.indexOf(x);
-    const at = (shown, value) => ({ x: shown.map(value), y: shown.map((cell) => level(cell.x) + 0.24) });
+    const at = (below) => ({ x }, value) => [value, level(x) + below];
     const height = [-0.6, s.values.length - 0.4], { teacher } = data;
     const traces = accuracy && teacher != null ? [this.teacherTrace([teacher, teacher], height)] : [];
-    const reference = rows.find((row) => this.isReference(row));
-    if (reference) {
-      const look = { mode: "lines", line: { color: this.theme.muted, width: 1, dash: "dot" }, hoverinfo: "skip" };
-      traces.push({ x: [reference[mean], reference[mean]], y: height, ...look });
-    }
-    traces.push(this.seedTrace(data.cells, what, at, color), {
-      x: rows.map((row) => row[mean]), y: rows.map((row) => level(row.x)), mode: "markers", cliponaxis: false,
-      error_x: this.intervals(rows, what.keys, color), marker: { color, size: this.size(10) },
-      text: rows.map((row) => (accuracy ? this.words(row) : this.fidWords(row))), hovertemplate: TEXT,
-    });
-    if (accuracy) traces.push(this.liveTrace(data.cells, at, color));
+    const of = rows.find((row) => this.isReference(row))?.[mean];
+    if (of != null) traces.push(rule([of, of], height, this.theme.muted, "dot", 1));
+    const places = rows.map((row) => at(0)(row, row[mean])), words = rows.map((row) => this.words(row, what));
+    const error = { error_x: this.intervals(rows, what.keys, color) };
+    traces.push(this.seedTrace(data.cells, what, at(0.24), color));
+    traces.push(marks(places, { color, size: this.size(10) }, words, error));
+    if (accuracy) traces.push(this.liveTrace(data.cells, at(0.24), color));
     const paper = accuracy ? this.paper : [];
-    const [x, y] = [paper.map(({ value }) => value), paper.map((one) => level(one.x) - 0.24)];
-    if (paper.length) traces.push(this.paperTrace(paper, x, y, this.theme.text));
+    if (paper.length) traces.push(this.paperTrace(paper, at(-0.24), this.theme.text));
     const label = data.fid_label.split(" in ").slice(0, 2).join(" in ");
     const names = s.values.map((value) => this.title(value));
     const layout = {
@@ -275,18 +254,19 @@ class Sweep extends Experiment {
     const { settings: s, data } = this;
     const far = 1.15 * Math.max(1, ...Object.values(data.figures).map(({ seconds }) => seconds));
     const traces = this.teacherAcross([0, far]);
-    const at = (shown, value) => ({ x: shown.map((cell) => data.figures[cell.key].seconds), y: shown.map(value) });
+    const at = (cell, value) => [data.figures[cell.key].seconds, value];
     for (const row of data.rows.filter(({ n }) => n)) {
       const index = s.values.indexOf(row.x), color = this.paint(index);
-      traces.push(this.seedTrace(this.cellsOf(row), ACCURACY, at, color), {
-        x: [row.seconds], y: [row.mean], mode: "markers+text", error_y: this.intervals([row], ACCURACY.keys, color),
-        marker: { color, size: this.size(12), symbol: SYMBOLS[index % SYMBOLS.length] }, text: [this.title(row.x)],
-        textposition: "top right", textfont: { color, size: 13 },
+      const marker = { color, size: this.size(12), symbol: SYMBOLS[index % SYMBOLS.length] };
+      const mean = marks([[row.seconds, row.mean]], marker, [this.title(row.x)], {
+        mode: "markers+text", textposition: "top right", textfont: { color, size: 13 },
+        error_y: this.intervals([row], ACCURACY.keys, color),
         customdata: [`${this.words(row)}<br>${duration(row.seconds)}`], hovertemplate: "%{customdata}<extra></extra>",
       });
+      traces.push(this.seedTrace(this.cellsOf(row), ACCURACY, at, color), mean);
     }
     const title = titled("seconds of a run on this machine, its evaluations included", 6);
-    return [traces, { ...margins(62, 14, 14, 46), xaxis: { ...title, range: [0, far] }, yaxis: this.scoreAxis([]) }];
+    return [traces, { ...margins(62, 14, 14, 46), xaxis: { ...title, range: [0, far] }, yaxis: this.scoreAxis() }];
   }
 
   // --- the table ---
@@ -304,14 +284,12 @@ class Sweep extends Experiment {
     const { settings: s, data, several } = this;
     const published = (row) => this.paper.find((one) => one.series === row.series && one.x === row.x);
     const columns = [
-      ["final", (row) => element("b", {}, this.final(row))],
+      ["final", (row) => element("b", this.final(row))],
       ["best", (row) => (row.best == null ? "–" : inPercent(row.best))], ["runs", (row) => this.runs(row)],
       s.samples ? ["FID", (row) => plusMinus(row.fid, row.fid_low == null ? null : row.fid_high, FID.form)] : null,
       ["time", (row) => (row.seconds == null ? "–" : duration(row.seconds))],
       ["against " + this.reference({ x: "" }), (row) => this.difference("td", row)],
-      this.paper.length
-        ? ["paper", (row) => (published(row) ? (100 * published(row).value).toFixed(2) : "–")]
-        : null,
+      this.paper.length ? ["paper", (row) => (published(row) ? (100 * published(row).value).toFixed(2) : "–")] : null,
     ].filter(Boolean);
     const first = several ? "method" : s.scale === "category" ? s.axis : data.symbol;
     const line = (row) => {
@@ -327,8 +305,8 @@ class Sweep extends Experiment {
     const { settings: s, data } = this;
     const field = (row) => {
       const title = row.n ? `best ${percent(row.best)}, ${duration(row.seconds)} a run` : "";
-      const mean = element("b", {}, this.final(row));
-      return element("td", { title }, mean, " ", this.runs(row), this.difference("div", row));
+      const content = [element("b", this.final(row)), " ", this.runs(row), this.difference("div", row)];
+      return element("td", { title }, content);
     };
     const body = s.series.map((series) => {
       const fields = s.values.map((x) => field(data.rows.find((row) => row.series === series && row.x === x)));
@@ -354,7 +332,7 @@ class Sweep extends Experiment {
     const cells = this.cellsOf(row);
     const failed = cells.filter((cell) => cell.state === "failed").length;
     const words = `${row.n} / ${cells.length}${failed ? `, ${failed} failed` : ""}`;
-    return element("span", { className: "sweep-runs" }, words, ...this.running(cells));
+    return element("span.sweep-runs", words, this.running(cells));
   }
 }
 

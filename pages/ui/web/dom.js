@@ -1,15 +1,19 @@
 // Elements of the page.
 
-// An element with properties, and with children: elements or texts.
-export function element(tag, properties = {}, ...children) {
+// An element "tag.class": its properties, if any, and children: elements, texts, lists. What is null is left out.
+export function element(kind, ...parts) {
+  const [tag, ...classes] = kind.split(".");
   const made = document.createElement(tag);
+  if (classes.length) made.className = classes.join(" ");
+  const properties = parts[0]?.constructor === Object ? parts.shift() : {};
   for (const [name, value] of Object.entries(properties)) {
+    if (value == null) continue;
     if (name === "dataset") Object.assign(made.dataset, value);
     else if (name === "style") for (const [key, one] of Object.entries(value)) made.style.setProperty(key, one);
     else if (name.startsWith("aria-") || name === "role") made.setAttribute(name, value);
     else made[name] = value;
   }
-  made.append(...children);
+  made.append(...parts.flat().filter((part) => part != null));
   return made;
 }
 
@@ -17,8 +21,9 @@ export function element(tag, properties = {}, ...children) {
 export const link = (words, href) => element("a", { href, target: "_blank", rel: "noopener" }, words);
 
 // To the glossary, which knows its terms by the names that stand on the pages.
-export const termLink = (base, name) =>
-  link(name, `${base}/glossary?term=${encodeURIComponent(name.toLowerCase().replace(/[ _]/g, "-"))}`);
+export const termAddress = (base, name) =>
+  `${base}/glossary?term=${encodeURIComponent(name.toLowerCase().replace(/[ _]/g, "-"))}`;
+export const termLink = (base, name) => link(name, termAddress(base, name));
 
 // A button that does something.
 export function pressable(words, act, properties = {}) {
@@ -27,11 +32,11 @@ export function pressable(words, act, properties = {}) {
   return made;
 }
 
-// Fills a select box, with value -> words or with values that are their own words, and tells of changes.
-export function choices(select, options, changed) {
-  const pairs = Array.isArray(options) ? options.map((value) => [value, value]) : Object.entries(options);
-  select.replaceChildren(...pairs.map(([value, words]) => element("option", { value }, words)));
-  select.addEventListener("change", () => changed(select.value));
+// Fills a select box with [value, words], and with values that are their own words. `changed` is told of changes.
+export function options(select, pairs, changed) {
+  const made = pairs.map((one) => [one].flat()).map(([value, words = value]) => element("option", { value }, words));
+  select.replaceChildren(...made);
+  if (changed) select.addEventListener("change", () => changed(select.value));
 }
 
 // Texts by the names of the elements that show them.
@@ -41,6 +46,12 @@ export function write(at, texts) {
 
 // Says whether a button is pressed.
 export const press = (button, pressed) => button.setAttribute("aria-pressed", String(pressed));
+
+// Elements below `root` with an attribute data-`name`: `act` is called with each and its value, or when it is clicked.
+export const eachOf = (root, name, act) =>
+  root.querySelectorAll(`[data-${name}]`).forEach((found) => act(found, found.dataset[name]));
+export const onClick = (root, name, act) =>
+  eachOf(root, name, (found, value) => found.addEventListener("click", () => act(value)));
 
 // Hides a box, or shows a sentence in it.
 export function say(box, message, state = "") {
@@ -65,12 +76,12 @@ export function refilled(box, ...children) {
 }
 
 // What there is to see, or what to do while there is nothing.
-export const empty = (words) => element("div", { className: "dfkd-empty" }, words);
+export const empty = (words) => element("div.dfkd-empty", words);
 
 // Words with swatches of [words, colour, shape]. `named` makes an element of words.
 export const swatches = (entries, named = (words) => words) =>
   entries.map(([words, color, shape]) =>
-    element("i", {}, element("s", { className: shape || "line", style: { color } }), named(words)),
+    element("i", element("s", { className: shape || "line", style: { color } }), named(words)),
   );
 
 // A legend of such entries and a note.

@@ -67,6 +67,13 @@ export const level = (y, line) => ({ type: "line", x0: 0, x1: 1, xref: "paper", 
 // Words at a place in shares of the chart, unless `more` says otherwise.
 export const words = (text, x, y, more) => ({ text, x, y, xref: "paper", yref: "paper", showarrow: false, ...more });
 
+// Where each of `count` charts above each other begins and ends on the axis they share, the first at the top.
+export function stories(count, gap) {
+  const height = (1 - gap * (count - 1)) / Math.max(1, count);
+  const tops = Array.from({ length: count }, (_, index) => 1 - index * (height + gap));
+  return tops.map((top) => [Math.max(0, top - height), top]);
+}
+
 // The nth of several axes: "yaxis", "yaxis2" in a layout, "y", "y2" in a trace.
 export const axisName = (name, index) => (index ? name + (index + 1) : name);
 
@@ -78,6 +85,17 @@ export const line = (curve, name, color, look = {}, form = "%{y:.0%}", more = {}
 export const PERCENT = "%{y:.1%}";
 export const FIGURE = "%{y:.4g}";
 export const TEXT = "%{text}<extra></extra>";
+
+// Marks at [x, y], with words under the pointer.
+export const marks = (places, marker, text, more = {}) => ({
+  x: places.map(([x]) => x), y: places.map(([, y]) => y), mode: "markers", cliponaxis: false, marker, text,
+  hovertemplate: TEXT, ...more,
+});
+
+// A line that says nothing under the pointer.
+export const rule = (x, y, color, dash = "solid", width = 2) => ({
+  x, y, mode: "lines", line: { color, width, dash }, hoverinfo: "skip",
+});
 
 export const bars = (x, y, name, color, opacity = 1, form = "%{y}") => ({
   type: "bar", x, y, name, marker: { color, opacity }, hovertemplate: form,

@@ -19,6 +19,12 @@ export const track = (what, more = "") => `
     <button class="dfkd-follow" title="Always show the newest recorded step">Follow live</button>${more}
   </div>`;
 
+// The one of `steps` nearest to `step`; the newest if that is null, null without any.
+export function nearest(steps, step) {
+  if (!steps.length || step == null) return steps.at(-1) ?? null;
+  return steps.reduce((best, one) => (Math.abs(one - step) < Math.abs(best - step) ? one : best));
+}
+
 export class Scrubber {
   // `owner` has the recorded `steps`, ascending; `has(step)`, which also asks for what is missing; and `moved(told)`:
   // draws, and tells Python where the user looks now. `even`: the steps lie equally far from each other on the track.
@@ -40,12 +46,7 @@ export class Scrubber {
   get step() { return this.nearest(this.view); }
   get place() { return this.owner.steps.indexOf(this.step); }
 
-  // The recorded step nearest to `step`; the newest one if that is null.
-  nearest(step) {
-    const { steps } = this.owner;
-    if (!steps.length || step == null) return steps.at(-1) ?? null;
-    return steps.reduce((best, one) => (Math.abs(one - step) < Math.abs(best - step) ? one : best), steps[0]);
-  }
+  nearest(step) { return nearest(this.owner.steps, step); }
 
   stepAt(value) { return this.even ? this.owner.steps[value] : this.nearest(value); }
 
