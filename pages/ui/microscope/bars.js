@@ -51,7 +51,7 @@ export class Bars {
     return { context, theme, height, left, right, top, bottom, x, y };
   }
 
-  // One bar. What is not selected stands back as soon as anything is; `strong`, `pale`: opacities of clean and rejected.
+  // One bar; what is not selected stands back when anything is. `strong`, `pale`: opacities of clean and rejected.
   bar({ context, theme, y }, x, width, group, { strong, pale, least = 0 }) {
     const { clean, rejected, chosenClean, chosenRejected } = group;
     const part = (name, from, to, alpha) => {

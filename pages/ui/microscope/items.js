@@ -2,8 +2,8 @@
 
 import { download } from "../web/dom.js";
 import { Questions } from "../web/questions.js";
-import { bytesOf, typedArray } from "../web/sheet.js";
-import { Frame, Film } from "./samples.js";
+import { bytesOf, Sheet, typedArray } from "../web/sheet.js";
+import { Frame } from "./samples.js";
 
 const MOST_BYTES = 96e6; // of frames kept
 
@@ -48,7 +48,7 @@ export class Items extends Questions {
 
   unpack = {
     frame: (value, [source, step]) => this.opened(new Frame(value, source, Number(step))),
-    real: (value) => this.opened(new Frame(value, "real", 0)), film: (value) => this.opened(new Film(value)),
+    real: (value) => this.opened(new Frame(value, "real", 0)), film: (value) => this.opened(new Sheet(value)),
     places: ({ version, xy }) => ({ version, xy: xy && typedArray(xy) }),
     layout: (value) => ({ ...value, real: value.real && typedArray(value.real) }), inside: (value) => typedArray(value),
   };

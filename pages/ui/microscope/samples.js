@@ -1,7 +1,7 @@
 // What the views look at: the recorded samples of one step, a verdict on them, and the one selection.
 
 import { acceptedRegion, scaledBetween } from "../web/curves.js";
-import { Sheet } from "../web/sheet.js";
+import { placesOf, Sheet } from "../web/sheet.js";
 
 // The samples of one step; of real images, only their labels count.
 export class Frame extends Sheet {
@@ -24,33 +24,22 @@ export class Frame extends Sheet {
   square(context, index, x, y, side) { this.paint(context, index, x, y, side, side); }
 }
 
-// One latent at all recorded steps, its images side by side.
-export class Film extends Sheet {}
-
 // Who is clean: as the run had it (`threshold` null), or as another τ would have it. Compared in single precision,
 // which is how posteriors are kept.
 export function judge(frame, threshold) {
   const hypothetical = threshold != null && Boolean(frame.posterior);
   const cut = Math.fround(threshold ?? 0);
   const clean = hypothetical ? Uint8Array.from(frame.posterior, (value) => value > cut) : frame.clean;
-  const perClass = new Map();
-  let kept = 0;
-  let confidence = 0;
-  let surest = Infinity;
-  clean.forEach((flag, i) => {
-    if (!flag) return;
-    kept += 1;
-    confidence += frame.confidence[i];
-    surest = Math.min(surest, frame.loss[i]);
-    perClass.set(frame.label[i], (perClass.get(frame.label[i]) || 0) + 1);
-  });
-  const flagged = Uint8Array.from(clean, (flag, i) => !flag && kept > 0 && frame.loss[i] < surest);
+  const members = placesOf(clean, 1), kept = members.length;
+  const surest = members.reduce((least, index) => Math.min(least, frame.loss[index]), kept ? Infinity : -Infinity);
+  const flagged = Uint8Array.from(clean, (flag, i) => !flag && frame.loss[i] < surest);
   const mixture = frame.mixture?.usable ? frame.mixture : null;
   const region = !mixture ? null : hypothetical ? acceptedRegion(mixture, threshold) : mixture.region;
   return {
-    clean, flagged, kept, perClass, region, hypothetical, confidence: kept ? confidence / kept : null,
-    covered: perClass.size, threshold: hypothetical ? threshold : (frame.mixture?.threshold ?? null),
-    flags: flagged.reduce((sum, value) => sum + value, 0),
+    clean, flagged, flags: placesOf(flagged, 1).length, kept, region, hypothetical,
+    confidence: kept ? members.reduce((sum, index) => sum + frame.confidence[index], 0) / kept : null,
+    covered: new Set(members.map((index) => frame.label[index])).size,
+    threshold: hypothetical ? threshold : (frame.mixture?.threshold ?? null),
   };
 }
 
@@ -89,20 +78,16 @@ export function countedBy(of, groups, { frame, verdict, selection }) {
 
 // Which samples are selected, the same in every view.
 export class Selection {
-  constructor(changed) {
-    this.changed = changed;
-    this.reset(0);
-  }
-
+  constructor(changed) { this.changed = changed; this.reset(0); }
   reset(count) { this.mask = new Uint8Array(count); this.size = 0; }
   has(index) { return this.mask[index] === 1; }
-  indices() { return [...this.mask.keys()].filter((index) => this.mask[index]); }
+  indices() { return placesOf(this.mask, 1); }
 
   // `how`: "replace", "add" (shift) or "toggle" (ctrl).
   take(indices, how = "replace") {
     if (how === "replace") this.mask.fill(0);
     for (const index of indices) this.mask[index] = how === "toggle" ? 1 - this.mask[index] : 1;
-    this.size = this.mask.reduce((sum, flag) => sum + flag, 0);
+    this.size = this.indices().length;
     this.changed();
   }
 
@@ -115,15 +100,14 @@ export const howTo = (event) => (event.ctrlKey || event.metaKey ? "toggle" : eve
 
 // Samples in the order of the grid.
 export function sorted(frame, by, keep) {
-  const order = [...Array(frame.count).keys()].filter(keep);
-  const value = (name, index) => (frame[name] ? frame[name][index] : 0);
-  const loss = (a, b) => value("loss", a) - value("loss", b);
+  const rising = (column) => (a, b) => (column ? column[a] - column[b] : 0);
+  const loss = rising(frame.loss), [sure, posterior] = [rising(frame.confidence), rising(frame.posterior)];
+  const kind = rising(frame.label);
   const compare = {
-    loss, confidence: (a, b) => value("confidence", b) - value("confidence", a),
-    class: (a, b) => frame.label[a] - frame.label[b] || loss(a, b),
-    posterior: (a, b) => value("posterior", b) - value("posterior", a) || loss(a, b), latent: () => 0,
+    loss, confidence: (a, b) => sure(b, a), class: (a, b) => kind(a, b) || loss(a, b),
+    posterior: (a, b) => posterior(b, a) || loss(a, b), latent: () => 0,
   }[by];
-  return order.sort((a, b) => compare(a, b) || a - b);
+  return [...Array(frame.count).keys()].filter(keep).sort((a, b) => compare(a, b) || a - b);
 }
 
 // Indices of the points, x0 y0 x1 y1 …, within a closed path, by the even-odd rule.

@@ -81,11 +81,11 @@ class Generative extends StagedPlayer {
 }
 
 function table(rows) {
-  const head = ["", "teacher", "student"].map((name) => element("th", { className: name }, name));
-  const lines = rows.map(([name, teacher, student]) =>
-    element("tr", element("th", { scope: "row" }, name), element("td", teacher), element("td", student)),
+  const head = ["", "teacher", "student"].map((className) => element("th", { className }, className));
+  const lines = rows.map(([name, ...figures]) =>
+    element("tr", element("th", { scope: "row" }, name), figures.map((figure) => element("td", figure))),
   );
-  return element("table", element("thead", element("tr", ...head)), element("tbody", ...lines));
+  return element("table", element("thead", element("tr", head)), element("tbody", lines));
 }
 
 export default mounting(Generative);

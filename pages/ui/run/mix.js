@@ -38,12 +38,11 @@ const alphaOf = ({ collected, synthetic }, inflation) => (inflation * collected)
 function mix(stage, sizes) {
   const { collected, synthetic, inflation, usual } = sizes;
   const bar = (about, factor) => {
-    const alpha = alphaOf(sizes, factor);
-    const piece = (kind, share) => element("i", { className: kind, style: { "flex-grow": share } });
-    const pieces = [piece("collected", alpha), piece("made", 1 - alpha)];
-    const spoken = { className: "dfkd-blend-bar", role: "img", "aria-label": whole(alpha) + " collected" };
-    const head = element("div", about, element("b", "α " + alpha.toFixed(2)));
-    return element("div.dfkd-blend", head, element("div", spoken, ...pieces));
+    const alpha = alphaOf(sizes, factor), head = element("div", about, element("b", "α " + alpha.toFixed(2)));
+    const piece = (kind, share) => element("i." + kind, { style: { "flex-grow": share } });
+    const spoken = { role: "img", "aria-label": whole(alpha) + " collected" };
+    const strip = element("div.dfkd-blend-bar", spoken, piece("collected", alpha), piece("made", 1 - alpha));
+    return element("div.dfkd-blend", head, strip);
   };
   const times = `N = ${grouped(inflation)} ${inflation === 1 ? "time" : "times"}`;
   const reason =

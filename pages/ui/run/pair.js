@@ -49,8 +49,7 @@ function same(stage, sheet) {
   const entries = ["teacher", "student"].map((who) => [who, stage.colour[who], "box"]);
   const fixed = sheet === stage.newest.probes;
   stage.legend("same", entries, (fixed ? "step " : "of the last batch, step ") + sheet.step);
-  const block = (who) =>
-    element("div", { className: "dfkd-block " + who }, ...tilesOf(sheet, PANELS[who], who, `${who}'s sample`));
+  const block = (who) => element("div.dfkd-block." + who, tilesOf(sheet, PANELS[who], who, `${who}'s sample`));
   const box = stage.at("beside");
   refilled(box, block("teacher"), block("student"));
   // Pointing at an image marks what the other network made of the same noise.
@@ -61,8 +60,8 @@ function same(stage, sheet) {
 }
 
 function row(name, tiles) {
-  const images = element("div.dfkd-line", { style: { "--many": tiles.length } }, ...tiles);
-  return element("div", { className: "dfkd-named " + name }, element("b", name), images);
+  const images = element("div.dfkd-line", { style: { "--many": tiles.length } }, tiles);
+  return element("div.dfkd-named." + name, element("b", name), images);
 }
 
 const rowsOf = (stage, name) => stage.at(name).querySelector(".dfkd-rows");
@@ -70,23 +69,18 @@ const rowsOf = (stage, name) => stage.at(name).querySelector(".dfkd-rows");
 function again(stage, sheet) {
   const whose = stage.data.own_encoder ? "" : "; the student's from its teacher's latents";
   stage.legend("again", [], `step ${sheet.step}${whose}`);
-  const panels = [["real", PANELS.real], ["teacher", PANELS.teacherAgain], ["student", PANELS.studentAgain]];
-  const rows = panels.map(([name, panel]) => row(name, tilesOf(sheet, panel, name, name + " image")));
+  const panels = { real: PANELS.real, teacher: PANELS.teacherAgain, student: PANELS.studentAgain };
+  const rows = Object.entries(panels).map(([name, of]) => row(name, tilesOf(sheet, of, name, name + " image")));
   rowsOf(stage, "again").replaceChildren(...rows);
 }
 
 function between(stage, sheet) {
   stage.legend("between", [], "from one latent to another, step " + sheet.step);
-  const panels = [["teacher", PANELS.teacherBetween], ["student", PANELS.studentBetween]];
-  const tiles = panels.map(([name, panel]) => [
-    name, tilesOf(sheet, panel, name, `${name}'s image between two latents`),
-  ]);
-  const paths = [];
-  for (let from = 0; from < tiles[0][1].length; from += BETWEEN) {
-    const rows = tiles.map(([name, all]) => row(name, all.slice(from, from + BETWEEN)));
-    paths.push(element("div.dfkd-path", ...rows));
-  }
-  rowsOf(stage, "between").replaceChildren(...paths);
+  const panels = Object.entries({ teacher: PANELS.teacherBetween, student: PANELS.studentBetween });
+  const tiles = panels.map(([name, of]) => tilesOf(sheet, of, name, `${name}'s image between two latents`));
+  const starts = [...tiles[0].keys()].filter((place) => place % BETWEEN === 0);
+  const path = (from) => panels.map(([name], place) => row(name, tiles[place].slice(from, from + BETWEEN)));
+  rowsOf(stage, "between").replaceChildren(...starts.map((from) => element("div.dfkd-path", path(from))));
 }
 
 function quality(stage) {
@@ -95,8 +89,9 @@ function quality(stage) {
   const name = known.includes(stage.figure) ? stage.figure : data.score;
   const choose = (figure) => () => { stage.figure = figure; stage.draw(); };
   const entries = [["student", colour.student, "thick"], ["teacher", colour.teacher, "dash"]];
+  if (!known.length) stage.noPlot("quality", "Nothing evaluated yet");
   stage.chips("quality", entries, known.map((one) => [FIGURES[one], one === name, choose(one)]));
-  if (!known.length) return stage.noPlot("quality", "Nothing evaluated yet");
+  if (!known.length) return;
   const curve = stage.still(stage.curve(name)), teacher = data.teacher_figures[name];
   const higher = name === "elbo";
   const better = higher ? "higher is better" : "lower is better";
@@ -105,8 +100,7 @@ function quality(stage) {
   const scale = wide ? logarithmic(all) : { rangemode: higher ? "normal" : "tozero", nticks: 6 };
   const yaxis = { ...scale, ...titled(`${FIGURES[name]}, ${better}`, 4) };
   const more = { annotations: stage.changes(), uirevision: stage.run + name, ...margins(62, 8, 6, 40) };
-  const now = curve.y.length ? brief(curve.y.at(-1)) : "nothing yet";
-  const level = teacher == null ? "unknown" : brief(teacher);
+  const [now, level] = [curve.y.at(-1), teacher].map((value) => (value == null ? "unknown" : brief(value)));
   const about = `Student's ${FIGURES[name]}, ${better}, now ${now}, teacher ${level},`;
   stage.course("quality", stage.against(curve, teacher, FIGURE), yaxis, about, more);
 }
@@ -115,9 +109,8 @@ function losses(stage) {
   const { data, colour } = stage;
   const names = data.terms.filter((name) => data.moved[name] !== "images");
   const lines = names.map((name, index) => {
-    const sum = name === "student_loss";
-    const color = sum ? colour.text : colour.palette[(index + 1) % 8];
-    return line(stage.curve(name), stage.title(name), color, { width: sum ? 2.4 : 1.6 }, FIGURE);
+    const [color, width] = name === "student_loss" ? [colour.text, 2.4] : [colour.palette[(index + 1) % 8], 1.6];
+    return line(stage.curve(name), stage.title(name), color, { width }, FIGURE);
   });
   const values = lines.flatMap(({ y }) => y);
   const log = values.every((value) => value > 0);

@@ -217,7 +217,7 @@ export class Player {
     this.plots.draw(node, traces, layoutOf(this.colour, { ...usual, ...layout }), description);
   }
 
-  noPlot(name, description) { this.plot(name, [], NOTHING, description); }
+  noPlot(name, description) { this.legend(name, []); this.plot(name, [], NOTHING, description); }
 
   // A chart over training steps.
   course(name, traces, yaxis, description, more = {}) {
@@ -276,16 +276,14 @@ export class Player {
   accuracy() {
     const { data, colour } = this, accurate = data.score === "accuracy";
     const curve = this.still(this.curve(data.score));
-    const entries = [["student", colour.student, "thick"]];
+    const entries = [["student", colour.student, "thick"]], traces = this.against(curve, data.teacher, PERCENT);
     if (data.teacher != null) entries.push(["teacher", colour.teacher, "dash"]);
-    if (accurate) entries.push(["agreement", colour.student, "dot"]);
-    this.legend("accuracy", entries);
-    const traces = this.against(curve, data.teacher, PERCENT);
     if (accurate) {
-      const agreement = this.still(this.curve("agreement"));
-      const dotted = { width: 1.2, dash: "dot" };
-      traces.unshift(line(agreement, "agreement with the teacher", colour.student, dotted, PERCENT));
+      const [name, agreement] = ["agreement with the teacher", this.still(this.curve("agreement"))];
+      entries.push(["agreement", colour.student, "dot"]);
+      traces.unshift(line(agreement, name, colour.student, { width: 1.2, dash: "dot" }, PERCENT));
     }
+    this.legend("accuracy", entries);
     const now = curve.y.length ? percent(curve.y.at(-1)) : "nothing yet";
     this.course("accuracy", traces, SHARES, `Student's accuracy, now ${now},`, { annotations: this.changes() });
   }

@@ -40,19 +40,15 @@ function batch(stage, sheet) {
     tile.title += ", guidance " + brief(sheet.loss[index]);
     return element("div.dfkd-tile", tile, brief(sheet.loss[index]));
   });
-  const box = stage.at("made").querySelector(".dfkd-tiles");
-  if (!box.querySelector(".dfkd-sheet")) box.replaceChildren(element("div.dfkd-sheet", { tabIndex: 0 }));
-  refilled(box.firstChild, ...tiles);
+  if (!stage.at("sheet")) stage.at("tiles").replaceChildren(element("div.dfkd-sheet", { tabIndex: 0 }));
+  refilled(stage.at("sheet"), ...tiles);
 }
 
 // Synthetic images first in the sheet, then the real one nearest to each.
 function pairs(stage) {
-  const { nearest, data, colour } = stage, box = stage.at("pairs");
-  if (!nearest?.ready) {
-    stage.legend("nearest", []);
-    const why = "Measure, below, finds the real image that is nearest to each.";
-    return box.replaceChildren(empty(data.measured ? "These real images were not kept." : why));
-  }
+  const { nearest, data, colour } = stage;
+  const why = "Measure, below, finds the real image that is nearest to each.";
+  if (!nearest?.ready) return stage.nothing("nearest", data.measured ? "These real images were not kept." : why);
   const entries = [["synthetic", colour.made, "box"], ["real", colour.real, "box"]];
   stage.legend("nearest", entries, "and their distance in features");
   const count = nearest.distance.length;
@@ -61,16 +57,13 @@ function pairs(stage) {
     const real = nearest.tile(count + index, "real", `the real image nearest to it, at ${brief(distance)}`);
     return element("figure", made, real, element("figcaption", brief(distance)));
   });
-  box.replaceChildren(...figures);
+  stage.at("pairs").replaceChildren(...figures);
 }
 
 // One synthesis, frame by frame: denoising steps, or steps of its latents.
 export class Film {
   constructor(stage) {
-    this.stage = stage;
-    this.at = stage.at;
-    this.sheet = null;
-    this.place = 0;
+    Object.assign(this, { stage, at: stage.at, sheet: null, place: 0 });
     this.slider = this.at("reel").querySelector("input");
     const byHand = (place) => { this.stop(); this.turnTo(place); };
     this.at("roll").addEventListener("click", () => (this.rolling ? this.stop() : this.roll()));
@@ -88,10 +81,8 @@ export class Film {
     this.stop();
     this.sheet = sheet;
     this.at("reel").hidden = this.at("strip").hidden = !sheet;
-    if (!sheet) {
-      const words = "The first film is shown after the first batch of images.";
-      return this.at("now").replaceChildren(empty(words));
-    }
+    const none = "The first film is shown after the first batch of images.";
+    if (!sheet) return this.at("now").replaceChildren(empty(none));
     const what = this.denoises ? "the clean image as predicted at each denoising step" : "as their latents move";
     this.stage.legend("film", [], `batch ${sheet.step}: ${what}`);
     const still = this.stage.playing || matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -121,13 +112,11 @@ export class Film {
     const { frames, shown, timestep, loss } = sheet;
     const at = (this.denoises ? "t = " : "step ") + timestep[place];
     const where = `frame ${place + 1} of ${frames}, ${at} · guidance ${brief(loss[place])}`;
-    slider.max = frames - 1;
-    slider.value = place;
+    Object.assign(slider, { max: frames - 1, value: place });
     slider.setAttribute("aria-valuetext", where);
     this.at("reel").querySelector("span").textContent = where;
     this.at("film").dataset.frame = place;
-    const tile = (_, image) =>
-      sheet.tile(place * shown + image, "made", `image ${image + 1}, frame ${place + 1}`);
+    const tile = (_, image) => sheet.tile(place * shown + image, "made", `image ${image + 1}, frame ${place + 1}`);
     this.at("now").style.setProperty("--many", shown);
     this.at("now").replaceChildren(...Array.from({ length: shown }, tile));
     this.strip();
@@ -152,10 +141,7 @@ export class Film {
 
   guidance() {
     const { sheet, stage, place, denoises } = this;
-    if (!sheet) {
-      stage.legend("guidance", []);
-      return stage.noPlot("guidance", "No film yet");
-    }
+    if (!sheet) return stage.noPlot("guidance", "No film yet");
     const { timestep, loss, step } = sheet;
     const what = denoises ? "denoising step" : "step of the latents";
     stage.legend("guidance", [], `loss of the images at each ${what}, batch ${step}`);

@@ -48,41 +48,36 @@ function heatmap(rows, colour) {
 
 function thumbnails({ sheet, arrays }, stage) {
   const tiles = Array.from({ length: Math.min(DRAWN, sheet.count) }, (_, index) => {
-    const tile = element("figure", sheet.tile(index));
-    if (arrays.clean) tile.className = arrays.clean[index] ? "clean" : "rejected";
+    const className = arrays.clean && (arrays.clean[index] ? "clean" : "rejected");
     const label = (arrays.teacher_label ?? arrays.wanted)?.[index];
-    if (label == null) return tile;
     const sure = arrays.teacher_probabilities?.[index][label];
     const percent = sure == null ? "" : ` ${Math.round(100 * sure)}%`;
-    tile.append(element("figcaption", stage.named(label) + percent));
-    if (arrays.loss) tile.title = `loss ${arrays.loss[index].toFixed(3)} nats`;
-    return tile;
+    const caption = label == null ? null : element("figcaption", stage.named(label) + percent);
+    const title = caption && arrays.loss && `loss ${arrays.loss[index].toFixed(3)} nats`;
+    return element("figure", { className, title }, sheet.tile(index), caption);
   });
-  return element("div.dfkd-thumbs", ...tiles);
+  return element("div.dfkd-thumbs", tiles);
 }
 
 // A synthesis: an image a line, its course from left to right.
 function film({ sheet, arrays }) {
-  const [frames, shown] = arrays.shown, columns = Math.min(FILMED.frames, frames), tiles = [];
-  for (let line = 0; line < Math.min(FILMED.images, shown); line++) {
-    for (let column = 0; column < columns; column++) {
-      const frame = columns > 1 ? Math.round((column * (frames - 1)) / (columns - 1)) : 0;
-      const about = { title: "guidance " + short(arrays.loss[frame]) };
-      tiles.push(element("figure", about, sheet.tile(frame * shown + line)));
-    }
-  }
-  return element("div.dfkd-thumbs.film", { style: { "--columns": columns } }, ...tiles);
+  const [frames, shown] = arrays.shown, columns = Math.min(FILMED.frames, frames);
+  const chosen = columns > 1 ? spread(0, frames - 1, columns).map(Math.round) : [0];
+  const tile = (frame, line) =>
+    element("figure", { title: "guidance " + short(arrays.loss[frame]) }, sheet.tile(frame * shown + line));
+  const lines = [...Array(Math.min(FILMED.images, shown)).keys()];
+  const tiles = lines.flatMap((line) => chosen.map((frame) => tile(frame, line)));
+  return element("div.dfkd-thumbs.film", { style: { "--columns": columns } }, tiles);
 }
 
 // Teacher upwards, student downwards, for the first few images.
 function distributions({ sheet, arrays }, colour) {
-  const name = (who, words) => element("span", { className: who }, words);
-  const names = [name("teacher", "teacher ▲"), name("student", "student ▼")];
+  const names = [element("span.teacher", "teacher ▲"), element("span.student", "student ▼")];
   const rows = Array.from({ length: Math.min(PAIRS, sheet.count) }, (_, index) => {
     const bars = opposed(arrays.teacher_probabilities[index], arrays.student_probabilities[index], colour);
     return element("div.dfkd-pair", sheet.tile(index), bars);
   });
-  return [element("div.dfkd-slow-legend", ...names), ...rows];
+  return [element("div.dfkd-slow-legend", names), ...rows];
 }
 
 function opposed(teacher, student, colour) {
@@ -111,14 +106,12 @@ function histogram({ arrays, values }, colour) {
   context.fillStyle = colour.clean;
   (arrays.region ?? []).forEach(([from, to]) => context.fillRect(from * width, 0, (to - from) * width, height));
   context.globalAlpha = 1;
-  for (let bin = 0; bin < BINS; bin++) {
-    let base = height;
-    for (const name of ["clean", "rejected"]) {
-      const tall = counts[name][bin] * scale;
-      context.fillStyle = colour[name];
-      context.fillRect(bin * step + 0.5, base - tall, step - 1, tall);
-      base -= tall;
-    }
+  for (const name of ["rejected", "clean"]) { // those rejected stand on top of the clean ones
+    context.fillStyle = colour[name];
+    counts[name].forEach((count, bin) => {
+      const below = name === "clean" ? 0 : counts.clean[bin];
+      context.fillRect(bin * step + 0.5, height - (below + count) * scale, step - 1, count * scale);
+    });
   }
   (arrays.weights ?? []).forEach((_, k) => {
     const tall = (x) => Math.min(height, expected(arrays, k, x / width, arrays.loss.length, BINS) * scale);
@@ -130,7 +123,7 @@ function histogram({ arrays, values }, colour) {
 
 function numbers(values, stage) {
   const lines = [];
-  const line = (name, text, about = {}) => lines.push(element("dt", name), element("dd", about, String(text)));
+  const line = (name, text, about = {}) => lines.push(element("dt", name), element("dd", about, text));
   if (values.kept != null) line("kept", `${Math.round(values.kept * values.batch)} of ${values.batch}`);
   for (const name of NUMBERS) {
     if (values[name] == null) continue;
@@ -138,8 +131,8 @@ function numbers(values, stage) {
     line(title(name), form(values[name]));
   }
   const norms = Object.entries(values).filter(([name]) => name.startsWith("gradient/"));
-  const total = norms.reduce((sum, [, value]) => sum + value, 0);
   const weighed = norms.map(([name, norm]) => [name.slice("gradient/".length), norm]);
+  const total = weighed.reduce((sum, [, norm]) => sum + norm, 0);
   const known = [...NUMBERS, ...weighed.map(([term]) => term)];
   for (const term of stage.data.terms.filter((name) => values[name] != null && !known.includes(name)))
     line(stage.title(term), short(values[term]));
@@ -148,5 +141,5 @@ function numbers(values, stage) {
     line(stage.title(term), short(values[term]));
     line(title("gradient"), short(norm), { className: "bar", style: { "--share": share } });
   }
-  return element("dl", ...lines);
+  return element("dl", lines);
 }
