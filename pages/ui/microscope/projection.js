@@ -8,6 +8,7 @@ import { Scatter } from "./scatter.js";
 const KINDS = { pca: "PCA", umap: "UMAP", tsne: "t-SNE" };
 const COLOURS = ["verdict", "class", "loss", "posterior", "tag"];
 const MOST_NAMED = 12; // classes in a legend
+const RAMP = [0, 0.33, 0.67, 1]; // shares that a legend shows
 const NO_FEATURES =
   "This run kept no features of its samples, so there is nothing to project. Runs started from Distill keep them.";
 
@@ -68,36 +69,31 @@ export class Projection {
 
   // Its entries, and a note.
   legend(boundary) {
-    const { theme, frame, data, colour, tags } = this.scope;
-    const real = ["real", colour === "class" ? theme.muted : theme.real, "speck"];
-    const stars = [["★ inside", theme.text, "none"], ["× outside", theme.text, "none"]];
-    const shapes = [...(data.real ? [real] : []), ...(boundary ? stars : [])];
+    const { theme, frame, data, colour, tags } = this.scope, { classes } = data;
+    const shapes = data.real ? [["real", colour === "class" ? theme.muted : theme.real, "speck"]] : [];
+    if (boundary) shapes.push(["★ inside", theme.text, "none"], ["× outside", theme.text, "none"]);
     const disc = (words, paint) => [words, paint, "disc"];
-    if (colour === "verdict") {
-      const rejected = ["rejected", theme.rejected, boundary ? "disc" : "ring"];
-      return [[...shapes, disc("clean", theme.clean), rejected]];
-    }
-    if (colour === "class") {
-      const names = data.classes.slice(0, MOST_NAMED);
-      const all = `${data.classes.length} classes: point at a sample for its own`;
-      const classes = names.map((name, label) => disc(name, classColour(theme, label)));
-      return [[...shapes, ...classes], data.classes.length > MOST_NAMED ? all : ""];
-    }
-    if (colour === "tag") {
-      const named = tags.names.map((name) => disc(name, tags.colour(name)));
-      return [[...shapes, ...named], named.length ? "grey: no tag" : "no tags yet: select samples, then Tag"];
-    }
-    const [low, high] =
-      colour === "loss" ? [brief(frame.low), brief(frame.high) + " nats, square-root scale"] : ["0", "1"];
-    const ramp = [`${colour} ${low}`, "", "", high];
-    return [[...shapes, ...ramp.map((words, place) => disc(words, rampColour(theme, [0, 0.33, 0.67, 1][place])))]];
+    const ramp = (low, high) =>
+      [`${colour} ${low}`, "", "", high].map((words, place) => disc(words, rampColour(theme, RAMP[place])));
+    const named = classes.slice(0, MOST_NAMED).map((name, label) => disc(name, classColour(theme, label)));
+    const rest = classes.length > MOST_NAMED ? `${classes.length} classes: point at a sample for its own` : "";
+    const [entries, note] = {
+      verdict: () => [[disc("clean", theme.clean), ["rejected", theme.rejected, boundary ? "disc" : "ring"]]],
+      class: () => [named, rest],
+      tag: () => [
+        tags.names.map((name) => disc(name, tags.colour(name))),
+        tags.names.length ? "grey: no tag" : "no tags yet: select samples, then Tag",
+      ],
+      loss: () => [ramp(brief(frame.low), brief(frame.high) + " nats, square-root scale")],
+      posterior: () => [ramp("0", "1")],
+    }[colour]();
+    return [[...shapes, ...entries], note];
   }
 
   job() {
     const { scope } = this, layout = scope.data.layouts[scope.kind];
     once(this.at("job"), [scope.run, scope.kind, layout], (box) => {
-      const { job, there } = layout;
-      const [running, failed] = [job.state === "running", job.state === "failed"];
+      const { job, there } = layout, [running, failed] = [job.state === "running", job.state === "failed"];
       box.hidden = !running && (there || scope.kind === "pca");
       if (box.hidden) return;
       const title = KINDS[scope.kind];

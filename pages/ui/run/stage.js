@@ -123,9 +123,8 @@ class Stage extends Player {
     const split = (column, names, note) => names.map(([name, flag]) => [name, placesOf(sheet[column], flag), note]);
     if (sheet.collected) return split("collected", [["collected", 1], ["synthetic", 0]]);
     const { selection } = this.data;
-    if (sheet.mixture || selection || sheet.clean.includes(0)) {
-      return split("clean", VERDICTS, selection ? "" : " (not applied)");
-    }
+    const judged = sheet.mixture || selection || sheet.clean.includes(0);
+    if (judged) return split("clean", VERDICTS, selection ? "" : " (not applied)");
     return [["synthetic", [...sheet.clean.keys()], ": " + this.taken(sheet)]];
   }
 
@@ -148,9 +147,8 @@ class Stage extends Player {
     const { clean, rejected } = tally(sheet.clean, BINS, (index) => binOf(scaled(sheet.loss[index]), BINS));
     const stack = (heights, name) => ({ ...bars(centres, heights, name, colour[name], 0.75), width: 1 / BINS });
     const traces = [stack(clean, "clean"), stack(rejected, "rejected")], entries = [];
-    if (sheet.mixture || sheet.clean.includes(0)) {
-      entries.push(["clean", colour.clean, "box"], ["rejected", colour.rejected, "box"]);
-    }
+    const judged = sheet.mixture || sheet.clean.includes(0);
+    if (judged) entries.push(["clean", colour.clean, "box"], ["rejected", colour.rejected, "box"]);
     if (mixture.usable) {
       traces.push(...this.components(mixture, sheet.count));
       entries.push(["mixture", colour.text], ["accepted", colour.clean, "faint"]);

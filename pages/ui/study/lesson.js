@@ -35,9 +35,8 @@ class Lesson extends Experiment {
     const { courses, state, cells } = this.data;
     const points = Object.values(courses).reduce((sum, { curve }) => sum + curve.x.length, 0);
     this.root.dataset.points = points;
-    this.root.querySelectorAll(".lesson-now").forEach((cell) => {
-      cell.textContent = state === "done" ? "final" : "now";
-    });
+    const now = state === "done" ? "final" : "now";
+    this.root.querySelectorAll(".lesson-now").forEach((cell) => { cell.textContent = now; });
     const panels = this.root.querySelectorAll(".lesson-panel");
     this.once([cells, points], () => panels.forEach((panel) => this.panel(panel)));
   }

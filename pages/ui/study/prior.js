@@ -175,9 +175,8 @@ class Prior extends Experiment {
     const { student } = this.theme, fid = this.at(".prior-fid");
     const means = [["mean over seeds", student], ["least to greatest", student, "faint"]];
     legend(fid.querySelector("h4 span"), [["a run", student, "point"], ...means]);
-    const [heading, ...about] = this.data.label.split(" in ");
-    const title = heading + (about.length ? " in " + about.join(" in ").replace(", n = ", ",<br>n = ") : "");
-    this.chart(fid, [["fid", "", "student"]], { ...titled(title, 8), rangemode: "tozero" }, { l: 66, b: 44 });
+    const title = titled(this.data.label.replace(", n = ", ",<br>n = "), 8);
+    this.chart(fid, [["fid", "", "student"]], { ...title, rangemode: "tozero" }, { l: 66, b: 44 });
     for (const name of Object.keys(SMALL)) {
       const [words, help, series, axis, note] = name === "fidelity" ? FIDELITY[this.fidelity] : SMALL[name];
       const panel = this.at(".prior-" + name);

@@ -1,7 +1,7 @@
 // HiDFD's experiments: lines over a numeric axis, dots with intervals for categories, accuracy against seconds; each
 // fills while the runs go on. Beneath, the table with intervals and paired differences.
 
-import { element, legend, once } from "../web/dom.js";
+import { element, legend, once, say } from "../web/dom.js";
 import { mounting } from "../web/mount.js";
 import { difference, duration, percent, points } from "../web/numbers.js";
 import { band, margins, marks, rule, titled } from "../web/plot.js";
@@ -34,8 +34,8 @@ const ACCURACY = { run: "final", keys: ["mean", "low", "high"], form: percent };
 const FID = { run: "fid", keys: ["fid", "fid_low", "fid_high"], form: (value) => value.toFixed(2) };
 
 const between = (low, high, form) => (low == null ? "" : ` [${form(low)}, ${form(high)}]`);
-const plusMinus = (mean, high, form) =>
-  mean == null ? "–" : form(mean) + (high == null ? "" : ` ± ${form(high - mean)}`);
+const plusMinus = (mean, low, high, form) =>
+  mean == null ? "–" : form(mean) + (low == null ? "" : ` ± ${form(high - mean)}`);
 const inPercent = (value) => (100 * value).toFixed(1);
 
 class Sweep extends Experiment {
@@ -84,12 +84,9 @@ class Sweep extends Experiment {
   draw() {
     const { cells, figures, live, state } = this.data, done = Object.keys(figures).length;
     this.root.dataset.points = done;
-    const empty = this.at(".sweep-main .exp-empty");
-    empty.hidden = done + Object.keys(live).length > 0;
-    empty.textContent =
-      state === "stopped"
-        ? "No run has ended yet. Continue goes on from where it stopped."
-        : "The first point appears when the first run has been evaluated.";
+    const stopped = "No run has ended yet. Continue goes on from where it stopped.";
+    const none = state === "stopped" ? stopped : "The first point appears when the first run has been evaluated.";
+    say(this.at(".sweep-main .exp-empty"), done + Object.keys(live).length ? "" : none);
     const states = cells.map((cell) => cell.state);
     this.once([states, figures, live, this.box.checked], () => this.charts());
     this.table();
@@ -115,15 +112,11 @@ class Sweep extends Experiment {
   }
 
   legendEntries() {
-    const { settings: s, theme } = this;
+    const { theme } = this, teacher = this.data.teacher == null ? [] : [["teacher", theme.teacher, "dash"]];
     const stroke = (index) => SWATCHES[STROKES[index % STROKES.length]] ?? "line";
+    const each = this.settings.series.map((name, index) => [this.title(name), this.paint(index), stroke(index)]);
     const mean = ["mean and 95 % interval over seeds", this.paint(0), this.view === "lines" ? "line" : "point"];
-    const entries = this.several
-      ? s.series.map((name, index) => [this.title(name), this.paint(index), stroke(index)])
-      : [mean];
-    entries.push(["single seeds", theme.muted, "point"]);
-    if (this.data.teacher != null) entries.push(["teacher", theme.teacher, "dash"]);
-    return entries;
+    return [...(this.several ? each : [mean]), ["single seeds", theme.muted, "point"], ...teacher];
   }
 
   paint(index) { return this.theme.palette[PAINTS[index % PAINTS.length]]; }
@@ -286,7 +279,7 @@ class Sweep extends Experiment {
     const columns = [
       ["final", (row) => element("b", this.final(row))],
       ["best", (row) => (row.best == null ? "–" : inPercent(row.best))], ["runs", (row) => this.runs(row)],
-      s.samples ? ["FID", (row) => plusMinus(row.fid, row.fid_low == null ? null : row.fid_high, FID.form)] : null,
+      s.samples ? ["FID", (row) => plusMinus(row.fid, row.fid_low, row.fid_high, FID.form)] : null,
       ["time", (row) => (row.seconds == null ? "–" : duration(row.seconds))],
       ["against " + this.reference({ x: "" }), (row) => this.difference("td", row)],
       this.paper.length ? ["paper", (row) => (published(row) ? (100 * published(row).value).toFixed(2) : "–")] : null,
@@ -308,23 +301,21 @@ class Sweep extends Experiment {
       const content = [element("b", this.final(row)), " ", this.runs(row), this.difference("div", row)];
       return element("td", { title }, content);
     };
-    const body = s.series.map((series) => {
-      const fields = s.values.map((x) => field(data.rows.find((row) => row.series === series && row.x === x)));
-      return this.line({ dataset: { series } }, this.title(series), fields);
-    });
-    return [["against " + this.reference({}), ...s.values.map((x) => this.place(x))], body];
+    const at = (series, x) => data.rows.find((row) => row.series === series && row.x === x);
+    const line = (series) =>
+      this.line({ dataset: { series } }, this.title(series), s.values.map((x) => field(at(series, x))));
+    return [["against " + this.reference({}), ...s.values.map((x) => this.place(x))], s.series.map(line)];
   }
 
-  final({ mean, low, high }) { return plusMinus(mean, low == null ? null : high, inPercent); }
+  final({ mean, low, high }) { return plusMinus(mean, low, high, inPercent); }
 
   difference(tag, row) {
     const { difference: gap, difference_low: low, difference_high: high, pairs } = row;
-    const clear = low != null && (low > 0 || high < 0);
-    const none = this.isReference(row) ? "reference" : "–";
+    const clear = low != null && (low > 0 || high < 0), about = { dataset: { clear } };
+    const made = (words, title) => element(tag + ".sweep-difference", { ...about, title }, words);
+    if (gap == null) return made(this.isReference(row) ? "reference" : "–");
     const unsure = pairs === 1 ? "One pair tells no interval" : "The interval holds zero: no clear difference";
-    const title = gap == null ? "" : clear ? "The interval is clear of zero" : unsure;
-    const words = gap == null ? none : difference(gap) + between(low, high, points);
-    return element(tag, { className: "sweep-difference", dataset: { clear }, title }, words);
+    return made(difference(gap) + between(low, high, points), clear ? "The interval is clear of zero" : unsure);
   }
 
   // How many runs are done, and how far the one is that goes on.
