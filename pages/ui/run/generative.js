@@ -23,7 +23,7 @@ class Generative extends StagedPlayer {
   begin(data) {
     super.begin(data);
     this.film.show(null);
-    this.figure = this.nearest = this.levels = null;
+    this.figure = this.levels = null;
   }
 
   // What is recorded of one step may come piece by piece.
@@ -35,14 +35,7 @@ class Generative extends StagedPlayer {
     return step;
   }
 
-  arrived() {
-    if (!this.data.nearest || this.data.nearest.version === this.nearest?.version) return;
-    this.nearest = this.opened(this.data.nearest);
-    this.questions.tell(); // so that Python need not send them again
-  }
-
-  alsoTold() { return { has_nearest: this.nearest?.version ?? null }; }
-  get border() { return this.data.synthesis_steps; }
+  get nearest() { return this.beside; }
 
   // The newest sheet of a kind.
   kind(name) { return this.sheetOf(name, this.data.recorded[name], (frame) => frame?.[name]); }

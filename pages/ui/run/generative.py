@@ -37,13 +37,13 @@ def show(folder: RunFolder, status: RunStatus, timeline: Timeline, job: JobState
     data |= {
         "recorded": recorded.kinds(),
         "source": spec.knob("source", "original"),
-        "synthesis_steps": spec.steps_of("synthesis"),
+        "border": spec.steps_of("synthesis"),
         "own_encoder": spec.knob("objective") == "elbo",
         "origin": origin(spec),
         "teacher_figures": timeline.quality,
         "quality_label": timeline.quality_label,
         "levels": recorded.levels(),
-        "nearest": _nearest(folder, asked.get("has_nearest")),
+        "beside": _nearest(folder, asked.get("has")),
         "measured": _measured(folder),
         "job": {"state": job.state, "share": job.share, "message": job.message, "left": job.seconds_left()},
         "measurable": folder.has_checkpoint(),
@@ -143,7 +143,7 @@ def _measured(folder: RunFolder) -> dict[str, Any] | None:
     if not isinstance(figures, dict) or "student" not in figures:
         return None
     return {
-        "version": _seconds(folder.files.changed(MEASURED)),
+        "version": stage.seconds(folder.files.changed(MEASURED)),
         "rows": generative_table(figures),
         "notes": generative_notes(figures),
     }
@@ -153,7 +153,7 @@ def _nearest(folder: RunFolder, known: float | None) -> dict[str, Any] | None:
     """Synthetic images and then the real one that is nearest to each; None where the browser has them, or there are
     none."""
     name = f"{NEAREST}.png"
-    version = _seconds(folder.files.changed(name))
+    version = stage.seconds(folder.files.changed(name))
     if version in (0, known):
         return None
     try:
@@ -162,8 +162,3 @@ def _nearest(folder: RunFolder, known: float | None) -> dict[str, Any] | None:
         return sheet(folder.files.read(name), shape, {}, version=version, distance=distance)
     except (OSError, StoreError, KeyError):
         return None
-
-
-def _seconds(changed: int | None) -> float:
-    """Nanoseconds are more than a number of JavaScript holds; 0 where there is no file."""
-    return (changed or 0) / 1e9

@@ -25,17 +25,7 @@ class Hybrid extends StagedPlayer {
     this.hidden = new Set(); // terms that are not drawn
   }
 
-  begin(data) { super.begin(data); this.collected = null; }
-
-  arrived() {
-    const { collected_images: images } = this.data;
-    if (!images || this.collected) return;
-    this.collected = this.opened(images);
-    this.questions.tell(); // so that Python need not send them again
-  }
-
-  alsoTold() { return { has_collected: Boolean(this.collected) }; }
-  get border() { return this.data.gan_steps; }
+  get collected() { return this.beside; }
 
   // Entries of a legend: the two kinds of images.
   get sources() { return [["collected", this.colour.real, "box"], ["synthetic", this.colour.made, "box"]]; }

@@ -30,9 +30,9 @@ def show(folder: RunFolder, status: RunStatus, timeline: Timeline, job: JobState
     """
     asked = stage.what_is_asked("hybrid", folder, steer)
     data = stage.data_of("hybrid", folder, status, timeline, asked) | {
-        "gan_steps": read_spec(folder).steps_of("gan"),
+        "border": read_spec(folder).steps_of("gan"),
         "collected": _facts(folder),
-        "collected_images": None if asked.get("has_collected") else _images(folder),
+        "beside": _images(folder, asked.get("has")),
         "mix": _mix(folder),
         "distance": folder.files.read_json(DISTANCE),
         "job": {"state": job.state, "share": job.share, "message": job.message, "left": job.seconds_left()},
@@ -47,10 +47,11 @@ def _facts(folder: RunFolder) -> dict[str, Any] | None:
     return folder.files.read_json(f"{COLLECTED}.json")
 
 
-def _images(folder: RunFolder) -> dict[str, Any] | None:
-    """Up to ``OF_A_CLASS`` collected images of each class as one sheet; None where the run kept none."""
+def _images(folder: RunFolder, known: float | None = None) -> dict[str, Any] | None:
+    """Up to ``OF_A_CLASS`` collected images of each class as one sheet; None where the browser has them, or the run
+    kept none."""
     changed = folder.files.changed(f"{COLLECTED}.npz")
-    return None if changed is None else _sheet(str(folder.path), changed)
+    return None if changed is None or stage.seconds(changed) == known else _sheet(str(folder.path), changed)
 
 
 @st.cache_data(show_spinner=False, max_entries=16)
@@ -63,7 +64,7 @@ def _sheet(path: str, changed: int) -> dict[str, Any] | None:
     label = columns["label"]
     chosen = np.concatenate([np.flatnonzero(label == one)[:OF_A_CLASS] for one in np.unique(label)])[:MOST]
     short = {name: columns[name][chosen] for name in ("label", "confidence")}
-    return sheet(png(in_rows(images[chosen])), images[chosen].shape, short)
+    return sheet(png(in_rows(images[chosen])), images[chosen].shape, short, version=stage.seconds(changed))
 
 
 def _mix(folder: RunFolder) -> dict[str, int] | None:

@@ -146,6 +146,11 @@ def _drawn(terms: list[dict[str, Any]], timeline: Timeline) -> dict[str, Any]:
     return {"terms": names, **{key: {term["name"]: term[name] for term in drawn} for key, name in KEYS.items()}}
 
 
+def seconds(changed: int | None) -> float:
+    """Nanoseconds are more than a number of JavaScript holds; 0 where there is no file."""
+    return (changed or 0) / 1e9
+
+
 def _slow_motion(timeline: Timeline, slow: list[int] | None) -> dict[str, Any]:
     """The steps recorded in slow motion; of the one looked at, and of the newest, the tensors."""
     steps = sorted(timeline.slow)

@@ -24,7 +24,19 @@ export class StagedPlayer extends Player {
     });
   }
 
-  begin(data) { super.begin(data); this.newest = {}; }
+  begin(data) { super.begin(data); this.newest = {}; this.beside = null; }
+
+  // A sheet that belongs to no step: Python sends it until it is told that it is here.
+  arrived() {
+    const { beside } = this.data;
+    if (!beside || beside.version === this.beside?.version) return;
+    this.beside = this.opened(beside);
+    this.questions.tell();
+  }
+
+  alsoTold() { return { has: this.beside?.version ?? null }; }
+
+  get border() { return this.data.border; }
   get reached() { return this.view ?? this.data.step; }
   get part() { return this.border && this.reached <= this.border ? this.early : "student"; }
   // Known before the run comes there.
