@@ -76,12 +76,13 @@ export class Histogram extends Bars {
     this.scope.refresh();
   }
 
+  count() { return countedBy((index) => binOf(this.scope.frame.scaled[index], BINS), BINS, this.scope); }
+
   draw() {
     const { frame, verdict, theme } = this.scope;
     this.head(frame, verdict, theme);
     if (!frame) return sharp(this.canvas);
-    const stacks = countedBy((index) => binOf(frame.scaled[index], BINS), BINS, this.scope);
-    const on = this.axes(stacks), width = on.x(1 / BINS) - on.x(0) - 2 * GAP;
+    const stacks = this.count(), on = this.axes(stacks), width = on.x(1 / BINS) - on.x(0) - 2 * GAP;
     this.lossAxis(on, frame);
     if (verdict.region) this.region(on, verdict);
     stacks.forEach((stack, bin) => this.bar(on, on.x(bin / BINS) + GAP, width, stack, LOOK));

@@ -82,8 +82,10 @@ export class Scatter {
     }
     if (drag.tool === "lasso") drag.path.push(here);
     else drag.path = [drag.start, [here[0], drag.start[1]], here, [drag.start[0], here[1]]];
-    this.scope.selection.drag(enclosed(this.points, drag.path), drag.how, drag.before);
+    this.choose(drag);
   }
+
+  choose({ path, how, before }) { this.scope.selection.drag(enclosed(this.points, path), how, before); }
 
   release(event) {
     const drag = this.drag;
@@ -187,12 +189,12 @@ export class Scatter {
     const groups = grouped(frame.count, (index) => [front(index), shape(index), colour(index)].join("|"));
     for (const [, members] of [...groups].sort(([, [a]], [, [b]]) => front(a) - front(b))) {
       const [one] = members;
-      this.group(context, members, SHAPES[shape(one)], colour(one), faded(one));
+      this.group(context, { members, shape: SHAPES[shape(one)], colour: colour(one), faded: faded(one) });
     }
     context.globalAlpha = 1;
   }
 
-  group(context, members, { filled, path }, colour, faded) {
+  group(context, { members, shape: { filled, path }, colour, faded }) {
     const edge = faded ? "transparent" : this.scope.theme.panel;
     context.globalAlpha = faded ? 0.22 : 0.9;
     context.beginPath();

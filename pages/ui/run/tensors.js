@@ -106,7 +106,7 @@ function histogram({ arrays, values }, colour) {
   context.fillStyle = colour.clean;
   (arrays.region ?? []).forEach(([from, to]) => context.fillRect(from * width, 0, (to - from) * width, height));
   context.globalAlpha = 1;
-  for (const name of ["rejected", "clean"]) { // those rejected stand on top of the clean ones
+  for (const name of ["clean", "rejected"]) { // those rejected stand on top of the clean ones
     context.fillStyle = colour[name];
     counts[name].forEach((count, bin) => {
       const below = name === "clean" ? 0 : counts.clean[bin];
