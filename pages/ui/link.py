@@ -11,7 +11,8 @@ import unicodedata
 import streamlit as st
 
 LONGEST = 200  # characters of a name that are shown
-MARKUP = re.compile(r"([\\*_{}\[\]()<>#+\-.!|~:$&^=])")
+MARKUP = re.compile(r"([\\*_{}\[\]<>!|~:$&^@]|(?<=www)\.|^[#+=-])", re.IGNORECASE)
+NUMBERED = re.compile(r"^(\d+)([.)])")  # the beginning of a list
 
 
 def word(name: str) -> str:
@@ -35,7 +36,8 @@ def plain(text: object) -> str:
     parts = shown.split("`")
     if len(parts) % 2 == 0:  # an odd backtick
         parts = [r"\`".join(parts)]
-    return "`".join(part if index % 2 else MARKUP.sub(r"\\\1", part) for index, part in enumerate(parts))
+    escaped = (part if index % 2 else MARKUP.sub(r"\\\1", part) for index, part in enumerate(parts))
+    return NUMBERED.sub(r"\1\\\2", "`".join(escaped))
 
 
 def name(text: object) -> str:

@@ -34,11 +34,16 @@ def test_a_number_is_read_or_refused(text: str) -> None:
 @example("`")
 @example("``![p](http://x)`")
 @example("![p](http://x)")
+@example("1. one")
+@example("12) two")
+@example("- three")
+@example("# four")
 def test_a_name_is_text_and_nothing_else(text: str) -> None:
-    for token in MARKDOWN.parse(f"A run {link.name(text)} here."):
-        assert token.type in ("paragraph_open", "inline", "paragraph_close")
-        kinds = {child.type for child in token.children or ()}
-        assert kinds <= {"text", "text_special"}, kinds
+    for said in (f"A run {link.name(text)} here.", link.name(text)):
+        for token in MARKDOWN.parse(said):
+            assert token.type in ("paragraph_open", "inline", "paragraph_close")
+            kinds = {child.type for child in token.children or ()}
+            assert kinds <= {"text", "text_special"}, kinds
 
 
 @pytest.mark.parametrize("page", PAGES)
