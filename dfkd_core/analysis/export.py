@@ -13,7 +13,7 @@ from dfkd_core.analysis.layout import Layout
 from dfkd_core.analysis.recorded import Recorded, Sheet
 from dfkd_core.analysis.tags import Tags
 from dfkd_core.errors import RequestError
-from dfkd_core.store.sheets import png
+from dfkd_core.store.sheets import in_rows, png
 
 GAP = 2  # white pixels between images
 TILE, WIDEST = 64, 4096  # pixels: images are enlarged to about TILE while the sheet stays below WIDEST
@@ -28,14 +28,12 @@ def sheet_png(sheet: Sheet, indices: Sequence[int], scale: int | None = None) ->
     Raises ``RequestError`` for samples that the sheet does not have, and for none.
     """
     images = sheet.images[_checked(sheet, indices)]
-    count, height, width, channels = images.shape
+    count, height, width, _ = images.shape
     across = math.ceil(math.sqrt(count))
     scale = scale or max(1, min(TILE // max(height, width), WIDEST // (across * width)))
     images = images.repeat(scale, axis=1).repeat(scale, axis=2)
-    down = -(-count // across)
-    grid = np.full((down * across, height * scale + GAP, width * scale + GAP, channels), 255, np.uint8)
-    grid[:count, GAP:, GAP:] = images
-    canvas = grid.reshape(down, across, *grid.shape[1:]).swapaxes(1, 2).reshape(down * grid.shape[1], -1, channels)
+    spaced = np.pad(images, ((0, 0), (GAP, 0), (GAP, 0), (0, 0)), constant_values=255)
+    canvas = 255 - in_rows(255 - spaced, across)  # white where the last row is not full, too
     return png(np.pad(canvas, ((0, GAP), (0, GAP), (0, 0)), constant_values=255))
 
 

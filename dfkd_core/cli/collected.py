@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from dfkd_core.cli.flags import Json, Tokens, flag, group, with_flags
+from dfkd_core.cli.flags import Json, flag, group, with_flags
 from dfkd_core.errors import RequestError
 from dfkd_core.runs.spec import RunSpec
 
 if TYPE_CHECKING:
     from dfkd_core.data.sources import Source
 
-LOOK = (
-    "collected",
-    "benchmark",
-    "teacher",
-    "ratio",
-    "collecting",
-    "seed",
-    "device",
-)  # of a run; the first has no flag
+LOOK = ("collected", "benchmark", "teacher", "ratio", "collecting", "seed", "device")  # of a run; the first has no flag
 
 collected = group("collected", "List where images can be collected, look at them, or add some.")
 
@@ -78,17 +69,8 @@ def _look(*, as_json: Json = False, **given: Any) -> int:
     return 0
 
 
-def _flags() -> Iterator[inspect.Parameter]:
-    for name in LOOK:
-        yield flag(name, RunSpec.model_fields[name], {"positional": name == LOOK[0]})
-
-
-@collected.command(help_flags=())
-def look(*tokens: Tokens) -> int:
-    """Count the classes that a teacher sees in what a run would collect."""
-    inner = group("dfkd_core collected look", look.__doc__ or "")
-    inner.default(with_flags(_look, *_flags()))
-    return int(inner(tokens) or 0)
+_flags = (flag(name, RunSpec.model_fields[name], {"positional": name == LOOK[0]}) for name in LOOK)
+collected.command(with_flags(_look, *_flags), name="look")
 
 
 def _histogram(facts: dict[str, Any], classes: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from argparse import ArgumentParser
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
@@ -64,26 +65,17 @@ def run_of(runs: Path | None, run_id: str) -> RunFolder:
 def dispatched(name: str, help: str, method: str, command: Callable[[str], Callable[..., int]]) -> App:
     """A command whose flags depend on ``--method``: ``command(method)`` has them. ``method`` is the usual one."""
 
+    asked_method = ArgumentParser(add_help=False, allow_abbrev=False)
+    asked_method.add_argument("--method", nargs="?")  # without a value, for the command itself to refuse
+
     def dispatch(*tokens: Tokens) -> int:
         inner = group(f"dfkd_core {name}", help)
-        inner.default(command(_wanted(tokens) or method))
+        inner.default(command(asked_method.parse_known_args(tokens)[0].method or method))
         return int(inner(tokens) or 0)
 
     outer = group(name.split()[-1], help, help_flags=())
     outer.default(dispatch)
     return outer
-
-
-def _wanted(tokens: Iterable[str]) -> str:
-    """The value of the last ``--method``; empty where there is none."""
-    found, before = "", ""
-    for token in tokens:
-        if before == "--method":
-            found = token
-        elif token.startswith("--method="):
-            found = token.partition("=")[2]
-        before = token
-    return found
 
 
 def with_flags(function: Callable[..., int], *flags: inspect.Parameter) -> Callable[..., int]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -47,12 +48,8 @@ def _command(kind: Kind[Any], method: str) -> Callable[..., int]:
     return with_flags(begin, *own, *training(method, kind.varies))
 
 
-def _register(kind: Kind[Any]) -> None:
-    study.command(dispatched(f"study {kind.name}", kind.title, kind.method, lambda method: _command(kind, method)))
-
-
 for _kind in available().values():
-    _register(_kind)
+    study.command(dispatched(f"study {_kind.name}", _kind.title, _kind.method, partial(_command, _kind)))
 
 
 # --- carrying one out ------------------------------------------------------------------------------------------

@@ -63,7 +63,8 @@ def _follow(folder: RunFolder, lease: Lease, as_json: bool) -> int:
                 bar.n = event.step
                 bar.update(0)
             elif isinstance(event, Evaluated):
-                bar.set_postfix_str(_percent("student", event.accuracy, "agreement", event.agreement))
+                known = event.accuracy is not None
+                bar.set_postfix_str(f"student {event.accuracy:.2%}" if known else f"agreement {event.agreement:.2%}")
             elif isinstance(event, Quality):
                 measure = "fid" if "fid" in event.teacher else "mismatch"
                 bar.set_postfix_str(f"{measure} {score_text(measure, event.values.get(measure))}")
@@ -76,10 +77,6 @@ def _follow(folder: RunFolder, lease: Lease, as_json: bool) -> int:
     else:
         print(_closing_line(folder, status))
     return 1 if status.state in UNFINISHED else 0
-
-
-def _percent(name: str, accuracy: float | None, other: str, agreement: float) -> str:
-    return f"{name} {accuracy:.2%}" if accuracy is not None else f"{other} {agreement:.2%}"
 
 
 def _closing_line(folder: RunFolder, status: RunStatus) -> str:

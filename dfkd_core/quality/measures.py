@@ -17,6 +17,7 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -32,6 +33,9 @@ from dfkd_core.quality import DENSITY_NEIGHBOURS, LEAST, PRECISION_NEIGHBOURS
 from dfkd_core.store import Place
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
 from dfkd_core.teachers.load import load_teacher
+
+if TYPE_CHECKING:
+    from torchmetrics.image.fid import FrechetInceptionDistance
 
 BATCH = 512
 STATES = ("real_features_sum", "real_features_cov_sum", "real_features_num_samples")  # of torchmetrics' metric
@@ -202,23 +206,19 @@ def _read(path: Path) -> dict[str, Tensor] | None:
     return stored if {"features", "labels", *STATES} == set(stored) else None
 
 
-class _AsGiven(nn.Module):
-    """Stands where torchmetrics expects the extractor: features come in, and go out."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.num_features = size
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features
-
-
 def _states(features: Tensor) -> dict[str, Tensor]:
-    from torchmetrics.image.fid import FrechetInceptionDistance
-
-    metric = FrechetInceptionDistance(_AsGiven(features.shape[1]))
+    metric = _distance_of(features)
     metric.update(features, real=True)
     return {name: getattr(metric, name).clone() for name in STATES}
+
+
+def _distance_of(features: Tensor) -> FrechetInceptionDistance:
+    """torchmetrics' metric, that takes (N, D) ``features`` where it expects images."""
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    given = nn.Identity()
+    given.num_features = features.shape[1]  # type: ignore[assignment]
+    return FrechetInceptionDistance(given)
 
 
 # --- figures ---------------------------------------------------------------------------------------------------
@@ -226,9 +226,7 @@ def _states(features: Tensor) -> dict[str, Tensor]:
 
 def frechet_distance(reference: Reference, generated: Tensor) -> float:
     """FID of (N, D) float64 features. The eigenvalues' rounding errors can make it a hair negative: cut at 0."""
-    from torchmetrics.image.fid import FrechetInceptionDistance
-
-    metric = FrechetInceptionDistance(_AsGiven(generated.shape[1]))
+    metric = _distance_of(generated)
     for name, value in reference.states.items():
         setattr(metric, name, value)
     metric.update(generated, real=False)

@@ -32,7 +32,9 @@ def estimated_seconds(specs: Iterable[RunSpec], runs: Iterable[RunFolder], measu
     for spec in specs:
         facts = _facts(spec)
         alike = [
-            (sum(facts[name] == seen[name] for name in facts), pace) for seen, pace in known if _enough(facts, seen)
+            (sum(facts[name] == seen[name] for name in facts), pace)
+            for seen, pace in known
+            if all(facts[name] == seen[name] for name in ENOUGH)
         ]
         if not alike:
             return None
@@ -54,7 +56,3 @@ def _pace(folder: RunFolder) -> tuple[dict[str, Any], float] | None:
 
 def _facts(spec: RunSpec) -> dict[str, Any]:
     return {name: getattr(spec, name) for name in SAME_FIELDS} | {name: spec.knob(name) for name in SAME_KNOBS}
-
-
-def _enough(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return all(one[name] == other[name] for name in ENOUGH)
