@@ -121,9 +121,6 @@ function frequencies(stage, sheet) {
   stage.plot("frequencies", traces, layout, `Shares of the classes that the generator made, raw and smoothed${at}`);
 }
 
-// Those that are weighed against others, of one network.
-const weighed = (stage, whom) => stage.termsOf(whom).filter((name) => stage.data.curves["share/" + name]);
-
 function colourOf(stage, name) {
   const known = [...stage.termsOf("discriminator"), ...stage.termsOf("generator")];
   return stage.colour.palette[known.indexOf(name) % stage.colour.palette.length];
@@ -146,7 +143,8 @@ function losses(stage) {
 
 // Two networks, two sums of 100 %.
 function health(stage) {
-  const all = ["discriminator", "generator"].map((whom) => [whom, weighed(stage, whom)]);
+  const weighed = (whom) => stage.termsOf(whom).filter((name) => stage.data.curves["share/" + name]);
+  const all = ["discriminator", "generator"].map((whom) => [whom, weighed(whom)]);
   const groups = all.filter(([, terms]) => terms.length), domains = stories(groups.length, 0.08);
   const layout = { annotations: [], shapes: [] };
   const traces = groups.flatMap(([who, terms], index) => {

@@ -45,10 +45,10 @@ function mix(stage, sizes) {
     return element("div.dfkd-blend", head, strip);
   };
   const times = `N = ${grouped(inflation)} ${inflation === 1 ? "time" : "times"}`;
-  const reason =
-    collected > synthetic
-      ? "There are more collected than synthetic images: no inflation is needed."
-      : `N = ⌊${grouped(synthetic)} / ${grouped(collected)}⌋ = ${grouped(usual)} makes both parts about alike.`;
+  const ratio = `⌊${grouped(synthetic)} / ${grouped(collected)}⌋`;
+  const alike = `N = ${ratio} = ${grouped(usual)} makes both parts about alike.`;
+  const none = "There are more collected than synthetic images: no inflation is needed.";
+  const reason = collected > synthetic ? none : alike;
   stage.legend("inflation", stage.sources);
   stage.at("mix").replaceChildren(
     bar(`${grouped(collected)} collected, ${grouped(synthetic)} synthetic`, 1),

@@ -78,9 +78,8 @@ class GenerativeTable extends Experiment {
   arm(arm, index, figure, known) {
     const { settings, cells, seeds } = this.data, color = this.ink(index);
     const shift = APART * (index - (settings.series.length - 1) / 2);
-    const rows = known.filter((row) => row.series === arm);
+    const [rows, own] = [known, cells].map((all) => all.filter(({ series }) => series === arm));
     const size = Object.fromEntries(rows.map((row) => [row.x, row.values.parameters]));
-    const own = cells.filter((cell) => cell.series === arm);
     const at = ({ x }, value) => [size[x] * 10 ** shift, value];
     const marker = { color, size: 6, opacity: 0.4 };
     const singles = this.singles(own, (cell) => seeds[cell.key]?.[figure], at, marker, brief);

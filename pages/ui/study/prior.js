@@ -228,21 +228,19 @@ class Prior extends Experiment {
     return [intensities[0] - edge, intensities.at(-1) + edge];
   }
 
-  // The seeds' values at each intensity that has any.
+  // The runs that have a figure, by intensity, and their values of it.
   values(name) {
-    const { intensities, cells, figures } = this.data;
-    const known = cells.filter((cell) => figures[cell.key]?.[name] != null);
+    const { intensities, cells, figures } = this.data, value = (cell) => figures[cell.key]?.[name];
     const places = intensities.map((intensity) => {
-      const own = known.filter((cell) => cell.intensity === intensity);
-      return { intensity, cells: own, values: own.map((cell) => figures[cell.key][name]) };
+      const own = cells.filter((cell) => cell.intensity === intensity && value(cell) != null);
+      return { intensity, cells: own, values: own.map(value) };
     });
     return places.filter(({ values }) => values.length);
   }
 
   // The runs as points, their mean, and a band from the least to the greatest.
   runs([name, label, colour], big) {
-    const found = this.values(name);
-    const cells = found.flatMap((one) => one.cells);
+    const found = this.values(name), cells = found.flatMap((one) => one.cells);
     const [color, x] = [this.theme[colour], found.map(({ intensity }) => intensity)];
     const each = (act) => found.map(({ values }) => act(values));
     const mean = each((values) => values.reduce((sum, value) => sum + value, 0) / values.length);
