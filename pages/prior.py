@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
+from dfkd_core.analysis.export import csv_text
 from dfkd_core.errors import RequestError
 from dfkd_core.study import Progress, Study, find
 from dfkd_core.study.tables import plural
@@ -111,7 +112,7 @@ def _settings(study: Study) -> None:
 def _offer_csv(study: Study, progress: Progress) -> None:
     table = pd.DataFrame(KIND.table(study.settings, progress.cells))
     label = f"{plural(len(table), 'point')} as CSV"
-    watching.offer_csv(table.to_csv(index=False), f"class-prior-{study.id}", table.empty, label)
+    watching.offer_csv(csv_text(table), f"class-prior-{study.id}", table.empty, label)
 
 
 look.through_app("pages/prior.py")

@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from dfkd_core.analysis.export import csv_text
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import StoreError
 from dfkd_core.quality.score import DISTANCES
@@ -108,7 +109,7 @@ def _actions(chosen: list[RunFolder]) -> None:
             _open(chosen[0])
         st.download_button(
             "Metrics as CSV",
-            _metrics(chosen).to_csv(index=False),
+            csv_text(_metrics(chosen)),
             file_name="metrics.csv",
             mime="text/csv",
             icon=":material/download:",
@@ -126,7 +127,7 @@ def _open(folder: RunFolder) -> None:
 
 
 def _metrics(chosen: list[RunFolder]) -> pd.DataFrame:
-    """Long format: run, metric, step, value. Names come from the program, so no cell can be a formula."""
+    """Long format: run, metric, step, value."""
     parts = []
     for folder in chosen:
         timeline = boot.timeline(str(folder.path))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
+from dfkd_core.analysis.export import csv_text
 from dfkd_core.store import runs_folder
 from dfkd_core.study import Kind, Progress, Study, available, find, studies_in
 from pages.ui import link, look
@@ -73,7 +74,7 @@ def _show(study: Study, progress: Progress) -> None:
 
 def _offer_csv(study: Study, progress: Progress) -> None:
     table = pd.json_normalize(find(study.kind).table(study.settings, progress.cells))
-    watching.offer_csv(table.to_csv(index=False), f"{study.kind}-{study.id}", table.empty)
+    watching.offer_csv(csv_text(table), f"{study.kind}-{study.id}", table.empty)
 
 
 look.through_app("pages/studies.py")

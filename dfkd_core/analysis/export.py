@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from dfkd_core.analysis.recorded import Recorded, Sheet
 from dfkd_core.analysis.tags import Tags
 from dfkd_core.errors import RequestError
 from dfkd_core.store.sheets import in_rows, png
+
+if TYPE_CHECKING:
+    import pandas
 
 GAP = 2  # white pixels between images
 TILE, WIDEST = 64, 4096  # pixels: images are enlarged to about TILE while the sheet stays below WIDEST
@@ -60,8 +63,8 @@ def table_csv(
     positions = layout.positions(sheet.kind, sheet.step) if layout is not None else None
     table[["x", "y"]] = np.full((len(chosen), 2), np.nan) if positions is None else positions[chosen]
     tagged = tags.of(sheet.kind, sheet.step) if tags is not None else {}
-    table["tags"] = [plain_text("; ".join(tagged.get(index, []))) for index in chosen.tolist()]
-    return table.to_csv(index=False, float_format="%.7g").encode()
+    table["tags"] = ["; ".join(tagged.get(index, [])) for index in chosen.tolist()]
+    return csv_text(table).encode()
 
 
 def arrays_npz(sheet: Sheet, indices: Sequence[int]) -> bytes:
@@ -86,9 +89,15 @@ def _checked(sheet: Sheet, indices: Sequence[int]) -> np.ndarray:
 
 
 def _named(classes: list[str], labels: np.ndarray) -> list[str]:
-    return [plain_text(classes[label]) if 0 <= label < len(classes) else "" for label in labels.tolist()]
+    return [classes[label] if 0 <= label < len(classes) else "" for label in labels.tolist()]
 
 
-def plain_text(text: str) -> str:
-    """As it stands in a cell: with an apostrophe before what a spreadsheet would take for a formula."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+def csv_text(table: pandas.DataFrame, digits: int = 7) -> str:
+    """The one way in which tables leave the lab: text that a spreadsheet would take for a formula, which somebody may
+    have put into a name, gets an apostrophe before it."""
+    safe = table.map(_plain).rename(columns=_plain)
+    return str(safe.to_csv(index=False, float_format=f"%.{digits}g"))
+
+
+def _plain(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell

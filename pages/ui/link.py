@@ -11,7 +11,7 @@ import unicodedata
 import streamlit as st
 
 LONGEST = 200  # characters of a name that are shown
-MARKUP = re.compile(r"([\\*_{}\[\]<>!|~:$&^@]|(?<=www)\.|^[#+=-])", re.IGNORECASE)
+MARKUP = re.compile(r"([\\*_{}\[\]<>!|~$&^@]|:(?=\S)|(?<=www)\.|^[#+=-])", re.IGNORECASE)
 NUMBERED = re.compile(r"^(\d+)([.)])")  # the beginning of a list
 
 

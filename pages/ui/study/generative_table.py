@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
+from dfkd_core.analysis.export import csv_text
 from dfkd_core.study import Progress, Study, find
 from dfkd_core.study.generative_table import ARMS, COLUMNS, notes, text_table
 from pages.ui.study import beginning, watching
@@ -49,7 +50,7 @@ def show(study: Study, progress: Progress) -> None:
 
 
 def offer_csv(study: Study, progress: Progress) -> None:
-    """A button that saves the table. Its words come from the program, so no cell is a formula."""
+    """A button that saves the table."""
     rows = KIND.table(study.settings, progress.cells)
     watching.offer_csv(table_csv(rows), f"generative-{study.id}", not any(row["n"] for row in rows))
 
@@ -65,7 +66,7 @@ def table_csv(rows: list[dict[str, Any]]) -> str:
         flat.append(
             {"series": row["series"], "width": row["x"], "runs": row["n"]} | figures | {n: row[n] for n in rest}
         )
-    return pd.DataFrame(flat).to_csv(index=False, float_format="%.6g")
+    return csv_text(pd.DataFrame(flat), digits=6)
 
 
 # --- a new one -------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
-from dfkd_core.analysis.export import plain_text
+from dfkd_core.analysis.export import csv_text
 from dfkd_core.study import CellState, Progress, Study, find
 from dfkd_core.study.hidfd_experiments import EXPERIMENTS, Experiment, symbol
 from pages.ui import boot
@@ -61,9 +61,8 @@ def offer_csv(study: Study, progress: Progress) -> None:
 
 
 def table_csv(rows: list[dict[str, Any]]) -> str:
-    """The rows of the table; text that a spreadsheet would take for a formula gets an apostrophe before it."""
-    plain = [{name: plain_text(x) if isinstance(x, str) else x for name, x in row.items()} for row in rows]
-    return pd.DataFrame(plain).to_csv(index=False, float_format="%.6g")
+    """The rows of the table."""
+    return csv_text(pd.DataFrame(rows), digits=6)
 
 
 # --- a new one -------------------------------------------------------------------------------------------------
