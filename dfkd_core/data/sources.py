@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, lru_cache
 from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from dfkd_core.data.catalogue import BENCHMARKS, LISTED, Benchmark, data_folder
 from dfkd_core.data.layouts import SUFFIXES
@@ -30,37 +30,23 @@ if TYPE_CHECKING:
 # --- sources ---------------------------------------------------------------------------------------------------
 
 
-class Source(Protocol):
-    """Where images can be collected. ``where``: the folder it lies in, or nothing."""
-
-    name: str
-    title: str
-    where: str
-
-    def is_there(self) -> bool:
-        """Whether it can be read (looks for the folder, does not read it)."""
-
-    def count(self, enough: int | None = None) -> int:
-        """How many images it has; stops counting at ``enough``. Raises ``RequestError`` if it is missing."""
-
-    def read(self, indices: Tensor, image: ImageSpec) -> Tensor:
-        """The images of ``indices``, (N, C, H, W) uint8 in the shape of ``image``."""
-
-
 class Folder:
-    """Image files below some folders, at any depth. Raises ``RequestError`` naming the folder if one is missing."""
+    """Image files below some folders, at any depth; ``where``: these. Raises ``RequestError`` if there is none."""
 
     def __init__(self, name: str, title: str, roots: tuple[Path, ...], own: Callable[[], set[str]] = set) -> None:
         self.name, self.title, self.roots, self.own = name, title, roots, own
         self.where = " or ".join(map(str, roots))
 
     def is_there(self) -> bool:
+        """Whether it can be read (looks for the folder, does not read it)."""
         return any(root.is_dir() for root in self.roots)
 
     def count(self, enough: int | None = None) -> int:
+        """How many images it has; stops counting at ``enough``."""
         return sum(1 for _ in islice(self._listed(), enough))
 
     def read(self, indices: Tensor, image: ImageSpec) -> Tensor:
+        """The images of ``indices``, (N, C, H, W) uint8 in the shape of ``image``."""
         return _read(self._paths, indices, image)
 
     @cached_property
@@ -76,7 +62,7 @@ class Folder:
 
 
 class TrainingImages:
-    """The training images of a benchmark, without their labels."""
+    """The training images of a benchmark, without their labels; asked in the same way."""
 
     def __init__(self, benchmark: Benchmark) -> None:
         self.benchmark, self.name = benchmark, benchmark.name
@@ -106,6 +92,9 @@ class TrainingImages:
     @cached_property
     def _pixels(self) -> Tensor:
         return self.benchmark.load(train=True).images
+
+
+Source = Folder | TrainingImages
 
 
 def _read(paths: list[Path], indices: Tensor, image: ImageSpec) -> Tensor:
