@@ -103,7 +103,7 @@ def _is_recorded(folder: RunFolder) -> bool:
 @st.fragment
 def _live(folder: RunFolder) -> None:
     """The microscope. The browser asks for a rerun when it lacks something, or to see what is new."""
-    with steering.said():
+    with steering.said("Choose another run on the left."):
         microscope.show(folder, folder.status_seen(), recorded=_is_recorded(folder))
 
 

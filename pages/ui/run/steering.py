@@ -43,12 +43,12 @@ def choose(
 
 
 @contextmanager
-def said() -> Iterator[None]:
-    """What is wrong with a run's folder is a sentence on the page."""
+def said(advice: str = "") -> Iterator[None]:
+    """What is wrong with a run's folder is a sentence on the page; ``advice`` is one more."""
     try:
         yield
     except StoreError as error:
-        st.error(link.plain(f"{str(error)[:1].upper()}{str(error)[1:]}."))
+        st.error(link.plain(f"{str(error)[:1].upper()}{str(error)[1:]}. {advice}"))
 
 
 def asked_run() -> RunFolder | None:
