@@ -20,9 +20,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from functools import partial
 from itertools import pairwise
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -125,7 +124,7 @@ class ClassifierSharing(Objective):
     student: SharedClassifier
     distance = staticmethod(student_losses.feature_distance)
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, batch_size: int) -> None:
         super().__init__()
         self.student = SharedClassifier(problem)
 
@@ -151,7 +150,7 @@ class _Plain(Objective):
 
     student: Classifier
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, batch_size: int) -> None:
         super().__init__()
         self.student = problem.student
 
@@ -164,69 +163,68 @@ class _Plain(Objective):
         raise NotImplementedError
 
 
-class Part(NamedTuple):
-    """A term with its weight, and its loss of what the student and the teacher see and of the labels."""
+class KnowledgeDistillation(_Plain):
+    """0.1·CE + 0.9·T²·KL, T = 4 (Hinton et al. 2015)."""
 
-    term: Term
-    weight: float
-    loss: Callable[[Features, Features, Tensor], Tensor]
-
-
-class SumOfParts(_Plain):
-    """A rival that trains nothing beside the student."""
-
-    def __init__(self, problem: Problem, parts: tuple[Part, ...]) -> None:
-        super().__init__(problem)
-        self.parts, self.terms = parts, tuple(part.term for part in parts)
+    terms: tuple[Term, ...] = (CROSS_ENTROPY, KL)
 
     def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
-        return {part.term.name: part.weight * part.loss(ours, seen, labels) for part in self.parts}
+        return {
+            "cross_entropy": 0.1 * F.cross_entropy(ours.logits, labels),
+            "kl": 0.9 * losses.kl_discrepancy(ours.logits, seen.logits, temperature=4.0),
+        }
 
 
-def _cross_entropy(weight: float = 1.0) -> Part:
-    return Part(CROSS_ENTROPY, weight, lambda ours, seen, labels: F.cross_entropy(ours.logits, labels))
+class DecoupledDistillation(_Plain):
+    """CE + TCKD + 8·NCKD, T = 4 (DKD, Zhao et al. 2022)."""
+
+    terms: tuple[Term, ...] = (CROSS_ENTROPY, *of_student(target_class="target class", other_classes="other classes"))
+
+    def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+        target = student_losses.target_class_divergence(ours.logits, seen.logits, labels, temperature=4.0)
+        others = student_losses.non_target_divergence(ours.logits, seen.logits, labels, temperature=4.0)
+        return {
+            "cross_entropy": F.cross_entropy(ours.logits, labels),
+            "target_class": target,
+            "other_classes": 8 * others,
+        }
 
 
-def _kl(weight: float) -> Part:
-    return Part(KL, weight, lambda ours, seen, _: losses.kl_discrepancy(ours.logits, seen.logits, temperature=4.0))
+class NormalisedDistillation(_Plain):
+    """CE − p^T log p^S at the label + 3.5·T²·CE of the other classes, T = 3 (NKD, Yang et al. 2023)."""
+
+    terms: tuple[Term, ...] = (CROSS_ENTROPY, *of_student(target_class="target class", other_classes="other classes"))
+
+    def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+        others = student_losses.normalised_non_target(ours.logits, seen.logits, labels, temperature=3.0)
+        return {
+            "cross_entropy": F.cross_entropy(ours.logits, labels),
+            "target_class": student_losses.soft_target(ours.logits, seen.logits, labels),
+            "other_classes": 3.5 * others,
+        }
 
 
-def _logits(term: Term, weight: float, loss: Callable[..., Tensor], **settings: float) -> Part:
-    return Part(term, weight, lambda ours, seen, labels: loss(ours.logits, seen.logits, labels, **settings))
+class RelationalDistillation(_Plain):
+    """CE + 25·distance + 50·angle, on pooled features (RKD, Park et al. 2019)."""
+
+    terms: tuple[Term, ...] = (CROSS_ENTROPY, *of_student(pair_distances="distances of pairs", angles="angles"))
+
+    def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+        return {
+            "cross_entropy": F.cross_entropy(ours.logits, labels),
+            "pair_distances": 25 * student_losses.relational_distance(ours.pooled, seen.pooled),
+            "angles": 50 * student_losses.relational_angle(ours.pooled, seen.pooled),
+        }
 
 
-def _pooled(term: Term, weight: float, loss: Callable[[Tensor, Tensor], Tensor]) -> Part:
-    return Part(term, weight, lambda ours, seen, _: loss(ours.pooled, seen.pooled))
+class CorrelationCongruence(KnowledgeDistillation):
+    """0.1·CE + 0.9·T²·KL + 100·CC, on pooled features (CC, Peng et al. 2019)."""
 
+    terms: tuple[Term, ...] = (CROSS_ENTROPY, KL, *of_student(correlation="correlation"))
 
-_TARGET, _OTHERS = of_student(target_class="target class", other_classes="other classes")
-_DISTANCES, _ANGLES = of_student(pair_distances="distances of pairs", angles="angles")
-(_CORRELATION,) = of_student(correlation="correlation")
-
-RIVALS: dict[str, tuple[Part, ...]] = {
-    # 0.1·CE + 0.9·T²·KL, T = 4 (Hinton et al. 2015)
-    "kd": (_cross_entropy(0.1), _kl(0.9)),
-    # CE + TCKD + 8·NCKD, T = 4 (DKD, Zhao et al. 2022)
-    "dkd": (
-        _cross_entropy(),
-        _logits(_TARGET, 1.0, student_losses.target_class_divergence, temperature=4.0),
-        _logits(_OTHERS, 8.0, student_losses.non_target_divergence, temperature=4.0),
-    ),
-    # CE − p^T log p^S at the label + 3.5·T²·CE of the other classes, T = 3 (NKD, Yang et al. 2023)
-    "nkd": (
-        _cross_entropy(),
-        _logits(_TARGET, 1.0, student_losses.soft_target),
-        _logits(_OTHERS, 3.5, student_losses.normalised_non_target, temperature=3.0),
-    ),
-    # CE + 25·distance + 50·angle, on pooled features (RKD, Park et al. 2019)
-    "rkd": (
-        _cross_entropy(),
-        _pooled(_DISTANCES, 25.0, student_losses.relational_distance),
-        _pooled(_ANGLES, 50.0, student_losses.relational_angle),
-    ),
-    # 0.1·CE + 0.9·T²·KL + 100·CC, on pooled features (CC, Peng et al. 2019)
-    "cc": (_cross_entropy(0.1), _kl(0.9), _pooled(_CORRELATION, 100.0, student_losses.correlation_congruence)),
-}
+    def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
+        correlation = student_losses.correlation_congruence(ours.pooled, seen.pooled)
+        return {**super().weighed(ours, seen, labels), "correlation": 100 * correlation}
 
 
 # --- with trained parts beside the student ---
@@ -242,7 +240,7 @@ class CrossLayer(_Plain):
     terms: tuple[Term, ...] = (CROSS_ENTROPY, KL, *of_student(attended_layers="attended layers"))
 
     def __init__(self, problem: Problem, batch_size: int) -> None:
-        super().__init__(problem)
+        super().__init__(problem, batch_size)
         ours, theirs = (_behind_stem(_maps(network, problem)) for network in (problem.student, problem.teacher))
         self.queries = nn.ModuleList(_embedding(batch_size) for _ in ours)
         self.keys = nn.ModuleList(_embedding(batch_size) for _ in theirs)
@@ -307,8 +305,8 @@ class ClassAttention(_Plain):
 
     head: Tensor
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem)
+    def __init__(self, problem: Problem, batch_size: int) -> None:
+        super().__init__(problem, batch_size)
         for name, network in (("student", problem.student), ("teacher", problem.teacher)):
             last_map = _last(_maps(network, problem))
             if not _averages(network, last_map):
@@ -342,8 +340,8 @@ class OneForAll(_Plain):
 
     terms: tuple[Term, ...] = of_student(enhanced_target="enhanced target", early_exits="early exits")
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem)
+    def __init__(self, problem: Problem, batch_size: int) -> None:
+        super().__init__(problem, batch_size)
         width = max(problem.student.head.in_features, problem.teacher.head.in_features)
         maps = _behind_stem(_maps(problem.student, problem))
         classes, halvings = len(problem.image.classes), reversed(range(len(maps)))
@@ -398,12 +396,17 @@ def _maps(network: Classifier, problem: Problem) -> dict[str, Tensor]:
         return network.features(blank).maps
 
 
-_OBJECTIVES: dict[str, Callable[[Problem], Objective]] = {
+_OBJECTIVES: dict[str, Callable[[Problem, int], Objective]] = {
     "classifier-sharing": ClassifierSharing,
     "simkd": SimKD,
+    "kd": KnowledgeDistillation,
+    "dkd": DecoupledDistillation,
+    "rkd": RelationalDistillation,
+    "cc": CorrelationCongruence,
+    "semckd": CrossLayer,
     "cat-kd": ClassAttention,
+    "nkd": NormalisedDistillation,
     "ofa-kd": OneForAll,
-    **{name: partial(SumOfParts, parts=parts) for name, parts in RIVALS.items()},
 }
 
 
@@ -412,6 +415,6 @@ def build_objective(name: str, problem: Problem, batch_size: int) -> Objective:
 
     Draws from torch's global generators. Raises ``RequestError`` for an unknown name, and for networks that do not fit.
     """
-    if name not in get_args(ObjectiveName):
+    if name not in _OBJECTIVES:
         raise RequestError("objective", name, f"should be one of {', '.join(get_args(ObjectiveName))}.")
-    return CrossLayer(problem, batch_size) if name == "semckd" else _OBJECTIVES[name](problem)
+    return _OBJECTIVES[name](problem, batch_size)
