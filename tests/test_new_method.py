@@ -13,7 +13,7 @@ from conftest import ROOT
 
 COPIED = ("app.py", "pyproject.toml", "dfkd_core", "pages", "assets", "static", "tests", ".streamlit")
 EVERY_METHOD = [
-    "kit/test_config.py", "kit/test_method.py", "methods/test_slow_motion.py", "methods/test_index.py",
+    "kit/test_config.py", "kit/test_method.py", "methods/test_slow_motion.py",
     "cli/test_cli.py", "runs/test_run.py", "pages/test_glossary.py", "pages/test_pages.py",
 ]  # fmt: skip
 

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import streamlit as st
 
 SET = ("form:", "knob:")  # keys of what somebody sets on a page
 
 
+def alive() -> dict[str, Any]:
+    """What is set; Streamlit forgets widgets that a run did not draw, unless they are set again."""
+    here = {str(key): st.session_state[key] for key in st.session_state if str(key).startswith(SET)}
+    st.session_state.update(here)
+    return here
+
+
 @contextmanager
 def page(name: str) -> Iterator[None]:
     """Around the run of the page ``name``. Each page has settings and an address of its own; a link that says something
     is followed, the menu leads back to where one was."""
-    state = st.session_state
-    here = {key: state[key] for key in state if str(key).startswith(SET)}
+    state, here = st.session_state, alive()
     before, addresses = state.get("page"), state.setdefault("addresses", {})
-    if before == name:
-        state.update(here)  # Streamlit forgets widgets that a run did not draw
-    else:
+    if before != name:
         settings = state.setdefault("settings", {})
         settings[before] = here
         for key in here:

@@ -16,6 +16,7 @@ from dfkd_core.images import ImageSpec
 from dfkd_core.losses.latent import guidance
 from dfkd_core.networks.diffusion import TIMES, Diffusion
 from dfkd_core.networks.latent import LatentNetwork
+from dfkd_core.synthesis import FILMED, FRAMES
 from dfkd_core.synthesis import guided as synthesis
 from dfkd_core.synthesis.guided import Denoiser, DiffusionSource, Film, ancestral_noise, optimise_latents, to_teacher
 from dfkd_core.teachers.load import load_diffusion, load_latent_model, load_teacher
@@ -197,7 +198,7 @@ def test_the_networks_are_left_as_they_are(diffusion: Diffusion, teacher: Latent
 def test_a_film_shows_every_step_of_the_first_images(diffusion: Diffusion) -> None:
     _, film = sample(diffusion, strength=0.3)
     assert film.timesteps.tolist() == [999, 799, 599, 399, 199]
-    assert film.loss.shape == (5,) and film.frames.shape == (5, synthesis.SHOWN, 1, 8, 8)
+    assert film.loss.shape == (5,) and film.frames.shape == (5, FILMED, 1, 8, 8)
     shown = film.frames.flatten(0, 1)
     assert brightness(shown).view(5, -1).mean(dim=1).sub(film.loss).abs().max() < 0.2, "of 8 of the 20 images"
 
@@ -224,7 +225,7 @@ def test_latents_are_moved_to_a_lower_loss(teacher: LatentNetwork) -> None:
     start = teacher.generate(ancestral_noise(teacher, 12, 1.0, CPU)).images
     torch.manual_seed(5)
     images, film = optimise_latents(teacher, loss_of(teacher), 12, 15, 0.1, 1.0, CPU)
-    assert torch.allclose(film.frames[0], start[: synthesis.SHOWN])
+    assert torch.allclose(film.frames[0], start[:FILMED])
     assert (images - start).abs().amax(dim=(1, 2, 3)).min() > 0.05, "every image moved"
     assert loss_of(teacher)(images).mean() < 0.7 * film.loss[0]
     assert film.timesteps.tolist() == list(range(15)) and film.loss.shape == (15,)
@@ -232,7 +233,7 @@ def test_latents_are_moved_to_a_lower_loss(teacher: LatentNetwork) -> None:
 
 def test_a_long_film_is_thinned_out_evenly(teacher: LatentNetwork) -> None:
     _, film = optimise_latents(teacher, brightness, 2, 50, 0.01, 1.0, CPU)
-    assert len(film.timesteps) == len(film.loss) == len(film.frames) == synthesis.LONGEST
+    assert len(film.timesteps) == len(film.loss) == len(film.frames) == FRAMES
     assert film.timesteps[0] == 0 and film.timesteps[-1] == 49 and film.timesteps.diff().max() <= 2
 
 

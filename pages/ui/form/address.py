@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from pages.ui import link
+from pages.ui.keep import alive
 
 FOLDER = "folder"
 NUMBERS = {"seed": (0, 2**31 - 1), "threads": (1, os.cpu_count() or 1)}
@@ -21,6 +22,7 @@ _WITH_A_KEY_OF_THEIR_OWN = ("collected", "ratio")
 def take() -> None:
     """Once per session and page, before any widget is drawn: a link opens the lab as it was sent."""
     if "form:asked" in st.session_state:
+        alive()
         return
     given = st.query_params.to_dict()
     for name in _IN_ADDRESS:
