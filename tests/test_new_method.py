@@ -46,6 +46,6 @@ def test_everything_finds_it(lab: Path) -> None:
 
 def test_every_test_of_all_methods_passes_for_it(lab: Path) -> None:
     """Smoke, resume, slow motion, flags, form, glossary: what is asked of every method."""
-    chosen = ["-k", "pull", "-m", "not browser and not slow", "--verbose"]
+    chosen = ["-k", "pull", "-m", "not browser and not slow", "-vv"]
     said = passing(lab, *(f"tests/{path}" for path in EVERY_METHOD), *chosen)
     assert all(f"tests/{path}::" in said for path in EVERY_METHOD), "each of these files asks something of it"

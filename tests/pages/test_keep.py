@@ -34,6 +34,7 @@ def test_each_page_keeps_what_was_set_and_looked_at_on_it(page: Page, shared_lab
     visit(page, "Distill")
     expect(page).to_have_url(re.compile("method=ta-dfkd.*seed=5"))
     expect(page).to_have_url(re.compile("step=300"))
+    page.get_by_text("Seed, device, data").click()
     expect(page.get_by_role("spinbutton", name="Seed")).to_have_value("5")
     visit(page, "Hybrid")
     expect(page).to_have_url(re.compile("method=hidfd.*seed=9"))
