@@ -12,6 +12,8 @@ header[data-testid="stHeader"] { height: 1.6rem; min-height: 1.6rem; background:
 [data-testid="stSidebarUserContent"] { padding-top: 0.4rem; padding-bottom: 2rem; }
 section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; }
 [data-testid="stMain"] [data-testid="stVerticalBlock"] { gap: 0.6rem; }
+/* Its own colour for what is chosen cannot be read on a dark ground where white on it can. */
+.stApp button[role="radio"][aria-checked="true"] { color: inherit !important; font-weight: 600; }
 /* Streamlit greys out what a rerun has not reached yet; on a page that looks for news every second that flickers. */
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }
 </style>
