@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -238,3 +239,24 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run that was never stopped: the oracle."""
+    folder = new_run(tmp_path_factory.mktemp("whole"))
+    assert execute(folder).state == "done"
+    return folder
+
+
+@pytest.fixture
+def steered(runs: Path) -> RunFolder:
+    """A run that is paused after its first step, in another thread; it is stopped at the end of the test."""
+    folder = new_run(runs, {"iterations": 500})
+    lease = folder.begin_attempt()
+    folder.command("pause")
+    threading.Thread(target=run, args=(folder, lease), daemon=True).start()
+    eventually(lambda: folder.status().state == "paused" and (folder.path / "checkpoints/step-00000001.json").exists())
+    yield folder
+    folder.command("stop")
+    eventually(lambda: folder.status().state == "stopped")
