@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def random_crop(images: Tensor, padding: int) -> Tensor:
     """Zero-pad by ``padding`` pixels and crop back at a random place per sample. ``images``: (B, C, H, W)."""
-    count, _, height, width = images.shape
-    padded = F.pad(images, [padding] * 4)
-    top, left = torch.randint(0, 2 * padding + 1, (2, count, 1), device=images.device)
-    rows = (top + torch.arange(height, device=images.device))[:, :, None]
-    columns = (left + torch.arange(width, device=images.device))[:, None, :]
-    sample = torch.arange(count, device=images.device)[:, None, None]
-    return padded[sample, :, rows, columns].permute(0, 3, 1, 2)
-
-
-def random_flip(images: Tensor) -> Tensor:
-    """Mirror each sample left to right with probability ½."""
-    mirrored = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
-    return torch.where(mirrored, images.flip(3), images)
+    top, left = torch.randint(0, 2 * padding + 1, (2, len(images), 1), device=images.device)
+    return _Crop.apply(images, top, left, None, padding)
 
 
 def augment(images: Tensor, kind: str) -> Tensor:
-    """``none``, ``crop`` (padding of an eighth of the side: 4 pixels of 32) or ``crop+flip``."""
+    """``none``, ``crop`` (padding of an eighth of the side: 4 pixels of 32) or ``crop+flip``: also mirrored left to
+    right, with probability ½. ``images``: (B, C, H, W)."""
     if kind == "none":
         return images
-    cropped = random_crop(images, max(1, images.shape[-1] // 8))
-    return random_flip(cropped) if kind == "crop+flip" else cropped
+    padding = max(1, images.shape[-1] // 8)
+    top, left = torch.randint(0, 2 * padding + 1, (2, len(images), 1), device=images.device)
+    mirrored = torch.rand(len(images), 1, device=images.device) < 0.5 if kind == "crop+flip" else None
+    return _Crop.apply(images, top, left, mirrored, padding)
+
+
+class _Crop(torch.autograd.Function):
+    """Pixel (y, x) is that of (y + top − p, x + left − p), which lies in the image or is 0; then it is mirrored.
+
+    The gradient goes back by the opposite move. Autograd would sort the indices and add up pixel by pixel instead.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, top: Tensor, left: Tensor, mirrored: Tensor | None, padding: int) -> Tensor:
+        last = images.shape[-1] - 1
+        ctx.moved, ctx.padding = (top, left, mirrored), padding
+        return _moved(images, top, left, last + left, mirrored, padding)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None, None]:
+        (top, left, mirrored), padding = ctx.moved, ctx.padding
+        last, both = gradients[0].shape[-1] - 1, 2 * padding
+        return _moved(gradients[0], both - top, both - left, last + left, mirrored, padding), None, None, None, None
+
+
+def _moved(images: Tensor, top: Tensor, left: Tensor, right: Tensor, mirrored: Tensor | None, padding: int) -> Tensor:
+    """Row y of a padded image from ``top`` + y, column x from ``left`` + x, where it is mirrored from ``right`` − x;
+    (B, 1) each."""
+    count, _, height, width = images.shape
+    padded = F.pad(images, [padding] * 4)
+    rows = top + torch.arange(height, device=images.device)
+    across = torch.arange(width, device=images.device)
+    columns = left + across if mirrored is None else torch.where(mirrored, right - across, left + across)
+    sample = torch.arange(count, device=images.device)[:, None, None]
+    return padded[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)

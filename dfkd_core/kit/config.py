@@ -71,6 +71,12 @@ class MethodConfig(BaseModel):
         """Steps of a run."""
         return sum(stage.steps for stage in self.stages())
 
+    @property
+    def images_of_a_run(self) -> int:
+        """About how many images the student learns from in all."""
+        size, updates = getattr(self, "batch_size", 1), getattr(self, "updates", 1) * getattr(self, "student_steps", 1)
+        return self.total_steps * size * updates
+
     def student_rate(self, done: int) -> float:
         """The student's learning rate after ``done`` steps of the stage in which it learns: a function of the step
         alone, so that a resumed run needs no scheduler."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfkd_core.kit.config import Stage, knob
@@ -89,7 +90,7 @@ class GanStage:
         """It made ``pixels`` for the classes ``wanted``; ``answers`` are the teacher's."""
         answers = Features(answers.logits.detach(), answers.pooled.detach(), {})
         told = {"wanted": wanted.to(torch.int16)} if wanted is not None else {}
-        counts = answers.logits.argmax(dim=1).bincount(minlength=answers.logits.shape[1])
+        counts = F.one_hot(answers.logits.argmax(dim=1), answers.logits.shape[1]).sum(dim=0)  # bincount asks the host
         teacher = answers.logits if wanted is None else None
         seen.judged(answers)
         seen.samples(answers, self._method.student, pixels=pixels, columns=told)

@@ -32,6 +32,7 @@ from dfkd_core.kit.contract import Problem, Term
 from dfkd_core.losses import generator as losses
 from dfkd_core.losses import student as student_losses
 from dfkd_core.networks.classifiers import Classifier, Features, evaluating
+from dfkd_core.networks.execution import computed
 
 ObjectiveName = Literal[
     "classifier-sharing", "simkd", "kd", "dkd", "rkd", "cc", "semckd", "cat-kd", "nkd", "ofa-kd"
@@ -95,6 +96,7 @@ class SharedClassifier(nn.Module):
         self.classifier = copy.deepcopy(teacher)
         self.classifier.stages = nn.ModuleDict()  # what is left: pooling and the linear layer
 
+    @computed
     def project_map(self, images: Tensor) -> Tensor:
         """(B, C, H, W) images -> (B, C', side, side) in the teacher's channels."""
         last_map = _last(self.network.features(images).maps)

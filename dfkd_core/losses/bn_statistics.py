@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from dfkd_core.networks.classifiers import Classifier, Features
+from dfkd_core.networks.execution import computed
+
+EPSILON = 1e-10  # a constant channel has a variance of 0
 
 
-class BatchStatistics:
-    """The inputs' (mean, variance) of each BatchNorm layer during one forward, gradients attached."""
-
-    def __init__(self) -> None:
-        self._distances: list[Tensor] = []
-
-    def add(self, layer: nn.BatchNorm2d, features: Tensor) -> None:
-        """Compare ``features``, (B, C, H, W), with the statistics stored in ``layer``."""
-        assert layer.running_mean is not None and layer.running_var is not None
-        rows = features.movedim(1, -1).flatten(0, -2)  # no copy where memory is channels-last, and twice as fast
-        mean = rows.mean(dim=0)
-        variance = (rows - mean).square().mean(dim=0)
-        self._distances.append((layer.running_mean - mean).norm() + (layer.running_var - variance).norm())
-
-    def distance(self, like: Tensor) -> Tensor:
-        """BNS = Σ_l ‖μ_l(x̂) − μ̂_l‖₂ + ‖σ²_l(x̂) − σ̂²_l‖₂; zero (on ``like``'s device) without such layers."""
-        if not self._distances:
-            return like.new_zeros(())
-        return torch.stack(self._distances).sum()
+def observe(network: Classifier, images: Tensor) -> tuple[Features, Tensor]:
+    """What ``network`` sees in (B, C, H, W) normalised ``images``, and how far their statistics are from those stored:
+    BNS = Σ_l ‖μ_l(x̂) − μ̂_l‖₂ + ‖σ²_l(x̂) − σ̂²_l‖₂ over its BatchNorm layers; zero without such layers."""
+    ear = _ears.get(network) or _ears.setdefault(network, _Ear(network))
+    ear.listens = True
+    try:
+        return _observed(network, images)
+    finally:
+        ear.listens = False
+        ear.heard.clear()
 
 
 def has_statistics(network: nn.Module) -> bool:
@@ -35,19 +32,79 @@ def has_statistics(network: nn.Module) -> bool:
     return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
-@contextmanager
-def collect_statistics(network: nn.Module) -> Iterator[BatchStatistics]:
-    """Collect within the block only, so that no other forward of ``network`` can be mistaken for this one."""
-    statistics = BatchStatistics()
+@computed
+def _observed(network: Classifier, images: Tensor) -> tuple[Features, Tensor]:
+    heard = _ears[network].heard
+    heard.clear()  # what is captured or compiled runs more than once
+    seen = network.features(images)
+    return seen, torch.stack(heard).sum() if heard else torch.zeros((), device=images.device)
 
-    def compare(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(layer, nn.BatchNorm2d)
-        statistics.add(layer, inputs[0])
 
-    layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    hooks = [layer.register_forward_pre_hook(compare) for layer in layers]
-    try:
-        yield statistics
-    finally:
-        for hook in hooks:
-            hook.remove()
+class _Ear:
+    """What the BatchNorm layers of a network tell while it ``listens``: each the distance of what it was given.
+
+    Its hooks stay, since ``torch.compile`` sees only those that are there when it begins.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.listens, self.heard = False, list[Tensor]()
+        for layer in network.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.register_forward_pre_hook(self._hear)
+
+    def _hear(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if self.listens:
+            self.heard.append(distance(inputs[0], layer.running_mean, layer.running_var))
+
+
+_ears: WeakKeyDictionary[nn.Module, _Ear] = WeakKeyDictionary()
+
+
+def distance(features: Tensor, mean: Any, variance: Any) -> Tensor:
+    """‖μ(f) − μ̂‖₂ + ‖σ²(f) − σ̂²‖₂ of (B, C, H, W) features f and a layer's ``mean`` μ̂ and ``variance`` σ̂²."""
+    if torch.compiler.is_compiling():  # which keeps no copies, and makes one kernel of this and what is around it
+        seen_mean, seen_variance = moments(features)
+        return (seen_mean - mean).norm() + (seen_variance - variance).norm()
+    found: Tensor = _Distance.apply(features, mean, variance)
+    return found
+
+
+class _Distance(torch.autograd.Function):
+    """``distance``.
+
+    Autograd would keep several copies of f, which cost more than the network itself. All that the gradient takes is f,
+    which its layer keeps anyway, and two vectors: ∂/∂f = shift + slope·f, channel by channel.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, running_mean: Tensor, running_var: Tensor) -> Tensor:
+        mean, variance = moments(features)
+        mean_gap, variance_gap = mean - running_mean, variance - running_var
+        mean_distance, variance_distance = mean_gap.norm(), variance_gap.norm()
+        least = torch.finfo(mean.dtype).tiny  # no gap has no direction
+        count = features.numel() // features.shape[1]
+        slope = variance_gap * (2 / count / variance_distance.clamp_min(least))
+        shift = mean_gap / count / mean_distance.clamp_min(least) - slope * mean
+        ctx.save_for_backward(features, slope, shift)
+        return mean_distance + variance_distance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        features, slope, shift = ctx.saved_tensors
+        slope, shift = ((gradients[0] * vector)[:, None, None] for vector in (slope, shift))
+        into = torch.empty_like(features)  # of lower precision than the vectors, maybe: rounded as it is written
+        return torch.addcmul(shift, slope, features, out=into), None, None
+
+
+def moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance (C,) of (B, C, H, W) features over all but their channels, in float32 at least."""
+    if (
+        features.is_cuda and not torch.compiler.is_compiling()
+    ):  # one pass, which takes half precision and sums in float32
+        mean, inverse = torch.batch_norm_stats(features, EPSILON)  # 1/√(σ² + ε)
+        return mean, inverse.square().reciprocal() - EPSILON
+    rows = features.movedim(1, -1).flatten(0, -2)  # no copy where memory is channels-last, and twice as fast
+    rows = rows.float() if rows.dtype == torch.bfloat16 else rows
+    mean = rows.mean(dim=0)
+    return mean, (rows - mean).square().mean(dim=0)

@@ -43,7 +43,7 @@ from dfkd_core.kit.objectives import SoftTargets
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.samples import to_bytes
 from dfkd_core.kit.student_stage import StudentConfig, StudentStage, choose, draw
-from dfkd_core.losses.bn_statistics import collect_statistics
+from dfkd_core.losses.bn_statistics import observe
 from dfkd_core.losses.generator import kl_discrepancy
 from dfkd_core.synthesis.guided import Film
 
@@ -179,12 +179,12 @@ class DiffDFKD(Method[Problem, DiffDFKDConfig]):
     def guidance(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """α·BNS + β·OH + γ·ADV of (B, C, H, W) normalised ``images``, of classes ``labels`` (B,): those that are on."""
         c = self.config
-        with collect_statistics(self.teacher) as statistics:
-            logits = self.teacher(images)
+        answers, distance = observe(self.teacher, images)
+        logits = answers.logits
         found = logits.argmax(dim=1)
         terms = {}
         if self.is_on("bn_statistics"):
-            terms["bn_statistics"] = c.bn_weight * statistics.distance(images)
+            terms["bn_statistics"] = c.bn_weight * distance
         if self.is_on("class_prior"):
             told = labels if self.source.names == self.image.classes else found
             terms["class_prior"] = c.class_prior_weight * F.cross_entropy(logits, told)

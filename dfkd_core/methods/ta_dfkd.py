@@ -47,7 +47,7 @@ from dfkd_core.kit.method import descend
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.recording import SHOWN
 from dfkd_core.losses import generator as losses
-from dfkd_core.losses.bn_statistics import collect_statistics
+from dfkd_core.losses.bn_statistics import observe
 from dfkd_core.selection.mixture import Selection, judge, select
 
 
@@ -180,7 +180,7 @@ class TADFKD(GeneratorMethod[TADFKDConfig]):
             self.show_judgement(seen, latents, pixels, teacher_logits, verdict)
             if c.augmentation != "none":
                 images = self.image.normalise(augment(pixels, c.augmentation))
-            clean = slice(None) if verdict is None else verdict.clean  # P(low component | ℓ) > τ
+            clean = slice(None) if verdict is None else verdict.chosen  # P(low component | ℓ) > τ
             pool.parts.append((images[clean], teacher_logits[clean]))
             pool.drawn, pool.kept = pool.drawn + c.batch_size, pool.kept + len(pool.parts[-1][0])
             self.queries += c.batch_size
@@ -197,8 +197,7 @@ class TADFKD(GeneratorMethod[TADFKDConfig]):
         self.student.eval()
         pixels = self.generator(self.latents())
         images = self.image.normalise(augment(pixels, c.augmentation))
-        with collect_statistics(self.teacher) as statistics:
-            answers = self.teacher.features(images)
+        answers, distance = observe(self.teacher, images)
         with torch.no_grad():
             plain = c.augmentation == "none"
             judged = answers if plain else self.teacher.features(self.image.normalise(pixels))
@@ -210,7 +209,7 @@ class TADFKD(GeneratorMethod[TADFKDConfig]):
             self.generator,
             adversarial=-c.adversarial_weight
             * losses.DISCREPANCIES[c.adversarial](student_logits, answers.logits, clean),
-            bn_statistics=c.bn_weight * statistics.distance(images),
+            bn_statistics=c.bn_weight * distance,
             l2=c.l2_weight * losses.image_norm(images) / scale,
             tv=c.tv_weight * losses.total_variation(images) / scale,
             class_prior=c.class_prior_weight * losses.class_prior(answers.logits),

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
+from dfkd_core.networks.execution import computed
 
 
 class Features(NamedTuple):
@@ -35,6 +36,7 @@ class Classifier(nn.Module):
         """(B, C, H, W) -> (B, D)."""
         raise NotImplementedError
 
+    @computed
     def features(self, images: Tensor) -> Features:
         """Everything at once, for methods that need more than logits. ``images``: (B, C, H, W), normalised."""
         maps = {}
@@ -44,6 +46,7 @@ class Classifier(nn.Module):
         pooled = self.pool(hidden)
         return Features(self.head(pooled), pooled, maps)
 
+    @computed
     def forward(self, images: Tensor) -> Tensor:
         return self.features(images).logits
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
+from dfkd_core.networks.execution import computed
 
 TIMES = 1000
 WIDTHS = (16, 32, 64)
@@ -81,6 +82,7 @@ class Diffusion(nn.Module):
         """The label that stands for no class in particular."""
         return self.classes
 
+    @computed
     def forward(self, images: Tensor, times: Tensor, labels: Tensor) -> Tensor:
         """The noise ε in (B, C, H, W) noisy ``images`` at ``times`` (B,), of ``labels`` (B,)."""
         known = F.silu(self.time(_waves(times, self.width)) + self.label(labels))

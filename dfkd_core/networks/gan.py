@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from dfkd_core.errors import RequestError
+from dfkd_core.networks.execution import computed
 
 
 def halvings(size: int) -> int:
@@ -70,6 +71,7 @@ class ClassGenerator(nn.Module):
             nn.BatchNorm2d(self.width), nn.ReLU(), spectral_norm(nn.Conv2d(self.width, channels, 3, padding=1))
         )
 
+    @computed
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
         """(B, latent), (B,) -> (B, C, s, s) pixels in [0, 1]."""
         hidden = self.project(latents).unflatten(1, (self.width, self.side, self.side))
@@ -116,6 +118,7 @@ class Discriminator(nn.Module):
         self.real = spectral_norm(nn.Linear(self.width, 1))
         self.classes = spectral_norm(nn.Linear(self.width, outputs)) if outputs else None
 
+    @computed
     def forward(self, images: Tensor) -> Judged:
         """``images``: (B, C, H, W), normalised."""
         features = F.relu(self.blocks(images)).sum(dim=(2, 3))

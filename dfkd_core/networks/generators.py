@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
+from dfkd_core.networks.execution import computed
 
 
 class StandardisedHead(nn.Module):
@@ -50,6 +51,7 @@ class ConvGenerator(nn.Module):
             head or nn.Sigmoid(),
         )
 
+    @computed
     def forward(self, latents: Tensor) -> Tensor:
         """(B, latent) -> (B, C, s, s)."""
         return self.decode(self.project(latents).unflatten(1, self.start))

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
+from dfkd_core.networks.execution import computed, widened
 
 LATENT = 16  # channels of a level
 LEAST_STD = 1e-6
@@ -127,7 +128,7 @@ class GaussianHead(nn.Module):
         self.project = nn.Conv2d(inputs, 2 * outputs, 1, bias=False)
 
     def forward(self, hidden: Tensor) -> Gaussian:
-        mean, raw = self.project(hidden).chunk(2, dim=1)
+        mean, raw = widened(self.project(hidden)).chunk(2, dim=1)
         return Gaussian(mean, F.softplus(raw) / math.log(2) + LEAST_STD)
 
 
@@ -185,6 +186,7 @@ class LVAE(LatentNetwork):
     def decoder(self) -> list[nn.Module]:
         return [self.down, self.down_heads, self.output]
 
+    @computed
     def generate(self, noise: Sequence[Tensor]) -> Generated:
         prior, latents = [standard(noise[0])], [noise[0]]
         for level, head in enumerate(self.down_heads):
@@ -192,6 +194,7 @@ class LVAE(LatentNetwork):
             latents.append(prior[-1].at(noise[level + 1]))
         return Generated(self._picture(latents[-1]), tuple(prior), tuple(latents))
 
+    @computed
     def infer(self, images: Tensor, noise: Sequence[Tensor] | None = None) -> Inferred:
         hidden, seen = _pad(images, self.side), []
         for up, head in zip(self.up, self.up_heads, strict=True):
@@ -231,9 +234,11 @@ class ConvVAE(LatentNetwork):
     def decoder(self) -> list[nn.Module]:
         return [self.down]
 
+    @computed
     def generate(self, noise: Sequence[Tensor]) -> Generated:
         return Generated(self._picture(noise[0]), (standard(noise[0]),), (noise[0],))
 
+    @computed
     def infer(self, images: Tensor, noise: Sequence[Tensor] | None = None) -> Inferred:
         posterior = self.up_head(self.up(_pad(images, self.side)).flatten(1)[..., None, None])
         latent = _drawn(posterior, noise, 0)

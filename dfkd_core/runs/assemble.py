@@ -16,6 +16,7 @@ from dfkd_core.kit.config import MethodConfig
 from dfkd_core.kit.contract import GenerativeProblem, ImageModel, Problem
 from dfkd_core.kit.method import Method, placed
 from dfkd_core.networks.classifiers import build_classifier
+from dfkd_core.networks.execution import Execution, Precision
 from dfkd_core.networks.latent import build_latent_model
 from dfkd_core.runs.evaluation import ClassifierEvaluator, Evaluator
 from dfkd_core.runs.latent_evaluation import LatentEvaluator
@@ -30,6 +31,12 @@ from dfkd_core.teachers.load import load_diffusion, load_latent_model, load_teac
 def seed_step(seed: int, step: int) -> None:
     """Seed the global CPU and CUDA generators for one step (0 is the set-up)."""
     torch.manual_seed((seed * 1_000_003 + step * 7_919 + 17) % 2**63)
+
+
+def execution_of(spec: RunSpec) -> Execution:
+    """How the run's networks compute."""
+    precision: Precision = "float32" if spec.precision == "auto" else spec.precision
+    return Execution(torch.device(spec.device), precision, spec.compile == "on", spec.compile != "off")
 
 
 def config_of(spec: RunSpec) -> MethodConfig:

@@ -20,6 +20,7 @@ from dfkd_core.selection.collected import Predictor
 from dfkd_core.selection.mixture import judge, select
 
 BATCH = 512
+PIXELS = 1 << 22  # of a batch on a GPU: 4096 images of 32×32
 AGREEMENT_SAMPLES = 512
 PROBE_SEED = 2_402_12406  # any number will do, as long as it never changes
 
@@ -123,8 +124,9 @@ class ClassifierEvaluator(Evaluator[Evaluated]):
     def _answers(self, network: nn.Module, images: Tensor) -> Tensor:
         """Argmax of ``network`` on uint8 or normalised ``images``, (N,) on the CPU."""
         parts = []
+        batch = BATCH if self.device.type == "cpu" else max(1, PIXELS // self.image.size**2)
         with evaluating(network):
-            for part in (part.to(self.device) for part in images.split(BATCH)):
+            for part in (part.to(self.device) for part in images.split(batch)):
                 part = self.image.from_bytes(part) if part.dtype == torch.uint8 else part
                 parts.append(network(part.contiguous(memory_format=torch.channels_last)).argmax(dim=1))
         return torch.cat(parts).cpu()

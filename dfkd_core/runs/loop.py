@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import signal
 import time
 import traceback
@@ -27,8 +28,10 @@ from dfkd_core.errors import NonFiniteError, RequestError, StoreError, Supersede
 from dfkd_core.events import Applied, Event, StageEntered, Status, Step
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.kit.contract import GenerativeProblem, Problem, facts_of
+from dfkd_core.networks.execution import executing
 from dfkd_core.provenance import environment
-from dfkd_core.runs.assemble import assemble, evaluator, seed_step
+from dfkd_core.runs.assemble import assemble, evaluator, execution_of, seed_step
+from dfkd_core.runs.memory import check_memory
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.runs.survey import fingerprint, is_kept, keep_survey, survey
 from dfkd_core.selection.collected import Predictor
@@ -73,12 +76,15 @@ def _failed(folder: RunFolder, attempt: int, message: str) -> RunStatus:
 
 @contextmanager
 def borrowed(spec: RunSpec) -> Iterator[None]:
-    """torch's thread count and generators are the caller's, too, when a run is not alone in its process."""
-    threads = torch.get_num_threads()
-    devices = [torch.device(spec.device)] if spec.device.startswith("cuda") else []
+    """torch's thread count, generators and precision are the caller's, too, when a run is not alone in its process."""
+    threads, device = torch.get_num_threads(), torch.device(spec.device)
+    on_gpu = device.type == "cuda"
+    if spec.deterministic and on_gpu:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
+    execution = execution_of(spec)
     torch.set_num_threads(spec.threads)
     try:
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=[device] if on_gpu else []), executing(execution, spec.deterministic):
             yield
     finally:
         torch.set_num_threads(threads)
@@ -133,6 +139,8 @@ class _Running:
         self.spec, self.folder, self.lease = spec, folder, lease
         self.progress, self.asked_to_stop = progress or (lambda event: None), asked_to_stop
         self.device = torch.device(spec.device)
+        self.on_gpu = self.device.type == "cuda"
+        self.foretold_peak = check_memory(spec) if self.on_gpu else None
         self.card, self.problem, self.method = assemble(spec)
         problem = self.problem
         self.student = self.method.student
@@ -206,6 +214,9 @@ class _Running:
     def _one_step(self, events: Iterator[Event], started: float) -> Step | None:
         """Queue the events of one step; None at the end of the training."""
         for event in events:
+            if self.on_gpu and isinstance(event, Step) and event.values:
+                peak = torch.cuda.max_memory_allocated(self.device) / 2**30
+                event = replace(event, values={**event.values, "peak_memory": peak})
             self._add(event, self.elapsed + time.perf_counter() - started)
             if isinstance(event, Step):
                 return event
@@ -367,6 +378,8 @@ class _Running:
 
     def _write_environment(self) -> None:
         facts = {**environment(self.device), "classes": list(self.card.image.classes)}
+        if self.foretold_peak is not None:
+            facts["foretold_peak"] = self.foretold_peak
         facts |= {"phases": list(self.method.phases), "terms": facts_of(self.method.declared_terms)}
         data = self.evaluation.fingerprint()
         if isinstance(self.problem, Problem) and self.problem.collected is not None:

@@ -12,11 +12,14 @@ from dfkd_core import methods
 from dfkd_core.data.catalogue import BENCHMARKS, find_benchmark, overlap, usual_of
 from dfkd_core.data.sources import check_collected
 from dfkd_core.errors import RequestError, validated
+from dfkd_core.kit.config import MethodConfig
 from dfkd_core.networks.classifiers import CLASSIFIERS
 from dfkd_core.networks.latent import MOST_WIDTH, latent_network
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.synthesis.stable_diffusion import INSTALL, MODEL
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
+
+WORTH_COMPILING = 10_000_000  # images that networks see in a run: torch.compile takes about 40 s, and saves a fifth
 
 
 def make_spec(changes: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
@@ -45,6 +48,7 @@ def make_spec(changes: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
     device = _check_device(asked.device)
     resolved: dict[str, Any] = {"config": config.model_dump(), "stages": config.stages(), "task": task}
     resolved |= {"student": student, "preset": preset, "device": device}
+    resolved |= _resolved_execution(asked, device, config)
     if method.requires.collected:
         resolved["ratio"] = ratio = asked.ratio or benchmark.usual.ratio
         resolved["collected"] = check_collected(asked.collected, benchmark, ratio)
@@ -133,6 +137,20 @@ def _saw_data_of(diffusion: TeacherCard, teacher: TeacherCard) -> bool:
 
 def _same_shape(one: TeacherCard, other: TeacherCard) -> bool:
     return (one.image.channels, one.image.size) == (other.image.channels, other.image.size)
+
+
+def _resolved_execution(asked: RunSpec, device: str, config: MethodConfig) -> dict[str, str]:
+    """``precision`` and ``compile`` with ``auto`` decided. Raises ``RequestError`` for what the device cannot do."""
+    on_gpu, precision, compiled = device != "cpu", asked.precision, asked.compile
+    if precision == "auto":
+        precision = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "float32"
+    if precision == "tf32" and not on_gpu:
+        raise RequestError("precision", precision, "is for GPUs; on a CPU take float32, or bf16.")
+    if compiled == "on" and not on_gpu:
+        raise RequestError("compile", compiled, "is for GPUs; on a CPU leave it at auto.")
+    if compiled == "auto":
+        compiled = ("on" if config.images_of_a_run >= WORTH_COMPILING else "auto") if on_gpu else "off"
+    return {"precision": precision, "compile": compiled}
 
 
 def _check_device(name: str) -> str:

@@ -47,6 +47,14 @@ class RunSpec(BaseModel):
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of everything random.")
     device: str = Field("cpu", description="cpu, cuda or cuda:N.")
     threads: int = Field(1, ge=1, le=256, description="torch threads on the CPU.")
+    precision: Literal["auto", "float32", "tf32", "bf16"] = Field(
+        "auto", description="What networks compute in; auto: bf16 where a GPU has it, float32 on a CPU."
+    )
+    compile: Literal["off", "auto", "on"] = Field(
+        "auto",
+        description="On a GPU; off: as written. auto: small networks as CUDA graphs, torch.compile for long runs. on.",
+    )
+    deterministic: bool = Field(False, description="The same bits again on the same GPU, more slowly.")
     log_every: int = Field(1, ge=1, le=100_000, description="Steps between two rows of metrics.")
     samples_every: int = Field(10, ge=0, le=100_000, description="Steps between two sheets of samples; 0: none.")
     samples: int = Field(128, ge=1, le=8192, description="Samples on a sheet, at most a batch.")

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+Numbers = Sequence[float] | np.ndarray
 
-def posterior(
-    values: np.ndarray, weights: Sequence[float], means: Sequence[float], variances: Sequence[float]
-) -> np.ndarray:
+
+def posterior(values: np.ndarray, weights: Numbers, means: Numbers, variances: Numbers) -> np.ndarray:
     """P(component of the lower mean | value), (N,), of two components; the log-odds are quadratic in the value."""
     low, high = np.argsort(means)
     near, far = (quadratic(weights[index], means[index], variances[index]) for index in (low, high))

@@ -7,7 +7,7 @@ import torch
 from stepping import own_generator  # noqa: F401 - in every test here
 from torch import nn
 
-from dfkd_core.kit.augmentation import augment, random_crop, random_flip
+from dfkd_core.kit.augmentation import augment, random_crop
 
 RAMP = torch.arange(2 * 3 * 8 * 8, dtype=torch.float32).view(2, 3, 8, 8) + 1
 
@@ -22,10 +22,21 @@ def test_a_crop_is_a_shifted_window_of_the_padded_image_drawn_per_sample() -> No
 
 
 def test_a_flip_mirrors_some_samples_and_not_others() -> None:
-    images = RAMP[:1].repeat(64, 1, 1, 1)
-    flipped = [torch.equal(image, images[0].flip(2)) for image in random_flip(images)]
-    untouched = [torch.equal(image, images[0]) for image in random_flip(images)]
-    assert 10 < sum(flipped) < 54 and 10 < sum(untouched) < 54
+    images = RAMP[:1].repeat(256, 1, 1, 1)
+    padded = [nn.functional.pad(image, [1] * 4) for image in (images[0], images[0].flip(2))]
+    windows = [one[:, top : top + 8, left : left + 8] for one in padded for top in range(3) for left in range(3)]
+    found = [[torch.equal(image, window) for window in windows].index(True) for image in augment(images, "crop+flip")]
+    assert set(found) == set(range(18))
+
+
+@pytest.mark.parametrize("kind", ["crop", "crop+flip"])
+def test_the_gradient_of_an_augmentation_is_that_of_what_it_did(kind: str) -> None:
+    def seeded(images: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(1)
+        return augment(images, kind)
+
+    images = torch.rand(6, 2, 8, 8, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(seeded, images)
 
 
 @pytest.mark.parametrize("kind", ["none", "crop", "crop+flip"])

@@ -8,13 +8,14 @@ from conftest import TEACHER
 from torch import nn
 
 from dfkd_core.images import ImageSpec
-from dfkd_core.losses.bn_statistics import collect_statistics
-from dfkd_core.networks.classifiers import build_classifier
+from dfkd_core.losses.bn_statistics import distance as distance_of
+from dfkd_core.losses.bn_statistics import observe
+from dfkd_core.networks.classifiers import Classifier, build_classifier
 from dfkd_core.teachers.load import load_teacher
 
 
 @pytest.fixture(scope="module")
-def teacher() -> nn.Module:
+def teacher() -> Classifier:
     return load_teacher(TEACHER)[0].double()
 
 
@@ -23,13 +24,11 @@ def images() -> torch.Tensor:
     return torch.randn(12, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
 
-def distance(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    with collect_statistics(network) as statistics:
-        network(images)
-    return statistics.distance(images)
+def distance(network: Classifier, images: torch.Tensor) -> torch.Tensor:
+    return observe(network, images)[1]
 
 
-def test_it_is_the_sum_of_both_norms_over_all_layers(teacher: nn.Module, images: torch.Tensor) -> None:
+def test_it_is_the_sum_of_both_norms_over_all_layers(teacher: Classifier, images: torch.Tensor) -> None:
     inputs: dict[str, torch.Tensor] = {}
     layers = {name: layer for name, layer in teacher.named_modules() if isinstance(layer, nn.BatchNorm2d)}
     hooks = [
@@ -49,32 +48,52 @@ def test_it_is_the_sum_of_both_norms_over_all_layers(teacher: nn.Module, images:
     assert distance(teacher, images).item() == pytest.approx(expected, rel=1e-10)
 
 
-def test_its_gradient_reaches_the_images_and_not_the_teacher(teacher: nn.Module, images: torch.Tensor) -> None:
+def test_its_gradient_reaches_the_images_and_not_the_teacher(teacher: Classifier, images: torch.Tensor) -> None:
     distance(teacher, images.requires_grad_()).backward()
     assert images.grad is not None and images.grad.isfinite().all() and images.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in teacher.parameters())
 
 
-def test_a_forward_outside_the_block_is_not_counted(teacher: nn.Module, images: torch.Tensor) -> None:
+def test_what_it_sees_is_what_the_network_sees(teacher: Classifier, images: torch.Tensor) -> None:
+    seen, expected = observe(teacher, images)[0], teacher.features(images)
+    assert torch.equal(seen.logits, expected.logits) and torch.equal(seen.pooled, expected.pooled)
+
+
+@pytest.mark.parametrize("size", [8, 1], ids=["all layers", "the last maps of one pixel"])
+def test_its_gradient_is_autograds(teacher: Classifier, size: int) -> None:
+    layers = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), nn.BatchNorm2d(3))
+    layers.double().eval()
+    images = torch.rand(4, 1, size, size, dtype=torch.float64, requires_grad=True)
+
+    def of_layers(images: torch.Tensor) -> torch.Tensor:
+        hidden, total = images, torch.zeros((), dtype=torch.float64)
+        for layer in layers:
+            if isinstance(layer, nn.BatchNorm2d):
+                total = total + distance_of(hidden, layer.running_mean, layer.running_var)
+            hidden = layer(hidden)
+        return total
+
+    assert torch.autograd.gradcheck(of_layers, images)
+
+
+def test_layers_that_match_exactly_have_no_gradient() -> None:
+    features = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 2, 1, 1).clone().requires_grad_()
+    found = distance_of(features, torch.zeros(2), torch.ones(2))
+    found.backward()
+    assert found.item() == 0 and features.grad is not None and not features.grad.any()
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["another forward", "an exception"])
+def test_what_comes_between_is_not_counted(teacher: Classifier, images: torch.Tensor, broken: bool) -> None:
     alone = distance(teacher, images)
-    teacher(3 * images)
-    with collect_statistics(teacher) as statistics:
-        teacher(images)
-    teacher(3 * images)
-    assert torch.equal(statistics.distance(images), alone)
-
-
-@pytest.mark.parametrize("broken", [False, True], ids=["after the block", "after an exception in it"])
-def test_no_hook_is_left(teacher: nn.Module, images: torch.Tensor, broken: bool) -> None:
     try:
-        with collect_statistics(teacher):
-            teacher(images if not broken else images[:, :, 0])
+        teacher(3 * images) if not broken else observe(teacher, images[:, :, 0])
     except (RuntimeError, ValueError):
         assert broken
-    assert not any(module._forward_pre_hooks for module in teacher.modules())
+    assert torch.equal(distance(teacher, images), alone)
 
 
-def test_the_stored_statistics_are_only_read(teacher: nn.Module, images: torch.Tensor) -> None:
+def test_the_stored_statistics_are_only_read(teacher: Classifier, images: torch.Tensor) -> None:
     before = {name: buffer.clone() for name, buffer in teacher.named_buffers()}
     distance(teacher, images)
     assert all(torch.equal(buffer, before[name]) for name, buffer in teacher.named_buffers())

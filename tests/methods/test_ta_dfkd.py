@@ -177,7 +177,7 @@ def reject(monkeypatch: pytest.MonkeyPatch, clean_of_a_batch: int) -> list[int]:
     def select(judged: Tensor, threshold: float) -> Selection:
         verdicts.append(len(judged))
         clean = torch.arange(len(judged)) < clean_of_a_batch
-        return dataclasses.replace(original(judged, threshold), clean=clean)
+        return dataclasses.replace(original(judged, threshold), clean=clean, chosen=clean.nonzero()[:, 0])
 
     monkeypatch.setattr(ta_dfkd, "select", select)
     return verdicts

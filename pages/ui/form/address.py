@@ -15,6 +15,7 @@ NUMBERS = {"seed": (0, 2**31 - 1), "threads": (1, os.cpu_count() or 1)}
 _OF_THE_PAGE = ("run", "step", "slow", "tour", "view")
 _IN_ADDRESS = (
     "benchmark", "teacher", "student", "method", "preset", "collecting", "diffusion", "device", "seed", "threads",
+    "precision", "compile",
 )  # fmt: skip
 _WITH_A_KEY_OF_THEIR_OWN = ("collected", "ratio")
 

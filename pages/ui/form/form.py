@@ -240,4 +240,13 @@ def _machine() -> dict[str, Any]:
     threads = st.number_input("Threads", *address.NUMBERS["threads"], key="form:threads", help=help)
     folder = st.text_input("Data folder", str(data_folder()), help="Where data sets lie (DFKD_DATA).")
     os.environ["DFKD_DATA"] = folder
-    return {"device": device, "seed": int(seed), "threads": int(threads)}
+    return {"device": device, "seed": int(seed), "threads": int(threads), **(_on_gpu() if device != "cpu" else {})}
+
+
+def _on_gpu() -> dict[str, Any]:
+    """How a GPU computes; on a CPU there is nothing to choose."""
+    precision = widgets.select("Precision", "precision", ["auto", "bf16", "tf32", "float32"], "auto")
+    compiled = widgets.select("Compile", "compile", ["auto", "off", "on"], "auto")
+    st.session_state.setdefault("form:deterministic", False)
+    same = st.checkbox("The same bits again", key="form:deterministic", help=glossary.help_of("deterministic"))
+    return {"precision": precision, "compile": compiled, "deterministic": same}
