@@ -15,7 +15,8 @@ from typing import Any
 
 import psutil
 
-from benchmarks.report import Quick, Report, Row, Seeds, Teacher, command, say
+from benchmarks.command import Quick, Seeds, Teacher, command
+from benchmarks.report import Report, Row, say
 from benchmarks.timing import bootstrap
 from benchmarks.training import local_engine, result_of, spread
 from dfkd_core.engine import LocalEngine

@@ -15,8 +15,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from benchmarks.command import command
 from benchmarks.lab import browsing, new_page, serving, take
-from benchmarks.report import HEAD, RESULTS, ROOT, Row, command
+from benchmarks.report import HEAD, RESULTS, ROOT, Row
 from benchmarks.training import folder_of_runs
 from dfkd_core import methods
 from dfkd_core.kit.method import Method

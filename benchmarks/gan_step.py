@@ -13,8 +13,9 @@ from typing import Annotated
 import torch
 from cyclopts import Parameter
 
+from benchmarks.command import Quick, Rounds, command
 from benchmarks.overhead import ENGINE, OFF, BareLoop, Overhead, descend, without
-from benchmarks.report import Quick, Report, Rounds, command
+from benchmarks.report import Report
 from dfkd_core.losses import gan as gan_losses
 from dfkd_core.networks.gan import follow
 from dfkd_core.runs.spec import RunSpec

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from benchmarks.report import Benchmark, Quick, Report, Row, Seeds, Teacher, at_most, command
+from benchmarks.command import Benchmark, Quick, Seeds, Teacher, command
+from benchmarks.report import Report, Row, at_most
 from benchmarks.training import conducted, folder_of_runs, result_of
 from dfkd_core.study import find
 from dfkd_core.study.generative_table import ARMS, best_data_free, notes, ratio_words, text_table

@@ -6,8 +6,9 @@ by a headless browser.
 
 from __future__ import annotations
 
+from benchmarks.command import Benchmark, command
 from benchmarks.lab import browsing, new_page, serving, take
-from benchmarks.report import Benchmark, command, say
+from benchmarks.report import say
 from benchmarks.training import carried_out, folder_of_runs
 from dfkd_core.analysis.measure_latent import measure_generative
 from dfkd_core.runs.request import make_spec

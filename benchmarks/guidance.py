@@ -15,7 +15,8 @@ import torch
 from cyclopts import Parameter
 from torch import Tensor
 
-from benchmarks.report import Quick, Report, Row, Seeds, command
+from benchmarks.command import Quick, Seeds, command
+from benchmarks.report import Report, Row
 from benchmarks.training import carried_out, folder_of_runs, spread
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.kit.samples import to_bytes

@@ -17,7 +17,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from benchmarks.report import Benchmark, Quick, Report, Row, Seeds, at_most, command, say
+from benchmarks.command import Benchmark, Quick, Seeds, command
+from benchmarks.report import Report, Row, at_most, say
 from benchmarks.timing import Stopwatch
 from benchmarks.training import folder_of_runs, spread
 from dfkd_core import methods

@@ -20,9 +20,10 @@ from typing import Annotated
 from cyclopts import Parameter
 from playwright.sync_api import Browser, Page
 
+from benchmarks.command import Quick, command
 from benchmarks.crafted import craft
 from benchmarks.lab import browsing, new_page, serving
-from benchmarks.report import Quick, Report, Row, at_most, command, say
+from benchmarks.report import Report, Row, at_most, say
 from benchmarks.timing import Times, bootstrap
 from benchmarks.training import folder_of_runs
 

@@ -16,7 +16,8 @@ from cyclopts import Parameter
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from benchmarks.report import Quick, Report, Row, command
+from benchmarks.command import Quick, command
+from benchmarks.report import Report, Row
 from benchmarks.timing import Stopwatch, bootstrap
 from dfkd_core.events import Step
 from dfkd_core.methods import ta_dfkd

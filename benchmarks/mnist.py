@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from statistics import fmean
 from typing import Any
 
-from benchmarks.report import Quick, Report, Row, Seeds, command
+from benchmarks.command import Quick, Seeds, command
+from benchmarks.report import Report, Row
 from benchmarks.training import carried_out, folder_of_runs, spread
 from dfkd_core.runs.request import make_spec
 from dfkd_core.teachers.cards import available_teachers

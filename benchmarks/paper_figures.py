@@ -15,9 +15,9 @@ from typing import Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
+from benchmarks.command import command
 from benchmarks.figures import DOCS, fill
 from benchmarks.lab import browsing, new_page, serving, take
-from benchmarks.report import command
 from dfkd_core import methods
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import RunFolder, runs_in

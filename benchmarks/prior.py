@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 from cyclopts import Parameter
 
-from benchmarks.report import Quick, Report, Row, Teacher, at_most, command
+from benchmarks.command import Quick, Teacher, command
+from benchmarks.report import Report, Row, at_most
 from benchmarks.timing import Stopwatch
 from benchmarks.training import conducted, folder_of_runs
 from dfkd_core.study import find, find_study

@@ -15,7 +15,8 @@ from typing import Annotated
 import numpy as np
 from cyclopts import Parameter
 
-from benchmarks.report import Quick, Report, Row, at_most, command, say
+from benchmarks.command import Quick, command
+from benchmarks.report import Report, Row, at_most, say
 from benchmarks.timing import Stopwatch, bootstrap, repeated
 from benchmarks.training import folder_of_runs
 from dfkd_core.analysis.layout import EMBEDDINGS, pca

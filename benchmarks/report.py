@@ -1,4 +1,4 @@
-"""A measurement as a command: flags from a function's signature, what it found as a table and as a file."""
+"""What a measurement found, as a table and as a file."""
 
 from __future__ import annotations
 
@@ -8,29 +8,21 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import psutil
 import torch
-from cyclopts import App, Parameter
 
-from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.provenance import code_version, processor
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "streamlit", "playwright")
 HEAD = ("| what | measured | target |", "|---|---|---|")
-Quick = Annotated[bool, Parameter(help="Only try the command; the figures mean nothing.")]
-Benchmark = Annotated[str, Parameter(help="What students are evaluated on.")]
-Teacher = Annotated[str, Parameter(help="The benchmark's usual one unless given.")]
-Seeds = Annotated[int, Parameter(help="How many.")]
-Rounds = Annotated[int, Parameter(help="Of all that is compared.")]
 
 
 @dataclass(frozen=True)
@@ -60,27 +52,6 @@ class Report:
     rows: list[Row]
     details: dict[str, Any] = field(default_factory=dict)
     part: str = ""
-
-
-def command(measure: Callable[..., Iterable[Report] | None]) -> None:
-    """Carry out ``measure`` with the flags of the command line, on one torch thread; the command is called as the file
-    in which it stands. What it yields is printed and kept, as it comes. A request that is wrong ends in one line."""
-    module = sys.modules["__main__"]
-    name = Path(str(module.__file__)).stem
-    flags = Parameter(negative=(), consume_multiple=True)
-    app = App(f"python -m benchmarks.{name}", help=module.__doc__, help_format="plaintext", default_parameter=flags)
-
-    @app.default
-    @wraps(measure)
-    def run(**asked: Any) -> None:
-        torch.set_num_threads(1)
-        for report in measure(**asked) or ():
-            keep(name, report, asked.get("quick", False))
-
-    try:
-        app()
-    except (RequestError, StoreError) as error:
-        raise SystemExit(str(error)) from None
 
 
 def keep(name: str, report: Report, quick: bool) -> None:
@@ -117,10 +88,17 @@ def machine() -> dict[str, Any]:
         "load_1_min": round(os.getloadavg()[0], 2),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "torch_threads": torch.get_num_threads(),
         "code": code_version(),
     }
+
+
+def _version(package: str) -> str:
+    """Empty where it is not installed."""
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(package)
+    return ""
 
 
 def say(message: str) -> None:

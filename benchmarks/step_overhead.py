@@ -15,11 +15,12 @@ import torch.nn.functional as F
 from cyclopts import Parameter
 from torch import Tensor
 
+from benchmarks.command import Quick, Rounds, command
 from benchmarks.overhead import NEVER, OFF, RECORDED, SILENT, BareLoop, Overhead, descend, without
-from benchmarks.report import Quick, Report, Rounds, command
+from benchmarks.report import Report
 from benchmarks.timing import Times, bootstrap
 from dfkd_core.losses import generator as losses
-from dfkd_core.losses.bn_statistics import collect_statistics
+from dfkd_core.losses.bn_statistics import observe
 from dfkd_core.runs.request import make_spec
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.selection.mixture import judge, select
@@ -73,14 +74,14 @@ class BareTADFKD(BareLoop):
         c = self.c
         self.student.eval()
         images = self.image.normalise(self.generator(self.latents()))
-        with collect_statistics(self.teacher) as statistics:
-            logits = self.teacher(images)
+        seen, distance = observe(self.teacher, images)
+        logits = seen.logits
         with torch.no_grad():
             clean = select(judge(logits), c["posterior_cut"]).clean
         scale = math.sqrt(c["batch_size"] / 1024)
         loss = (
             -c["adversarial_weight"] * losses.l1_discrepancy(self.student(images), logits, clean)
-            + c["bn_weight"] * statistics.distance(images)
+            + c["bn_weight"] * distance
             + c["l2_weight"] * losses.image_norm(images) / scale
             + c["tv_weight"] * losses.total_variation(images) / scale
         )

@@ -27,8 +27,9 @@ import psutil
 from cyclopts import Parameter
 
 from benchmarks.clients import Client, watching
+from benchmarks.command import Quick, Rounds, command
 from benchmarks.lab import browsing, new_page, serving
-from benchmarks.report import Quick, Report, Rounds, at_most, command, say
+from benchmarks.report import Report, at_most, say
 from benchmarks.timing import Times, bootstrap, interleave, ratios
 from benchmarks.training import folder_of_runs, local_engine
 from dfkd_core.runs.request import make_spec
