@@ -61,7 +61,7 @@ def _set_up() -> None:
         given |= beginning.asked(KIND, ("measured",))
         given["extractor"] = _extractor(choice)
     if choice is not None:
-        given |= beginning.of_form(KIND, choice)
+        given = beginning.with_form(KIND, given, choice)
         given["knobs"]["epochs"] = int(epochs)
     beginning.offer(KIND, given if choice is not None else None)
 

@@ -46,7 +46,7 @@ def _set_up(kind: Kind[Any]) -> None:
     with st.container(horizontal=True, vertical_alignment="top"):
         first_seed = choice.fields["seed"] if choice is not None else 0
         given = beginning.asked(kind, kind.Request.own(), first_seed)
-    beginning.offer(kind, given | beginning.of_form(kind, choice) if choice is not None else None)
+    beginning.offer(kind, beginning.with_form(kind, given, choice) if choice is not None else None)
 
 
 def _form(kind: Kind[Any]) -> Choice | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
@@ -119,8 +119,8 @@ class Kind(ABC, Generic[R]):
     """A question that takes many runs.
 
     ``name`` stands in study.json and on the command line, ``title`` says what it is. ``method``: whose knobs its flags
-    are unless another one may be asked for. ``varies``: fields and knobs of a run that the study sets itself, and the
-    field of the request to give instead.
+    are unless another one may be asked for. ``varies``: fields and knobs of a run that every study of this kind sets
+    itself, and the field of the request to give instead.
     """
 
     name: ClassVar[str]
@@ -134,6 +134,10 @@ class Kind(ABC, Generic[R]):
     @abstractmethod
     def labelled(self, request: R) -> list[tuple[Labels, RunSpec]]:
         """Labels and specification of each run, in the order in which they are carried out. Raises ``RequestError``."""
+
+    def varied(self, asked: Mapping[str, Any]) -> dict[str, str]:
+        """``varies``, and what a study with these fields of a request sets itself beside it."""
+        return dict(self.varies)
 
     def samples(self, request: R) -> int:
         """How many images of each run are measured; 0: none."""
@@ -154,9 +158,10 @@ class Kind(ABC, Generic[R]):
 
     def specs(self, request: R) -> list[tuple[Labels, RunSpec]]:
         """``labelled``, after what the study varies itself was found not to be asked for. Raises ``RequestError``."""
+        varied = self.varied(dict(request))
         for name, value in {**request.run, **request.knobs}.items():
-            if name in self.varies:
-                raise RequestError(name, value, f"is what the study varies; give its {self.varies[name]}.")
+            if name in varied:
+                raise RequestError(name, value, f"is what the study varies; give its {varied[name]}.")
         return self.labelled(request)
 
     def begin(self, runs: Path, **given: Any) -> Study:

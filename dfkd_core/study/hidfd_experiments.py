@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Annotated, Any, Literal, get_args
 
@@ -137,9 +137,6 @@ class HidfdExperiments(Kind[ExperimentRequest]):
         for method in chosen:
             if method not in experiment.methods:
                 raise RequestError("series", method, f"should be one of {', '.join(experiment.methods)}.")
-        for name, value in {**request.run, **request.knobs}.items():
-            if name in experiment.varied():
-                raise RequestError(name, value, "is what the experiment varies; give its values.")
         common = _common_knobs(experiment.compared(), request)
         labelled = []
         for seed, x, series in product(sorted(request.seeds), _values(experiment, request), chosen):
@@ -148,6 +145,9 @@ class HidfdExperiments(Kind[ExperimentRequest]):
             spec = make_spec(common[fields["method"]] | knobs, seed=seed, **fields)
             labelled.append(({"series": series, "x": x, "seed": seed}, spec))
         return labelled
+
+    def varied(self, asked: Mapping[str, Any]) -> dict[str, str]:
+        return super().varied(asked) | dict.fromkeys(EXPERIMENTS[asked["experiment"]].varied(), "values")
 
     def samples(self, request: ExperimentRequest) -> int:
         return request.measured if EXPERIMENTS[request.experiment].measured else 0

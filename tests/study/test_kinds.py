@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 from command import FLAGS, call, refused
-from conftest import STUDENT
+from conftest import STUDENT, TEACHER, write_mnist
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core import study
 from dfkd_core.cli import main
 from dfkd_core.errors import RequestError
 from dfkd_core.study import Study
+from dfkd_core.study.hidfd_experiments import EXPERIMENTS
 
 OWN = """
 from dfkd_core.study.contract import Kind, Seeded, asked
@@ -58,6 +59,9 @@ class Rate(Kind[RateRequest]):
     def lines(self, settings, cells):
         return aligned([["seed"], *([str(row["seed"])] for row in self.table(settings, cells))])
 """
+
+REQUIRED = {"experiment": [{"experiment": name} for name in EXPERIMENTS], "fig1a": [{"teachers": TEACHER}]}
+"""What has to be said of a study before it can be begun, by kind: every way to say it."""
 
 
 @pytest.fixture
@@ -110,11 +114,18 @@ def test_it_has_inputs_and_its_table_on_a_page(app: AppTest, runs: Path) -> None
 
 
 @pytest.mark.parametrize("name", study.available())
-def test_every_kind_can_be_asked_for_on_the_page_of_all(app: AppTest, name: str) -> None:
+def test_every_kind_can_be_begun_on_the_page_of_all(app: AppTest, tmp_path: Path, name: str) -> None:
+    """Whatever is chosen there, the form beside it hands on nothing that the study varies itself."""
+    write_mnist(tmp_path / "data", 1800)
     app.run().switch_page("pages/studies.py").run()
     app.selectbox(key="studies:kind").set_value(name).run()
-    assert not app.exception and not app.button(key="start").disabled
-    assert any("runs**" in text.value or ":material/error:" in text.value for text in app.markdown)
+    for asked in REQUIRED.get(name, [{}]):
+        for field, value in asked.items():
+            (box,) = [box for box in (*app.selectbox, *app.text_input) if box.key == f"{name}:{field}"]
+            box.set_value(value).run()
+        assert not app.exception and not app.button(key="start").disabled
+        said = [text.value for text in app.markdown if "runs**" in text.value or ":material/error:" in text.value]
+        assert len(said) == 1 and "runs**" in said[0], (asked, said)
 
 
 def test_studies_are_known_before_torch_is_imported() -> None:

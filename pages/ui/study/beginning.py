@@ -49,10 +49,11 @@ def _input(kind: Kind[Any], name: str, first_seed: int) -> Any:
     return st.text_input(label, words, width=160, **more)
 
 
-def of_form(kind: Kind[Any], choice: Choice, without: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
-    """What the form says of every run, ``knobs`` and ``run``, as far as the study does not vary it itself."""
-    own = {*kind.varies, *without}
-    return {
+def with_form(kind: Kind[Any], given: dict[str, Any], choice: Choice, without: Iterable[str] = ()) -> dict[str, Any]:
+    """``given`` and what the form says of every run, ``knobs`` and ``run``, as far as a study of what is given does not
+    vary it itself."""
+    own = {*kind.varied(given), *without}
+    return given | {
         "knobs": {name: value for name, value in choice.changes.items() if name not in own},
         "run": {name: value for name, value in choice.fields.items() if name not in own},
     }

@@ -81,5 +81,5 @@ def set_up(choice: Choice | None) -> None:
     given |= beginning.asked(KIND, ("arms",))
     if choice is not None:  # what the form says there is about another source
         beside = () if choice.changes.get("source") == "diffusion" else ("diffusion",)
-        given |= beginning.of_form(KIND, choice, beside)
+        given = beginning.with_form(KIND, given, choice, beside)
     beginning.offer(KIND, given if choice is not None else None)

@@ -83,14 +83,14 @@ def set_up(choice: Choice | None) -> None:
             given["series"] = st.multiselect(label, usual, usual, key="experiment:series", width=520)
         if chosen.measured:
             given |= beginning.asked(KIND, ("measured",))
-    beginning.offer(KIND, given | _of_form(chosen, choice) if choice is not None else None)
+    beginning.offer(KIND, _with_form(given, choice) if choice is not None else None)
 
 
-def _of_form(chosen: Experiment, choice: Choice) -> dict[str, dict[str, Any]]:
+def _with_form(given: dict[str, Any], choice: Choice) -> dict[str, Any]:
     """Another method's preset and knobs are not about this experiment."""
     if choice.fields["method"] == KIND.method:
-        return beginning.of_form(KIND, choice, chosen.varied())
-    return beginning.of_form(KIND, choice, {*chosen.varied(), "preset"}) | {"knobs": {}}
+        return beginning.with_form(KIND, given, choice)
+    return beginning.with_form(KIND, given, choice, ["preset"]) | {"knobs": {}}
 
 
 def _values(name: str, chosen: Experiment, benchmark: str) -> Any:
