@@ -19,6 +19,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from dfkd_core.store import RunFolder, runs_in
+from dfkd_core.study import studies_in
 
 ROOT = Path(__file__).parent.parent
 SHOTS = ROOT / "screenshots"
@@ -26,6 +27,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.w
 LONG = "?k.epochs=300&k.iterations=10&k.batch_size=16&k.width=4&k.student_steps=1"  # goes on until it is stopped
 SHORT = LONG.replace("epochs=300", "epochs=20")  # 200 steps
 PATIENCE = 60_000
+FOLDERS = ("runs", "data", "teachers", "collected")
 expect.set_options(timeout=PATIENCE)
 
 
@@ -34,11 +36,27 @@ expect.set_options(timeout=PATIENCE)
 
 @dataclass
 class Lab:
-    """A server with its own runs folder."""
+    """A server with folders of its own below ``root``."""
 
-    runs: Path
+    root: Path
     port: int
     process: subprocess.Popen[bytes]
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    def empty(self) -> None:
+        """As it began: what goes on is stopped, then all runs, studies, data and uploads are deleted."""
+        for study in studies_in(self.runs):
+            study.ask_to_stop()
+        for folder in runs_in(self.runs):
+            if folder.status_seen().is_live:
+                folder.command("stop")
+        until(lambda: not any(study.is_conducted() for study in studies_in(self.runs)))
+        until(lambda: not any(folder.status_seen().is_live for folder in runs_in(self.runs)))
+        for folder in (path for name in FOLDERS for path in (self.root / name).iterdir()):
+            shutil.rmtree(folder)
 
     def kill(self) -> None:
         """The server and the make that started it; the workers have sessions of their own."""
@@ -56,8 +74,10 @@ def listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def start_lab(runs: Path, port: int) -> Lab:
-    environment = {**os.environ, "DFKD_RUNS": str(runs), "DFKD_DATA": str(runs / "data")}
+def start_lab(root: Path, port: int) -> Lab:
+    for name in FOLDERS:
+        (root / name).mkdir(exist_ok=True)
+    environment = {**os.environ, **{f"DFKD_{name.upper()}": str(root / name) for name in FOLDERS}}
     installed = f"{sys.prefix}/.installed"  # taken as it is: these tests install nothing
     command = ["make", "app", f"PORT={port}", f"VENV={sys.prefix}", f"--assume-old={installed}"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -65,18 +85,18 @@ def start_lab(runs: Path, port: int) -> Lab:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if listening(port):
-            return Lab(runs, port, process)
+            return Lab(root, port, process)
         time.sleep(0.1)
     raise TimeoutError("the server did not start")
 
 
 @contextmanager
-def running_lab(runs: Path) -> Iterator[Lab]:
+def running_lab(root: Path) -> Iterator[Lab]:
     """A lab on a free port; at the end nothing that it started is left."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    started = start_lab(runs, port)
+    started = start_lab(root, port)
     yield started
     started.kill()
     for folder in runs_in(started.runs):
@@ -85,24 +105,32 @@ def running_lab(runs: Path) -> Iterator[Lab]:
             os.killpg(owner.pid, signal.SIGKILL)
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    """A lab of the test's own, without runs."""
-    with running_lab(tmp_path / "runs") as started:
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with running_lab(tmp_path_factory.mktemp("lab")) as started:
         yield started
 
 
-@pytest.fixture(scope="module")
-def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """One lab for all tests of a file that care for a run of their own only."""
-    with running_lab(tmp_path_factory.mktemp("shared") / "runs") as started:
+@pytest.fixture
+def lab(server: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """The lab of all tests that let it live, empty; this process sees the folders that it sees."""
+    server.empty()
+    for name in FOLDERS:
+        monkeypatch.setenv(f"DFKD_{name.upper()}", str(server.root / name))
+    return server
+
+
+@pytest.fixture
+def mortal_lab(tmp_path: Path) -> Iterator[Lab]:
+    """One of the test's own, to kill."""
+    with running_lab(tmp_path) as started:
         yield started
 
 
 # --- the browser ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     assert CHROMIUM, "these tests need chromium; .ci/run installs it"
     quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import streamlit as st
 import torch
-from browser import browser, lab, page, shared_lab  # noqa: F401 - fixtures of the tests that drive a browser
+from browser import FOLDERS, browser, lab, mortal_lab, page, server  # noqa: F401 - fixtures of the tests that drive a browser
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core import methods
@@ -56,7 +56,7 @@ def one_thread() -> None:
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the user's runs, data or teachers."""
-    for name in ("runs", "data", "teachers", "collected"):
+    for name in FOLDERS:
         monkeypatch.setenv(f"DFKD_{name.upper()}", str(tmp_path / name))
 
 

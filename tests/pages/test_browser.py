@@ -136,13 +136,13 @@ def test_a_killed_worker_is_shown_and_resumed_to_the_end(page: Page, lab: Lab) -
     assert run.status().step == 200
 
 
-def test_the_run_survives_the_server_and_the_next_one_adopts_it(page: Page, lab: Lab) -> None:
+def test_the_run_survives_the_server_and_the_next_one_adopts_it(page: Page, mortal_lab: Lab) -> None:
+    lab = mortal_lab
     run = start(page, lab, LONG)
     lab.kill()
     step = run.status().owner
     assert step is not None and psutil.pid_exists(step.pid)
-    again = start_lab(lab.runs, lab.port)
-    lab.process = again.process
+    lab.process = start_lab(lab.root, lab.port).process
     page.goto(lab.url)
     wait(page, "stage.state === 'running'")
     expect(button(page, "Stop")).to_be_enabled(timeout=PATIENCE)

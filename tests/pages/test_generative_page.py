@@ -281,8 +281,8 @@ QUICK = "generative?method=ukd&student=lvae-4&k.source=latents&k.synthesis_batch
 QUICK += "&k.latent_steps=6&k.distill_steps=8&k.batch_size=8&r.probes_every=5"
 
 
-def test_a_run_is_watched_from_its_synthesis_to_its_student(page: Page, shared_lab: Lab) -> None:
-    page.goto(shared_lab.url + QUICK)
+def test_a_run_is_watched_from_its_synthesis_to_its_student(page: Page, lab: Lab) -> None:
+    page.goto(lab.url + QUICK)
     expect(button(page, "Start")).to_be_enabled(timeout=2 * PATIENCE)
     expect(page.get_by_text("What digits-lvae-32 makes of random numbers")).to_be_visible()
     button(page, "Start").click()
@@ -309,15 +309,15 @@ def test_a_run_is_watched_from_its_synthesis_to_its_student(page: Page, shared_l
     expect(measure).to_have_text("Measure")
 
 
-def test_what_was_measured_is_a_table_and_pairs_of_images(page: Page, shared_lab: Lab) -> None:
-    folder = new_run(shared_lab.runs, TINY, method="ukd")
+def test_what_was_measured_is_a_table_and_pairs_of_images(page: Page, lab: Lab) -> None:
+    folder = new_run(lab.runs, TINY, method="ukd")
     side = {name: 7 for _, name, _ in GENERATIVE_ROWS} | {"milliseconds": 1.5, "spread": 0.25, "batch": 64}
     side |= {"device": "a machine", "repeats": 20, "encoder": "teacher"}
     figures = {"teacher": side, "student": {**side, "fid": 9.5, "elbo": None}, "label": "n = 599", "step": 6}
     folder.files.write_json(MEASURED, figures)
     pairs = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 1), np.uint8)
     store_samples(folder, NEAREST, pairs, {"distance": np.linspace(1, 2, 5, dtype=np.float32)})
-    page.goto(f"{shared_lab.url}generative?run={folder.id}")
+    page.goto(f"{lab.url}generative?run={folder.id}")
     lines = page.locator(".dfkd-table tbody tr")
     expect(lines.first).to_have_text("FID, the Fréchet distance7.0009.500")
     expect(lines.filter(has_text="ELBO")).to_have_text("ELBO, nats an image7.00–")
@@ -330,9 +330,9 @@ def test_what_was_measured_is_a_table_and_pairs_of_images(page: Page, shared_lab
     assert shown == pairs[5 + 2].ravel().tolist(), "the images after the synthetic ones are the nearest"
 
 
-def test_scrubbing_shows_every_panel_at_its_step(page: Page, shared_lab: Lab) -> None:
-    folder = _run(shared_lab.runs)
-    page.goto(f"{shared_lab.url}generative?run={folder.id}")
+def test_scrubbing_shows_every_panel_at_its_step(page: Page, lab: Lab) -> None:
+    folder = _run(lab.runs)
+    page.goto(f"{lab.url}generative?run={folder.id}")
     wait(page, "stage.step === '6'")
     page.locator(".dfkd-slide input").press("Home")
     page.wait_for_url(re.compile("step=0"))
@@ -349,10 +349,10 @@ def test_scrubbing_shows_every_panel_at_its_step(page: Page, shared_lab: Lab) ->
     expect(page.locator(".dfkd-film h4")).to_contain_text("batch 2")
 
 
-def test_a_failed_run_says_why_and_that_its_first_images_are_missing(page: Page, shared_lab: Lab) -> None:
-    folder = new_run(shared_lab.runs, TINY, method="ukd")
+def test_a_failed_run_says_why_and_that_its_first_images_are_missing(page: Page, lab: Lab) -> None:
+    folder = new_run(lab.runs, TINY, method="ukd")
     folder.set_status(replace(folder.status(), state="failed", message="Out of memory on cpu: lower synthesis_size."))
-    page.goto(f"{shared_lab.url}generative?run={folder.id}")
+    page.goto(f"{lab.url}generative?run={folder.id}")
     expect(page.locator(".dfkd-message")).to_have_text("Out of memory on cpu: lower synthesis_size.")
     expect(page.locator(".dfkd-same")).to_contain_text("None were recorded.")
     expect(page.locator(".dfkd-score")).to_contain_text("no image has been made yet")

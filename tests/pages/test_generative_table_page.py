@@ -75,8 +75,8 @@ def test_the_csv_has_every_figure_with_its_spread_beside_it() -> None:
 
 
 @pytest.mark.slow
-def test_a_table_from_start_to_its_last_row(page: Page, shared_lab: Lab) -> None:
-    page.goto(f"{shared_lab.url}generative?view=table&{TINY}")
+def test_a_table_from_start_to_its_last_row(page: Page, lab: Lab) -> None:
+    page.goto(f"{lab.url}generative?view=table&{TINY}")
     expect(page.get_by_test_id("stSidebar").get_by_text("Benchmark")).to_be_visible()  # the engine is there
     for label, words in (("Students' widths H", "4"), ("Seeds", "1"), ("Images measured", "100")):
         field = page.get_by_label(label, exact=True)
@@ -88,7 +88,7 @@ def test_a_table_from_start_to_its_last_row(page: Page, shared_lab: Lab) -> None
     expect(page.get_by_text("2 runs")).to_be_visible()
     button(page, "Start").click()
     wait(page, "stage.state === 'running' && stage.total === '2'", TABLE)
-    (study,) = [study for study in studies_in(shared_lab.runs, "generative") if study.id in page.url]
+    (study,) = [study for study in studies_in(lab.runs, "generative") if study.id in page.url]
     wait(page, "stage.state === 'done' && stage.points === '2'", TABLE)
     rows = KIND.table(study.settings, study.progress().cells)
     head, *lines = text_table(rows, "digits")
@@ -106,9 +106,9 @@ def points(page: Page, symbol: str) -> list[list[float]]:
     return page.evaluate(script, [symbol])
 
 
-def test_the_plot_holds_each_arms_figure_against_size_and_the_teacher_as_a_line(page: Page, shared_lab: Lab) -> None:
-    study = crafted(shared_lab.runs)
-    page.goto(f"{shared_lab.url}generative?study={study.id}")
+def test_the_plot_holds_each_arms_figure_against_size_and_the_teacher_as_a_line(page: Page, lab: Lab) -> None:
+    study = crafted(lab.runs)
+    page.goto(f"{lab.url}generative?study={study.id}")
     wait(page, f"stage.points === '{len(study.cells) - 1}'", TABLE)
     page.wait_for_selector(".table-plot .main-svg")
     assert points(page, "circle") == [[pytest.approx(7.6), pytest.approx(3.85)]], "widths 4 and 8 with data"

@@ -190,11 +190,11 @@ def assert_headings_and_legends_lead_to_terms(page: Page, least: int) -> None:
 @pytest.mark.usefixtures("few_judged")
 @pytest.mark.parametrize(("path", "method", "least"), [("hybrid", "hidfd", 14 + 13), ("generative", "ukd", 10 + 9)])
 def test_headings_and_legends_of_a_run_of_two_stages_lead_to_their_terms(
-    page: Page, shared_lab: Lab, path: str, method: str, least: int
+    page: Page, lab: Lab, path: str, method: str, least: int
 ) -> None:
-    run = new_run(shared_lab.runs, tiny_knobs(method), method=method)
+    run = new_run(lab.runs, tiny_knobs(method), method=method)
     assert execute(run).state == "done"
-    page.goto(f"{shared_lab.url}{path}?run={run.id}")
+    page.goto(f"{lab.url}{path}?run={run.id}")
     page.wait_for_selector(".dfkd-parts .main-svg")
     assert_headings_and_legends_lead_to_terms(page, least)
 

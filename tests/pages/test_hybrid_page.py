@@ -24,11 +24,6 @@ SHORT = {"gan_steps": 20, "distill_steps": 30, "updates": 2, "gan_batch_size": 1
 SHORT |= {"latent": 8, "synthetic": 48}
 
 
-@pytest.fixture(autouse=True)
-def own_uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DFKD_COLLECTED", str(tmp_path / "uploads"))
-
-
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     """A folder of 40 small pictures."""
@@ -222,11 +217,11 @@ def test_a_run_is_watched_from_the_collected_images_to_the_student(page: Page, l
     expect(page.locator(".dfkd-bound .ytitle")).to_contain_text("if TVD(P, Q) =")
 
 
-def test_a_link_leads_to_a_step_of_either_stage(page: Page, shared_lab: Lab) -> None:
+def test_a_link_leads_to_a_step_of_either_stage(page: Page, lab: Lab) -> None:
     knobs = {**tiny_knobs("hidfd"), "gan_steps": 6, "distill_steps": 6}
-    folder = new_run(shared_lab.runs, knobs, method="hidfd")
+    folder = new_run(lab.runs, knobs, method="hidfd")
     execute(folder)
-    page.goto(f"{shared_lab.url}hybrid?run={folder.id}&step=3")
+    page.goto(f"{lab.url}hybrid?run={folder.id}&step=3")
     parts = page.locator(".dfkd-parts")
     expect(parts).to_have_attribute("data-now", "gan")
     expect(page.locator(".dfkd-frequencies h4")).to_contain_text("step 3")
@@ -246,11 +241,11 @@ def test_a_link_leads_to_a_step_of_either_stage(page: Page, shared_lab: Lab) -> 
     page.wait_for_url(re.compile("step=12"))
 
 
-def test_slow_motion_shows_the_phases_of_the_stage_it_is_in(page: Page, shared_lab: Lab) -> None:
+def test_slow_motion_shows_the_phases_of_the_stage_it_is_in(page: Page, lab: Lab) -> None:
     knobs = {**tiny_knobs("hidfd"), "gan_steps": 6, "distill_steps": 6}
-    folder = new_run(shared_lab.runs, knobs, method="hidfd", phases_every=4)
+    folder = new_run(lab.runs, knobs, method="hidfd", phases_every=4)
     execute(folder)
-    page.goto(f"{shared_lab.url}hybrid?run={folder.id}&slow=4.0&step=3")
+    page.goto(f"{lab.url}hybrid?run={folder.id}&slow=4.0&step=3")
     boxes = page.locator(".dfkd-box")
     expect(boxes).to_have_count(4)
     assert boxes.evaluate_all("all => all.map(one => one.dataset.phase)")[2] == "discriminate"
@@ -260,9 +255,9 @@ def test_slow_motion_shows_the_phases_of_the_stage_it_is_in(page: Page, shared_l
     expect(page.locator(".dfkd-slow-where")).to_have_text("Step 8 · phase 1 of 3")
 
 
-def test_a_method_without_a_gan_shows_what_it_has(page: Page, shared_lab: Lab) -> None:
-    folder = _run(shared_lab.runs, "collected")
-    page.goto(f"{shared_lab.url}hybrid?run={folder.id}")
+def test_a_method_without_a_gan_shows_what_it_has(page: Page, lab: Lab) -> None:
+    folder = _run(lab.runs, "collected")
+    page.goto(f"{lab.url}hybrid?run={folder.id}")
     expect(page.locator(".dfkd-part:visible")).to_have_count(2)
     page.wait_for_selector(".dfkd-few canvas")
     expect(page.locator("[data-part=collected] h3")).to_contain_text("60 of")
@@ -285,8 +280,8 @@ def test_a_zip_becomes_the_collected_images_or_gets_a_sentence(page: Page, lab: 
     assert not runs_in(lab.runs)
 
 
-def test_the_experiments_are_a_view_of_the_page(page: Page, shared_lab: Lab) -> None:
-    page.goto(shared_lab.url + "hybrid?view=experiments")
+def test_the_experiments_are_a_view_of_the_page(page: Page, lab: Lab) -> None:
+    page.goto(lab.url + "hybrid?view=experiments")
     expect(page.get_by_role("combobox", name=re.compile("Experiment")).first).to_be_visible()
     page.get_by_role("radio", name="Run", exact=True).click()
     expect(button(page, "Pause")).to_be_visible()

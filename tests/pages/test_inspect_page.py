@@ -40,9 +40,9 @@ from pages.ui.words import glossary
 # --- one selection ---------------------------------------------------------------------------------------------
 
 
-def test_a_drag_over_the_histogram_selects_its_samples_everywhere(page: Page, shared_lab: Lab) -> None:
-    run = craft(shared_lab.runs)
-    opened(page, shared_lab, run)
+def test_a_drag_over_the_histogram_selects_its_samples_everywhere(page: Page, lab: Lab) -> None:
+    run = craft(lab.runs)
+    opened(page, lab, run)
     sheet = sheet_of(run)
     assert sheet.mixture is not None
     box = look(page, "scope.histogram.box")
@@ -61,9 +61,9 @@ def test_a_drag_over_the_histogram_selects_its_samples_everywhere(page: Page, sh
     assert selected(page) == []
 
 
-def test_a_lasso_in_the_projection_selects_its_samples_everywhere(page: Page, shared_lab: Lab) -> None:
-    run = craft(shared_lab.runs)
-    opened(page, shared_lab, run)
+def test_a_lasso_in_the_projection_selects_its_samples_everywhere(page: Page, lab: Lab) -> None:
+    run = craft(lab.runs)
+    opened(page, lab, run)
     points = np.array(look(page, "[...scope.projection.scatter.points]")).reshape(-1, 2)
     canvas = page.locator(".scope-over")
     box = box_of(canvas)
@@ -83,9 +83,9 @@ def test_a_lasso_in_the_projection_selects_its_samples_everywhere(page: Page, sh
     assert set(selected(page)) > set(expected)
 
 
-def test_clicks_on_tiles_select_the_same_samples_everywhere(page: Page, shared_lab: Lab) -> None:
-    run = craft(shared_lab.runs)
-    opened(page, shared_lab, run)
+def test_clicks_on_tiles_select_the_same_samples_everywhere(page: Page, lab: Lab) -> None:
+    run = craft(lab.runs)
+    opened(page, lab, run)
     order = look(page, "scope.grid.order")
     losses = sheet_of(run).columns["loss"]
     assert order == sorted(range(len(losses)), key=lambda index: (losses[index], index))
@@ -126,9 +126,9 @@ def test_clicks_on_tiles_select_the_same_samples_everywhere(page: Page, shared_l
 # --- what another cut would have kept --------------------------------------------------------------------------
 
 
-def test_another_cut_keeps_what_python_says_and_is_marked_as_tried(page: Page, shared_lab: Lab) -> None:
-    run = craft(shared_lab.runs, count=200)
-    opened(page, shared_lab, run)
+def test_another_cut_keeps_what_python_says_and_is_marked_as_tried(page: Page, lab: Lab) -> None:
+    run = craft(lab.runs, count=200)
+    opened(page, lab, run)
     recorded, sheet = recorded_of(run), sheet_of(run)
     own = int(sheet.columns["clean"].sum())
     expect(page.locator(".scope-verdict")).to_have_text(f"kept {own} of 200 at τ 0.50.")
@@ -160,10 +160,10 @@ def test_another_cut_keeps_what_python_says_and_is_marked_as_tried(page: Page, s
     expect(page.locator(".scope-verdict")).to_have_text(f"kept {own} of 200 at τ 0.50.")
 
 
-def test_two_boundaries_are_drawn_and_what_they_reject_below_is_flagged(page: Page, shared_lab: Lab) -> None:
+def test_two_boundaries_are_drawn_and_what_they_reject_below_is_flagged(page: Page, lab: Lab) -> None:
     """With unequal variances the wide component wins below the narrow one too: the surest samples are rejected."""
-    run = craft(shared_lab.runs, count=200)
-    opened(page, shared_lab, run)
+    run = craft(lab.runs, count=200)
+    opened(page, lab, run)
     sheet = sheet_of(run)
     mixture = {"weights": [0.6, 0.4], "means": [0.1, 0.4], "deviations": [0.03, 0.25]}
     scaled = np.array(look(page, "[...scope.frame.scaled]"))
@@ -195,9 +195,9 @@ def pixels(canvas: Locator) -> np.ndarray:
     return np.array(values, np.uint8).reshape(-1, width, 4)[:, :, 0]
 
 
-def test_the_film_strip_shows_the_same_latent_at_every_step(page: Page, shared_lab: Lab) -> None:
-    run = craft(shared_lab.runs)
-    opened(page, shared_lab, run, "&source=probes&sort=latent")
+def test_the_film_strip_shows_the_same_latent_at_every_step(page: Page, lab: Lab) -> None:
+    run = craft(lab.runs)
+    opened(page, lab, run, "&source=probes&sort=latent")
     page.locator(".scope-port").dblclick(position={"x": 250, "y": 20})
     wait(page, "stage.opened !== ''", SCOPE)
     index = int(page.locator(SCOPE).get_attribute("data-opened") or "")
@@ -226,9 +226,9 @@ def farthest_from_others(page: Page) -> tuple[int, float, float]:
     return index, *points[index].tolist()
 
 
-def test_a_click_on_a_point_opens_its_sample(page: Page, shared_lab: Lab) -> None:
-    run = craft(shared_lab.runs)
-    opened(page, shared_lab, run)
+def test_a_click_on_a_point_opens_its_sample(page: Page, lab: Lab) -> None:
+    run = craft(lab.runs)
+    opened(page, lab, run)
     index, x, y = farthest_from_others(page)
     page.locator(".scope-over").click(position={"x": x, "y": y})
     wait(page, f"stage.opened === '{index}'", SCOPE)
@@ -246,9 +246,9 @@ def test_a_click_on_a_point_opens_its_sample(page: Page, shared_lab: Lab) -> Non
 # --- tags and exports ------------------------------------------------------------------------------------------
 
 
-def test_tags_are_kept_in_the_run_and_can_be_taken_back(page: Page, shared_lab: Lab) -> None:
-    run = craft(shared_lab.runs)
-    opened(page, shared_lab, run)
+def test_tags_are_kept_in_the_run_and_can_be_taken_back(page: Page, lab: Lab) -> None:
+    run = craft(lab.runs)
+    opened(page, lab, run)
     look(page, "scope.selection.take([3, 5, 8])")
     page.get_by_label("Tag for the selected samples").fill("odd")
     page.keyboard.press("Enter")
@@ -269,9 +269,9 @@ def test_tags_are_kept_in_the_run_and_can_be_taken_back(page: Page, shared_lab: 
     assert sorted(tags.of("samples", 20)) == [3, 5, 8]
 
 
-def test_exports_hold_the_selected_samples(page: Page, shared_lab: Lab) -> None:
-    run = craft(shared_lab.runs, channels=3)
-    opened(page, shared_lab, run)
+def test_exports_hold_the_selected_samples(page: Page, lab: Lab) -> None:
+    run = craft(lab.runs, channels=3)
+    opened(page, lab, run)
     look(page, "scope.selection.take([1, 4, 7, 9])")
 
     def download(form: str) -> Path:
@@ -293,9 +293,9 @@ def test_exports_hold_the_selected_samples(page: Page, shared_lab: Lab) -> None:
 # --- layouts ---------------------------------------------------------------------------------------------------
 
 
-def test_a_slow_layout_is_fitted_in_the_background_and_can_be_stopped(page: Page, shared_lab: Lab) -> None:
-    run = craft(shared_lab.runs)
-    opened(page, shared_lab, run)
+def test_a_slow_layout_is_fitted_in_the_background_and_can_be_stopped(page: Page, lab: Lab) -> None:
+    run = craft(lab.runs)
+    opened(page, lab, run)
     page.get_by_role("button", name="UMAP").click()
     bar = page.locator(".scope-job progress")
     expect(bar).to_be_visible()
@@ -314,8 +314,8 @@ def test_a_slow_layout_is_fitted_in_the_background_and_can_be_stopped(page: Page
     shoot(page, "inspect-boundary")
 
 
-def test_headings_lead_to_the_glossary(page: Page, shared_lab: Lab) -> None:
-    opened(page, shared_lab, craft(shared_lab.runs))
+def test_headings_lead_to_the_glossary(page: Page, lab: Lab) -> None:
+    opened(page, lab, craft(lab.runs))
     links = page.locator(f"{SCOPE} a[data-term]").all()
     addresses = [link.get_attribute("href") or "" for link in links]
     assert len(addresses) >= 6
@@ -349,40 +349,40 @@ def test_without_runs_the_recorded_one_is_inspected(page: Page, lab: Lab) -> Non
     expect(page.locator(".dfkd-state")).to_have_text("recorded run")
 
 
-def test_a_method_that_rejects_nothing_says_so(page: Page, shared_lab: Lab) -> None:
-    opened(page, shared_lab, craft(shared_lab.runs, method="noise"))
+def test_a_method_that_rejects_nothing_says_so(page: Page, lab: Lab) -> None:
+    opened(page, lab, craft(lab.runs, method="noise"))
     expect(page.locator(".scope-verdict")).to_contain_text("This method rejects nothing: all 60 are learned from.")
     expect(page.get_by_label("Posterior cut τ as a number")).to_be_disabled()
 
 
-def test_what_a_run_did_not_keep_is_said_in_words(page: Page, shared_lab: Lab) -> None:
-    run = craft(shared_lab.runs, features=0, real=0, probes=0)
-    page.goto(f"{shared_lab.url}inspect?run={run.id}")
+def test_what_a_run_did_not_keep_is_said_in_words(page: Page, lab: Lab) -> None:
+    run = craft(lab.runs, features=0, real=0, probes=0)
+    page.goto(f"{lab.url}inspect?run={run.id}")
     expect(page.get_by_text("This run kept no features of its samples")).to_be_visible()
     expect(page.get_by_role("button", name="Fixed latents")).to_be_disabled()
     expect(page.get_by_role("button", name="★ / ×")).to_be_disabled()
     page.locator(".scope-port").dblclick(position={"x": 30, "y": 20})
     expect(page.get_by_text("This run kept no class distributions")).to_be_visible()
-    empty = craft(shared_lab.runs, steps=())
-    page.goto(f"{shared_lab.url}inspect?run={empty.id}")
+    empty = craft(lab.runs, steps=())
+    page.goto(f"{lab.url}inspect?run={empty.id}")
     expect(page.get_by_text("This run recorded no images.").first).to_be_visible()
     (empty.path / "spec.json").write_text("{")
     page.reload()
     expect(page.get_by_text("no readable spec.json in its folder. Choose another run")).to_be_visible()
     shutil.rmtree(empty.path)
-    page.goto(f"{shared_lab.url}inspect?run=nowhere")
+    page.goto(f"{lab.url}inspect?run=nowhere")
     expect(page.get_by_text("There is no run nowhere")).to_be_visible()
     wait(page, f"stage.run === '{run.id}'", SCOPE)
 
 
-def test_a_link_opens_the_view_that_was_sent(page: Page, shared_lab: Lab) -> None:
-    run = craft(shared_lab.runs)
+def test_a_link_opens_the_view_that_was_sent(page: Page, lab: Lab) -> None:
+    run = craft(lab.runs)
     view = "&step=10&source=probes&sort=class&colour=loss&tau=0.8&mark=boundary"
-    opened(page, shared_lab, run, view)
+    opened(page, lab, run, view)
     wait(page, "stage.step === '10' && stage.source === 'probes' && stage.tau === '0.8'", SCOPE)
     assert look(page, "[scope.sort, scope.colour, scope.mark]") == ["class", "loss", "boundary"]
     assert all(part in page.url for part in view.split("&"))
-    opened(page, shared_lab, run, "&step=x&source=elsewhere&tau=7&layout=cube")
+    opened(page, lab, run, "&step=x&source=elsewhere&tau=7&layout=cube")
     wait(
         page, "stage.step === '20' && stage.source === 'samples' && stage.tau === '0.5' && stage.kind === 'pca'", SCOPE
     )
@@ -415,12 +415,12 @@ def test_a_live_run_is_followed_until_somebody_scrubs(page: Page, lab: Lab) -> N
 @pytest.mark.parametrize("size", [(1280, 800), (1920, 1080)])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_nothing_overflows_with_a_hundred_classes(
-    browser: Browser, shared_lab: Lab, size: tuple[int, int], theme: str
+    browser: Browser, lab: Lab, size: tuple[int, int], theme: str
 ) -> None:
-    run = craft(shared_lab.runs, count=400, classes=100, channels=3, size=16)
+    run = craft(lab.runs, count=400, classes=100, channels=3, size=16)
     page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
     page.set_default_timeout(PATIENCE)
-    opened(page, shared_lab, run, "&colour=class")
+    opened(page, lab, run, "&colour=class")
     page.locator(".scope-port").dblclick(position={"x": 30, "y": 20})
     expect(page.get_by_text("90 others")).to_be_visible()
     shoot(page, f"inspect-{theme}-{size[0]}")

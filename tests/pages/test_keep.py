@@ -23,8 +23,8 @@ def set_seed(page: Page, seed: str) -> None:
     expect(page).to_have_url(re.compile(f"seed={seed}"))
 
 
-def test_each_page_keeps_what_was_set_and_looked_at_on_it(page: Page, shared_lab: Lab) -> None:
-    page.goto(shared_lab.url + "?step=300")
+def test_each_page_keeps_what_was_set_and_looked_at_on_it(page: Page, lab: Lab) -> None:
+    page.goto(lab.url + "?step=300")
     set_seed(page, "5")
     visit(page, "Runs")
     expect(page).to_have_url(re.compile("/runs$"))

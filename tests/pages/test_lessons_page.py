@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from browser import Lab, button, shoot, wait
 from conftest import STUDENT, TINY
@@ -9,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core.engine import InlineEngine
-from dfkd_core.study import Conductor, Study, find, studies_in
+from dfkd_core.study import Conductor, Study, find, find_study, studies_in
 from dfkd_core.study.fig1a import VARIANTS
 
 ROOT = ".dfkd-lesson"
@@ -31,20 +33,26 @@ def test_a_lesson_is_begun_watched_and_stopped(page: Page, lab: Lab) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(shared_lab: Lab) -> Study:
+def carried_out(tmp_path_factory: pytest.TempPathFactory) -> Study:
     study = find("fig1a").begin(
-        shared_lab.runs,
+        tmp_path_factory.mktemp("lesson"),
         teachers=TEACHERS,
         knobs={**TINY, "iterations": 4},
         run={"student": STUDENT, "evaluate_every": 1},
     )
-    Conductor(study, InlineEngine(shared_lab.runs)).conduct()
+    Conductor(study, InlineEngine(study.runs)).conduct()
     assert study.progress().state == "done"
     return study
 
 
-def test_final_stands_beside_best_and_each_run_has_its_links(page: Page, shared_lab: Lab, finished: Study) -> None:
-    page.goto(f"{shared_lab.url}lessons?study={finished.id}")
+@pytest.fixture
+def finished(lab: Lab, carried_out: Study) -> Study:
+    shutil.copytree(carried_out.runs, lab.runs, dirs_exist_ok=True)
+    return find_study(lab.runs, carried_out.id)
+
+
+def test_final_stands_beside_best_and_each_run_has_its_links(page: Page, lab: Lab, finished: Study) -> None:
+    page.goto(f"{lab.url}lessons?study={finished.id}")
     wait(page, "stage.state === 'done'", ROOT)
     page.wait_for_selector(".lesson-panel .main-svg")
     for cell in finished.cells:
@@ -62,11 +70,11 @@ def test_final_stands_beside_best_and_each_run_has_its_links(page: Page, shared_
     expect(page.locator(".exp-reading")).to_contain_text("The teachers lie furthest apart with")
 
 
-def test_nothing_overflows(browser: Browser, shared_lab: Lab, finished: Study) -> None:
+def test_nothing_overflows(browser: Browser, lab: Lab, finished: Study) -> None:
     for theme in ("light", "dark"):
         for size in ((1280, 800), (1920, 1080)):
             page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
-            page.goto(f"{shared_lab.url}lessons?study={finished.id}")
+            page.goto(f"{lab.url}lessons?study={finished.id}")
             page.wait_for_selector(".lesson-panel .main-svg")
             expect(page.get_by_text("Questions for the class")).to_be_in_viewport()
             assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -146,13 +146,14 @@ def pixels(canvas: Any) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_after_the_servers_death_continue_adopts_the_run_that_goes_on(page: Page, lab: Lab) -> None:
+def test_after_the_servers_death_continue_adopts_the_run_that_goes_on(page: Page, mortal_lab: Lab) -> None:
+    lab = mortal_lab
     study = begin(page, lab, epochs=150)
     first = study.cells[0]
     until(lambda: any(row["type"] == "step" for row in EventReader(study.run(study.record(first))).read()))
     lab.kill()
     assert study.progress().state == "stopped" and study.run(study.record(first)).status().is_live
-    lab.process = start_lab(lab.runs, lab.port).process
+    lab.process = start_lab(lab.root, lab.port).process
     page.goto(f"{lab.url}prior?study={study.id}")
     wait(page, "stage.state === 'stopped'", ROOT)
     expect(button(page, "Continue")).to_be_enabled()
@@ -164,12 +165,12 @@ def test_after_the_servers_death_continue_adopts_the_run_that_goes_on(page: Page
 
 
 @pytest.mark.slow
-def test_a_failed_run_is_named_and_nothing_overflows(browser: Browser, shared_lab: Lab) -> None:
-    study = crafted(shared_lab.runs)
+def test_a_failed_run_is_named_and_nothing_overflows(browser: Browser, lab: Lab) -> None:
+    study = crafted(lab.runs)
     for theme in ("light", "dark"):
         for size in ((1280, 800), (1920, 1080)):
             page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
-            page.goto(f"{shared_lab.url}prior?study={study.id}")
+            page.goto(f"{lab.url}prior?study={study.id}")
             wait(page, "stage.points === '17' && stage.failed === '1'", ROOT)
             page.wait_for_selector(".prior-kept .main-svg")
             expect(page.locator(".exp-problems")).to_contain_text("λ = 1, seed 2 failed. adversarial became nan")
@@ -183,9 +184,9 @@ def test_a_failed_run_is_named_and_nothing_overflows(browser: Browser, shared_la
             page.close()
 
 
-def test_the_axis_says_extractor_and_numbers_and_links_lead_to_the_runs(page: Page, shared_lab: Lab) -> None:
-    study = crafted(shared_lab.runs, failed=3)
-    page.goto(f"{shared_lab.url}prior?study={study.id}")
+def test_the_axis_says_extractor_and_numbers_and_links_lead_to_the_runs(page: Page, lab: Lab) -> None:
+    study = crafted(lab.runs, failed=3)
+    page.goto(f"{lab.url}prior?study={study.id}")
     expect(page.locator(".prior-fid .ytitle")).to_contain_text("FID in x features,n = 100 real, 100 generated")
     assert page.locator(".exp-cell[data-state=done]").count() == 15
     run = study.record(study.cells[5]).run  # λ = 1, the first seed

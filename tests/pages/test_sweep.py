@@ -1,51 +1,27 @@
-"""The component of HiDFD's experiments, and what begins one: on a page of the test's own."""
+"""HiDFD's experiments, a view of the page Hybrid: what begins one, and one that fills."""
 
 from __future__ import annotations
 
 import io
-import os
-import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import streamlit as st
-from browser import Lab, button, listening, shoot, until, wait
-from conftest import ROOT, STUDENT, write_mnist
+from browser import Lab, button, shoot, until, wait
+from conftest import STUDENT, write_mnist
 from playwright.sync_api import Browser, Page, expect
 from streamlit.testing.v1 import AppTest
 
-from dfkd_core.store import RunFolder, runs_in
+from dfkd_core.store import RunFolder
 from dfkd_core.study import Record, Study, find, studies_in
 from dfkd_core.study.hidfd_experiments import EXPERIMENTS
-from pages.ui import boot
 from pages.ui.study.sweep import table_csv
 
 KIND = find("experiment")
 SWEEP = ".dfkd-sweep"
 TINY = {"gan_steps": 2, "distill_steps": 4, "updates": 1, "synthetic": 16, "width": 2}
-PAGE = """
-import streamlit as st
-from pages.ui import boot, look
-from pages.ui.run import steering
-from pages.ui.study import sweep, watching
-
-st.set_page_config("Experiments", layout="wide")
-look.apply()
-boot.start()
-
-study = watching.chosen(sweep.KIND)
-if study is not None:
-    watching.watch(study, sweep.offer_csv, sweep.show)
-else:
-    sweep.set_up(steering.choose())
-"""
 
 
 def crafted(runs: Path, name: str, seeds: int = 2, done: int | None = None, **asked: Any) -> Study:
@@ -69,47 +45,42 @@ def crafted(runs: Path, name: str, seeds: int = 2, done: int | None = None, **as
 
 
 @pytest.fixture
-def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
-    monkeypatch.chdir(ROOT)
+def experiments(app: AppTest, tmp_path: Path) -> AppTest:
+    """The page, not yet run."""
     write_mnist(tmp_path / "data", 1800)
-    st.cache_resource.clear()
-    assert boot.start().ready.wait(120) and not boot.start().error
-    yield AppTest.from_string(PAGE, default_timeout=60)
-    engine = boot.start().engine
-    assert engine is not None
-    engine.close()
-    st.cache_resource.clear()
+    app.query_params["view"] = "experiments"
+    return app.switch_page("pages/hybrid.py")
 
 
-def test_every_experiment_explains_itself_and_says_how_many_runs_it_takes(app: AppTest) -> None:
-    app.run()
+def test_every_experiment_explains_itself_and_says_how_many_runs_it_takes(experiments: AppTest) -> None:
+    experiments.run()
     for name, asked in EXPERIMENTS.items():
-        app.selectbox(key="experiment:experiment").set_value(name).run()
-        assert not app.exception and not app.error
-        words = [text.value for text in app.markdown]
+        experiments.selectbox(key="experiment:experiment").set_value(name).run()
+        assert not experiments.exception and not experiments.error
+        words = [text.value for text in experiments.markdown]
         assert any(text.startswith(asked.question) and asked.finding in text for text in words)
         runs = len(KIND.specs(KIND.Request.build({"experiment": name})))
         assert any(text.startswith(f"**{runs} runs**") for text in words)
 
 
-def test_a_wrong_value_is_said_before_anything_starts(app: AppTest, runs: Path) -> None:
-    app.run()
-    app.selectbox(key="experiment:experiment").set_value("guidance").run()
-    app.text_input(key="experiment:guidance:digits:values").set_value("0.1, much").run()
-    assert any("'much': should be a number" in text.value for text in app.markdown)
-    app.button(key="start").click().run()
-    assert not app.exception and "should be a number" in app.error[0].value
+def test_a_wrong_value_is_said_before_anything_starts(experiments: AppTest, runs: Path) -> None:
+    experiments.run()
+    experiments.selectbox(key="experiment:experiment").set_value("guidance").run()
+    experiments.text_input(key="experiment:guidance:digits:values").set_value("0.1, much").run()
+    assert any("'much': should be a number" in text.value for text in experiments.markdown)
+    experiments.button(key="start").click().run()
+    assert not experiments.exception and "should be a number" in experiments.error[0].value
     assert not studies_in(runs)
 
 
-def test_the_forms_knobs_are_taken_where_they_are_hidfds_own(app: AppTest) -> None:
-    app.query_params.update({"method": "hidfd", "k.blend": "false", "preset": "demo", "k.gan_steps": "3"})
-    app.run()
-    app.selectbox(key="experiment:experiment").set_value("ablation").run()
-    assert any(text.value.startswith("**24 runs**") for text in app.markdown), "its own blend, not the form's"
-    app.selectbox(key="form:method").set_value("ta-dfkd").run()
-    app.segmented_control[0].set_value("cpu").run()
-    assert any(text.value.startswith("**24 runs**") for text in app.markdown), "not TA-DFKD's preset"
+def test_the_forms_knobs_are_taken_where_they_are_hidfds_own(experiments: AppTest) -> None:
+    experiments.query_params.update({"method": "hidfd", "k.blend": "false", "preset": "demo", "k.gan_steps": "3"})
+    experiments.run()
+    experiments.selectbox(key="experiment:experiment").set_value("ablation").run()
+    assert any(text.value.startswith("**24 runs**") for text in experiments.markdown), "its own blend, not the form's"
+    experiments.selectbox(key="form:method").set_value("degan").run()
+    next(box for box in experiments.segmented_control if box.label == "Preset").set_value("cpu").run()
+    assert any(text.value.startswith("**24 runs**") for text in experiments.markdown), "not DeGAN's preset"
 
 
 def test_no_cell_of_the_csv_is_a_formula() -> None:
@@ -122,42 +93,16 @@ def test_no_cell_of_the_csv_is_a_formula() -> None:
 # --- in a browser ----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def sweep_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A server of the page above."""
-    folder = tmp_path_factory.mktemp("sweep")
-    (folder / "app.py").write_text(PAGE)
-    (folder / "static").symlink_to(boot.STATIC, target_is_directory=True)
-    boot.STATIC.mkdir(exist_ok=True)
-    write_mnist(folder / "data", 1800)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    runs = folder / "runs"
-    environment = {**os.environ, "DFKD_RUNS": str(runs), "DFKD_DATA": str(folder / "data"), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "streamlit", "run", str(folder / "app.py"), "--server.port", str(port)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **quiet)
-    until(lambda: listening(port))
-    yield Lab(runs, port, process)
-    for run in runs_in(runs):
-        owner = run.status().owner
-        if owner is not None:
-            os.killpg(owner.pid, signal.SIGKILL)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
 @pytest.fixture
-def data(sweep_lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """This process sees what the server does."""
-    monkeypatch.setenv("DFKD_DATA", str(sweep_lab.runs.parent / "data"))
-    return sweep_lab.runs
+def data(lab: Lab) -> Path:
+    """The lab's runs, with MNIST at hand for studies that collect from it."""
+    write_mnist(lab.root / "data", 1800)
+    return lab.runs
 
 
-def test_an_experiment_from_start_to_its_table(page: Page, sweep_lab: Lab, data: Path) -> None:
+def test_an_experiment_from_start_to_its_table(page: Page, lab: Lab, data: Path) -> None:
     knobs = "&".join(f"k.{name}={value}" for name, value in TINY.items())
-    page.goto(f"{sweep_lab.url}?method=hidfd&student={STUDENT}&{knobs}")
+    page.goto(f"{lab.url}hybrid?view=experiments&method=hidfd&student={STUDENT}&{knobs}")
     page.get_by_role("combobox", name="Experiment").click()
     page.get_by_role("option", name="Inflation of the collected images").click()
     values = page.get_by_label("Values of N", exact=True)
@@ -191,9 +136,9 @@ def traces(page: Page, symbol: str) -> list[int]:
     return page.evaluate(script, [symbol])
 
 
-def test_categories_have_the_papers_figures_beside_them_at_a_tick(page: Page, sweep_lab: Lab, data: Path) -> None:
+def test_categories_have_the_papers_figures_beside_them_at_a_tick(page: Page, lab: Lab, data: Path) -> None:
     study = crafted(data, "ablation", done=11)
-    page.goto(f"{sweep_lab.url}?study={study.id}")
+    page.goto(f"{lab.url}hybrid?study={study.id}")
     wait(page, "stage.view === 'dots' && stage.points === '10'", SWEEP)
     page.wait_for_selector(".sweep-main .main-svg")
     assert traces(page, "diamond-open") == [8]
@@ -208,16 +153,16 @@ def test_categories_have_the_papers_figures_beside_them_at_a_tick(page: Page, sw
 
 
 def test_methods_are_lines_over_the_ratio_and_nothing_is_drawn_before_a_run_ends(
-    page: Page, sweep_lab: Lab, data: Path
+    page: Page, lab: Lab, data: Path
 ) -> None:
     asked = {"values": [0.02, 0.05], "series": ["hidfd", "collected"]}
-    page.goto(f"{sweep_lab.url}?study={crafted(data, 'comparison', done=0, **asked).id}")
+    page.goto(f"{lab.url}hybrid?study={crafted(data, 'comparison', done=0, **asked).id}")
     wait(page, "stage.view === 'lines' && stage.points === '0'", SWEEP)
     expect(page.locator(".sweep-main .exp-empty")).to_be_visible()
     expect(page.locator(".sweep-main .exp-empty")).to_have_text(
         "No run has ended yet. Continue goes on from where it stopped."
     )
-    page.goto(f"{sweep_lab.url}?study={crafted(data, 'comparison', **asked).id}")
+    page.goto(f"{lab.url}hybrid?study={crafted(data, 'comparison', **asked).id}")
     wait(page, "stage.view === 'lines' && stage.points === '8'", SWEEP)
     page.wait_for_selector(".sweep-main .main-svg")
     assert traces(page, "circle") == [2] and traces(page, "square") == [2]
@@ -232,11 +177,11 @@ def test_methods_are_lines_over_the_ratio_and_nothing_is_drawn_before_a_run_ends
 @pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(1280, 800), (1920, 1080)])
-def test_nothing_overflows(browser: Browser, sweep_lab: Lab, data: Path, theme: Any, size: tuple[int, int]) -> None:
+def test_nothing_overflows(browser: Browser, lab: Lab, data: Path, theme: Any, size: tuple[int, int]) -> None:
     for name in ("comparison", "objectives", "generators", "times"):
         study = crafted(data, name, measured=50)
         page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
-        page.goto(f"{sweep_lab.url}?study={study.id}")
+        page.goto(f"{lab.url}hybrid?study={study.id}")
         wait(page, f"stage.points === '{len(study.cells)}'", SWEEP)
         page.wait_for_selector(".sweep-main .main-svg")
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
