@@ -245,7 +245,7 @@ def test_torch_is_not_imported_for_what_does_not_need_it(
 # --- steering, in real processes -------------------------------------------------------------------------------
 
 
-def test_a_run_in_another_terminal_is_paused_stepped_and_stopped(
+def test_a_run_in_another_terminal_is_paused_stepped_and_ended_there_by_ctrl_c(
     capsys: Any, runs: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     process = start("-m", "dfkd_core", *TRAIN, "--iterations", "100000", "--runs", str(runs))
@@ -264,11 +264,18 @@ def test_a_run_in_another_terminal_is_paused_stepped_and_stopped(
     eventually(lambda: folder.status().state == "running")
     assert f"goes on already, in process {process.pid} on " in refused(capsys, "resume", folder.id)
     eventually(lambda: len(rows(folder, "step")) > step + 3)
-    assert call(capsys, "stop", folder.id)[0] == 0
+    process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0 and out.startswith("stopped: ") and "Traceback" not in err
+    newest = max((folder.path / "checkpoints").glob("*.json"))
+    assert json.loads(newest.read_text())["step"] == folder.status().step and folder.status().state == "stopped"
+
+
+def test_a_run_is_told_to_stop_as_long_as_it_lives(capsys: Any, steered: RunFolder) -> None:
+    assert call(capsys, "stop", steered.id)[0] == 0
+    eventually(lambda: steered.status().state == "stopped")
     for command in ("pause", "step", "stop"):
-        assert f"is stopped; only a live run can be told to {command}" in refused(capsys, command, folder.id)
+        assert f"is stopped; only a live run can be told to {command}" in refused(capsys, command, steered.id)
 
 
 def test_a_run_of_a_machine_that_is_gone_is_taken_over_when_asked_to(capsys: Any, runs: Path) -> None:
@@ -282,16 +289,6 @@ def test_a_run_of_a_machine_that_is_gone_is_taken_over_when_asked_to(capsys: Any
     said = refused(capsys, "resume", folder.id)
     assert "elsewhere" in said and f"python -m dfkd_core resume {folder.id} --take-over" in said
     assert call(capsys, "resume", folder.id, "--take-over")[0] == 0 and folder.status().state == "done"
-
-
-def test_ctrl_c_stops_with_a_checkpoint(runs: Path, start: Callable[..., subprocess.Popen[str]]) -> None:
-    process = start("-m", "dfkd_core", *TRAIN, "--iterations", "100000", "--runs", str(runs))
-    folder = eventually(lambda: next(iter(runs_in(runs)), None))
-    eventually(lambda: rows(folder, "step"))
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0 and out.startswith("stopped: ") and "Traceback" not in err
-    assert list((folder.path / "checkpoints").glob("*.json")) and folder.status().state == "stopped"
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(start: Callable[..., subprocess.Popen[str]]) -> None:

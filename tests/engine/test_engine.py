@@ -111,22 +111,22 @@ def test_a_second_run_on_the_same_device_waits_and_says_so(engines: Callable[...
     assert rows(RunFolder(engine.runs / third)) == []
 
 
-@pytest.mark.parametrize("by", ["another lab", "the command line"])
-def test_a_run_that_waits_is_left_alone_by_others_until_they_stop_it(
-    engines: Callable[..., LocalEngine], by: str
-) -> None:
+def test_a_run_that_waits_is_left_alone_by_others_until_they_stop_it(engines: Callable[..., LocalEngine]) -> None:
     engine = engines()
     _, training_folder = training(engine)
-    waiting = engine.submit(tiny_spec())
-    folder = RunFolder(engine.runs / waiting)
-    eventually(lambda: "Waiting" in folder.status().message)
+    folders = [RunFolder(engine.runs / engine.submit(tiny_spec())) for _ in range(2)]
+    eventually(lambda: all("Waiting" in folder.status().message for folder in folders))
     other = engines(grace=0.0)
-    assert state(other, waiting) == "queued" and folder.status().is_live and training_folder.status().is_live
-    with pytest.raises(HeldError, match=f"in process {os.getpid()} on "):
-        other.resume(waiting)
-    other.stop(waiting) if by == "another lab" else folder.command("stop")
-    eventually(lambda: state(engine, waiting) == "stopped")
-    assert rows(folder) == [] and folder.attempts() == [1] and training_folder.status().is_live
+    for folder in folders:
+        assert state(other, folder.id) == "queued" and folder.status().is_live and training_folder.status().is_live
+        with pytest.raises(HeldError, match=f"in process {os.getpid()} on "):
+            other.resume(folder.id)
+    by_another_lab, by_the_command_line = folders
+    other.stop(by_another_lab.id)
+    by_the_command_line.command("stop")
+    eventually(lambda: all(state(engine, folder.id) == "stopped" for folder in folders))
+    assert all(rows(folder) == [] and folder.attempts() == [1] for folder in folders)
+    assert training_folder.status().is_live
 
 
 def test_a_stranger_whom_a_run_names_as_its_owner_is_not_killed(
