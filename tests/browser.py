@@ -27,6 +27,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.w
 LONG = "?k.epochs=300&k.iterations=10&k.batch_size=16&k.width=4&k.student_steps=1"  # goes on until it is stopped
 SHORT = LONG.replace("epochs=300", "epochs=20")  # 200 steps
 PATIENCE = 60_000
+LOOKS = [("light", (1280, 800)), ("dark", (1920, 1080))]  # theme and size: on a laptop and by a projector
 FOLDERS = ("runs", "data", "teachers", "collected")
 expect.set_options(timeout=PATIENCE)
 

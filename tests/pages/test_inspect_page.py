@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
-from browser import LONG, PATIENCE, ROOT, Lab, shoot, start, until, wait
+from browser import LONG, LOOKS, PATIENCE, ROOT, Lab, shoot, start, until, wait
 from inspecting import (
     BINS,
     SCOPE,
@@ -412,10 +412,9 @@ def test_a_live_run_is_followed_until_somebody_scrubs(page: Page, lab: Lab) -> N
     wait(page, "stage.projected === 'true'", SCOPE)
 
 
-@pytest.mark.parametrize("size", [(1280, 800), (1920, 1080)])
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("theme", "size"), LOOKS)
 def test_nothing_overflows_with_a_hundred_classes(
-    browser: Browser, lab: Lab, size: tuple[int, int], theme: str
+    browser: Browser, lab: Lab, theme: str, size: tuple[int, int]
 ) -> None:
     run = craft(lab.runs, count=400, classes=100, channels=3, size=16)
     page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)

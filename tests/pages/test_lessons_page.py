@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from browser import Lab, button, shoot, wait
+from browser import LOOKS, Lab, button, shoot, wait
 from conftest import STUDENT, TINY
 from playwright.sync_api import Browser, Page, expect
 from streamlit.testing.v1 import AppTest
@@ -70,18 +70,17 @@ def test_final_stands_beside_best_and_each_run_has_its_links(page: Page, lab: La
     expect(page.locator(".exp-reading")).to_contain_text("The teachers lie furthest apart with")
 
 
-def test_nothing_overflows(browser: Browser, lab: Lab, finished: Study) -> None:
-    for theme in ("light", "dark"):
-        for size in ((1280, 800), (1920, 1080)):
-            page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
-            page.goto(f"{lab.url}lessons?study={finished.id}")
-            page.wait_for_selector(".lesson-panel .main-svg")
-            expect(page.get_by_text("Questions for the class")).to_be_in_viewport()
-            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-            cut = "[...document.querySelectorAll('h4, td')].filter(h => h.scrollWidth > h.clientWidth + 1).length"
-            assert page.evaluate(cut) == 0, "something is cut off"
-            shoot(page, f"lesson-{theme}-{size[0]}")
-            page.close()
+@pytest.mark.parametrize(("theme", "size"), LOOKS)
+def test_nothing_overflows(browser: Browser, lab: Lab, finished: Study, theme: str, size: tuple[int, int]) -> None:
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
+    page.goto(f"{lab.url}lessons?study={finished.id}")
+    page.wait_for_selector(".lesson-panel .main-svg")
+    expect(page.get_by_text("Questions for the class")).to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    cut = "[...document.querySelectorAll('h4, td')].filter(h => h.scrollWidth > h.clientWidth + 1).length"
+    assert page.evaluate(cut) == 0, "something is cut off"
+    shoot(page, f"lesson-{theme}-{size[0]}")
+    page.close()
 
 
 # --- without a browser -----------------------------------------------------------------------------------------
