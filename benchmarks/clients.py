@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import re
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection, HTTPException
+from itertools import pairwise
+from typing import Any
 from urllib.parse import urlsplit
 
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -14,6 +20,8 @@ from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 from benchmarks.report import say
+
+LOOK_SECONDS = 0.7  # as in pages/ui/run/stage.py
 
 
 class Client:
@@ -34,6 +42,10 @@ class Client:
         self.close = self.socket.close
         self.query, self.page = parts.query, ""
         self.timers: dict[str, tuple[float, float]] = {}  # fragment -> interval, when due
+        self.received = 0  # bytes
+        self.seen: list[tuple[float, float]] = []  # seconds of training shown, and when they were there
+        self._host, self._feed, self._have = parts.netloc, "", 0
+        self._http = HTTPConnection(parts.netloc, timeout=30)
 
     def rerun(self, timeout: float = 60.0) -> float:
         """Ask for a whole rerun; seconds until the server says that the script has finished."""
@@ -53,10 +65,49 @@ class Client:
                 if now >= due:
                     self.timers[fragment] = (interval, now + interval)
                     self._ask(fragment)
+            if self._feed and now >= self._look_at:
+                self._look()
+                self._look_at = time.monotonic() + LOOK_SECONDS
             soonest = min((due for _, due in self.timers.values()), default=now + 0.2)
+            soonest = min(soonest, self._look_at) if self._feed else soonest
             self._receive(min(0.2, max(0.001, soonest - now)))
 
+    _look_at, _fragment = 0.0, ""
+
+    def _look(self) -> None:
+        """What a page's script fetches of a live run between two reruns."""
+        news = self._fetched("now.json")
+        if news is None or news["version"] <= self._have:
+            return
+        versions = news["versions"]
+        if self._have not in versions:
+            self._fetched(f"{versions[0]}.json")
+            self._have = versions[0]
+        for before, after in pairwise(versions[versions.index(self._have) :]):
+            self._fetched(f"{before}-{after}.json")
+        self._have = versions[-1]
+        for name in news["newest"].values():
+            if name != self._sheet:
+                self._fetched(name)
+                self._sheet = name
+        self.seen.append((news["elapsed"], time.time()))
+
+    _sheet = ""
+
+    def _fetched(self, name: str) -> Any:
+        try:
+            self._http.request("GET", f"{self._feed}/{name}", headers={"Accept-Encoding": "gzip"})
+            answer = self._http.getresponse()
+            body = answer.read()
+        except HTTPException:  # a page would look again, too
+            self._http.close()
+            return None
+        self.received += len(body) + 400  # of headers, about
+        body = gzip.decompress(body) if answer.headers["Content-Encoding"] == "gzip" else body
+        return json.loads(body) if answer.status == 200 else None
+
     def _ask(self, fragment: str = "") -> None:
+        self._fragment = fragment
         message = BackMsg()
         asked = message.rerun_script
         asked.query_string, asked.page_script_hash = self.query, self.page
@@ -69,10 +120,16 @@ class Client:
             data = self.socket.recv(timeout, decode=False)
         except TimeoutError:
             return None
+        self.received += len(data)
         message = ForwardMsg.FromString(data)
+        if not self._feed and (found := re.search(rb"/app/static/feed-[\w/-]+", data)):
+            self._feed = found[0].decode()
         kind: str | None = message.WhichOneof("type")
         if kind == "new_session":
             self.page = message.new_session.page_script_hash
+            if not self._fragment:  # of the whole page
+                self.timers.clear()
+            self._fragment = ""
         elif kind == "auto_rerun":
             interval = message.auto_rerun.interval
             self.timers[message.auto_rerun.fragment_id] = (interval, time.monotonic() + interval)
@@ -83,7 +140,7 @@ class Client:
 
 
 @contextmanager
-def watching(address: str, count: int) -> Iterator[None]:
+def watching(address: str, count: int) -> Iterator[list[Client]]:
     """``count`` light clients, each on a thread, while the block lasts."""
     leave = threading.Event()
     with ExitStack() as stack:
@@ -97,4 +154,4 @@ def watching(address: str, count: int) -> Iterator[None]:
             thread.start()
             stack.callback(thread.join)
         stack.callback(leave.set)
-        yield
+        yield clients

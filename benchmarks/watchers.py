@@ -11,6 +11,9 @@
   one. Rows carry seconds of training; ``data-elapsed`` of ``.dfkd-stage``, looked at every frame, says up to which
   one is drawn (rounded to 0.1 s, so a row can be taken for drawn half of that early).
 
+* ``class``: fifty light clients of one running run, each fetching what a page's script fetches: from a step's row to
+  all of them, kB a client and second, and steps a second against none.
+
 Each part keeps its own file, results/watchers-PART.json.
 """
 
@@ -29,7 +32,7 @@ from cyclopts import Parameter
 from benchmarks.clients import Client, watching
 from benchmarks.command import Quick, Rounds, command
 from benchmarks.lab import browsing, new_page, serving
-from benchmarks.report import Report, at_most, say
+from benchmarks.report import Report, Row, at_most, say
 from benchmarks.timing import Times, bootstrap, interleave, ratios
 from benchmarks.training import folder_of_runs, local_engine
 from dfkd_core.runs.request import make_spec
@@ -237,12 +240,43 @@ def clocked(folder: RunFolder) -> Iterator[list[tuple[float, float]]]:
         thread.join()
 
 
-Part = Literal["watchers", "reruns", "paint", "latency"]
+def class_of(count: int, seconds: float) -> Report:
+    """``count`` light clients of one running run: how soon all have a step's row, what each is sent, and steps a second
+    with them and without."""
+    with training() as run:
+        _, alone = run.seconds_of_a_step(seconds / 2)
+        with watching(run.address, count) as clients:
+            time.sleep(5.0)  # all have drawn the page
+            before, started = sum(client.received for client in clients), time.monotonic()
+            with clocked(run.folder) as rows:
+                _, watched = run.seconds_of_a_step(seconds)
+            took = time.monotonic() - started
+            sent = (sum(client.received for client in clients) - before) / count / took / 1000
+            written = [row for row in rows if row[1] - rows[0][1] <= seconds - 8]
+            time.sleep(4.0)
+        _, after = run.seconds_of_a_step(seconds / 2)
+    waited = [
+        max(min((moment for drawn, moment in client.seen if drawn >= elapsed), default=np.inf) for client in clients)
+        - moment_written
+        for elapsed, moment_written in written
+    ]
+    late = float(np.quantile(waited, 0.95))
+    speed = (alone + after) / 2 / watched
+    rows_ = [
+        at_most(2.0, f"{count} viewers: a step's row is with all of them, 95 %", f"{late:.2f} s", late, "≤ 2 s"),
+        at_most(10.0, f"{count} viewers: kB sent to each in a second", f"{sent:.1f}", sent, "≤ 10"),
+        Row(f"{count} viewers: steps a second against none", f"{speed:.2f}", "≥ 0.85", speed >= 0.85, speed),
+    ]
+    return Report(rows_, {"seconds": waited, "seconds_per_step": {"alone": [alone, after], "watched": watched}})
+
+
+Part = Literal["watchers", "reruns", "paint", "latency", "class"]
 
 
 def measure(
     *,
-    parts: tuple[Part, ...] = ("watchers", "reruns", "paint", "latency"),
+    parts: tuple[Part, ...] = ("watchers", "reruns", "paint", "latency", "class"),
+    viewers: Annotated[int, Parameter(help="Of the part class.")] = 50,
     rounds: Rounds = 8,
     seconds: Annotated[float, Parameter(help="Length of a block.")] = 20.0,
     serve: Annotated[str, Parameter(help="The command that paint starts.")] = "make --silent app PORT={port}",
@@ -253,6 +287,7 @@ def measure(
         "reruns": lambda: reruns(2, 3) if quick else reruns(rounds, 15),
         "paint": lambda: paint(1 if quick else rounds, serve),
         "latency": lambda: latency(5.0 if quick else 2 * seconds),
+        "class": lambda: class_of(3 if quick else viewers, 12.0 if quick else 2 * seconds),
     }
     for name in parts:
         say(f"--- {name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import threading
 import time
@@ -15,6 +16,11 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from dfkd_core.analysis.recorded import Recorded
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.store import RunFolder, runs_folder
+
+try:
+    import resource
+except ImportError:  # Windows, which has no such limit
+    resource = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from dfkd_core.engine import LocalEngine
@@ -41,6 +47,7 @@ class Boot:
 
             methods.available()
             self.engine = LocalEngine(runs_folder())
+            gc.freeze()  # what was imported stays: no collection need walk it
         except Exception as error:  # shown on the page, with what to do
             self.error = f"The engine did not start: {type(error).__name__}: {error}"
         self.ready.set()
@@ -52,9 +59,18 @@ def start() -> Boot:
     STATIC.mkdir(exist_ok=True)
     source = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     target = STATIC / "plotly.min.js"
+    raise_handles()
     if not target.exists() or target.stat().st_size != source.stat().st_size:
         shutil.copyfile(source, target)
     return Boot()
+
+
+def raise_handles() -> None:
+    """As many open files as the system allows: a session takes several, and some are never given back."""
+    if resource is not None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @st.fragment(run_every=0.3)
@@ -90,9 +106,10 @@ def base_path() -> str:
 
 
 def poll_seconds() -> float:
-    """How often a page looks for news: every second, less often the more sessions are watching."""
+    """How often a page reruns while a run goes on: every second, less often the more sessions are watching. What is new
+    of the run the browser fetches meanwhile."""
     seen, now = _sessions(), time.monotonic()
     context = get_script_run_ctx()
     seen[context.session_id if context else "none"] = now
     watching = sum(now - last < SESSION_SECONDS for last in seen.values())
-    return max(1.0, 0.25 * watching)
+    return max(1.0, 0.1 * watching)

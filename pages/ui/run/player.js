@@ -11,6 +11,7 @@ import { Scrubber, track } from "../web/scrubber.js";
 import { Sheet } from "../web/sheet.js";
 import { themeOf } from "../web/theme.js";
 import { title } from "../web/words.js";
+import { Feed } from "./feed.js";
 import { SlowMotion } from "./slow.js";
 
 const SLOWLY = `
@@ -34,6 +35,7 @@ export class Player {
     host.append(this.root);
     this.at = (name) => this.root.querySelector(".dfkd-" + name);
     this.frames = new Map();
+    this.feed = new Feed();
     this.plots = new Plots(() => this.draw(), (message) => say(this.at("message"), message, "failed"));
     this.scrubber = new Scrubber(this.root, this);
     this.questions = new Questions(this.root, () => this.told(), () => this.scrubber.stop());
@@ -43,7 +45,33 @@ export class Player {
 
   // --- news from Python ---
 
-  update(data, setStateValue) {
+  // Its curves and sheets are fetched first; of several pieces of news the last counts.
+  async update(data, setStateValue) {
+    this.latest = data;
+    if (this.feed.of !== data.run) this.feed = Object.assign(new Feed(), { of: data.run });
+    const { feed } = this, news = (this.news = Symbol("news"));
+    const filled = await feed.filled(data);
+    if (this.news !== news) return;
+    this.take(filled, setStateValue);
+    this.look(setStateValue);
+  }
+
+  // What is new of a live run, without a rerun; Python is asked when its buttons have to change.
+  look(setStateValue) {
+    clearTimeout(this.looking);
+    const data = this.latest, { every } = data.feed;
+    if (!every) return;
+    this.looking = setTimeout(async () => {
+      if (!this.root.isConnected) return;
+      const news = document.hidden ? null : await this.feed.news(this.data);
+      if (data !== this.latest) return;
+      if (!news) return this.look(setStateValue);
+      if (news.state !== data.state) this.questions.tell(0);
+      this.update({ ...data, ...news, frames: { ...data.frames, ...news.newest } }, setStateValue);
+    }, 1000 * every);
+  }
+
+  take(data, setStateValue) {
     if (this.run !== data.run) this.begin(data);
     const got = Object.entries(data.frames).map(([step, frame]) => this.receive(Number(step), frame));
     this.data = data;

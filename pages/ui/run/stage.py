@@ -13,10 +13,12 @@ from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus
 from pages.ui import boot, link
+from pages.ui.run.feed import Feed, address_of, feed_of
 from pages.ui.web.view import answer, asked, carry_out, view
 from pages.ui.words import phases, tour
 
 MAX_FRAMES = 16  # sent at once
+LOOK_SECONDS = 0.7  # between two looks of a browser at what is new of a live run
 KEYS = {"titles": "title", "moved": "of"}
 BADGES = {"running": "running", "queued": "waiting", "interrupted": "interrupted"}
 
@@ -86,55 +88,79 @@ def data_of(
     recorded: Callable[[], list[int]] | None = None,
     frame_of: Callable[[int], dict[str, Any] | None] | None = None,
 ) -> dict[str, Any]:
-    """What the view ``key`` is told about its run: the curves so far, the frames ``asked`` for, the newest one; None
-    stands for what cannot be read.
+    """What the view ``key`` is told about its run: which versions of its curves there are, the files of the frames
+    ``asked`` for and of the newest one; None stands for what cannot be read.
 
     ``recorded``: the steps that have a frame, and ``frame_of`` the frame of one; else they are its samples.
     """
-    version = timeline.update()
-    spec = read_spec(folder)
+    feed, spec = feed_of(str(folder.path)), read_spec(folder)
+    news = news_of(folder, status, timeline, feed, with_sheets=recorded is None)
     facts = folder.environment()
-    terms = facts.get("terms", [])
-    classes = list(facts.get("classes", [str(index) for index in range(10)]))
+    steps = recorded() if recorded is not None else news["steps"]
     wanted = [int(step) for step in asked["want"][:MAX_FRAMES]]
-    steps = recorded() if recorded is not None else sorted(timeline.frames)
     if asked["view"] is None and steps:
         wanted.append(steps[-1])
     elif asked["view"] in steps:
         wanted.append(asked["view"])
-    total = status.total_steps or max(timeline.step, 1)
-    frame_of = frame_of or timeline.frame
     live = status.state in ("running", "paused")
+    if live:
+        feed.tell(lambda: news_of(folder, folder.status_seen(), timeline, feed, with_sheets=recorded is None))
     return {
         **answer(key, asked),
-        "run": folder.id,
-        "version": version,
+        **news,
+        "feed": {"at": address_of(feed), "every": LOOK_SECONDS if live else None},
         "base": boot.base_path(),
-        "state": status.state,
-        "badge": BADGES.get(status.state, status.state),
-        "message": status.message,
         "title": spec.title,
-        "step": timeline.step,
-        "total": total,
-        "elapsed": round(timeline.elapsed, 1),
-        "left": timeline.time_left(total),
-        "score": timeline.score,
-        "teacher": timeline.teacher,
         "selection": spec.knob("selection", False),
-        "classes": classes,
-        **_drawn(terms, timeline),
-        "curves": {name: curve.thinned() for name, curve in timeline.curves.items()},
+        "classes": classes_of(facts),
         "steps": steps,
-        "frames": {str(step): frame_of(step) for step in dict.fromkeys(wanted)},
-        "marks": timeline.marks,
-        "stages": timeline.stages,
-        "alarms": [asdict(alarm) for alarm in alarms(timeline, total, len(classes), terms)] if live or steps else [],
+        "frames": {
+            str(step): feed.file(frame_of(step)) if frame_of else feed.sheet(step) for step in dict.fromkeys(wanted)
+        },
         "view": asked["view"],
         "autoplay": False,
         "phases": phases.described(spec.method, facts.get("phases", [])),
         "slow": asked["slow"],
         **_slow_motion(timeline, asked["slow"]),
     }
+
+
+def news_of(
+    folder: RunFolder, status: RunStatus, timeline: Timeline, feed: Feed, with_sheets: bool = True
+) -> dict[str, Any]:
+    """What changes while a run goes on, the same for all who watch it; ``with_sheets``: its samples are the frames."""
+    versions = feed.curves()
+    total = status.total_steps or max(timeline.step, 1)
+    facts = folder.environment()
+    terms, classes = facts.get("terms", []), classes_of(facts)
+    steps = sorted(timeline.frames)
+    shown = {"steps": steps, "newest": {str(step): feed.sheet(step) for step in steps[-1:]}} if with_sheets else {}
+    live = status.state in ("running", "paused")
+    return {
+        **shown,
+        "run": folder.id,
+        "versions": versions,
+        "version": versions[-1],
+        "state": status.state,
+        "badge": BADGES.get(status.state, status.state),
+        "message": status.message,
+        "step": timeline.step,
+        "total": total,
+        "elapsed": round(timeline.elapsed, 1),
+        "left": timeline.time_left(total),
+        "score": timeline.score,
+        "teacher": timeline.teacher,
+        **_drawn(terms, timeline),
+        "marks": timeline.marks,
+        "stages": timeline.stages,
+        "alarms": [asdict(alarm) for alarm in alarms(timeline, total, len(classes), terms)] if live or steps else [],
+        "slow_steps": sorted(timeline.slow),
+    }
+
+
+def classes_of(facts: dict[str, Any]) -> list[str]:
+    """Their names, of a run's environment."""
+    return list(facts.get("classes", [str(index) for index in range(10)]))
 
 
 def _drawn(terms: list[dict[str, Any]], timeline: Timeline) -> dict[str, Any]:
@@ -152,8 +178,8 @@ def seconds(changed: int | None) -> float:
 
 
 def _slow_motion(timeline: Timeline, slow: list[int] | None) -> dict[str, Any]:
-    """The steps recorded in slow motion; of the one looked at, and of the newest, the tensors."""
+    """The tensors of the step that is looked at in slow motion, and of the newest."""
     steps = sorted(timeline.slow)
     wanted = {slow[0], *steps[-1:]} if slow is not None else set()
     frames = {str(step): frame for step in wanted if (frame := timeline.slow_motion(step)) is not None}
-    return {"slow_steps": steps, "slow_frames": frames}
+    return {"slow_frames": frames}
