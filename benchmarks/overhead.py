@@ -122,7 +122,7 @@ class Overhead:
         with folder_of_runs() as runs:
             kept = load_checkpoint(carried_out(runs, self.spec(seed=seed, **fields), progress))
         assert kept is not None
-        return self.of_a_step(times), kept[1]["method"][self.loop.trained]
+        return self.of_a_step(times), kept.state["method"][self.loop.trained]
 
     def of_a_step(self, times: dict[int, float]) -> float:
         return (times[self.steps] - times[self.warm_up]) / (self.steps - self.warm_up)

@@ -10,10 +10,10 @@ import shutil
 from benchmarks.report import ROOT
 from benchmarks.training import carried_out, folder_of_runs
 from dfkd_core.runs.request import make_spec
-from dfkd_core.store import RunFolder
+from dfkd_core.store import SPECS, RunFolder
 
 TARGET = ROOT / "assets" / "recorded-run"
-KEPT = ("spec.json", "status.json", "attempts/1/events.jsonl", "attempts/1/environment.json")
+KEPT = (*SPECS, "status.json", "attempts/1/events.jsonl", "attempts/1/environment.json")
 FOLDERS = ("samples", "probes", "real", "phases")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -45,12 +48,40 @@ class StoreError(RuntimeError):
     """A run folder, or one of its files, is missing, damaged or not what it should be."""
 
 
+class DamagedError(StoreError):
+    """A file of a run's folder is not as it was written, or holds what it cannot hold."""
+
+
 class HeldError(StoreError):
     """Another process carries it out."""
 
 
 class SupersededError(StoreError):
     """A later attempt has begun: this one has nothing more to write."""
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+def in_words(error: Exception) -> str:
+    """What went wrong, for people; of the disk, what is to be done about it."""
+    if not isinstance(error, OSError):
+        return str(error)
+    where = Path(str(error.filename)).absolute() if error.filename is not None else Path.cwd()
+    if error.errno not in NO_ROOM:
+        return f"{error.filename or 'the disk'}: {error.strerror or error}"
+    if _has_no_files_left(where):
+        return "The disk has room for bytes, but for no more files (its inodes are used up): delete some files"
+    return "The disk is full, or a quota is reached: make room, then try again"
+
+
+def _has_no_files_left(where: Path) -> bool:
+    try:
+        place = next(folder for folder in (where, *where.parents) if folder.exists())
+        disk = os.statvfs(place)
+    except (OSError, StopIteration):
+        return False
+    return disk.f_files > 0 and disk.f_favail == 0 and disk.f_bavail > 0
 
 
 def explain(error: ValidationError) -> RequestError:

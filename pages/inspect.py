@@ -56,7 +56,7 @@ def _has_samples(folder: RunFolder) -> bool:
         return not steering.is_generative(folder) and any(
             name.endswith(".npz") for name in folder.files.names("samples")
         )
-    except StoreError:
+    except (OSError, StoreError):
         return False
 
 
@@ -105,6 +105,7 @@ def _live(folder: RunFolder) -> None:
     """The microscope. The browser asks for a rerun when it lacks something, or to see what is new."""
     with steering.said("Choose another run on the left."):
         microscope.show(folder, folder.status_seen(), recorded=_is_recorded(folder))
+        steering.warn_of_damage(boot.timeline(str(folder.path)))
 
 
 look.through_app(PAGE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,7 @@ from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import StoreError
 from dfkd_core.quality.score import DISTANCES
 from dfkd_core.runs.spec import read_spec
-from dfkd_core.store import RunFolder, runs_folder, runs_in
+from dfkd_core.store import LOG, RunFolder, damage, runs_folder, runs_in
 from pages.ui import boot, link, look
 from pages.ui.run import steering
 
@@ -42,7 +43,7 @@ def main() -> None:
         st.info(f"No runs in {link.plain(runs_folder())} yet. Go to Distill and press Start.")
         return
     table = pd.DataFrame([_row(folder) for folder in folders])
-    for kind in (SHARES, FIGURES):  # a kind that no run has takes no room
+    for kind in (SHARES, FIGURES, ("damaged",)):  # a kind that no run has takes no room
         if table[list(kind)].isna().all(axis=None):
             table = table.drop(columns=list(kind))
     if len(known) > MOST:
@@ -89,6 +90,7 @@ def _row(folder: RunFolder) -> dict[str, Any]:
     return {
         "run": folder.id,
         "state": status.state,
+        "damaged": _damaged(folder),
         **dict(zip(SHARES, shares, strict=True)),
         **dict(zip(FIGURES, figures, strict=True)),
         "measure": result.get("measure"),
@@ -101,6 +103,21 @@ def _row(folder: RunFolder) -> dict[str, Any]:
         "benchmark": spec.get("benchmark"),
         "step": f"{status.step} / {status.total_steps}",
     }
+
+
+def _damaged(folder: RunFolder) -> str | None:
+    try:
+        names = [folder.attempt_file(number, LOG) for number in folder.attempts()]
+        stamps = tuple(folder.files.changed(name) for name in (*folder.small_files(), *names))
+    except (OSError, StoreError) as error:
+        return str(error)
+    return _damage(str(folder.path), stamps)
+
+
+@st.cache_data(show_spinner=False, max_entries=2000)
+def _damage(path: str, stamps: tuple[int | None, ...]) -> str | None:
+    """Where it begins; ``stamps``: when its files were written."""
+    return next(iter(damage(RunFolder(Path(path)))), None)
 
 
 def _actions(chosen: list[RunFolder]) -> None:

@@ -3,6 +3,7 @@ on or says one sentence."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ from typing import Any
 
 import pytest
 from command import call
-from conftest import ROOT, execute, new_run, rows
+from conftest import ROOT, rows
 from streamlit.testing.v1 import AppTest
+from tampering import edit, run_of_each_file
 
 from dfkd_core.analysis import layout, two_sample
 from dfkd_core.analysis.audit import Audit
@@ -23,9 +25,9 @@ from dfkd_core.analysis.tags import Tags
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.engine import LocalEngine
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.events import Event, Step
 from dfkd_core.runs.spec import read_spec
-from dfkd_core.store import RunFolder
+from dfkd_core.store import RunFolder, read_facts
+from dfkd_core.store.sealed import sealed
 from dfkd_core.study import Cell, Record, Study
 from pages.ui.run import generative, hybrid, stage
 
@@ -35,22 +37,7 @@ MEASURING = ("analysis", "checkpoints", "collected", "spec")  # what measuring l
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run of each kind of file: it collects, was measured and tagged, and was stopped one step before its end."""
-    folder = new_run(tmp_path_factory.mktemp("template"), method="hidfd", checkpoint_seconds=0.0, phases_every=2)
-
-    def stop(event: Event) -> None:
-        if isinstance(event, Step) and event.step == 5:
-            folder.command("stop")
-
-    assert execute(folder, stop).state == "stopped"
-    from dfkd_core.cli.main import main
-
-    for command in (["measure", "--samples", "60"], ["distance"]):
-        assert main([command[0], folder.id, *command[1:], "--runs", str(folder.path.parent)]) == 0
-    Tags(folder).add("samples", 1, [0], "odd")
-    layout.pca(opened(folder))
-    Job(folder, "measure").leases.take().close()
-    return folder
+    return run_of_each_file(tmp_path_factory.mktemp("template"))
 
 
 def opened(folder: RunFolder) -> Recorded:
@@ -99,7 +86,7 @@ def look(folder: RunFolder) -> None:
     asked = {"want": [1, 3], "view": None, "slow": [2, 0]}
     with suppress(StoreError):
         stage.data_of("stage", folder, folder.status_seen(), timeline, asked)
-    for part in (hybrid._facts, hybrid._mix, hybrid._images, generative._measured, RunFolder.has_checkpoint):
+    for part in (read_facts, hybrid._mix, hybrid._images, generative._measured, RunFolder.has_checkpoint):
         with suppress(StoreError):
             part(folder)
     recorded = Recorded(timeline)
@@ -168,9 +155,12 @@ def test_a_row_s_file_is_not_read_wherever_it_leads(template: RunFolder, runs: P
     stem = rows(folder, "samples")[-1]["file"]
     for ending in ("png", "npz"):
         shutil.copy(folder.path / f"{stem}.{ending}", outside)
-    log = folder.path / "attempts/1/events.jsonl"
     there = file.format(str(outside / Path(stem).name).lstrip("/") if file.startswith("/") else Path(stem).name)
-    log.write_text(log.read_text().replace(f'"{stem}"', f'"{there}"'))
+    lines = [
+        json.loads(line.replace(f'"{stem}"', f'"{there}"'))
+        for line in (folder.path / "attempts/1/events.jsonl").read_text().splitlines()
+    ]
+    folder.files.write("attempts/1/events.jsonl", b"".join(sealed(line) + b"\n" for line in lines))
     recorded = opened(folder)
     step = recorded.steps("samples")[-1]
     assert recorded.timeline.frames[step]["file"] == there
@@ -215,10 +205,8 @@ def test_wherever_a_link_lies_in_a_study_nothing_outside_is_touched(
 
 @pytest.mark.parametrize("key", ["../../x", "a/b", "..", "", 7])
 def test_a_cell_s_key_is_a_name(study: Study, runs: Path, key: Any) -> None:
-    stored = study.files.read_json("study.json")
-    stored["cells"][0]["key"] = key
-    study.files.write_json("study.json", stored)
-    with pytest.raises(StoreError, match="is not the name of a file"):
+    edit(study.files, "study.json", lambda stored: stored["cells"][0].update(key=key))
+    with pytest.raises(StoreError, match="is not the name of a file|study.json is damaged: cells.0.key"):
         _ = Study(study.path).cells
 
 

@@ -51,10 +51,11 @@ class Boundary:
 
     @one_thread
     def inside(self, features: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """(N,) bool: whether each of ``features`` (N, D) lies inside the boundary of the class of its label."""
+        """(N,) bool: whether each of ``features`` (N, D) lies inside the boundary of the class of its label. None does
+        where D is not that of the real ones."""
         result = np.zeros(len(features), bool)
         for label, (members, radii) in self._classes.items():
-            chosen = np.flatnonzero(labels == label)
+            chosen = np.flatnonzero(labels == label) if features.shape[1] == members.shape[1] else np.arange(0)
             for rows, block in _distances(features[chosen], members):
                 result[chosen[rows]] = (block <= radii).any(axis=1)
         return result

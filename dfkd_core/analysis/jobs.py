@@ -16,10 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 import dfkd_core
-from dfkd_core.errors import HeldError, StoreError
+from dfkd_core.errors import DamagedError, HeldError, StoreError
 from dfkd_core.store import Leases, RunFolder
 
 ENDED = ("done", "failed", "stopped")
@@ -103,9 +103,10 @@ class Job:
         if not number:
             return JobState()
         try:
-            return _STATE.validate_python(self.folder.files.read_json(self.leases.file(number, "state.json")))
-        except ValidationError:
-            return JobState("running", message="Starting")  # as long as somebody holds it
+            stored = self.folder.files.read_json(self.leases.file(number, "state.json"), _STATE)
+        except DamagedError:
+            stored = None
+        return stored or JobState("running", message="Starting")  # as long as somebody holds it
 
     def _write(self, number: int, state: JobState) -> None:
         try:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dfkd_core.analysis.jobs import report
-from dfkd_core.analysis.measured import GENERATED, MEASURED, MOST_SAMPLES, SAMPLES
+from dfkd_core.analysis.measured import GENERATED, MEASURED, MOST_SAMPLES, SAMPLES, known_figures
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError, StoreError
@@ -96,15 +96,14 @@ def restore(method: Method[Any, Any], folder: RunFolder) -> int:
     found = load_checkpoint(folder)
     if found is None:
         raise StoreError(f"run {folder.id} has no checkpoint yet; let it train first")
-    step, state = found
-    method.load_state_dict(state["method"])
-    return step
+    method.load_state_dict(found.state["method"])
+    return found.step
 
 
 def known_of(folder: RunFolder, asked: dict[str, Any]) -> dict[str, Any] | None:
     """The figures on disk, if they are of what is ``asked`` for."""
-    known = folder.files.read_json(MEASURED)
-    return known if isinstance(known, dict) and asked.items() <= known.items() else None
+    known = known_figures(folder)
+    return known if known is not None and asked.items() <= known.items() else None
 
 
 @torch.no_grad()

@@ -160,4 +160,4 @@ def _keep_nearest(
     """Beside each of the ``synthetic`` images that one of ``images`` whose features, a row of ``real``, are nearest."""
     distance, index = torch.cdist(extractor.features(synthetic), real).min(dim=1)
     pairs = torch.cat([synthetic, images[index]]).permute(0, 2, 3, 1)
-    store_samples(folder, NEAREST, pairs.numpy(), {"distance": distance.numpy()})
+    store_samples(folder, NEAREST, pairs.numpy(), {"distance": distance.repeat(2).numpy()})

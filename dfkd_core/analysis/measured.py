@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Required
 
-from dfkd_core.errors import StoreError
+from pydantic import ConfigDict, TypeAdapter, with_config
+from typing_extensions import TypedDict
+
+from dfkd_core.errors import DamagedError, StoreError
 from dfkd_core.quality.score import number
 from dfkd_core.store import RunFolder
 
@@ -31,10 +34,62 @@ GENERATIVE_ROWS = (
 """The table of a generative teacher and student: title, name and format of a figure."""
 
 
+FREE = ConfigDict(extra="allow", allow_inf_nan=False)
+
+
+class Distance(TypedDict):
+    """What ``distance`` found (see ``two_sample``)."""
+
+    __pydantic_config__ = FREE  # type: ignore[misc]
+    step: int
+    images: int
+    tvd: float
+    low: float
+    high: float
+    above_chance: bool
+
+
+_FIGURES_OF: dict[str, Any] = {name: int | float | None for _, name, _ in GENERATIVE_ROWS}
+_FIGURES_OF |= {"milliseconds": float, "spread": float, "batch": int, "device": str, "repeats": int}
+_SIDE: Any = with_config(FREE)(TypedDict("_SIDE", _FIGURES_OF))  # type: ignore[operator]
+
+
+class Figures(TypedDict, total=False):
+    """What ``measure`` found; ``teacher`` and ``student`` of a run that distils a generative model."""
+
+    __pydantic_config__ = FREE  # type: ignore[misc]
+    step: Required[int]
+    samples: Required[int]
+    label: Required[str]
+    seconds: Required[float]
+    teacher: _SIDE
+    student: _SIDE
+
+
+_DISTANCE, _FIGURES = TypeAdapter(Distance), TypeAdapter(Figures)
+
+
+def read_distance(folder: RunFolder) -> dict[str, Any] | None:
+    """What was found out last; None where nothing readable is there."""
+    return _read(folder, DISTANCE, _DISTANCE)
+
+
+def known_figures(folder: RunFolder) -> dict[str, Any] | None:
+    """What was measured of the run last; None where nothing readable is there: it can be measured again."""
+    return _read(folder, MEASURED, _FIGURES)
+
+
+def _read(folder: RunFolder, name: str, model: TypeAdapter[Any]) -> dict[str, Any] | None:
+    try:
+        return folder.files.read_json(name, model)
+    except DamagedError:
+        return None
+
+
 def read_figures(folder: RunFolder) -> dict[str, Any]:
     """What was measured of the run last. Raises ``StoreError`` if nothing readable is there."""
-    figures = folder.files.read_json(MEASURED)
-    if not isinstance(figures, dict):
+    figures = known_figures(folder)
+    if figures is None:
         raise StoreError(f"run {folder.id} was not measured yet")
     return figures
 

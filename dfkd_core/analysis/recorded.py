@@ -19,6 +19,7 @@ from dfkd_core.analysis.boundary import Boundary, nearest
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store import REAL, RunFolder, read_arrays, read_samples
+from dfkd_core.store.sheets import is_regular
 
 KINDS = ("samples", "probes", "real")
 MAX_SHEETS = 24  # kept in memory, of one run
@@ -106,9 +107,12 @@ class Recorded:
     def columns(self, kind: str, step: int, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Some columns of a sheet, without reading its images; those it lacks, or that are damaged, are left out."""
         try:
-            return read_arrays(self.folder, f"{self._rows(kind)[step]['file']}.npz", names)
+            row = self._rows(kind)[step]
+            found = read_arrays(self.folder, f"{row['file']}.npz", names)
         except StoreError:
             return {}
+        lengths = {values.shape[:1] for values in found.values()}
+        return found if len(lengths) == 1 and is_regular(found, *lengths.pop()) else {}
 
     @property
     def real(self) -> Sheet | None:
@@ -152,8 +156,7 @@ class Recorded:
             images, columns = read_samples(self.folder, row["file"])
         except StoreError:
             return None
-        whole = "label" in columns and all(len(values) == len(images) for values in columns.values())
-        return Sheet(kind, step, images, columns, row["mixture"]) if whole else None
+        return Sheet(kind, step, images, columns, row["mixture"]) if "label" in columns else None
 
     def _film_columns(self, step: int) -> dict[str, np.ndarray]:
         """A strip needs every sheet of the probes, so what it shows of them is kept."""

@@ -6,10 +6,10 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from dfkd_core.analysis.recorded import KINDS
-from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.errors import DamagedError, RequestError, StoreError
 from dfkd_core.store import RunFolder
 
 FILE, PUT_ASIDE = "analysis/tags.json", "analysis/tags.damaged.json"
@@ -30,7 +30,13 @@ class Change(BaseModel):
     tag: str
 
 
-_CHANGES = TypeAdapter(list[Change])
+class Changes(BaseModel):
+    """The file."""
+
+    changes: list[Change]
+
+
+_CHANGES = TypeAdapter(Changes)
 
 
 class Tags:
@@ -89,22 +95,20 @@ class Tags:
         with _lock:
             self.problem = ""
             try:
-                return _CHANGES.validate_json(self.folder.files.read(FILE))
-            except FileNotFoundError:
-                return []
+                stored = self.folder.files.read_json(FILE, _CHANGES)
+                return stored.changes if stored is not None else []
+            except DamagedError:
+                self.problem = DAMAGED
             except StoreError as error:  # a link, for one: nothing to put aside
                 self.problem = f"The tags of this run cannot be read: {error}."
-                return []
-            except (OSError, ValidationError):
-                self.problem = DAMAGED
-                return []
+            return []
 
     def _write(self, changes: list[Change]) -> None:
         files = self.folder.files
         try:
             if self.problem:
                 files.write(PUT_ASIDE, files.read(FILE))
-            files.write(FILE, _CHANGES.dump_json(changes, indent=1))
+            files.write_json(FILE, Changes(changes=changes).model_dump())
         except OSError as error:
             raise RequestError("run", self.folder.id, f"its tags cannot be written ({error.strerror}).") from None
 

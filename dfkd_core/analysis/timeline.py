@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from dfkd_core.errors import StoreError
 from dfkd_core.events import Phase
-from dfkd_core.store import EventReader, RunFolder, read_phases, read_sheet
+from dfkd_core.store import EventReader, RunFolder, damage, read_phases, read_sheet
 from dfkd_core.store.sheets import in_rows, png, sheet
 
 MAX_POINTS = 800  # of one curve on the page
@@ -100,8 +101,14 @@ class Timeline:
     def _add(self, step: int, values: dict[str, float]) -> None:
         for name, value in values.items():
             curve = self.curves.setdefault(name, Curve())
-            curve.steps.append(step)
-            curve.values.append(value)
+            at = bisect_right(curve.steps, step)  # the end, but for a row that was damaged and made again
+            curve.steps.insert(at, step)
+            curve.values.insert(at, value)
+
+    @property
+    def damaged(self) -> list[str]:
+        """What is damaged of the log so far, and of the run's small files."""
+        return damage(self.folder, self._reader)
 
     # --- what is shown ---
 

@@ -9,14 +9,16 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from dfkd_core import store
 from dfkd_core.analysis.jobs import report
 from dfkd_core.analysis.measured import GENERATIVE_SAMPLES, SAMPLES, generative_notes, generative_table
 from dfkd_core.cli.flags import Json, RunId, Runs, run_of, runs_of
 from dfkd_core.errors import StoreError
 from dfkd_core.quality.score import score_text
 from dfkd_core.runs.spec import read_spec
-from dfkd_core.store import EventReader, RunFolder, RunStatus, runs_in
+from dfkd_core.store import EventReader, RunFolder, RunStatus, damage, runs_in
 
+MOST_SAID = 3  # of what is damaged in one run of a list
 Samples = Annotated[
     int | None,
     Parameter(help=f"Images to synthesise ({SAMPLES}, of a generative student {GENERATIVE_SAMPLES})."),
@@ -28,8 +30,10 @@ Extractor = Annotated[str, Parameter(help="inception, or teacher:NAME; the usual
 
 
 def summary(folder: RunFolder, status: RunStatus) -> dict[str, Any]:
-    """All that a run's small files say. Raises ``StoreError`` if they are damaged."""
-    return {"id": folder.id, **asdict(status), "spec": read_spec(folder).model_dump()}
+    """All that a run's small files say, and what is damaged of them and of its log. Raises ``StoreError`` if there is
+    no readable specification."""
+    spec = read_spec(folder).model_dump()
+    return {"id": folder.id, **asdict(status), "damaged": damage(folder), "spec": spec}
 
 
 def runs(*, runs: Runs = None, as_json: Json = False) -> int:
@@ -37,10 +41,12 @@ def runs(*, runs: Runs = None, as_json: Json = False) -> int:
     for folder in runs_in(runs_of(runs)):
         try:
             shown = summary(folder, folder.status_seen())
-        except StoreError as error:
+        except (OSError, StoreError) as error:
             print(f"{folder.id}  damaged: {error}", file=sys.stderr)
             continue
         print(json.dumps(shown) if as_json else _line(shown))
+        for said in shown["damaged"][:MOST_SAID]:
+            print(f"{folder.id}  damaged: {said}", file=sys.stderr)
     return 0
 
 
@@ -74,6 +80,16 @@ def show(
     for key, value in shown.items():
         print(f"{key}: {json.dumps(value) if isinstance(value, dict | list) else value}")
     return 0
+
+
+def verify(id: RunId, /, *, runs: Runs = None) -> int:
+    """Hold every file of a run against its checksum."""
+    folder = run_of(runs, id)
+    found = store.verify(folder)
+    for said in found:
+        print(said)
+    print(f"run {folder.id}: {len(found)} damaged" if found else f"run {folder.id} is as it was written")
+    return 1 if found else 0
 
 
 # --- what it made ----------------------------------------------------------------------------------------------

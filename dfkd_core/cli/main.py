@@ -13,7 +13,7 @@ from cyclopts import CycloptsError
 
 from dfkd_core.analysis.jobs import own_job
 from dfkd_core.cli.flags import group
-from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.errors import RequestError, StoreError, in_words
 
 COMMANDS = {
     "train": ("train:train", "Distil a teacher in this process."),
@@ -24,6 +24,7 @@ COMMANDS = {
     "set": ("steering:change", "Change knobs of a live run from its next step on."),
     "runs": ("looking:runs", "List the runs."),
     "show": ("looking:show", "Show one run."),
+    "verify": ("looking:verify", "Hold every file of a run against its checksum."),
     "measure": ("looking:measure", "Measure what a run's generator or generative student makes."),
     "distance": ("looking:distance", "Tell a run's synthetic images from its collected ones."),
     "layout": ("looking:layout", "Lay out a run's samples in the plane, for Inspect."),
@@ -57,6 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader, `head` say, has seen enough
         return 0
+    except OSError as error:
+        problem = in_words(error)
+        print(f"dfkd_core: {problem}", file=sys.stderr)
+        return 2
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
         raise

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from dfkd_core.cli.flags import Json, RunId, Runs, TakeOver, asked, dispatched, run_of, runs_of, training, with_flags
 from dfkd_core.cli.looking import summary
 from dfkd_core.errors import RequestError
-from dfkd_core.events import Evaluated, Event, Quality, Step
+from dfkd_core.events import Evaluated, Event, Quality, Status, Step
 from dfkd_core.quality.score import score_text
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import Lease, RunFolder, RunStatus
@@ -65,6 +65,8 @@ def _follow(folder: RunFolder, lease: Lease, as_json: bool) -> int:
             elif isinstance(event, Evaluated):
                 known = event.accuracy is not None
                 bar.set_postfix_str(f"student {event.accuracy:.2%}" if known else f"agreement {event.agreement:.2%}")
+            elif isinstance(event, Status) and event.message:
+                bar.write(f"run {folder.id}: {event.message}", file=sys.stderr)
             elif isinstance(event, Quality):
                 measure = "fid" if "fid" in event.teacher else "mismatch"
                 bar.set_postfix_str(f"{measure} {score_text(measure, event.values.get(measure))}")

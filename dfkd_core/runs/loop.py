@@ -24,7 +24,7 @@ from safetensors.torch import save
 from dfkd_core import methods
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.data.sources import source_facts
-from dfkd_core.errors import NonFiniteError, RequestError, StoreError, SupersededError
+from dfkd_core.errors import DamagedError, NonFiniteError, RequestError, StoreError, SupersededError
 from dfkd_core.events import Applied, Event, StageEntered, Status, Step
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.kit.contract import GenerativeProblem, Problem, facts_of
@@ -39,6 +39,7 @@ from dfkd_core.store import REAL, EventReader, EventWriter, Lease, RunFolder, Ru
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
 
 Progress = Callable[[Event], None]
+Change = tuple[int, dict[str, Any]]  # after which step, new values of knobs
 POLL_SECONDS = 0.05
 CACHE = "analysis-cache"  # below the runs: what is known of real images
 WORKER_LOG = "worker.log"  # what an attempt printed, tracebacks for one
@@ -146,34 +147,43 @@ class _Running:
         self.student = self.method.student
         self.evaluation = evaluator(spec, self.card, problem, self.student, folder.path.parent / CACHE)
         self.evaluated: list[float] = []
-        self.elapsed, self.replay_from = 0.0, 0
-        self._restore()
-        self.changes = _live_changes(folder)
+        self.elapsed = 0.0
+        self.changed: list[Change] = []  # so far
+        self.changes: list[Change] = []  # to be made again
+        damaged = self._restore()
+        self.changes, lines = _live_changes(folder, self.changes)
+        self.note = _of_damage([*damaged, *lines], self.method.step)
         self._repeat_changes()
-        self.writer = EventWriter(folder, lease.number, self.replay_from)
+        self.writer = EventWriter(folder, lease.number)
         self.commands = folder.commands(lease.number)
         self.status = RunStatus("running", "", self.method.step, self.method.total_steps, lease.number)
         self.allowed: int | None = None  # steps until the next pause: 0 while paused, None while running freely
 
-    def _restore(self) -> None:
-        found = load_checkpoint(self.folder)
+    def _restore(self) -> list[str]:
+        """Bring the method to the newest checkpoint that is whole; returns what is damaged of later ones."""
+        try:
+            found = load_checkpoint(self.folder)
+        except DamagedError as error:
+            return [str(error).removeprefix(f"{self.folder.files.title}: ")]
         if found is None:
-            return
-        _, state = found
+            return []
+        state = found.state
         self.method.load_state_dict(state["method"])
-        self.elapsed, self.replay_from = state["elapsed"], state["replayed"]
+        self.elapsed, self.changes = state["elapsed"], list(state["changed"])
         self.evaluated = [math.nan if score is None else score for score in state["evaluated"]]
+        return found.damaged
 
     def _repeat_changes(self) -> None:
         """What was changed live in earlier attempts takes effect after the same steps again."""
         while self.changes and self.changes[0][0] <= self.method.step:
-            self.method.reconfigure(self.method.config.change(self.changes.pop(0)[1]))
+            self.changed.append(self.changes.pop(0))
+            self.method.reconfigure(self.method.config.change(self.changed[-1][1]))
 
     # --- the loop ---
 
     def to_the_end(self) -> RunStatus:
         """Run until done, stopped or failed."""
-        self._enter("running")
+        self._enter("running", self.note)
         self._write_environment()
         self._keep_real()
         self._keep_collected()
@@ -299,7 +309,8 @@ class _Running:
         else:
             detail = ", ".join(f"{name} {getattr(before, name)} → {value}" for name, value in knobs.items())
             self._add(Applied(step, "set", detail, knobs), self.elapsed)
-        self._write(self.writer.flush)
+            self.changed.append((step, knobs))
+        self._checkpoint()  # keeps it as well, should its row be damaged
 
     def _allow(self, steps: int | None, command: str) -> None:
         """Run freely (None), or for so many steps until the next pause. ``command`` is recorded if it is news."""
@@ -358,7 +369,7 @@ class _Running:
         state = {
             "method": self.method.state_dict(),
             "elapsed": self.elapsed,
-            "replayed": self.writer.replayed,
+            "changed": self.changed,
             "evaluated": [score if math.isfinite(score) else None for score in self.evaluated],
         }
         self._write(lambda: self.writer.flush(durable=True))
@@ -390,7 +401,22 @@ class _Running:
         self._write(lambda: self.folder.write_environment(self.lease.number, facts))
 
 
-def _live_changes(folder: RunFolder) -> list[tuple[int, dict[str, Any]]]:
-    """Step and new values of every change made while the run went on, in order."""
-    rows = EventReader(folder).read()
-    return [(row["step"], row["knobs"]) for row in rows if row["type"] == "applied" and row["command"] == "set"]
+def _live_changes(folder: RunFolder, kept: list[Change]) -> tuple[list[Change], list[str]]:
+    """Step and new values of every change made while the run went on, in order, those that a checkpoint ``kept`` first;
+    and which lines of the log are damaged."""
+    reader = EventReader(folder)
+    logged = [
+        (row["step"], row["knobs"]) for row in reader.read() if row["type"] == "applied" and row["command"] == "set"
+    ]
+    for change in kept:
+        if change in logged:
+            logged.remove(change)
+    return [*kept, *logged], reader.damaged
+
+
+def _of_damage(damaged: list[str], step: int) -> str:
+    """What is to be said of it when the run goes on."""
+    if not damaged:
+        return ""
+    more = f", and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+    return f"Damaged: {damaged[0]}{more}. It goes on from step {step}."

@@ -7,9 +7,8 @@ import json
 from dataclasses import fields
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from dfkd_core.errors import StoreError, explain
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import MethodConfig, Stage
 from dfkd_core.kit.recording import FILE, Recording, times
@@ -119,11 +118,9 @@ class RunSpec(BaseModel):
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
+_MODEL = TypeAdapter(RunSpec)
+
+
 def read_spec(folder: RunFolder) -> RunSpec:
     """The specification of a run. Raises ``StoreError`` if it is missing, damaged or of another version."""
-    try:
-        return RunSpec.model_validate(folder.spec())
-    except ValidationError as error:
-        raise StoreError(
-            f"run {folder.id}: its spec.json is damaged, or of another version of the lab: {explain(error)}"
-        ) from None
+    return folder.spec(_MODEL)

@@ -16,7 +16,7 @@ from torch import Tensor
 from dfkd_core.errors import StoreError
 from dfkd_core.runs.spec import KEPT
 from dfkd_core.selection.collected import Predictor, class_histogram
-from dfkd_core.store import COLLECTED, RunFolder, store_samples
+from dfkd_core.store import COLLECTED, RunFolder, read_facts, store_samples
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def keep_survey(folder: RunFolder, source: dict[str, Any], found: Survey) -> Non
 
 def is_kept(folder: RunFolder, collected: Tensor) -> bool:
     """Whether the run has a survey. Raises ``StoreError`` if it is of other images than ``collected``."""
-    kept = folder.files.read_json(f"{COLLECTED}.json")
+    kept = read_facts(folder)
     if kept is None:
         return False
     if kept["sha256"] != fingerprint(collected):

@@ -5,13 +5,16 @@ Importing this package does not import torch (``store.checkpoints`` does), so th
 
 from dfkd_core.store.events_log import (
     COLLECTED,
+    LOG,
     REAL,
     Cursor,
     EventReader,
     EventWriter,
+    Facts,
     read_arrays,
-    read_columns,
+    read_facts,
     read_phases,
+    read_picture,
     read_samples,
     read_sheet,
     store_arrays,
@@ -20,6 +23,7 @@ from dfkd_core.store.events_log import (
 from dfkd_core.store.folder import (
     ACTIVE,
     LEFT_WAITING,
+    SPECS,
     STATES,
     Command,
     RunFolder,
@@ -31,3 +35,4 @@ from dfkd_core.store.folder import (
 )
 from dfkd_core.store.lease import Lease, Leases, Owner
 from dfkd_core.store.place import Place, is_plain
+from dfkd_core.store.verify import damage, verify

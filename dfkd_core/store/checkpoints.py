@@ -1,21 +1,21 @@
 """Checkpoints that survive a kill at any byte: safetensors, with a JSON file written last that makes it valid.
 
-The JSON holds the state's structure (tensors replaced by their keys), the step, and the SHA-256 of both and of the
-tensors' file: a flipped bit loads silently from safetensors and JSON alike, the hash does not match.
+The JSON holds the state's structure (tensors replaced by their keys), the step, and the SHA-256 of the tensors' file: a
+flipped bit loads silently from safetensors, the hash does not match.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from dfkd_core.store.folder import CHECKPOINTS, RunFolder
+from dfkd_core.errors import DamagedError, StoreError
+from dfkd_core.store.folder import CHECKPOINTS, MARK, RunFolder
 
 KEPT = 2
 _OURS = re.compile(r"(step-\d{8,})\.(safetensors|json)")
@@ -29,8 +29,8 @@ def save_checkpoint(folder: RunFolder, step: int, state: dict[str, Any]) -> None
     data = save(tensors)
     stem = f"step-{step:08d}"
     folder.files.write(f"{CHECKPOINTS}/{stem}.safetensors", data)
-    mark = {"step": step, "state": structure}
-    folder.files.write_json(f"{CHECKPOINTS}/{stem}.json", {**mark, "sha256": _digest(mark, data)})
+    mark = {"step": step, "state": structure, "sha256": hashlib.sha256(data).hexdigest()}
+    folder.files.write_json(f"{CHECKPOINTS}/{stem}.json", mark)
     _tidy(folder, stem)
 
 
@@ -44,20 +44,37 @@ def _tidy(folder: RunFolder, newest: str) -> None:
             folder.files.remove(f"{CHECKPOINTS}/{name}")
 
 
-def load_checkpoint(folder: RunFolder) -> tuple[int, dict[str, Any]] | None:
-    """Step and state of the newest checkpoint that is whole; None if there is none."""
+class Loaded(NamedTuple):
+    """The newest checkpoint that is whole, and of the later ones what is damaged."""
+
+    step: int
+    state: dict[str, Any]
+    damaged: list[str]
+
+
+def load_checkpoint(folder: RunFolder) -> Loaded | None:
+    """None if there is none. Raises ``DamagedError`` if there are some, but none is whole."""
+    damaged: list[str] = []
     for stem in reversed(_marks(folder)):
-        stored, tensors = folder.files.read_json(f"{CHECKPOINTS}/{stem}.json"), f"{CHECKPOINTS}/{stem}.safetensors"
-        if not isinstance(stored, dict) or not folder.files.exists(tensors):
-            continue
-        data, digest = folder.files.read(tensors), stored.pop("sha256", None)
-        if _digest(stored, data) == digest:
-            return stored["step"], _put_together(stored["state"], load(data))
+        try:
+            return Loaded(*_load(folder, stem), damaged)
+        except StoreError as error:
+            damaged.append(str(error).removeprefix(f"{folder.files.title}: "))
+    if damaged:
+        raise DamagedError(f"{folder.files.title}: {damaged[0]}, and no older checkpoint is whole")
     return None
 
 
-def _digest(mark: dict[str, Any], data: bytes) -> str:
-    return hashlib.sha256(json.dumps(mark, sort_keys=True).encode() + data).hexdigest()
+def _load(folder: RunFolder, stem: str) -> tuple[int, dict[str, Any]]:
+    name = f"{CHECKPOINTS}/{stem}.safetensors"
+    mark = folder.files.read_json(f"{CHECKPOINTS}/{stem}.json", MARK)
+    if mark is None:
+        raise DamagedError(f"{folder.files.title}: {CHECKPOINTS}/{stem}.json is gone")
+    data = folder.files.read(name, mark["sha256"])
+    try:
+        return mark["step"], _put_together(mark["state"], load(data))
+    except Exception:  # who wrote it knows its own hash: any structure may follow
+        raise DamagedError(f"{folder.files.title}: {CHECKPOINTS}/{stem}.json is not the state of {name}") from None
 
 
 def _marks(folder: RunFolder) -> list[str]:

@@ -1,48 +1,77 @@
 """The append-only event log, its writer, and readers that follow it with a cursor.
 
-A row is one JSON line. ``seq`` counts rows over all attempts. Some rows (``REPLAYED``) come again when a run is
-resumed from a checkpoint: the writer of the resumed attempt skips as many of them as the log already
-holds past its checkpoint, so no reader sees a row twice and none that was seen is lost.
+A row is one JSON line with its checksum. ``seq`` counts rows over all attempts. Some rows (``REPLAYED``) come again
+when a run is resumed from a checkpoint: the writer of the resumed attempt skips those that the log holds already, so no
+reader sees a row twice, none that was seen is lost, and one that was damaged is written anew.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import os
+import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import astuple, dataclass
+from typing import Annotated, Any
 
 import numpy as np
 from PIL import Image
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
-from dfkd_core.errors import StoreError
+from dfkd_core.errors import DamagedError, StoreError, explain
 from dfkd_core.events import REPLAYED, Event, Phase, Phases, Samples, to_row
 from dfkd_core.store.folder import RunFolder
-from dfkd_core.store.sheets import SPRITE_COLUMNS, in_rows, png, sheet
+from dfkd_core.store.rows import FINITE, ROW, Count
+from dfkd_core.store.sealed import sealed, unsealed
+from dfkd_core.store.sheets import SPRITE_COLUMNS, in_rows, is_regular, png, sheet
 
 LOG = "events.jsonl"
 REAL = "real/real"  # the stem of the real images that a run keeps beside its samples
 COLLECTED = "collected/collected"  # the same of the collected ones, with a JSON of facts beside it
-_REPLAYED_TYPES = {event.__name__.lower() for event in REPLAYED}
+_KNOWN_TYPES = {event.__name__.lower() for event in (*REPLAYED, Phases)}
+
+
+class Facts(TypedDict):
+    """What is known of the collected images of a run (see ``runs.survey``)."""
+
+    __pydantic_config__ = FINITE  # type: ignore[misc]
+    source: str
+    title: str
+    ratio: float
+    original: Count
+    collecting: str
+    count: Annotated[int, Field(gt=0, lt=2**53)]
+    unseen: Count
+    histogram: list[Count]
+    mean_confidence: float
+    sha256: str
+
+
+_FACTS = TypeAdapter(Facts)
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far a reader has read: bytes ``offset`` of ``attempt``'s log."""
+    """How far a reader has read: bytes ``offset`` of ``attempt``'s log, in which ``line`` lines end."""
 
     attempt: int = 1
     offset: int = 0
+    line: int = 0
 
 
 class EventReader:
-    """Follows one run's log. Each row once, in order, while the writer goes on."""
+    """Follows one run's log. Each row once, in order, while the writer goes on.
+
+    ``damaged``: the lines that were passed over, as ``FILE, line N: why``.
+    """
 
     def __init__(self, folder: RunFolder, cursor: Cursor | None = None) -> None:
         self.folder = folder
         self.cursor = cursor or Cursor()
+        self.damaged: list[str] = []
 
     def read(self) -> list[dict[str, Any]]:
         """The rows since the cursor; moves it. A torn last line waits, or is passed over if a later attempt began."""
@@ -52,46 +81,55 @@ class EventReader:
                 continue
             if attempt > self.cursor.attempt:
                 self.cursor = Cursor(attempt, 0)
-            data = self.folder.files.tail(self.folder.attempt_file(attempt, LOG), self.cursor.offset)
-            complete = data[: data.rfind(b"\n") + 1]
-            rows += [json.loads(line) for line in complete.splitlines()]
-            self.cursor = Cursor(attempt, self.cursor.offset + len(complete))
+            name, (_, offset, passed) = self.folder.attempt_file(attempt, LOG), astuple(self.cursor)
+            *lines, torn = self.folder.files.tail(name, offset).split(b"\n")
+            if _is_whole(torn[:-1]):  # not torn, its newline was damaged
+                lines.append(torn)
+            for line, text in enumerate(lines, passed + 1):
+                try:
+                    rows.append(ROW.validate_json(unsealed(text)))
+                except ValidationError as error:
+                    self.damaged.append(f"{name}, line {line}: {explain(error)}")
+                except ValueError as error:
+                    self.damaged.append(f"{name}, line {line}: {error}")
+            self.cursor = Cursor(attempt, offset + sum(map(len, lines)) + len(lines), passed + len(lines))
         return rows
 
 
+def _is_whole(text: bytes) -> bool:
+    try:
+        return bool(unsealed(text))
+    except ValueError:
+        return False
+
+
 class EventWriter:
-    """Appends one attempt's rows, a whole batch per write.
+    """Appends one attempt's rows, a whole batch per write."""
 
-    ``replay_from`` is the number of replayed rows that the checkpoint stands behind (0 for a fresh start).
-    """
-
-    def __init__(self, folder: RunFolder, attempt: int, replay_from: int = 0) -> None:
+    def __init__(self, folder: RunFolder, attempt: int) -> None:
         self.folder = folder
         earlier = EventReader(folder).read()
-        self._seq = len(earlier)
-        self.replayed = replay_from
-        self._known = sum(row["type"] in _REPLAYED_TYPES for row in earlier)
-        self._slow = {row["step"] for row in earlier if row["type"] == "phases"}
+        self._seq = max((row["seq"] for row in earlier), default=0)
+        self._known = Counter((row["type"], row["step"]) for row in earlier if row["type"] in _KNOWN_TYPES)
         self._pending: list[bytes] = []
         self._file = folder.files.append(folder.attempt_file(attempt, LOG))
         self._good = self._file.tell()
 
     def add(self, event: Event, elapsed: float) -> bool:
         """Queue a row; ``elapsed`` are seconds of training. False if the log has it already."""
-        replayed = isinstance(event, REPLAYED)
-        known = self.replayed < self._known if replayed else isinstance(event, Phases) and event.step in self._slow
+        row = {"seq": self._seq + 1, "elapsed": round(elapsed, 3), **to_row(event)}
+        known = self._known[row["type"], event.step] > 0
         if not known:
-            row = {"seq": self._seq + 1, "elapsed": round(elapsed, 3), **to_row(event)}
             if isinstance(event, Samples):
                 row["file"] = f"{row['type']}/{event.step:08d}"
                 store_samples(self.folder, row["file"], event.images, event.columns)
             if isinstance(event, Phases):
                 row["file"] = f"phases/{event.step:08d}.npz"
                 _store_phases(self.folder, row["file"], event)
-                self._slow.add(event.step)
-            self._pending.append(json.dumps(row, allow_nan=False).encode() + b"\n")
+            self._pending.append(sealed(row) + b"\n")
             self._seq += 1
-        self.replayed += replayed  # last, so that a full disk above leaves the writer as it was
+        else:
+            self._known[row["type"], event.step] -= 1
         return not known
 
     def flush(self, durable: bool = False) -> None:
@@ -117,9 +155,9 @@ class EventWriter:
 
 def store_samples(folder: RunFolder, stem: str, images: np.ndarray, columns: dict[str, np.ndarray]) -> None:
     """(N, H, W, C) uint8 as one lossless PNG sheet, columns as NPZ; ``stem`` is relative to the run's folder."""
-    folder.files.write(f"{stem}.png", png(in_rows(images), compress_level=1), durable=False)
-    named: dict[str, Any] = dict(columns)
-    store_arrays(folder, f"{stem}.npz", shape=np.array(images.shape), **named)
+    picture, named = png(in_rows(images), compress_level=1), dict[str, Any](columns)
+    folder.files.write(f"{stem}.png", picture, durable=False)
+    store_arrays(folder, f"{stem}.npz", shape=np.array(images.shape), crc32=np.array(zlib.crc32(picture)), **named)
 
 
 def _store_phases(folder: RunFolder, file: str, event: Phases) -> None:
@@ -147,13 +185,18 @@ def _readable(folder: RunFolder, name: str) -> Iterator[None]:
     except StoreError:
         raise
     except Exception:  # a damaged file can fail in any way of zipfile, zlib, numpy or Pillow
-        raise StoreError(f"run {folder.id}: {name} is missing or damaged") from None
+        raise DamagedError(f"run {folder.id}: {name} is missing or damaged") from None
 
 
 def read_arrays(folder: RunFolder, name: str, wanted: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-    """The arrays of one NPZ file; only those ``wanted`` that it has, if any are named."""
+    """The arrays of one NPZ file, which has checksums; only those ``wanted`` that it has, if any are named."""
     with _readable(folder, name), folder.files.open(name) as file, np.load(file, allow_pickle=False) as stored:
         return {key: stored[key] for key in (stored.files if wanted is None else wanted) if key in stored.files}
+
+
+def read_facts(folder: RunFolder) -> Facts | None:
+    """Of the collected images; None where the run kept none."""
+    return folder.files.read_json(f"{COLLECTED}.json", _FACTS)
 
 
 def read_phases(folder: RunFolder, row: dict[str, Any]) -> tuple[Phase, ...]:
@@ -167,20 +210,29 @@ def read_phases(folder: RunFolder, row: dict[str, Any]) -> tuple[Phase, ...]:
     return tuple(Phase(name, row["values"][name], arrays.pop("images", None), arrays) for name, arrays in found.items())
 
 
-def read_samples(folder: RunFolder, stem: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Images (N, H, W, C) uint8 and columns of one ``samples`` row (its ``file``), or of ``REAL``."""
-    (count, height, width, channels), columns = read_columns(folder, stem)
-    with _readable(folder, f"{stem}.png"), folder.files.open(f"{stem}.png") as file:
-        picture = np.asarray(Image.open(file)).reshape(-1, height, SPRITE_COLUMNS, width, channels)
-        return picture.swapaxes(1, 2).reshape(-1, height, width, channels)[:count], columns
-
-
-def read_columns(folder: RunFolder, stem: str) -> tuple[tuple[int, ...], dict[str, np.ndarray]]:
-    """The shape of the images that ``read_samples`` gives, and their columns."""
+def read_picture(folder: RunFolder, stem: str) -> tuple[bytes, tuple[int, ...], dict[str, np.ndarray]]:
+    """The PNG of a sheet, the (N, H, W, C) of its images, and their columns of N rows, which all fit each other."""
     columns = read_arrays(folder, f"{stem}.npz")
     with _readable(folder, f"{stem}.npz"):
-        count, height, width, channels = columns.pop("shape").tolist()
-        return (count, height, width, channels), columns
+        count, height, width, channels = shape = tuple(columns.pop("shape").tolist())
+        checksum = columns.pop("crc32")
+        if not is_regular(columns, count):
+            raise ValueError("not the columns of its images")
+    with _readable(folder, f"{stem}.png"):
+        picture = folder.files.read(f"{stem}.png")
+        size, bands = (SPRITE_COLUMNS * width, -(-count // SPRITE_COLUMNS) * height), "RGB" if channels == 3 else "L"
+        opened = Image.open(io.BytesIO(picture), formats=["PNG"])
+        if zlib.crc32(picture) != checksum or (opened.size, opened.mode) != (size, bands):
+            raise ValueError("not the picture that these columns belong to")
+    return picture, shape, columns
+
+
+def read_samples(folder: RunFolder, stem: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Images (N, H, W, C) uint8 and columns of one ``samples`` row (its ``file``), or of ``REAL``."""
+    data, (count, height, width, channels), columns = read_picture(folder, stem)
+    with _readable(folder, f"{stem}.png"):
+        picture = np.asarray(Image.open(io.BytesIO(data))).reshape(-1, height, SPRITE_COLUMNS, width, channels)
+        return picture.swapaxes(1, 2).reshape(-1, height, width, channels)[:count], columns
 
 
 def read_sheet(folder: RunFolder, stem: str, **about: Any) -> dict[str, Any] | None:
@@ -189,9 +241,7 @@ def read_sheet(folder: RunFolder, stem: str, **about: Any) -> dict[str, Any] | N
     ``about``: what else is known of the sheet.
     """
     try:
-        shape, columns = read_columns(folder, stem)
-        picture = folder.files.read(f"{stem}.png")
+        picture, shape, columns = read_picture(folder, stem)
     except (OSError, StoreError):
         return None
-    whole = all(len(values) == shape[0] for values in columns.values())
-    return sheet(picture, shape, columns, **about) if whole else None
+    return sheet(picture, shape, columns, **about)

@@ -1,6 +1,6 @@
 """One run's folder and its status.
 
-spec.json            what determines the run
+spec.json            what determines the run; spec.copy.json is the same, for the case that one of them is damaged
 status.json          state, progress, result (replaced whole)
 attempts/N/          events.jsonl (append-only), control.jsonl (commands), environment.json (versions, device, threads,
                      code revision, fingerprints), worker.log; lock and owner.json say who carries it out
@@ -15,28 +15,85 @@ manifest.json        SHA-256 of each artefact, when the run has ended
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
+from typing_extensions import TypedDict
 
-from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.store.lease import Lease, Leases, Owner
-from dfkd_core.store.place import Place, is_plain
+from dfkd_core.errors import DamagedError, RequestError, StoreError
+from dfkd_core.store.lease import OWNER, Lease, Leases, Owner
+from dfkd_core.store.place import Place, T, is_plain
+from dfkd_core.store.rows import FINITE, Count, Knobs
+from dfkd_core.store.sealed import sealed, unsealed
 
 STATES = ("queued", "running", "paused", "done", "stopped", "failed", "interrupted")
 ACTIVE = ("queued", "running", "paused")
 CHECKPOINTS = "checkpoints"
+SPECS = ("spec.json", "spec.copy.json")
 DIED = "Its process on this machine ended without a word. Resume goes on from the last checkpoint."
+NOT_STARTED = "It has no status: it was never started. Resume starts it."
 LEFT_WAITING = "It was still waiting when the lab was closed. Resume starts it."
 NOT_MADE = ("manifest.json", "status.json", "control.jsonl", "worker.log", "lock", "owner.json", "heartbeat")
 """What the manifest leaves out."""
+
+
+class Result(TypedDict):
+    """How a run ended (see ``Evaluator.result``)."""
+
+    __pydantic_config__ = FINITE  # type: ignore[misc]
+    measure: str
+    final: float | None
+    best: float | None
+    teacher: float | None
+    seconds: float
+
+
+class Term(TypedDict):
+    """A term of the loss, as its method declares it."""
+
+    name: str
+    title: str
+    knob: str
+    of: str
+
+
+class Environment(TypedDict, total=False):
+    """What an attempt says about itself, beside versions and the like."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+    classes: list[str]
+    phases: list[str]
+    terms: list[Term]
+
+
+class Order(TypedDict):
+    """A line of ``control.jsonl``."""
+
+    command: Literal["pause", "resume", "step", "stop", "set"]
+    knobs: Knobs
+
+
+class Mark(TypedDict):
+    """The JSON of a checkpoint: the structure of its state, and the hash of its tensors' file."""
+
+    step: Count
+    state: dict[str, Any]
+    sha256: str
+
+
+_RESULT, _ORDER, _ENVIRONMENT = TypeAdapter(Result), TypeAdapter(Order), TypeAdapter[Any](Environment)
+MARK, ANY_SPEC, MANIFEST = TypeAdapter(Mark), TypeAdapter(dict[str, Any]), TypeAdapter(dict[str, str])
+
+
+def _complete(result: dict[str, Any]) -> dict[str, Any]:
+    """Either nothing yet, or all of it."""
+    return dict(_RESULT.validate_python(result)) if result else result
 
 
 @dataclass(frozen=True)
@@ -48,12 +105,12 @@ class RunStatus:
 
     state: Annotated[str, Field(pattern=f"^({'|'.join(STATES)})$")]
     message: str = ""
-    step: int = 0
-    total_steps: int = 0
-    attempt: int = 1
+    step: Count = 0
+    total_steps: Count = 0
+    attempt: Count = 1
     owner: Owner | None = None
-    result: dict[str, Any] = field(default_factory=dict)
-    updated: float = 0.0
+    result: Annotated[dict[str, Any], AfterValidator(_complete)] = field(default_factory=dict)
+    updated: Annotated[float, Field(allow_inf_nan=False)] = 0.0
 
     @property
     def is_live(self) -> bool:
@@ -90,15 +147,21 @@ class RunFolder:
         folder.path.mkdir(parents=True)
         for name in ("samples", CHECKPOINTS, "attempts"):
             (folder.path / name).mkdir()
-        folder.files.write_json("spec.json", spec)
+        for name in reversed(SPECS):
+            folder.files.write_json(name, spec)
         return folder
 
-    def spec(self) -> dict[str, Any]:
-        """What determines the run. Raises ``StoreError`` when there is no such run."""
-        spec = self.files.read_json("spec.json")
-        if not isinstance(spec, dict):
-            raise StoreError(f"run {self.id}: no readable spec.json in its folder")
-        return spec
+    def spec(self, model: TypeAdapter[T] = ANY_SPEC) -> T:  # type: ignore[assignment]
+        """What determines the run, as ``model`` has it, from whichever file is whole. Raises ``StoreError`` where none
+        is."""
+        problem = StoreError(f"run {self.id}: no readable spec.json in its folder")
+        for name in SPECS:
+            try:
+                if (spec := self.files.read_json(name, model)) is not None:
+                    return spec
+            except StoreError as error:
+                problem = error
+        raise problem
 
     def has_checkpoint(self) -> bool:
         """Whether there is one; it need not be whole."""
@@ -118,12 +181,10 @@ class RunFolder:
 
     def _stored_status(self) -> RunStatus:
         try:
-            stored = self.files.read_json("status.json")
-            return _STATUS.validate_python({**stored, "owner": None})
+            stored = self.files.read_json("status.json", _STATUS)
         except StoreError as error:
             return RunStatus("interrupted", str(error), attempt=0)
-        except (TypeError, ValidationError):
-            return RunStatus("interrupted", "no readable status.json in its folder", attempt=0)
+        return stored or RunStatus("interrupted", NOT_STARTED, attempt=0)
 
     def status_seen(self) -> RunStatus:
         """The status as a watcher should see it: an active run whose owner died is interrupted."""
@@ -141,6 +202,16 @@ class RunFolder:
         """Replace the status."""
         stored = _STATUS.dump_python(replace(status, updated=time.time()), exclude={"owner"})
         self.files.write_json("status.json", stored, durable=False)
+
+    def small_files(self) -> dict[str, TypeAdapter[Any]]:
+        """Those that say what the run is and how it stands, which all runs have, with what they hold."""
+        of_attempts: dict[str, TypeAdapter[Any]] = {"owner.json": OWNER, "environment.json": _ENVIRONMENT}
+        found: dict[str, TypeAdapter[Any]] = {"status.json": _STATUS, "manifest.json": MANIFEST} | dict.fromkeys(
+            SPECS, ANY_SPEC
+        )
+        for number in self.attempts():
+            found |= {self.attempt_file(number, name): model for name, model in of_attempts.items()}
+        return found
 
     # --- attempts and their commands ---
 
@@ -169,17 +240,20 @@ class RunFolder:
 
     def environment(self) -> dict[str, Any]:
         """What the newest attempt wrote down about itself; empty where nothing readable is."""
-        facts = self.files.read_json(self.attempt_file(self.leases.newest(), "environment.json"))
-        return facts if isinstance(facts, dict) else {}
+        try:
+            name = self.attempt_file(self.leases.newest(), "environment.json")
+            return self.files.read_json(name, _ENVIRONMENT) or {}
+        except DamagedError:
+            return {}
 
     def command(self, name: str, **knobs: Any) -> None:
         """Give the latest attempt a command: pause, resume, step, stop, or set with new values of ``knobs``."""
         attempt = self.leases.newest()
         if not attempt:
             raise StoreError(f"run {self.id}: it has not been started yet")
-        line = json.dumps({"command": name, "knobs": knobs, "time": time.time()})
+        line = sealed({"command": name, "knobs": knobs, "time": time.time()})
         with self.files.append(self.attempt_file(attempt, "control.jsonl")) as file:
-            file.write(f"\n{line}\n".encode())  # the first newline ends a line that a full disk tore
+            file.write(b"\n%s\n" % line)  # the first newline ends a line that a full disk tore
 
     def commands(self, attempt: int) -> Iterator[list[Command]]:
         """An endless iterator: each ``next`` gives the commands that came since the last."""
@@ -188,8 +262,7 @@ class RunFolder:
         with self.files.open(name) as file:
             while True:
                 *whole, torn = (torn + file.read()).split(b"\n")
-                lines = [line for line in map(_parsed, whole) if isinstance(line, dict)]
-                yield [Command(line["command"], line.get("knobs", {})) for line in lines if "command" in line]
+                yield [command for line in whole if (command := _parsed(line)) is not None]
 
     def write_manifest(self) -> None:
         """SHA-256 of every file of the folder except ``NOT_MADE``, hidden ones, and what looking at it leaves behind in
@@ -200,11 +273,17 @@ class RunFolder:
         self.files.write_json("manifest.json", hashes, durable=False)
 
 
-def _parsed(line: bytes) -> Any:
+def _parsed(line: bytes) -> Command | None:
+    """None for a line that was torn or damaged."""
     try:
-        return json.loads(line)
+        order = _ORDER.validate_json(unsealed(line))
     except ValueError:
         return None
+    return Command(order["command"], order["knobs"])
+
+
+def _is_run(path: Path) -> bool:
+    return any(os.path.lexists(path / name) for name in SPECS)
 
 
 def runs_folder() -> Path:
@@ -215,14 +294,14 @@ def runs_folder() -> Path:
 def run_in(runs: Path, run_id: str) -> RunFolder | None:
     """The run of that id below ``runs``; None if there is none, and for what is no id but a path."""
     path = Path(runs) / run_id if is_plain(run_id) else None
-    return RunFolder(path) if path is not None and os.path.lexists(path / "spec.json") else None
+    return RunFolder(path) if path is not None and _is_run(path) else None
 
 
 def runs_in(runs: Path) -> list[RunFolder]:
     """All runs below ``runs``, newest first."""
     if not Path(runs).is_dir():
         return []
-    found = [RunFolder(path) for path in Path(runs).iterdir() if os.path.lexists(path / "spec.json")]
+    found = [RunFolder(path) for path in Path(runs).iterdir() if _is_run(path)]
     return sorted(found, key=lambda folder: folder.id, reverse=True)
 
 

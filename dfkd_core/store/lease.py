@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import psutil
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
-from dfkd_core.errors import HeldError, StoreError, SupersededError
+from dfkd_core.errors import DamagedError, HeldError, StoreError, SupersededError
 from dfkd_core.store.place import Place
 
 BEAT_SECONDS = 3.0
@@ -72,7 +72,7 @@ class Owner:
         return f"process {self.pid} on {self.host}" if self.host else "a process that is not named"
 
 
-_OWNER = TypeAdapter(Owner)
+OWNER = TypeAdapter(Owner)
 _UNKNOWN = Owner(0, "")
 
 
@@ -183,9 +183,9 @@ class Leases:
         lock = self.files.create(f"{made}/lock")
         try:
             owner = Owner.current("lock" if _locked(lock) else "heartbeat")
-            self.files.write_json(f"{made}/owner.json", _OWNER.dump_python(owner, exclude={"seen"}), durable=False)
+            self.files.write_json(f"{made}/owner.json", OWNER.dump_python(owner, exclude={"seen"}), durable=False)
             if owner.evidence == "heartbeat":
-                self.files.write_json(f"{made}/heartbeat", 0, durable=False)
+                self.files.write(f"{made}/heartbeat", b"0", durable=False)
             with self.files.folder(self.folder) as folder:
                 os.rename(new, str(number), src_dir_fd=folder, dst_dir_fd=folder)
         except OSError as error:
@@ -247,9 +247,9 @@ class Leases:
         if not patient:  # only shown, so a clock will do
             changed = self.files.changed(name)
             return changed is not None and time.time() - changed / 1e9 < PATIENCE_SECONDS
-        before, until = self.files.read_json(name), time.monotonic() + PATIENCE_SECONDS
+        before, until = self.files.tail(name, 0), time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < until:
-            if self.files.read_json(name) != before:
+            if self.files.tail(name, 0) != before:
                 return True
             time.sleep(BEAT_SECONDS / 10)
         return False
@@ -280,16 +280,16 @@ class Leases:
 
     def _owner(self, number: int) -> Owner:
         try:
-            return replace(_OWNER.validate_python(self.files.read_json(self.file(number, "owner.json"))), seen=True)
-        except ValidationError:
+            return replace(self.files.read_json(self.file(number, "owner.json"), OWNER) or _UNKNOWN, seen=True)
+        except DamagedError:
             return _UNKNOWN
 
     def write_owner(self, number: int, owner: Owner) -> None:
-        stored = _OWNER.dump_python(owner, exclude={"seen"})
+        stored = OWNER.dump_python(owner, exclude={"seen"})
         self.files.write_json(self.file(number, "owner.json"), stored, durable=False)
 
     def write_beat(self, number: int, count: int) -> None:
-        self.files.write_json(self.file(number, "heartbeat"), count, durable=False)
+        self.files.write(self.file(number, "heartbeat"), str(count).encode(), durable=False)
 
 
 def _locked(lock: FileIO) -> bool:

@@ -8,7 +8,7 @@ on other disks; nothing below it may.
 from __future__ import annotations
 
 import errno
-import json
+import hashlib
 import os
 import secrets
 import stat
@@ -16,9 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
-from dfkd_core.errors import StoreError
+from pydantic import TypeAdapter, ValidationError
+
+from dfkd_core.errors import DamagedError, StoreError, explain
+from dfkd_core.store.sealed import sealed, unsealed
+
+T = TypeVar("T")
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # opening a pipe must not wait for its other end
@@ -50,16 +55,32 @@ class Place:
     def open(self, name: str) -> BinaryIO:
         return os.fdopen(self._open(name, os.O_RDONLY), "rb")
 
-    def read(self, name: str) -> bytes:
-        with self.open(name) as file:
-            return file.read()
-
-    def read_json(self, name: str) -> Any:
-        """The parsed file, or None if it is missing or damaged."""
+    def read(self, name: str, sha256: str = "") -> bytes:
+        """All of it. Raises ``DamagedError`` unless it has the hash, where one is given."""
         try:
-            return json.loads(self.read(name))
-        except (OSError, ValueError):
+            with self.open(name) as file:
+                data = file.read()
+        except FileNotFoundError:
+            if sha256:
+                raise DamagedError(f"{self.title}: {name} is gone") from None
+            raise
+        if sha256 and hashlib.sha256(data).hexdigest() != sha256:
+            raise DamagedError(f"{self.title}: {name} is damaged: its SHA-256 does not fit")
+        return data
+
+    def read_json(self, name: str, model: TypeAdapter[T]) -> T | None:
+        """What ``write_json`` wrote, as ``model`` has it; None if it is not there. Raises ``DamagedError`` with what is
+        wrong with which field."""
+        try:
+            return model.validate_json(unsealed(self.read(name)))
+        except FileNotFoundError:
             return None
+        except ValidationError as error:
+            raise DamagedError(f"{self.title}: {name} is damaged: {explain(error)}") from None
+        except ValueError as error:
+            raise DamagedError(f"{self.title}: {name} is damaged: {error}") from None
+        except OSError as error:
+            raise DamagedError(f"{self.title}: {name} cannot be read ({error.strerror})") from None
 
     def tail(self, name: str, offset: int) -> bytes:
         """What follows the first ``offset`` bytes; nothing while there is no such file."""
@@ -91,16 +112,23 @@ class Place:
         except FileNotFoundError:
             return []
 
-    def walk(self, folder: str = "") -> Iterator[str]:
+    def walk(self) -> Iterator[str]:
         """Names of all files below, in alphabetical order; links and the like are passed over."""
+        return (name for name, mode in self._all("") if stat.S_ISREG(mode))
+
+    def strange(self) -> Iterator[str]:
+        """What ``walk`` passes over: whatever is neither a folder nor a regular file."""
+        return (name for name, mode in self._all("") if not stat.S_ISREG(mode))
+
+    def _all(self, folder: str) -> Iterator[tuple[str, int]]:
         with self.folder(folder) as handle, os.scandir(handle) as entries:
             found = [(entry.name, entry.stat(follow_symlinks=False).st_mode) for entry in entries]
         for name, mode in sorted(found):
             path = f"{folder}/{name}" if folder else name
             if stat.S_ISDIR(mode):
-                yield from self.walk(path)
-            elif stat.S_ISREG(mode):
-                yield path
+                yield from self._all(path)
+            else:
+                yield path, mode
 
     # --- writing; folders that are missing are made ---
 
@@ -125,9 +153,9 @@ class Place:
             if durable:
                 os.fsync(folder)
 
-    def write_json(self, name: str, value: Any, durable: bool = True) -> None:
-        """``write`` of indented JSON. NaN is refused: no reader of the folder should meet it."""
-        self.write(name, json.dumps(value, indent=1, allow_nan=False).encode(), durable)
+    def write_json(self, name: str, value: dict[str, Any], durable: bool = True) -> None:
+        """``write`` of indented JSON with its checksum."""
+        self.write(name, sealed(value, indent=1), durable)
 
     def append(self, name: str) -> FileIO:
         """Open, or begin, a file to append to, without a buffer. One that has a second name elsewhere is refused."""

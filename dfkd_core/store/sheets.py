@@ -11,6 +11,21 @@ from PIL import Image
 
 SPRITE_COLUMNS = 16
 TYPES = {"f": "float32", "i": "int16", "b": "uint8", "u": "uint8"}  # of a browser's arrays, by numpy's kind
+KINDS = {"clean": "b", "label": "iu", "student_label": "iu"} | dict.fromkeys(
+    ("loss", "posterior", "confidence", "features", "teacher_logits", "student_logits"), "f"
+)
+"""Of numbers in the columns that pages compute with, by numpy's letters."""
+WIDE = ("features", "teacher_logits", "student_logits")  # rows of numbers; of the other columns a number an image
+
+
+def is_regular(columns: dict[str, np.ndarray], count: int) -> bool:
+    """Whether ``columns`` are what they are called, each of ``count`` images."""
+    return all(
+        values.shape[:1] == (count,)
+        and (name not in KINDS or values.ndim == 1 + (name in WIDE))
+        and values.dtype.kind in KINDS.get(name, "fibu")
+        for name, values in columns.items()
+    )
 
 
 def png(picture: np.ndarray, **options: Any) -> bytes:

@@ -17,9 +17,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
-from dfkd_core.errors import RequestError, StoreError, explain
+from dfkd_core.errors import DamagedError, RequestError, StoreError
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import Lease, Leases, Place, RunFolder, is_plain
 
@@ -47,6 +48,18 @@ class Record:
     run: str = ""
     figures: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
+
+
+class Asked(TypedDict):
+    """What a study was begun with."""
+
+    kind: str
+    title: str
+    settings: dict[str, Any]
+    cells: list[Cell]
+
+
+_STUDY, _RECORD, _ENDED = TypeAdapter(Asked), TypeAdapter(Record), TypeAdapter(dict[str, str])
 
 
 @dataclass(frozen=True)
@@ -104,18 +117,13 @@ class Study:
     # --- what is asked ---
 
     @cached_property
-    def _stored(self) -> dict[str, Any]:
-        stored = self.files.read_json("study.json")
-        try:
-            cells = [Cell(**cell | {"spec": RunSpec.model_validate(cell["spec"])}) for cell in stored["cells"]]
-        except (TypeError, KeyError):
-            raise StoreError(f"study {self.id}: no readable study.json in its folder") from None
-        except ValidationError as error:
-            raise StoreError(f"study {self.id}: its study.json is of another version: {explain(error)}") from None
-        found = {**stored, "cells": cells}
-        if not all(is_plain(cell.key) for cell in found["cells"]):
+    def _stored(self) -> Asked:
+        stored = self.files.read_json("study.json", _STUDY)
+        if stored is None:
+            raise StoreError(f"study {self.id}: no readable study.json in its folder")
+        if not all(is_plain(cell.key) for cell in stored["cells"]):
             raise StoreError(f"study {self.id}: a key of its cells is not the name of a file")
-        return found
+        return stored
 
     @property
     def kind(self) -> str:
@@ -139,8 +147,8 @@ class Study:
     def record(self, cell: Cell) -> Record:
         """What is known of ``cell``; an empty record where nothing readable is, or a run that is none of these."""
         try:
-            record = Record(**(self.files.read_json(f"cells/{cell.key}.json") or {}))
-        except TypeError:
+            record = self.files.read_json(f"cells/{cell.key}.json", _RECORD) or Record()
+        except DamagedError:
             return Record()
         return record if record.run == "" or is_plain(record.run) else Record()
 
@@ -218,8 +226,10 @@ class Study:
         self.files.write_json(CONDUCTOR, {"message": message}, durable=False)
 
     def _ended(self) -> str:
-        stored = self.files.read_json(CONDUCTOR)
-        return str(stored.get("message", "")) if isinstance(stored, dict) else ""
+        try:
+            return (self.files.read_json(CONDUCTOR, _ENDED) or {}).get("message", "")
+        except DamagedError:
+            return ""
 
     def ask_to_stop(self) -> None:
         """Its conductor, in whatever process, stops at the end of the step; the run keeps a checkpoint."""

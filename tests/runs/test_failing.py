@@ -26,7 +26,7 @@ from dfkd_core.errors import StoreError
 from dfkd_core.losses import generator as losses
 from dfkd_core.methods.ta_dfkd import TADFKD
 from dfkd_core.runs import loop as run_module
-from dfkd_core.store import EventWriter, Place, RunFolder
+from dfkd_core.store import SPECS, EventWriter, Place, RunFolder
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -114,7 +114,8 @@ def test_what_has_vanished_since_the_request_is_named(runs: Path, change: dict[s
 def test_a_specification_of_another_version_is_named(runs: Path, spec: dict[str, Any]) -> None:
     folder = RunFolder.create(runs, {**tiny_spec().model_dump(), **spec})
     if not spec:
-        (folder.path / "spec.json").write_text("{")
+        for name in SPECS:
+            (folder.path / name).write_text("{")
     with pytest.raises(StoreError, match=f"run {folder.id}: .*spec.json"):
         execute(folder)
 

@@ -27,6 +27,7 @@ from dfkd_core.events import Event, Step
 from dfkd_core.runs import loop as run_module
 from dfkd_core.store import RunFolder, RunStatus
 from dfkd_core.store.checkpoints import save_checkpoint
+from dfkd_core.store.sealed import sealed
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -71,7 +72,7 @@ def test_commands_that_come_together_all_count(
     steered: RunFolder, commands: list[str], step: int | None, state: str
 ) -> None:
     with steered.files.append("attempts/1/control.jsonl") as file:  # one write, so read together
-        file.write("".join(f'{{"command": "{command}"}}\n' for command in commands).encode())
+        file.write(b"".join(sealed({"command": command, "knobs": {}}) + b"\n" for command in commands))
     if step is None:
         eventually(lambda: len(rows(steered, "step")) > 6)
     else:
@@ -227,13 +228,13 @@ def test_the_owner_of_a_running_run_is_its_process(steered: RunFolder) -> None:
 def test_old_files_in_the_folder_do_not_disturb(tiny: RunFolder, whole: RunFolder) -> None:
     """A checkpoint folder that was copied along half, a status of nobody."""
     (tiny.path / "checkpoints" / "step-00000003.json").write_text("{}")
-    tiny.files.write_json("status.json", {"state": "running", "owner": None})
+    tiny.files.write_json("status.json", {"state": "running"})
     shutil.copytree(whole.path / "samples", tiny.path / "samples", dirs_exist_ok=True)
     execute(tiny)
     assert_bit_identical(tiny, whole)
 
 
 def test_a_checkpoint_of_other_networks_fails_with_a_sentence(tiny: RunFolder) -> None:
-    save_checkpoint(tiny, 3, {"method": {"step": 3, "student": {}}, "elapsed": 0.0, "replayed": 0, "evaluated": []})
+    save_checkpoint(tiny, 3, {"method": {"step": 3, "student": {}}, "elapsed": 0.0, "changed": [], "evaluated": []})
     status = execute(tiny)
     assert status.state == "failed" and status.message

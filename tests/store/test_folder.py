@@ -12,6 +12,7 @@ from conftest import rows
 from dfkd_core.errors import StoreError
 from dfkd_core.events import Samples
 from dfkd_core.store import (
+    SPECS,
     Command,
     EventWriter,
     Leases,
@@ -20,6 +21,18 @@ from dfkd_core.store import (
     read_samples,
     runs_in,
 )
+
+MIXTURE = {
+    "weights": (0.5, 0.5),
+    "means": (0.1, 0.9),
+    "deviations": (0.1, 0.1),
+    "low": 0.1,
+    "high": 2.0,
+    "usable": True,
+    "threshold": 0.5,
+    "region": [(0.0, 0.4)],
+}
+RESULT = {"measure": "accuracy", "final": 0.5, "best": 0.6, "teacher": None, "seconds": 1.5}
 
 
 @pytest.fixture
@@ -41,10 +54,10 @@ def test_a_sheet_of_samples_gives_back_images_and_columns(folder: RunFolder, cha
         "label": np.arange(count, dtype=np.int16),
     }
     writer = EventWriter(folder, folder.begin_attempt().number)
-    writer.add(Samples(12, images, columns, {"means": [0.1, 0.9]}), 1.0)
+    writer.add(Samples(12, images, columns, MIXTURE), 1.0)
     writer.flush()
     (row,) = rows(folder, "samples")
-    assert (row["count"], row["mixture"]) == (count, {"means": [0.1, 0.9]})
+    assert (row["count"], row["mixture"]) == (count, MIXTURE)
     stored_images, stored_columns = read_samples(folder, row["file"])
     np.testing.assert_array_equal(stored_images, images)
     assert stored_columns.keys() == columns.keys()
@@ -65,7 +78,7 @@ def test_a_sheet_is_there_before_its_row(folder: RunFolder) -> None:
 @pytest.mark.parametrize("state", ["queued", "running", "paused", "done", "stopped", "failed", "interrupted"])
 def test_an_active_run_whose_lock_is_free_is_seen_as_interrupted(folder: RunFolder, state: str) -> None:
     folder.begin_attempt().close()
-    folder.set_status(RunStatus(state, "words", 5, 9, 1, None, {"final": 0.5}))
+    folder.set_status(RunStatus(state, "words", 5, 9, 1, None, RESULT))
     seen, active = folder.status_seen(), state in ("queued", "running", "paused")
     assert seen.state == ("interrupted" if active else state) and (seen.step, seen.total_steps) == (5, 9)
     assert seen.message == "words" or ("Resume" in seen.message and active)
@@ -101,7 +114,7 @@ def test_a_damaged_status_is_an_interrupted_run(folder: RunFolder, content: str)
 
 
 def test_a_status_comes_back_as_it_was(folder: RunFolder) -> None:
-    status = RunStatus("stopped", "why", 3, 10, 2, None, {"final": 0.5, "teacher": None})
+    status = RunStatus("stopped", "why", 3, 10, 2, None, RESULT)
     folder.set_status(status)
     assert replace(folder.status(), updated=0.0) == status and folder.status().updated > 0
 
@@ -143,8 +156,14 @@ def test_runs_are_listed_newest_first_and_other_folders_are_not_runs(runs: Path)
 
 
 @pytest.mark.parametrize("content", [None, "", "[1]"])
-def test_a_run_without_a_readable_specification_is_named(folder: RunFolder, content: str | None) -> None:
-    path = folder.path / "spec.json"
-    path.unlink() if content is None else path.write_text(content)
-    with pytest.raises(StoreError, match=f"{folder.id}.*spec.json"):
-        folder.spec()
+def test_a_damaged_specification_is_read_from_its_copy_and_else_named(folder: RunFolder, content: str | None) -> None:
+    for last, name in enumerate(SPECS):
+        path = folder.path / name
+        path.unlink() if content is None else path.write_text(content)
+        if last:
+            with pytest.raises(StoreError, match=f"{folder.id}.*spec.*json"):
+                folder.spec()
+        else:
+            assert folder.spec() == {"device": "cpu"} and [found.id for found in runs_in(folder.path.parent)] == [
+                folder.id
+            ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from dfkd_core.errors import StoreError
 from dfkd_core.store import Place
@@ -28,10 +29,11 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path / "inside", "run 7")
 
 
+ANYTHING = TypeAdapter(dict[str, Any])
 USES: dict[str, Callable[[Place, str], Any]] = {
     "open": lambda place, name: place.open(name).close(),
     "read": Place.read,
-    "read_json": Place.read_json,
+    "read_json": lambda place, name: place.read_json(name, ANYTHING),
     "tail": lambda place, name: place.tail(name, 2),
     "append": lambda place, name: place.append(name).close(),
 }
@@ -56,7 +58,7 @@ def test_what_was_written_is_read(place: Place) -> None:
 
 def test_what_is_missing_is_missing(place: Place) -> None:
     for name in ("nothing", "no/thing"):
-        assert not place.exists(name) and place.names(name) == [] and place.read_json(name) is None
+        assert not place.exists(name) and place.names(name) == [] and place.read_json(name, ANYTHING) is None
         assert place.tail(name, 0) == b"" and place.changed(name) is None
         with pytest.raises(FileNotFoundError):
             place.read(name)

@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 def test_a_stored_sheet_is_sent_without_decoding_it(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     store_samples(folder, "samples/1", pictures(20), columns(20))
-    monkeypatch.setattr(Image, "open", None)
+    monkeypatch.setattr(Image.Image, "load", None)
     sheet = read_sheet(folder, "samples/1", step=1)
     monkeypatch.undo()
     assert sheet is not None

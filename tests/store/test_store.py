@@ -17,9 +17,12 @@ from typing import Any
 import pytest
 import torch
 from conftest import rows
+from pydantic import TypeAdapter
 
-from dfkd_core.events import Applied, Evaluated, Status, Step
+from dfkd_core.errors import DamagedError
+from dfkd_core.events import Applied, Status, Step
 from dfkd_core.store import (
+    SPECS,
     Cursor,
     EventReader,
     EventWriter,
@@ -28,6 +31,7 @@ from dfkd_core.store import (
     RunStatus,
 )
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
+from dfkd_core.store.sealed import sealed
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -41,9 +45,9 @@ def log(folder: RunFolder, attempt: int = 1) -> Path:
     return folder.path / folder.attempt_file(attempt, "events.jsonl")
 
 
-def written(folder: RunFolder, *steps: int, replay_from: int = 0) -> EventWriter:
+def written(folder: RunFolder, *steps: int) -> EventWriter:
     """A writer of a new attempt that has written these steps."""
-    writer = EventWriter(folder, folder.begin_attempt().number, replay_from)
+    writer = EventWriter(folder, folder.begin_attempt().number)
     for step in steps:
         writer.add(Step(step, {"loss": step / 2}), 0.1 * step)
     writer.flush()
@@ -93,7 +97,7 @@ def test_a_cursor_goes_on_where_another_reader_stopped(folder: RunFolder) -> Non
 def test_a_torn_last_line_waits_until_it_is_whole(folder: RunFolder) -> None:
     written(folder, 1)
     reader = EventReader(folder)
-    line = b'{"seq": 2, "type": "step", "step": 2}\n'
+    line = sealed({"seq": 2, "elapsed": 0.0, "type": "step", "step": 2, "values": {}}) + b"\n"
     with open(log(folder), "ab", buffering=0) as file:
         for place in range(len(line) - 1):
             file.write(line[place : place + 1])
@@ -108,7 +112,7 @@ def test_a_later_attempt_passes_over_a_torn_line_and_numbers_go_on(folder: RunFo
         file.write(b'{"seq": 3, "type": "st')
     reader = EventReader(folder)
     assert len(reader.read()) == 2
-    written(folder, 3, replay_from=2)
+    written(folder, 3)
     assert [(row["seq"], row["step"]) for row in reader.read()] == [(3, 3)]
     assert [row["seq"] for row in rows(folder)] == [1, 2, 3]
 
@@ -118,23 +122,23 @@ def test_an_attempt_without_a_log_yet_is_no_obstacle(folder: RunFolder) -> None:
     reader = EventReader(folder)
     folder.begin_attempt()
     assert len(reader.read()) == 1 and reader.read() == []
-    written(folder, 2, replay_from=1)
+    written(folder, 2)
     assert [row["step"] for row in reader.read()] == [2]
 
 
 def test_a_resumed_attempt_repeats_no_row(folder: RunFolder) -> None:
     written(folder, 1, 2, 3, 4).close()
-    writer = EventWriter(folder, folder.begin_attempt().number, replay_from=2)
+    writer = EventWriter(folder, folder.begin_attempt().number)
     new = [writer.add(Step(step), 0) for step in (3, 4, 5)]
     writer.add(Applied(5, "pause"), 0)
     writer.flush()
-    assert new == [False, False, True] and writer.replayed == 5
+    assert new == [False, False, True]
     assert [(row["seq"], row["step"]) for row in rows(folder)] == [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 5)]
 
 
 def test_commands_and_states_are_told_again_since_they_happened_again(folder: RunFolder) -> None:
     written(folder, 1).close()
-    writer = EventWriter(folder, folder.begin_attempt().number, replay_from=0)
+    writer = EventWriter(folder, folder.begin_attempt().number)
     assert [writer.add(event, 0) for event in (Status(0, "running"), Step(1), Step(2))] == [True, False, True]
 
 
@@ -244,7 +248,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(small_disk: Path) -> None:
     with pytest.raises(OSError):
         save_checkpoint(folder, 2, {"weights": torch.ones(10_000)})
     found = load_checkpoint(folder)
-    assert found is not None and found[0] == 1
+    assert found is not None and found.step == 1
 
 
 # --- checkpoints -----------------------------------------------------------------------------------------------
@@ -286,15 +290,15 @@ def test_a_checkpoint_gives_back_the_very_structure(folder: RunFolder) -> None:
     state = {key: value for key, value in STATE.items() if key != "a/b"}
     save_checkpoint(folder, 7, state)
     found = load_checkpoint(folder)
-    assert found is not None and found[0] == 7
-    assert_same(found[1], state)
+    assert found is not None and found.step == 7
+    assert_same(found.state, state)
 
 
 def test_tensors_whose_paths_read_alike_are_kept_apart(folder: RunFolder) -> None:
     save_checkpoint(folder, 7, STATE)
     found = load_checkpoint(folder)
     assert found is not None
-    assert_same(found[1], STATE)
+    assert_same(found.state, STATE)
 
 
 def test_tensors_that_share_memory_or_lie_crosswise_are_stored(folder: RunFolder) -> None:
@@ -308,7 +312,7 @@ def test_tensors_that_share_memory_or_lie_crosswise_are_stored(folder: RunFolder
     save_checkpoint(folder, 1, state)
     found = load_checkpoint(folder)
     assert found is not None
-    assert_same(found[1], state)
+    assert_same(found.state, state)
 
 
 def test_what_a_checkpoint_cannot_hold_is_named(folder: RunFolder) -> None:
@@ -359,14 +363,10 @@ def test_any_flipped_bit_falls_back_to_the_one_before(folder: RunFolder, ending:
         flip_bit(newest, bit)
         found = load_checkpoint(folder)
         assert found is not None
-        harmless = (
-            found[0] == 2 and found[1]["rate"] == 0.125 and torch.equal(found[1]["weights"], torch.full((8,), 2.0))
-        )
-        assert found[0] == 1 or harmless, f"bit {bit} changed the state unseen"
-        assert ending == "json" or found[0] == 1
+        assert found.step == 1 and found.damaged[0].startswith(f"checkpoints/step-00000002.{ending} is damaged")
         flip_bit(newest, bit)
     found = load_checkpoint(folder)
-    assert found is not None and found[0] == 2
+    assert found is not None and found.step == 2
 
 
 @pytest.mark.parametrize("ending", ["json", "safetensors"])
@@ -380,7 +380,7 @@ def test_a_file_that_is_not_whole_falls_back_to_the_one_before(folder: RunFolder
     else:
         path.write_bytes(path.read_bytes()[:100] if damage == "cut" else b"")
     found = load_checkpoint(folder)
-    assert found is not None and found[0] == 1
+    assert found is not None and found.step == 1
 
 
 def test_without_a_whole_one_there_is_none(folder: RunFolder) -> None:
@@ -399,9 +399,9 @@ def test_killed_at_any_moment_of_saving_a_whole_checkpoint_is_there(folder: RunF
         os.waitpid(child, 0)
         found = load_checkpoint(folder)
         if found is not None:
-            assert found[0] >= last and found[1]["step"] == found[0]
-            assert torch.equal(found[1]["weights"], torch.full((50_000,), float(found[0])))
-            last = found[0]
+            assert found.step >= last and found.state["step"] == found.step
+            assert torch.equal(found.state["weights"], torch.full((50_000,), float(found.step)))
+            last = found.step
     assert last > 20, "it did save"
     assert len(list((folder.path / "checkpoints").iterdir())) <= 4 + 3
 
@@ -423,27 +423,61 @@ def test_the_manifest_covers_what_the_run_made(folder: RunFolder) -> None:
     (folder.path / "analysis").mkdir()
     (folder.path / "analysis" / "tags.json").write_text("{}")  # what looking at it left behind
     folder.write_manifest()
-    assert set(folder.files.read_json("manifest.json")) == {
-        "spec.json",
+    assert set(json.loads(folder.files.read("manifest.json"))) - {"crc32"} == {
+        *SPECS,
         "attempts/1/events.jsonl",
         "checkpoints/step-00000001.json",
         "checkpoints/step-00000001.safetensors",
     }
 
 
-def test_json_files_refuse_nan_and_read_as_none_when_damaged(tmp_path: Path) -> None:
+ANYTHING = TypeAdapter(dict[str, float])
+
+
+def test_a_json_file_refuses_nan_and_comes_back_as_it_was(tmp_path: Path) -> None:
+    place = Place(tmp_path)
     with pytest.raises(ValueError):
-        Place(tmp_path).write_json("file.json", {"x": math.nan})
-    assert list(tmp_path.iterdir()) == [] and Place(tmp_path).read_json("file.json") is None
-    (tmp_path / "file.json").write_text("{")
-    assert Place(tmp_path).read_json("file.json") is None
+        place.write_json("file.json", {"x": math.nan})
+    assert list(tmp_path.iterdir()) == [] and place.read_json("file.json", ANYTHING) is None
+    for value in ({}, {"x": 1.5, "crc32 ": 2.0}):
+        place.write_json("file.json", value)
+        assert place.read_json("file.json", ANYTHING) == value
 
 
-def test_rows_are_plain_json(folder: RunFolder) -> None:
-    writer = EventWriter(folder, folder.begin_attempt().number)
-    writer.add(Evaluated(4, 0.5), 1.23456)
-    writer.flush()
-    assert json.loads(log(folder).read_text()) == {
-        "seq": 1, "elapsed": 1.235, "type": "evaluated", "step": 4, "agreement": 0.5, "accuracy": None,
-        "teacher_accuracy": None,
-    }  # fmt: skip
+def test_every_flipped_bit_of_a_json_file_is_seen(tmp_path: Path) -> None:
+    place, path = Place(tmp_path, "run 7"), tmp_path / "file.json"
+    place.write_json("file.json", {"steps": 12, "rate": 0.5})
+    for bit in range(8 * path.stat().st_size):
+        flip_bit(path, bit)
+        with pytest.raises(DamagedError, match="run 7: file.json is damaged: its checksum does not fit"):
+            place.read_json("file.json", ANYTHING)
+        flip_bit(path, bit)
+
+
+def test_a_field_that_cannot_be_is_named(tmp_path: Path) -> None:
+    place = Place(tmp_path, "run 7")
+    place.write_json("file.json", {"steps": [12]})
+    with pytest.raises(DamagedError, match="file.json is damaged: steps"):
+        place.read_json("file.json", ANYTHING)
+
+
+@pytest.mark.parametrize("line", [1, 2, 3])
+def test_every_flipped_bit_of_a_row_is_seen_and_named_and_the_others_are_read(folder: RunFolder, line: int) -> None:
+    written(folder, 1, 2, 3).close()
+    lines = log(folder).read_bytes().splitlines(keepends=True)
+    start = 8 * sum(map(len, lines[: line - 1]))
+    for bit in range(start, start + 8 * len(lines[line - 1])):
+        flip_bit(log(folder), bit)
+        reader = EventReader(folder)
+        seen = [row["step"] for row in reader.read()]
+        of_the_end = bit >= start + 8 * (len(lines[line - 1]) - 1)  # then the next row is part of this line
+        assert seen == [step for step in (1, 2, 3) if step not in (line, line + of_the_end)]
+        assert reader.damaged[0].startswith(f"attempts/1/events.jsonl, line {line}: ") and reader.read() == []
+        flip_bit(log(folder), bit)
+
+
+def test_a_damaged_row_is_written_anew_when_its_step_comes_again(folder: RunFolder) -> None:
+    written(folder, 1, 2, 3).close()
+    flip_bit(log(folder), 8 * len(log(folder).read_bytes().splitlines()[0]) + 100)
+    written(folder, 1, 2, 3, 4)
+    assert [(row["seq"], row["step"]) for row in rows(folder)] == [(1, 1), (3, 3), (4, 2), (5, 4)]

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from dfkd_core.analysis.jobs import JobState
-from dfkd_core.analysis.measured import MEASURED, NEAREST, generative_notes, generative_table
+from dfkd_core.analysis.measured import MEASURED, NEAREST, generative_notes, generative_table, known_figures
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.runs.spec import RunSpec, read_spec
-from dfkd_core.store import RunFolder, RunStatus, read_columns
+from dfkd_core.store import RunFolder, RunStatus, read_picture
 from dfkd_core.store.sheets import sheet
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
 from pages.ui.run import stage
@@ -139,8 +139,8 @@ def fitting_diffusion(teacher: TeacherCard) -> dict[str, TeacherCard]:
 
 def _measured(folder: RunFolder) -> dict[str, Any] | None:
     """The table of teacher and student, and what it has to say about itself."""
-    figures = folder.files.read_json(MEASURED)
-    if not isinstance(figures, dict) or "student" not in figures:
+    figures = known_figures(folder)
+    if figures is None or "student" not in figures:
         return None
     return {
         "version": stage.seconds(folder.files.changed(MEASURED)),
@@ -157,8 +157,8 @@ def _nearest(folder: RunFolder, known: float | None) -> dict[str, Any] | None:
     if version in (0, known):
         return None
     try:
-        shape, columns = read_columns(folder, NEAREST)
-        distance = [round(float(value), 4) for value in columns["distance"]]
-        return sheet(folder.files.read(name), shape, {}, version=version, distance=distance)
+        picture, shape, columns = read_picture(folder, NEAREST)
+        distance = [round(float(value), 4) for value in columns["distance"][: len(columns["distance"]) // 2]]
+        return sheet(picture, shape, {}, version=version, distance=distance)
     except (OSError, StoreError, KeyError):
         return None

@@ -10,11 +10,11 @@ import numpy as np
 import streamlit as st
 
 from dfkd_core.analysis.jobs import JobState
-from dfkd_core.analysis.measured import DISTANCE
+from dfkd_core.analysis.measured import read_distance
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import StoreError
 from dfkd_core.runs.spec import read_spec
-from dfkd_core.store import COLLECTED, RunFolder, RunStatus, read_samples
+from dfkd_core.store import COLLECTED, RunFolder, RunStatus, read_facts, read_samples
 from dfkd_core.store.sheets import in_rows, png, sheet
 from pages.ui.run import stage
 from pages.ui.web.view import view
@@ -31,20 +31,15 @@ def show(folder: RunFolder, status: RunStatus, timeline: Timeline, job: JobState
     asked = stage.what_is_asked("hybrid", folder, steer)
     data = stage.data_of("hybrid", folder, status, timeline, asked) | {
         "border": read_spec(folder).steps_of("gan"),
-        "collected": _facts(folder),
+        "collected": read_facts(folder),
         "beside": _images(folder, asked.get("has")),
         "mix": _mix(folder),
-        "distance": folder.files.read_json(DISTANCE),
+        "distance": read_distance(folder),
         "job": {"state": job.state, "share": job.share, "message": job.message, "left": job.seconds_left()},
         "measurable": _measurable(folder, status, timeline),
     }
     styles = ("run/player.css", "run/staged.css", "run/hybrid.css")
     view("hybrid", "run/hybrid.js", *styles)(key="hybrid", data=data, on_ask_change=lambda: None)
-
-
-def _facts(folder: RunFolder) -> dict[str, Any] | None:
-    """What is known of the collected set: source, ratio, counts, the teacher's histogram."""
-    return folder.files.read_json(f"{COLLECTED}.json")
 
 
 def _images(folder: RunFolder, known: float | None = None) -> dict[str, Any] | None:
@@ -69,7 +64,7 @@ def _sheet(path: str, changed: int) -> dict[str, Any] | None:
 
 def _mix(folder: RunFolder) -> dict[str, int] | None:
     """Sizes of the hybrid set: collected, synthetic, inflation N; None where the student learns from no such set."""
-    spec, facts = read_spec(folder), _facts(folder)
+    spec, facts = read_spec(folder), read_facts(folder)
     inflation = spec.knob("inflation")
     if facts is None or inflation is None:
         return None
@@ -81,5 +76,5 @@ def _mix(folder: RunFolder) -> dict[str, int] | None:
 def _measurable(folder: RunFolder, status: RunStatus, timeline: Timeline) -> bool:
     """The GAN has learned, and a checkpoint holds it."""
     gan_steps = read_spec(folder).steps_of("gan")
-    kept = bool(_facts(folder)) and folder.has_checkpoint()
+    kept = read_facts(folder) is not None and folder.has_checkpoint()
     return gan_steps > 0 and kept and timeline.step > gan_steps

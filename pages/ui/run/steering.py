@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
-from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.analysis.timeline import Timeline
+from dfkd_core.errors import RequestError, StoreError, in_words
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus, run_in, runs_folder, runs_in
 from pages.ui import boot, link
@@ -47,8 +48,17 @@ def said(advice: str = "") -> Iterator[None]:
     """What is wrong with a run's folder is a sentence on the page; ``advice`` is one more."""
     try:
         yield
-    except StoreError as error:
-        st.error(link.plain(f"{str(error)[:1].upper()}{str(error)[1:]}. {advice}"))
+    except (OSError, RequestError, StoreError) as error:
+        text = in_words(error).removesuffix(".")
+        st.error(link.plain(f"{text[:1].upper()}{text[1:]}. {advice}"))
+
+
+def warn_of_damage(timeline: Timeline) -> None:
+    """Name what of a run's folder is damaged; the rest is shown all the same."""
+    if found := timeline.damaged:
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        command = f"`python -m dfkd_core verify {timeline.folder.id}`"
+        st.warning(f"Damaged: {link.plain(found[0])}{more}. {command} names all.", icon=":material/heart_broken:")
 
 
 def asked_run() -> RunFolder | None:
@@ -78,7 +88,7 @@ def newest_or_asked(fits: Callable[[RunFolder], bool]) -> RunFolder | None:
         return asked
     found = []
     for folder in runs_in(runs_folder())[:LOOKED_THROUGH]:
-        with suppress(StoreError):
+        with suppress(OSError, StoreError):
             found += [folder] * fits(folder)
     newest = next((folder for folder in found if folder.status().is_live), found[0] if found else None)
     if newest is not None:
@@ -93,8 +103,8 @@ def steer(command: str, folder: RunFolder, job: Job, asked: list[str]) -> None:
     elif command == job.name:
         try:
             job.start([job.name, folder.id, "--runs", str(folder.path.parent), *asked])
-        except StoreError as error:
-            st.session_state["problem"] = str(error)
+        except (OSError, StoreError) as error:
+            st.session_state["problem"] = in_words(error)
         st.rerun()  # so that polling begins
     elif command == f"stop {job.name}":
         job.stop()
@@ -148,6 +158,7 @@ def _watch(watched: Watched, choice: Choice | None) -> None:
         return
     if not shown_elsewhere(folder, watched.page):
         watched.draw(folder, status)
+        warn_of_damage(boot.timeline(str(folder.path)))
     end_polling(folder.id, watched.goes_on(folder, status))
 
 
@@ -197,8 +208,8 @@ def _start(choice: Choice) -> None:
     try:
         st.query_params["run"] = engine.submit(make_spec(choice.changes, **choice.fields))
         st.query_params.pop("step", None)
-    except (RequestError, StoreError, OSError) as error:
-        st.session_state["problem"] = str(error)
+    except (OSError, RequestError, StoreError) as error:
+        st.session_state["problem"] = in_words(error)
     st.rerun()
 
 
@@ -208,8 +219,8 @@ def _tell(command: str, folder: RunFolder | None) -> None:
     st.session_state.pop("problem", None)
     try:
         getattr(engine, command)(folder.id)
-    except (RequestError, StoreError) as error:
-        st.session_state["problem"] = str(error)
+    except (OSError, RequestError, StoreError) as error:
+        st.session_state["problem"] = in_words(error)
     st.rerun()
 
 
