@@ -72,7 +72,7 @@ def in_words(error: Exception) -> str:
         return f"{error.filename or 'the disk'}: {error.strerror or error}"
     if _has_no_files_left(where):
         return "The disk has room for bytes, but for no more files (its inodes are used up): delete some files"
-    return "The disk is full, or a quota is reached: make room, then try again"
+    return "The disk is full: make room"
 
 
 def _has_no_files_left(where: Path) -> bool:

@@ -14,7 +14,8 @@ from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import StoreError
 from dfkd_core.quality.score import DISTANCES
 from dfkd_core.runs.spec import read_spec
-from dfkd_core.store import LOG, RunFolder, damage, runs_folder, runs_in
+from dfkd_core.store import LOG, RunFolder, damage, orphans_in, remove_orphans, runs_folder, runs_in
+from dfkd_core.study.tables import plural
 from pages.ui import boot, link, look
 from pages.ui.run import steering
 
@@ -37,6 +38,7 @@ COLUMNS = {
 def main() -> None:
     """One script run of the page."""
     st.subheader("Runs")
+    _orphans()
     known = runs_in(runs_folder())
     folders = known[:MOST]
     if not folders:
@@ -55,6 +57,14 @@ def main() -> None:
     with steering.said():
         _actions(chosen)
         _overlay([(folder, boot.timeline(str(folder.path))) for folder in chosen])
+
+
+def _orphans() -> None:
+    """What starts that were killed have left, with a button that removes it."""
+    if found := orphans_in(runs_folder()):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"{plural(len(found), 'start')} killed before anything was written down.")
+            st.button("Remove", key="orphans", on_click=remove_orphans, args=(runs_folder(),))
 
 
 def _chosen(table: pd.DataFrame, folders: list[RunFolder]) -> list[RunFolder]:

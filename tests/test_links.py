@@ -132,7 +132,7 @@ def test_wherever_a_link_lies_nothing_outside_is_touched(
             assert contents(outside) == before, place
     finally:
         engine.close()
-    assert {"spec.json", "analysis", "attempts", "checkpoints", "samples", "collected"} <= refused
+    assert {"analysis", "attempts", "checkpoints", "samples", "collected"} <= refused
 
 
 @pytest.mark.timeout(120)
@@ -206,7 +206,7 @@ def test_wherever_a_link_lies_in_a_study_nothing_outside_is_touched(
 @pytest.mark.parametrize("key", ["../../x", "a/b", "..", "", 7])
 def test_a_cell_s_key_is_a_name(study: Study, runs: Path, key: Any) -> None:
     edit(study.files, "study.json", lambda stored: stored["cells"][0].update(key=key))
-    with pytest.raises(StoreError, match="is not the name of a file|study.json is damaged: cells.0.key"):
+    with pytest.raises(StoreError, match="is not the name of a file|study.json is damaged.*cells.0.key"):
         _ = Study(study.path).cells
 
 

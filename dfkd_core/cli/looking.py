@@ -16,7 +16,7 @@ from dfkd_core.cli.flags import Json, RunId, Runs, run_of, runs_of
 from dfkd_core.errors import StoreError
 from dfkd_core.quality.score import score_text
 from dfkd_core.runs.spec import read_spec
-from dfkd_core.store import EventReader, RunFolder, RunStatus, damage, runs_in
+from dfkd_core.store import EventReader, RunFolder, RunStatus, damage, orphans_in, remove_orphans, runs_in
 
 MOST_SAID = 3  # of what is damaged in one run of a list
 Samples = Annotated[
@@ -36,8 +36,18 @@ def summary(folder: RunFolder, status: RunStatus) -> dict[str, Any]:
     return {"id": folder.id, **asdict(status), "damaged": damage(folder), "spec": spec}
 
 
-def runs(*, runs: Runs = None, as_json: Json = False) -> int:
+def runs(
+    *,
+    clean: Annotated[bool, Parameter(help="Remove what starts that were killed have left.")] = False,
+    runs: Runs = None,
+    as_json: Json = False,
+) -> int:
     """List the runs."""
+    said = "removed" if clean else "`python -m dfkd_core runs --clean` removes it"
+    for path in orphans_in(runs_of(runs)):
+        print(f"{path.name}  never begun: its start was killed; {said}", file=sys.stderr)
+    if clean:
+        remove_orphans(runs_of(runs))
     for folder in runs_in(runs_of(runs)):
         try:
             shown = summary(folder, folder.status_seen())

@@ -27,10 +27,10 @@ def _command(method: str) -> Any:
         changes, fields = asked(method, given)
         spec, folder = make_spec(changes, **{"method": method, **fields}), runs_of(runs)
         try:
-            run = RunFolder.create(folder, spec.model_dump())
+            run, lease = RunFolder.begin(folder, spec.model_dump())
         except OSError as error:
             raise RequestError("runs", str(folder), f"cannot be written to ({error.strerror}).") from None
-        return _follow(run, run.begin_attempt(), as_json)
+        return _follow(run, lease, as_json)
 
     return with_flags(begin, *training(method))
 

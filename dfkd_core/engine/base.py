@@ -6,21 +6,29 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
-from dfkd_core.runs.spec import RunSpec
+from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.runs.request import check_device
+from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import Lease, RunFolder, RunStatus, find_run, runs_in
 
 
 def take_up(folder: RunFolder, take_over: bool = False) -> Lease | None:
     """What resuming means: a new attempt at a run that has ended, or None where a paused one was told to go on.
 
-    Raises ``HeldError`` while it goes on, and ``StoreError`` when it is done. ``take_over``: also from an owner on a
-    machine that is gone for good.
+    Raises ``HeldError`` while it goes on, and ``StoreError`` when it is done or its device is not here. ``take_over``:
+    also from an owner on a machine that is gone for good.
     """
     status = folder.status()
     if status.is_live and not take_over:
         folder.command("resume")  # also for one that waits for room on a disk too full to say so
         if status.state == "paused":
             return None
+    device = read_spec(folder).device
+    try:
+        check_device(device)
+    except RequestError:
+        said = f"it trains on {device}, which this machine has not; resume it on one that has"
+        raise StoreError(f"run {folder.id}: {said}") from None
     return folder.begin_attempt(take_over)
 
 

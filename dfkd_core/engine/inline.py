@@ -18,8 +18,8 @@ class InlineEngine(Engine):
         self.progress = progress
 
     def submit(self, spec: RunSpec) -> str:
-        folder = RunFolder.create(self.runs, spec.model_dump())
-        run(folder, folder.begin_attempt(), self.progress)
+        folder, lease = RunFolder.begin(self.runs, spec.model_dump())
+        run(folder, lease, self.progress)
         return folder.id
 
     def resume(self, run_id: str) -> None:

@@ -26,7 +26,7 @@ import dfkd_core
 from dfkd_core.engine.base import Engine, take_up
 from dfkd_core.errors import StoreError
 from dfkd_core.runs.spec import RunSpec, read_spec
-from dfkd_core.store import ACTIVE, LEFT_WAITING, Command, Lease, RunFolder, RunStatus, find_run, runs_in
+from dfkd_core.store import ACTIVE, LEFT_WAITING, OUT_OF_MEMORY, Command, Lease, RunFolder, RunStatus, find_run, runs_in
 
 logger = logging.getLogger(__name__)
 
@@ -89,8 +89,12 @@ class LocalEngine(Engine):
 
     def submit(self, spec: RunSpec) -> str:
         """Queue a run; it starts as soon as its device has a free slot."""
-        folder = RunFolder.create(self.runs, spec.model_dump())
-        self._enqueue(folder, folder.begin_attempt())
+        folder, lease = RunFolder.begin(self.runs, spec.model_dump())
+        try:
+            self._enqueue(folder, lease)
+        except OSError:
+            folder.discard()
+            raise
         return folder.id
 
     def resume(self, run_id: str) -> None:
@@ -215,7 +219,9 @@ class LocalEngine(Engine):
     def _write_down(self, folder: RunFolder, attempt: int, code: int) -> None:
         status = folder.status()
         if status.state in ACTIVE and status.attempt == attempt == folder.leases.newest():
-            folder.set_status(replace(status, state="interrupted", message=_last_words(code)))
+            memory = code == -signal.SIGKILL and folder.leases.died_of_memory()
+            words = OUT_OF_MEMORY if memory else _last_words(code)
+            folder.set_status(replace(status, state="interrupted", message=words))
 
     def _kill_overdue(self) -> None:
         for run_id, deadline in list(self._deadlines.items()):

@@ -9,8 +9,10 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import pickle
 import pickletools
+import stat
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,9 +32,12 @@ class WeightsError(ValueError):
 
 
 def read_file(path: Path, limit: int) -> bytes:
-    """The file's bytes; a larger one is not read at all. Raises ``WeightsError``."""
+    """The file's bytes; a larger one is not read at all, nor is a pipe, which might never end. Raises
+    ``WeightsError``."""
     try:
-        with open(path, "rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise WeightsError(f"{path} is not a regular file")
             data = file.read(limit + 1)
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({error.strerror})") from None

@@ -7,7 +7,6 @@ recording can draw what they like without changing the training, and a resumed r
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 import signal
@@ -24,7 +23,15 @@ from safetensors.torch import save
 from dfkd_core import methods
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.data.sources import source_facts
-from dfkd_core.errors import DamagedError, NonFiniteError, RequestError, StoreError, SupersededError
+from dfkd_core.errors import (
+    NO_ROOM,
+    DamagedError,
+    NonFiniteError,
+    RequestError,
+    StoreError,
+    SupersededError,
+    in_words,
+)
 from dfkd_core.events import Applied, Event, StageEntered, Status, Step
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.kit.contract import GenerativeProblem, Problem, facts_of
@@ -39,6 +46,7 @@ from dfkd_core.store import REAL, EventReader, EventWriter, Lease, RunFolder, Ru
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
 
 Progress = Callable[[Event], None]
+NO_ROOM_TO_STOP = "Stopped while the disk was full. Make room, then Resume goes on from the last checkpoint."
 Change = tuple[int, dict[str, Any]]  # after which step, new values of knobs
 POLL_SECONDS = 0.05
 CACHE = "analysis-cache"  # below the runs: what is known of real images
@@ -61,6 +69,8 @@ def run(folder: RunFolder, lease: Lease, progress: Progress | None = None) -> Ru
                 return _Running(spec, folder, lease, progress, asked_to_stop).to_the_end()
             except SupersededError as error:
                 return RunStatus("interrupted", _capital(str(error)), attempt=lease.number)
+            except _NoRoomToStop:
+                return _ended(folder, lease.number, "stopped", NO_ROOM_TO_STOP)
             except Exception as error:
                 return _failed(folder, lease.number, _sentence(error, spec, folder))
 
@@ -69,7 +79,11 @@ def _failed(folder: RunFolder, attempt: int, message: str) -> RunStatus:
     """Write down that the exception at hand ended the run."""
     with suppress(OSError, StoreError), folder.files.append(folder.attempt_file(attempt, WORKER_LOG)) as log:
         log.write(traceback.format_exc().encode())
-    status = replace(folder.status(), state="failed", message=message, attempt=attempt, owner=None)
+    return _ended(folder, attempt, "failed", message)
+
+
+def _ended(folder: RunFolder, attempt: int, state: str, message: str) -> RunStatus:
+    status = replace(folder.status(), state=state, message=message, attempt=attempt, owner=None)
     with suppress(OSError):  # on a full disk it stays active without a live owner: interrupted
         folder.set_status(status)
     return status
@@ -126,6 +140,10 @@ def _terminated_softly() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+class _NoRoomToStop(Exception):
+    """It was told to stop, and there is no room for a checkpoint."""
+
+
 class _Running:
     """One attempt at one run, from set-up to its last row."""
 
@@ -157,6 +175,7 @@ class _Running:
         self.writer = EventWriter(folder, lease.number)
         self.commands = folder.commands(lease.number)
         self.status = RunStatus("running", "", self.method.step, self.method.total_steps, lease.number)
+        self.stopping = False
         self.allowed: int | None = None  # steps until the next pause: 0 while paused, None while running freely
 
     def _restore(self) -> list[str]:
@@ -209,7 +228,8 @@ class _Running:
             self.elapsed += time.perf_counter() - started
             if time.monotonic() - self.saved_at >= self.spec.checkpoint_seconds:
                 self._checkpoint()
-            if self._obey() == "stop":
+            self.stopping = self._obey() == "stop"
+            if self.stopping:
                 return self._end("stopped")
             started = time.perf_counter()
 
@@ -333,19 +353,20 @@ class _Running:
             try:
                 return action()
             except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                if error.errno not in NO_ROOM:
                     raise
-            self._wait_for_space()
+                message = in_words(error)
+            self._wait_for_space(message)
 
-    def _wait_for_space(self) -> None:
-        message = "The disk is full. Nothing written so far is lost: make room, then press Resume."
+    def _wait_for_space(self, problem: str) -> None:
+        message = f"{problem}. Nothing written so far is lost; press Resume then."
         self._add(Status(self.method.step, "paused", message), self.elapsed)  # waits with the other rows
         with suppress(OSError):  # not even the status may fit
             self.folder.set_status(replace(self.status, state="paused", message=message))
         while True:
             commands = [command.name for command in next(self.commands)]
-            if "stop" in commands or self.asked_to_stop():
-                raise StoreError("stopped while the disk was full")
+            if self.stopping or "stop" in commands or self.asked_to_stop():
+                raise _NoRoomToStop
             if "resume" in commands:
                 self._add(Applied(self.method.step, "resume"), self.elapsed)
                 self._add(Status(self.method.step, self.status.state), self.elapsed)

@@ -45,7 +45,7 @@ def make_spec(changes: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
         raise RequestError(
             "teacher", card.name, f"takes other images than {benchmark.title}; choose a teacher made for it."
         )
-    device = _check_device(asked.device)
+    device = check_device(asked.device)
     resolved: dict[str, Any] = {"config": config.model_dump(), "stages": config.stages(), "task": task}
     resolved |= {"student": student, "preset": preset, "device": device}
     resolved |= _resolved_execution(asked, device, config)
@@ -153,7 +153,7 @@ def _resolved_execution(asked: RunSpec, device: str, config: MethodConfig) -> di
     return {"precision": precision, "compile": compiled}
 
 
-def _check_device(name: str) -> str:
+def check_device(name: str) -> str:
     """The device's one name, since engines queue by it: ``cuda`` is ``cuda:0``."""
     try:
         device = torch.device(name)

@@ -10,15 +10,20 @@ real/                the same, of real images, for comparison only
 phases/              STEP.npz: one step in slow motion
 checkpoints/         step-STEP.safetensors + .json, the last two
 manifest.json        SHA-256 of each artefact, when the run has ended
+.reserve             room for status and commands on a full disk, until the run has ended
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import secrets
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,7 +31,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from dfkd_core.errors import DamagedError, RequestError, StoreError
+from dfkd_core.errors import NO_ROOM, DamagedError, RequestError, StoreError
 from dfkd_core.store.lease import OWNER, Lease, Leases, Owner
 from dfkd_core.store.place import Place, T, is_plain
 from dfkd_core.store.rows import FINITE, Count, Knobs
@@ -35,9 +40,16 @@ from dfkd_core.store.sealed import sealed, unsealed
 STATES = ("queued", "running", "paused", "done", "stopped", "failed", "interrupted")
 ACTIVE = ("queued", "running", "paused")
 CHECKPOINTS = "checkpoints"
+RESERVE, RESERVED_BYTES = ".reserve", (65_536, 16_384, 4096)  # the most that there is room for
+FOLDERS = ("samples", CHECKPOINTS, "attempts")  # which every run has
 SPECS = ("spec.json", "spec.copy.json")
 DIED = "Its process on this machine ended without a word. Resume goes on from the last checkpoint."
+OUT_OF_MEMORY = (
+    "The kernel ended its process: the memory of this machine, or of its container, was used up. Give it more, then "
+    "Resume goes on from the last checkpoint; or start one with a smaller batch or student."
+)
 NOT_STARTED = "It has no status: it was never started. Resume starts it."
+MOMENT_SECONDS = 60
 LEFT_WAITING = "It was still waiting when the lab was closed. Resume starts it."
 NOT_MADE = ("manifest.json", "status.json", "control.jsonl", "worker.log", "lock", "owner.json", "heartbeat")
 """What the manifest leaves out."""
@@ -141,27 +153,46 @@ class RunFolder:
 
     @classmethod
     def create(cls, runs: Path, spec: dict[str, Any]) -> RunFolder:
-        """A new folder below ``runs`` with a random id, holding ``spec``."""
+        """A new folder below ``runs`` with a random id, holding ``spec``. Raises ``OSError``, and leaves nothing."""
         identity = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         folder = cls(Path(runs) / identity)
         folder.path.mkdir(parents=True)
-        for name in ("samples", CHECKPOINTS, "attempts"):
-            (folder.path / name).mkdir()
-        for name in reversed(SPECS):
-            folder.files.write_json(name, spec)
+        try:
+            for name in FOLDERS:
+                (folder.path / name).mkdir()
+            folder._reserve(RESERVED_BYTES[:1])
+            for name in reversed(SPECS):
+                folder.files.write_json(name, spec)
+        except OSError:
+            folder.discard()
+            raise
         return folder
+
+    @classmethod
+    def begin(cls, runs: Path, spec: dict[str, Any]) -> tuple[RunFolder, Lease]:
+        """The same with its first attempt; nothing is left where that is not possible."""
+        folder = cls.create(runs, spec)
+        try:
+            return folder, folder.begin_attempt()
+        except (OSError, StoreError):
+            folder.discard()
+            raise
+
+    def discard(self) -> None:
+        """Remove the folder of a run that never began."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def spec(self, model: TypeAdapter[T] = ANY_SPEC) -> T:  # type: ignore[assignment]
         """What determines the run, as ``model`` has it, from whichever file is whole. Raises ``StoreError`` where none
         is."""
-        problem = StoreError(f"run {self.id}: no readable spec.json in its folder")
+        problems: list[StoreError] = []
         for name in SPECS:
             try:
                 if (spec := self.files.read_json(name, model)) is not None:
                     return spec
             except StoreError as error:
-                problem = error
-        raise problem
+                problems.append(error)
+        raise problems[0] if problems else StoreError(f"run {self.id}: no spec.json in its folder")
 
     def has_checkpoint(self) -> bool:
         """Whether there is one; it need not be whole."""
@@ -192,23 +223,52 @@ class RunFolder:
         if status.state in ACTIVE and not status.is_live:
             status = self.status()  # read after its lock was found free: its last words may have come in between
             if status.state in ACTIVE and not status.is_live:
-                return replace(status, state="interrupted", message=LEFT_WAITING if status.state == "queued" else DIED)
+                return replace(status, state="interrupted", message=self._last_words(status))
         if status.owner is not None and not status.owner.seen:
             said = self.leases.unseen(status.owner)
             return replace(status, message=said[:1].upper() + said[1:])
         return status
 
+    def _last_words(self, status: RunStatus) -> str:
+        """Of a run whose owner died."""
+        if status.state == "queued":
+            return LEFT_WAITING
+        return OUT_OF_MEMORY if self.leases.died_of_memory() else DIED
+
     def set_status(self, status: RunStatus) -> None:
         """Replace the status."""
         stored = _STATUS.dump_python(replace(status, updated=time.time()), exclude={"owner"})
-        self.files.write_json("status.json", stored, durable=False)
+        self._urgently(lambda: self.files.write_json("status.json", stored, durable=False))
+        if status.state not in ACTIVE:
+            self.files.remove(RESERVE)
+
+    def _urgently(self, write: Callable[[], None]) -> None:
+        """A small write that has to be possible on a full disk as well: what is reserved makes room for it."""
+        try:
+            return write()
+        except OSError as error:
+            if error.errno not in NO_ROOM or not self.files.exists(RESERVE):
+                raise
+        self.files.remove(RESERVE)
+        try:
+            write()
+        finally:
+            with suppress(OSError):
+                self._reserve()
+
+    def _reserve(self, sizes: tuple[int, ...] = RESERVED_BYTES) -> None:
+        with self.files.create(RESERVE) as file:  # whose inode is reserved, too
+            for size in sizes:
+                try:
+                    return os.posix_fallocate(file.fileno(), 0, size)
+                except OSError as error:
+                    problem = error
+        raise problem
 
     def small_files(self) -> dict[str, TypeAdapter[Any]]:
         """Those that say what the run is and how it stands, which all runs have, with what they hold."""
         of_attempts: dict[str, TypeAdapter[Any]] = {"owner.json": OWNER, "environment.json": _ENVIRONMENT}
-        found: dict[str, TypeAdapter[Any]] = {"status.json": _STATUS, "manifest.json": MANIFEST} | dict.fromkeys(
-            SPECS, ANY_SPEC
-        )
+        found: dict[str, Any] = {"status.json": _STATUS, "manifest.json": MANIFEST} | dict.fromkeys(SPECS, ANY_SPEC)
         for number in self.attempts():
             found |= {self.attempt_file(number, name): model for name, model in of_attempts.items()}
         return found
@@ -226,7 +286,10 @@ class RunFolder:
     def begin_attempt(self, take_over: bool = False) -> Lease:
         """Begin the next attempt; commands given from now on go to it. Raises ``HeldError`` while one goes on, and
         ``StoreError`` when the run is done. ``take_over``: also from an owner of whom nothing can be seen."""
-        return self.leases.take(take_over, self._has_ended)
+        lease = self.leases.take(take_over, self._has_ended)
+        with suppress(OSError, StoreError):
+            self._reserve()
+        return lease
 
     def _has_ended(self, attempt: int) -> bool:
         status = self._stored_status()
@@ -252,8 +315,14 @@ class RunFolder:
         if not attempt:
             raise StoreError(f"run {self.id}: it has not been started yet")
         line = sealed({"command": name, "knobs": knobs, "time": time.time()})
-        with self.files.append(self.attempt_file(attempt, "control.jsonl")) as file:
-            file.write(b"\n%s\n" % line)  # the first newline ends a line that a full disk tore
+        text, control = b"\n%s\n" % line, self.attempt_file(attempt, "control.jsonl")
+
+        def write() -> None:
+            with self.files.append(control) as file:
+                if file.write(text) < len(text):  # its first newline ends a line that a full disk tore
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), control)
+
+        self._urgently(write)
 
     def commands(self, attempt: int) -> Iterator[list[Command]]:
         """An endless iterator: each ``next`` gives the commands that came since the last."""
@@ -282,6 +351,10 @@ def _parsed(line: bytes) -> Command | None:
     return Command(order["command"], order["knobs"])
 
 
+_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
+_BEGUN = re.compile(rf"{re.escape(RESERVE)}|\.spec(\.copy)?\.json\.\w+\.part")
+
+
 def _is_run(path: Path) -> bool:
     return any(os.path.lexists(path / name) for name in SPECS)
 
@@ -303,6 +376,36 @@ def runs_in(runs: Path) -> list[RunFolder]:
         return []
     found = [RunFolder(path) for path in Path(runs).iterdir() if _is_run(path)]
     return sorted(found, key=lambda folder: folder.id, reverse=True)
+
+
+def orphans_in(runs: Path) -> list[Path]:
+    """Folders of runs that never came to be: a start that was killed before anything was written down."""
+    names = sorted(os.listdir(runs)) if Path(runs).is_dir() else []
+    paths = [Path(runs) / name for name in names if _ID.fullmatch(name)]
+    return [path for path in paths if not _is_run(path) and _is_empty(path)]
+
+
+def remove_orphans(runs: Path) -> None:
+    for path in orphans_in(runs):
+        RunFolder(path).discard()
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether nothing lies there but what ``RunFolder.create`` begins with."""
+    try:
+        young = time.time() - path.lstat().st_mtime < MOMENT_SECONDS  # perhaps just being made
+        return (
+            not young
+            and not path.is_symlink()
+            and all(
+                entry.name in FOLDERS and entry.is_dir(follow_symlinks=False) and not os.listdir(entry)
+                if not _BEGUN.fullmatch(entry.name)
+                else entry.is_file(follow_symlinks=False)
+                for entry in os.scandir(path)
+            )
+        )
+    except OSError:
+        return False
 
 
 def find_run(runs: Path, run_id: str) -> RunFolder:

@@ -29,6 +29,7 @@ import psutil
 from pydantic import Field, TypeAdapter
 
 from dfkd_core.errors import DamagedError, HeldError, StoreError, SupersededError
+from dfkd_core.store.memory import oom_kills
 from dfkd_core.store.place import Place
 
 BEAT_SECONDS = 3.0
@@ -48,20 +49,23 @@ def _boot() -> str:
 
 @dataclass(frozen=True)
 class Owner:
-    """A process and the machine that it runs on. ``evidence``: how it shows that it lives. ``seen`` is False where that
-    cannot be seen from here: it may have died."""
+    """A process and the machine that it runs on. ``evidence``: how it shows that it lives. ``oom_kills``: how often the
+    kernel had killed there for want of memory. ``seen`` is False where it cannot be seen from here: it may have died.
+    """
 
     pid: Annotated[int, Field(ge=0)]
     host: str
     boot: str = ""
     started: str = ""
     evidence: Literal["lock", "heartbeat"] = "lock"
+    oom_kills: int = 0
     seen: bool = True
 
     @classmethod
     def current(cls, evidence: Literal["lock", "heartbeat"] = "lock") -> Owner:
         """This process."""
-        return cls(os.getpid(), socket.gethostname(), _boot(), time.strftime("%Y-%m-%d %H:%M:%S"), evidence)
+        started = time.strftime("%Y-%m-%d %H:%M:%S")
+        return cls(os.getpid(), socket.gethostname(), _boot(), started, evidence, oom_kills())
 
     @property
     def is_here(self) -> bool:
@@ -275,6 +279,11 @@ class Leases:
         except (OSError, psutil.Error):
             return False
         return lock.st_nlink == 1 and any(_is_same(lock, Path(file.path)) for file in opened)
+
+    def died_of_memory(self) -> bool:
+        """Whether the kernel has killed here for want of memory since the newest was taken."""
+        owner = self._owner(self.newest())
+        return owner.boot != "" and owner.boot == _boot() and oom_kills() > owner.oom_kills
 
     # --- what an owner leaves ---
 

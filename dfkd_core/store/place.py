@@ -76,7 +76,8 @@ class Place:
         except FileNotFoundError:
             return None
         except ValidationError as error:
-            raise DamagedError(f"{self.title}: {name} is damaged: {explain(error)}") from None
+            said = f"{name} is damaged, or of another version of the lab: {explain(error)}"
+            raise DamagedError(f"{self.title}: {said}") from None
         except ValueError as error:
             raise DamagedError(f"{self.title}: {name} is damaged: {error}") from None
         except OSError as error:
@@ -146,9 +147,10 @@ class Place:
                     if durable:
                         os.fsync(file.fileno())
                 os.replace(beside, last, src_dir_fd=folder, dst_dir_fd=folder)
-            except OSError:
+            except OSError as error:
                 with suppress(OSError):
                     os.unlink(beside, dir_fd=folder)
+                error.filename = str(self.path / name)
                 raise
             if durable:
                 os.fsync(folder)

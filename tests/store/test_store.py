@@ -457,7 +457,7 @@ def test_every_flipped_bit_of_a_json_file_is_seen(tmp_path: Path) -> None:
 def test_a_field_that_cannot_be_is_named(tmp_path: Path) -> None:
     place = Place(tmp_path, "run 7")
     place.write_json("file.json", {"steps": [12]})
-    with pytest.raises(DamagedError, match="file.json is damaged: steps"):
+    with pytest.raises(DamagedError, match="file.json is damaged.*: steps"):
         place.read_json("file.json", ANYTHING)
 
 
