@@ -48,9 +48,14 @@ def run_of_each_file(runs: Path) -> RunFolder:
     return folder
 
 
+def content(files: Place, name: str) -> Any:
+    """Of a JSON file, without its checksum."""
+    return json.loads(unsealed(files.read(name)))
+
+
 def edit(files: Place, name: str, change: Callable[[Any], Any]) -> None:
     """Another content of a JSON file, with a checksum that fits it: a stranger can do that as well."""
-    value = json.loads(unsealed(files.read(name)))
+    value = content(files, name)
     files.write_json(name, change(value) or value)
 
 

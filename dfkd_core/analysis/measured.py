@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Required
+from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict
@@ -54,19 +54,31 @@ _FIGURES_OF |= {"milliseconds": float, "spread": float, "batch": int, "device": 
 _SIDE: Any = with_config(FREE)(TypedDict("_SIDE", _FIGURES_OF))  # type: ignore[operator]
 
 
-class Figures(TypedDict, total=False):
-    """What ``measure`` found; ``teacher`` and ``student`` of a run that distils a generative model."""
+class Figures(TypedDict):
+    """What ``measure`` found of a run that distils a classifier; ``teacher`` is its score."""
 
     __pydantic_config__ = FREE  # type: ignore[misc]
-    step: Required[int]
-    samples: Required[int]
-    label: Required[str]
-    seconds: Required[float]
+    step: int
+    samples: int
+    label: str
+    seconds: float
+    teacher: float | None
+    student: NotRequired[None]
+
+
+class GenerativeFigures(TypedDict):
+    """The same of one that distils a generative model."""
+
+    __pydantic_config__ = FREE  # type: ignore[misc]
+    step: int
+    samples: int
+    label: str
+    seconds: float
     teacher: _SIDE
     student: _SIDE
 
 
-_DISTANCE, _FIGURES = TypeAdapter(Distance), TypeAdapter(Figures)
+_DISTANCE, _FIGURES = TypeAdapter(Distance), TypeAdapter[Any](Figures | GenerativeFigures)
 
 
 def read_distance(folder: RunFolder) -> dict[str, Any] | None:

@@ -169,10 +169,12 @@ def _store_phases(folder: RunFolder, file: str, event: Phases) -> None:
 
 
 def store_arrays(folder: RunFolder, name: str, **arrays: Any) -> None:
-    """One NPZ file of the run's folder."""
+    """One NPZ file of the run's folder. Its archive's comment is a checksum of all the rest: those of its entries do
+    not cover the directory."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    folder.files.write(name, buffer.getvalue(), durable=False)
+    data = buffer.getvalue()[:-2] + b"\x08\x00"  # where the length of the comment stands
+    folder.files.write(name, b"%s%08x" % (data, zlib.crc32(data)), durable=False)
 
 
 # --- reading them: each raises ``StoreError`` where a file is missing or damaged ----------------------------------
@@ -189,9 +191,13 @@ def _readable(folder: RunFolder, name: str) -> Iterator[None]:
 
 
 def read_arrays(folder: RunFolder, name: str, wanted: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-    """The arrays of one NPZ file, which has checksums; only those ``wanted`` that it has, if any are named."""
-    with _readable(folder, name), folder.files.open(name) as file, np.load(file, allow_pickle=False) as stored:
-        return {key: stored[key] for key in (stored.files if wanted is None else wanted) if key in stored.files}
+    """The arrays of one NPZ file; only those ``wanted`` that it has, if any are named."""
+    with _readable(folder, name):
+        data = folder.files.read(name)
+        if data[-8:] != b"%08x" % zlib.crc32(data[:-8]):
+            raise ValueError("its checksum does not fit")
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            return {key: stored[key] for key in (stored.files if wanted is None else wanted) if key in stored.files}
 
 
 def read_facts(folder: RunFolder) -> Facts | None:

@@ -26,18 +26,21 @@ Count = Annotated[int, Field(ge=0, lt=2**53)]  # what numbers of JavaScript hold
 Knobs = dict[str, bool | int | float | str]
 
 
+Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
 class Mixture(TypedDict):
     """Two components fitted to the judged losses (see ``selection.Selection.summary``)."""
 
     __pydantic_config__ = FINITE  # type: ignore[misc]
-    weights: tuple[float, float]
-    means: tuple[float, float]
-    deviations: tuple[float, float]
+    weights: Pair
+    means: Pair
+    deviations: Pair
     low: float
     high: float
     usable: bool
     threshold: float
-    region: list[tuple[float, float]]
+    region: list[Pair]
 
 
 _SHEET: dict[str, Any] = {"count": Count, "mixture": Mixture | None, "file": str}

@@ -11,6 +11,7 @@ import pytest
 import torch
 from command import call, refused
 from conftest import execute, new_run, rows
+from tampering import content, edit
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from dfkd_core.analysis import measure as measuring
@@ -52,7 +53,7 @@ def generated(folder: RunFolder) -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_figures_are_those_of_the_newest_checkpoints_images(done: RunFolder, cache: Path) -> None:
     figures = measure(done, cache, SAMPLES)
     images, labels = generated(done)
-    assert done.files.read_json(MEASURED) == figures
+    assert content(done.files, MEASURED) == figures
     assert figures["extractor"] == "teacher:digits-lenet5-bn-mixup" and figures["real"] == SAMPLES
     assert figures["label"] == "FID in digits-lenet5-bn-mixup features, n = 120 real, 120 generated"
     assert figures["counts"] == torch.bincount(labels, minlength=10).tolist()
@@ -116,8 +117,7 @@ def test_noise_is_measured_without_a_share_kept(runs: Path, cache: Path) -> None
 
 
 def test_a_run_of_a_gpu_is_measured_where_there_is_none(done: RunFolder, cache: Path) -> None:
-    spec = done.files.read_json("spec.json")
-    (done.path / "spec.json").write_text(json.dumps({**spec, "device": "cuda:63"}))
+    edit(done.files, "spec.json", lambda spec: spec.update(device="cuda:63"))
     assert measure(done, cache, SAMPLES)["samples"] == SAMPLES
 
 
@@ -133,7 +133,7 @@ def test_a_run_without_a_checkpoint_or_data_says_so(runs: Path, cache: Path, don
 
 def test_measure_on_the_command_line(capsys: Any, done: RunFolder) -> None:
     status, out, _ = call(capsys, "measure", done.id, "--samples", str(SAMPLES))
-    figures = done.files.read_json(MEASURED)
+    figures = content(done.files, MEASURED)
     assert status == 0 and out.startswith(f"{figures['fid']:.3f}: FID in digits-lenet5-bn-mixup features")
     status, out, _ = call(capsys, "measure", done.id, "--samples", str(SAMPLES), "--json")
     assert json.loads(out) == figures

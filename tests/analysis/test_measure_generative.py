@@ -11,6 +11,7 @@ import pytest
 import torch
 from command import call, refused
 from conftest import execute, new_run
+from tampering import content
 from torch import Tensor
 
 from dfkd_core.analysis import measure_latent as measuring
@@ -90,7 +91,7 @@ def reference_images(count: int = SAMPLES) -> Tensor:
 
 def test_both_networks_are_compared_on_the_same_noise(done: RunFolder, cache: Path) -> None:
     figures = measure_generative(done, cache, SAMPLES)
-    assert done.files.read_json(MEASURED) == figures
+    assert content(done.files, MEASURED) == figures
     card, problem, _ = assembled(done)
     extractor = quality.find_extractor("", card)
     wanted = f"FID, EMD, MMD and 1NN in {extractor.title} features, n = 60 real, 60 generated"
@@ -201,7 +202,7 @@ def test_what_cannot_be_measured_is_one_sentence(done: RunFolder, runs: Path, ca
 
 def test_the_command_line_prints_the_table(capsys: Any, done: RunFolder) -> None:
     status, out, _ = call(capsys, "measure", done.id, "--samples", str(SAMPLES))
-    figures = done.files.read_json(MEASURED)
+    figures = content(done.files, MEASURED)
     assert status == 0 and out.startswith(figures["label"])
     for title, teacher, student in generative_table(figures):
         assert any(line.split() == [*title.split(), *teacher.split(), *student.split()] for line in out.splitlines())

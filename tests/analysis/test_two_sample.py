@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import execute, new_run
 from scipy.stats import norm
+from tampering import content, edit
 
 from dfkd_core.analysis import two_sample as under_test
 from dfkd_core.analysis.measured import DISTANCE
@@ -87,7 +88,7 @@ def run(runs: Path) -> RunFolder:
 
 def test_an_untrained_generator_is_told_from_the_collected_images(run: RunFolder) -> None:
     found = distance(run)
-    assert json.loads((run.path / DISTANCE).read_text()) == found
+    assert content(run.files, DISTANCE) == found
     assert found["images"] == 60 and found["step"] == 4
     assert found["tvd"] > found["chance"] and found["above_chance"] and found["tvd"] > 0.5
     assert found["low"] < found["tvd"] <= found["high"]
@@ -116,8 +117,7 @@ def test_a_run_that_cannot_be_tested_gets_one_sentence(runs: Path, monkeypatch: 
 
 
 def test_collected_images_that_have_changed_since_are_not_compared(run: RunFolder) -> None:
-    facts = run.path / "collected" / "collected.json"
-    facts.write_text(facts.read_text().replace('"sha256": "', '"sha256": "0'))
+    edit(run.files, "collected/collected.json", lambda facts: facts.update(sha256="0"))
     with pytest.raises(StoreError, match="no longer gives the collected images"):
         distance(run)
     assert not (run.path / DISTANCE).exists()
