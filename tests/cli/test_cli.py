@@ -19,7 +19,7 @@ from dfkd_core.data.catalogue import BENCHMARKS
 from dfkd_core.methods import index
 from dfkd_core.methods.ta_dfkd import TADFKD
 from dfkd_core.runs.spec import RunSpec
-from dfkd_core.store import Owner, RunFolder, RunStatus, runs_in
+from dfkd_core.store import SPECS, Owner, RunFolder, RunStatus, runs_in
 from dfkd_core.teachers.cards import available_teachers
 
 TRAIN = ["train", "--student", STUDENT, *FLAGS]
@@ -181,12 +181,13 @@ def test_runs_lists_them_all_and_says_which_were_interrupted(capsys: Any, runs: 
     dead = new_run(runs)
     dead.set_status(RunStatus("running", step=3, total_steps=6))
     broken = new_run(runs)
-    (broken.path / "spec.json").write_text('{"hat": 1}')
+    for name in SPECS:
+        (broken.path / name).write_text('{"hat": 1}')
     status, out, err = call(capsys, "runs")
     lines = {line.split()[0]: line for line in out.splitlines()}
     assert status == 0 and lines.keys() == {done.id, dead.id}
     assert "done" in lines[done.id] and "2/2" in lines[done.id] and "accuracy" in lines[done.id]
-    assert f"{broken.id}  damaged" in err and "hat" in err
+    assert f"{broken.id}  damaged" in err and "spec.json is damaged" in err
     assert "interrupted" in lines[dead.id] and "3/6" in lines[dead.id]
     status, out, _ = call(capsys, "runs", "--json")
     assert {run["id"]: run["state"] for run in map(json.loads, out.splitlines())} == {

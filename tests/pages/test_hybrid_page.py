@@ -17,7 +17,7 @@ from recording import column
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core.analysis.timeline import Timeline
-from dfkd_core.store import RunFolder, runs_in
+from dfkd_core.store import RunFolder, read_facts, runs_in
 from pages.ui.run import hybrid
 
 SHORT = {"gan_steps": 20, "distill_steps": 30, "updates": 2, "gan_batch_size": 16, "batch_size": 16, "width": 2}
@@ -94,7 +94,7 @@ def test_a_few_collected_images_of_each_class_are_sent(runs: Path) -> None:
     folder = _run(runs, ratio=0.3)
     sent = hybrid._images(folder)
     assert sent is not None
-    histogram = np.array(hybrid._facts(folder)["histogram"])
+    histogram = np.array(read_facts(folder)["histogram"])
     found = np.bincount(column(sent, "label"), minlength=len(histogram))
     assert (found == np.minimum(histogram, hybrid.OF_A_CLASS)).all() and (histogram > hybrid.OF_A_CLASS).any()
 

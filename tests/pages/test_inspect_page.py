@@ -34,7 +34,7 @@ from dfkd_core.analysis.audit import audited
 from dfkd_core.analysis.jobs import Job
 from dfkd_core.analysis.tags import Tags
 from dfkd_core.selection.region import accepted_region
-from dfkd_core.store import read_samples
+from dfkd_core.store import SPECS, read_samples
 from pages.ui.words import glossary
 
 # --- one selection ---------------------------------------------------------------------------------------------
@@ -366,7 +366,8 @@ def test_what_a_run_did_not_keep_is_said_in_words(page: Page, lab: Lab) -> None:
     empty = craft(lab.runs, steps=())
     page.goto(f"{lab.url}inspect?run={empty.id}")
     expect(page.get_by_text("This run recorded no images.").first).to_be_visible()
-    (empty.path / "spec.json").write_text("{")
+    for name in SPECS:
+        (empty.path / name).write_text("{")
     page.reload()
     expect(page.get_by_text("no readable spec.json in its folder. Choose another run")).to_be_visible()
     shutil.rmtree(empty.path)

@@ -96,6 +96,13 @@ def test_the_glossary_explains_its_words() -> None:
 
 def test_an_estimate_knows_its_pace(runs: Path) -> None:
     folder, _ = pulled(runs)
-    folder.set_status(folder.status().__class__("done", step=100, total_steps=100, result={"seconds": 50.0}))
+    folder.set_status(
+        folder.status().__class__(
+            "done",
+            step=100,
+            total_steps=100,
+            result={"measure": "accuracy", **dict.fromkeys(("final", "best", "teacher")), "seconds": 50.0},
+        )
+    )
     spec = tiny_spec(method="pull")
     assert estimated_seconds([spec], [folder]) == pytest.approx(0.5 * spec.total_steps)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command import call
+from conftest import execute, metric_rows, new_run, rows, student_hash
 from streamlit.testing.v1 import AppTest
 from tampering import copied, flip, run_of_each_file, tampered
 
@@ -22,7 +23,7 @@ from dfkd_core.analysis.measured import GENERATED, known_figures, read_distance
 from dfkd_core.analysis.tags import Tags
 from dfkd_core.engine import LocalEngine
 from dfkd_core.errors import StoreError
-from dfkd_core.events import Phase
+from dfkd_core.events import Event, Phase, Step
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import COLLECTED, REAL, EventReader, RunFolder, read_facts, read_phases, read_samples, verify
 from dfkd_core.store.checkpoints import load_checkpoint
@@ -128,6 +129,57 @@ def test_the_engine_starts_beside_tampered_runs(template: RunFolder, runs: Path,
         assert len(engine.poll()) > 20
     finally:
         engine.close()
+
+
+# --- what goes on all the same ---------------------------------------------------------------------------------
+
+
+def stopped(runs: Path) -> RunFolder:
+    """Changed live after its second step, stopped after its fourth, with checkpoints of the third and fourth."""
+    folder = new_run(runs, checkpoint_seconds=0.0)
+
+    def steer(event: Event) -> None:
+        if isinstance(event, Step) and event.step == 2:
+            folder.command("set", student_lr=0.02)
+        if isinstance(event, Step) and event.step == 4:
+            folder.command("stop")
+
+    assert execute(folder, steer).state == "stopped"
+    return folder
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one_and_says_so(runs: Path, capsys: Any) -> None:
+    folder, same_run = stopped(runs), stopped(runs)
+    execute(same_run)
+    path = folder.path / "checkpoints/step-00000004.safetensors"
+    flip(path, 8 * path.stat().st_size - 100)
+    said = f"checkpoints/{path.name} is damaged: its SHA-256 does not fit"
+    assert call(capsys, "verify", folder.id)[:2] == (1, f"{said}\nrun {folder.id}: 1 damaged\n")
+    status, _, err = call(capsys, "resume", folder.id)
+    assert status == 0 and said in err and "It goes on from step 3" in err
+    assert said in rows(folder, "status")[-2]["message"]
+    assert student_hash(folder) == student_hash(same_run) and metric_rows(folder) == metric_rows(same_run)
+    assert call(capsys, "verify", folder.id)[0] == 0
+
+
+def test_a_damaged_row_is_named_and_the_run_ends_as_it_would_have(runs: Path, capsys: Any, app: AppTest) -> None:
+    folder, same_run = stopped(runs), stopped(runs)
+    execute(same_run)
+    log = folder.path / "attempts/1/events.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    number = next(place for place, line in enumerate(lines) if b'"command": "set"' in line)
+    flip(log, 8 * sum(map(len, lines[:number])) + 300)
+    said = f"attempts/1/events.jsonl, line {number + 1}: its checksum does not fit"
+    assert said in call(capsys, "runs")[2] and said in call(capsys, "verify", folder.id)[1]
+    for page in ("distill", "inspect"):
+        app.query_params.clear()
+        app.query_params["run"] = folder.id
+        app.switch_page(f"pages/{page}.py").run()
+        assert not app.exception and said in app.warning[0].value.replace("\\", ""), page
+    app.switch_page("pages/runs.py").run()
+    assert said in app.dataframe[0].value["damaged"].tolist()
+    execute(folder)
+    assert student_hash(folder) == student_hash(same_run), "its live change is in the checkpoint, too"
 
 
 # --- flipped bits ----------------------------------------------------------------------------------------------

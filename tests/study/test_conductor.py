@@ -252,7 +252,7 @@ def test_damaged_files_are_passed_over_or_said(runs: Path) -> None:
     assert states(study) == ["waiting", "done"]
     (other.path / "study.json").write_text('{"kind": 1}')
     assert [found.id for found in studies_in(runs)] == [study.id]
-    with pytest.raises(StoreError, match="no readable study.json"):
+    with pytest.raises(StoreError, match="study.json is damaged"):
         _ = Study(other.path).cells
 
 

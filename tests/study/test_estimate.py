@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import tiny_spec
+from conftest import result_after, tiny_spec
 
 from dfkd_core.store import RunFolder, RunStatus
 from dfkd_core.study.estimate import MEASURING_SECONDS, estimated_seconds
@@ -14,7 +14,7 @@ from dfkd_core.study.estimate import MEASURING_SECONDS, estimated_seconds
 
 def past_run(runs: Path, seconds: float, steps: int = 100, **fields: Any) -> RunFolder:
     folder = RunFolder.create(runs, tiny_spec(**fields).model_dump())
-    folder.set_status(RunStatus("done", step=steps, total_steps=steps, result={"seconds": seconds}))
+    folder.set_status(RunStatus("done", step=steps, total_steps=steps, result=result_after(seconds)))
     return folder
 
 

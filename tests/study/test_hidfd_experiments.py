@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command import call, refused
-from conftest import STUDENT, TINY, write_mnist
+from conftest import STUDENT, TINY, result_after, write_mnist
 from scipy import stats
 
 from dfkd_core import methods
@@ -204,7 +204,7 @@ def test_an_estimate_needs_runs_with_as_many_updates_a_step(runs: Path) -> None:
         return [spec for _, spec in specs_of("ablation", knobs=given, values=["full", "w/o blend"])]
 
     folder = RunFolder.create(runs, asked()[0].model_dump())
-    folder.set_status(RunStatus("done", step=100, total_steps=100, result={"seconds": 20.0}))
+    folder.set_status(RunStatus("done", step=100, total_steps=100, result=result_after(20.0)))
     assert estimated_seconds(asked(), [folder]) == pytest.approx(2 * 20)
     assert estimated_seconds(asked(distill_steps=160), [folder]) == pytest.approx(2 * 40)
     assert estimated_seconds(asked(updates=50), [folder]) is None
