@@ -103,6 +103,13 @@ def test_a_damaged_sheet_is_passed_over(recording: Recording) -> None:
     assert list(audit.rows) == [20]
 
 
+def test_a_sheet_that_does_not_fit_the_real_images_is_done_with(recording: Recording) -> None:
+    recording.add("samples", 20, count=5, dimension=7)
+    audit = Audit(recording.recorded)
+    assert audit.update(1.0) is True, "else Inspect would ask for ever"
+    assert audit.rows[20]["clean_inside"] == 0 and audit.rows[10]["clean_inside"] > 0
+
+
 def test_auroc_is_that_of_scikit_learn_with_ties() -> None:
     random = np.random.default_rng(0)
     for _ in range(20):
