@@ -23,7 +23,7 @@ def folder(runs: Path) -> RunFolder:
 
 @pytest.fixture
 def writer(folder: RunFolder) -> EventWriter:
-    return EventWriter(folder, folder.begin_attempt().number, 0)
+    return EventWriter(folder, folder.begin_attempt().number)
 
 
 @pytest.fixture
