@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
 
-.PHONY: app install test test-slow lint figures clean
+.PHONY: app install test test-slow soak lint figures clean
 
 app: install
 	@$(BIN)/streamlit run app.py --server.port $(PORT)
@@ -22,6 +22,9 @@ test: install lint
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow
+
+soak: install
+	$(BIN)/python -m benchmarks.soak
 
 lint: install
 	$(BIN)/ruff check .

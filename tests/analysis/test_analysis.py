@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recording import column, picture
+from recording import MIXTURE, column, picture
 
 from dfkd_core.analysis.alarms import alarms
 from dfkd_core.analysis.timeline import Curve, Timeline
@@ -61,10 +61,10 @@ def test_thinned_curves_keep_their_points_while_they_grow_and_always_the_last() 
 def test_a_frame_carries_the_sheet_and_its_columns(folder: RunFolder) -> None:
     images = np.arange(3 * 4 * 4, dtype=np.uint8).reshape(3, 4, 4, 1)
     columns = {"loss": np.array([0.12345678, 1.0, 2.0], np.float32), "clean": np.array([True, False, True])}
-    frame = write(folder, Samples(5, images, columns, {"usable": True})).frame(5)
+    frame = write(folder, Samples(5, images, columns, MIXTURE)).frame(5)
     assert frame is not None
     assert column(frame, "loss") == columns["loss"].tolist() and column(frame, "clean") == [1, 0, 1]
-    assert (frame["count"], frame["width"], frame["height"], frame["mixture"]) == (3, 4, 4, {"usable": True})
+    assert (frame["count"], frame["width"], frame["height"], frame["mixture"]) == (3, 4, 4, MIXTURE)
     assert (picture(frame)[:, 4:8] == images[1, :, :, 0]).all()
 
 

@@ -17,6 +17,7 @@ from dfkd_core.analysis.recorded import Recorded
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.cli.main import main
 from dfkd_core.errors import RequestError
+from dfkd_core.store.events_log import store_arrays
 
 
 @pytest.fixture
@@ -189,16 +190,17 @@ def test_a_damaged_embedding_is_none(recording: Recording, damage: str) -> None:
     path = recording.folder.path / "analysis" / "layout-umap.npz"
     path.parent.mkdir()
     landmarks = np.zeros((12, 4), np.float16)
-    np.savez(path, fitted_to=1, landmarks=landmarks, at=np.zeros((12, 2)))
+    store_arrays(recording.folder, "analysis/layout-umap.npz", fitted_to=1, landmarks=landmarks, at=np.zeros((12, 2)))
     assert load_layout(recording.recorded, "umap") is not None
     if damage == "gone":
         path.unlink()
     elif damage == "torn":
         path.write_bytes(path.read_bytes()[:200])
     elif damage == "foreign":
-        np.savez(path, something=np.zeros(3))
+        store_arrays(recording.folder, "analysis/layout-umap.npz", something=np.zeros(3))
     else:
-        np.savez(path, fitted_to=1, landmarks=landmarks, at=np.full((12, 2), np.nan))
+        nowhere = np.full((12, 2), np.nan)
+        store_arrays(recording.folder, "analysis/layout-umap.npz", fitted_to=1, landmarks=landmarks, at=nowhere)
     assert load_layout(recording.recorded, "umap") is None
 
 

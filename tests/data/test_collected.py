@@ -17,6 +17,7 @@ import pytest
 import torch
 from conftest import TEACHER, execute, new_run, student_hash, tiny_spec, write_mnist
 from PIL import Image
+from tampering import content
 from torch import Tensor
 
 from dfkd_core.cli.main import main
@@ -153,9 +154,9 @@ def test_the_names_of_folders_change_nothing(
 def test_files_of_one_name_are_told_apart_by_their_contents(tmp_path: Path) -> None:
     contents = [b"bb", b"aa", b"c"]
     for folders in ("xyz", "zxy"):
-        for folder, content in zip(folders, contents, strict=True):
+        for folder, inside in zip(folders, contents, strict=True):
             (tmp_path / folders / folder).mkdir(parents=True)
-            (tmp_path / folders / folder / "0.png").write_bytes(content)
+            (tmp_path / folders / folder / "0.png").write_bytes(inside)
         order = blind_order((tmp_path / folders).rglob("*.png"))
         assert [path.read_bytes() for path in order] == [b"c", b"aa", b"bb"]
 
@@ -295,8 +296,7 @@ def test_a_run_keeps_its_collected_images_as_the_teacher_sees_them(
     assert set(columns) == {"label", "confidence", "features"}
     assert columns["label"].dtype == np.int16 and columns["label"].tolist() == label.tolist()
     assert np.allclose(columns["confidence"], confidence) and columns["features"].dtype == np.float16
-    facts = json.loads((folder.path / f"{COLLECTED}.json").read_text())
-    assert facts == {
+    assert content(folder.files, f"{COLLECTED}.json") == {
         "source": f"folder:{pets}", "title": "Folder pets", "ratio": 0.1, "original": 1198, "collecting": "random",
         "count": 120, "unseen": 256, "histogram": torch.bincount(label, minlength=10).tolist(),
         "mean_confidence": pytest.approx(confidence.mean().item()),

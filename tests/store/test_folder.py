@@ -23,14 +23,14 @@ from dfkd_core.store import (
 )
 
 MIXTURE = {
-    "weights": (0.5, 0.5),
-    "means": (0.1, 0.9),
-    "deviations": (0.1, 0.1),
+    "weights": [0.5, 0.5],
+    "means": [0.1, 0.9],
+    "deviations": [0.1, 0.1],
     "low": 0.1,
     "high": 2.0,
     "usable": True,
     "threshold": 0.5,
-    "region": [(0.0, 0.4)],
+    "region": [[0.0, 0.4]],
 }
 RESULT = {"measure": "accuracy", "final": 0.5, "best": 0.6, "teacher": None, "seconds": 1.5}
 

@@ -31,7 +31,8 @@ test("news that come at once are followed one after the other, each file once", 
     asked.push(name);
     return { ok: name in files, json: async () => files[name] };
   };
-  const feed = new Feed(), news = (...versions) => feed.filled({ feed: { at: "x" }, versions, frames: { 5: "a.json", 6: null } });
+  const feed = new Feed(), frames = { 5: "a.json", 6: null };
+  const news = (...versions) => feed.filled({ feed: { at: "x" }, versions, frames });
   const [, last] = await Promise.all([news(1, 2), news(1, 2, 3)]);
   assert.deepEqual(last.curves, { loss: { x: [1, 2, 3], y: [9, 8, 7] } });
   assert.deepEqual(last.frames, { 5: { count: 4 }, 6: null });

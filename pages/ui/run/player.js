@@ -187,7 +187,8 @@ export class Player {
     if (data.teacher != null) about.append(", ", element("b", "teacher " + this.scored(data.teacher)));
     this.at("score").replaceChildren(value == null ? "–" : this.scored(value), about);
     const pill = element("span.dfkd-state", { dataset: { state: data.state } }, data.badge);
-    this.at("what").replaceChildren(pill, element("div", data.title));
+    const held = data.memory == null ? "" : ` · ${data.memory.toFixed(1)} GiB of the GPU`;
+    this.at("what").replaceChildren(pill, element("div", data.title + held));
     say(this.at("message"), data.message, data.state);
   }
 

@@ -129,6 +129,7 @@ def news_of(
     folder: RunFolder, status: RunStatus, timeline: Timeline, feed: Feed, with_sheets: bool = True
 ) -> dict[str, Any]:
     """What changes while a run goes on, the same for all who watch it; ``with_sheets``: its samples are the frames."""
+    timeline.update()
     versions = feed.curves()
     total = status.total_steps or max(timeline.step, 1)
     facts = folder.environment()
@@ -148,6 +149,7 @@ def news_of(
         "total": total,
         "elapsed": round(timeline.elapsed, 1),
         "left": timeline.time_left(total),
+        "memory": next(iter(timeline.recent("peak_memory", 1)), None),
         "score": timeline.score,
         "teacher": timeline.teacher,
         **_drawn(terms, timeline),
