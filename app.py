@@ -6,8 +6,9 @@ import ipaddress
 from pathlib import Path
 
 import streamlit as st
+from starlette.middleware import Middleware
 
-from pages.ui import boot, keep, look
+from pages.ui import boot, gate, keep, look
 
 
 def _is_loopback(address: str | None) -> bool:
@@ -61,4 +62,7 @@ def main() -> None:
         page.run()
 
 
-main()
+if __name__ == "__main__":  # Streamlit runs this file so, for each session
+    main()
+else:  # and its server imports it, once
+    app = st.App(__file__, lifespan=gate.announced, middleware=[Middleware(gate.Gate, token=gate.TOKEN)])

@@ -29,7 +29,10 @@ def serving(runs: Path, command: str = SERVE) -> Iterator[str]:
     answers, and the lab's whole process group ends with the block."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    words, environment = shlex.split(command.format(port=port)), {**os.environ, "DFKD_RUNS": str(runs)}
+    words, environment = (
+        shlex.split(command.format(port=port)),
+        {**os.environ, "DFKD_RUNS": str(runs), "DFKD_TOKEN": ""},
+    )
     quiet = subprocess.DEVNULL
     with subprocess.Popen(
         words, cwd=ROOT, env=environment, stdout=quiet, stderr=quiet, start_new_session=True

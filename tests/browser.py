@@ -66,6 +66,11 @@ class Lab:
         until(lambda: not listening(self.port))
 
     @property
+    def said(self) -> str:
+        """What it has printed so far."""
+        return (self.root / "said").read_text()
+
+    @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
 
@@ -75,14 +80,17 @@ def listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def start_lab(root: Path, port: int) -> Lab:
+def start_lab(root: Path, port: int, token: str | None = "") -> Lab:
+    """``token`` is what the lab asks for: nothing where it is empty, one of its own making where it is None."""
     for name in FOLDERS:
         (root / name).mkdir(exist_ok=True)
     environment = {**os.environ, **{f"DFKD_{name.upper()}": str(root / name) for name in FOLDERS}}
+    environment |= {} if token is None else {"DFKD_TOKEN": token}
     installed = f"{sys.prefix}/.installed"  # taken as it is: these tests install nothing
     command = ["make", "app", f"PORT={port}", f"VENV={sys.prefix}", f"--assume-old={installed}"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **quiet)
+    with (root / "said").open("wb") as said:
+        out = {"stdout": said, "stderr": subprocess.STDOUT}
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **out)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if listening(port):
@@ -92,12 +100,12 @@ def start_lab(root: Path, port: int) -> Lab:
 
 
 @contextmanager
-def running_lab(root: Path) -> Iterator[Lab]:
+def running_lab(root: Path, token: str | None = "") -> Iterator[Lab]:
     """A lab on a free port; at the end nothing that it started is left."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    started = start_lab(root, port)
+    started = start_lab(root, port, token)
     yield started
     started.kill()
     for folder in runs_in(started.runs):
