@@ -41,9 +41,10 @@ class Folder:
         """Whether it can be read (looks for the folder, does not read it)."""
         return any(root.is_dir() for root in self.roots)
 
-    def count(self, enough: int | None = None) -> int:
-        """How many images it has; stops counting at ``enough``."""
-        return sum(1 for _ in islice(self._listed(), enough))
+    def count(self, enough: int | None = None, looked: int | None = None) -> int:
+        """How many images it has; stops counting at ``enough``. Raises ``RequestError`` after ``looked`` files and
+        folders that were not."""
+        return sum(1 for _ in islice(self._listed(looked), enough))
 
     def read(self, indices: Tensor, image: ImageSpec) -> Tensor:
         """The images of ``indices``, (N, C, H, W) uint8 in the shape of ``image``."""
@@ -53,12 +54,12 @@ class Folder:
     def _paths(self) -> list[Path]:
         return blind_order(self._listed())
 
-    def _listed(self) -> Iterator[Path]:
+    def _listed(self, looked: int | None = None) -> Iterator[Path]:
         if not self.is_there():
             raise RequestError("collected", self.name, f"has no images: there is no folder {self.where}.")
         own = self.own()
         for root in self.roots:
-            yield from (path for path in images_below(root) if path.stem not in own)
+            yield from (path for path in images_below(root, looked) if path.stem not in own)
 
 
 class TrainingImages:
@@ -72,7 +73,7 @@ class TrainingImages:
     def is_there(self) -> bool:
         return self.benchmark.is_there()
 
-    def count(self, enough: int | None = None) -> int:
+    def count(self, enough: int | None = None, looked: int | None = None) -> int:
         if self._files is not None:
             return len(self._files)
         return _count(self.name, data_folder(), _changed(data_folder() / self.benchmark.where))
@@ -114,9 +115,17 @@ def _changed(path: Path) -> float:
     return path.stat().st_mtime if path.exists() else 0.0
 
 
-def images_below(root: Path) -> Iterator[Path]:
-    """Image files below ``root`` at any depth, in no particular order; hidden files and folders are passed over."""
+def images_below(root: Path, looked: int | None = None) -> Iterator[Path]:
+    """Image files below ``root`` at any depth, in no particular order; hidden files and folders are passed over.
+    Raises ``RequestError`` when more than ``looked`` files and folders have been seen."""
+    seen = 0
     for folder, inner, names in os.walk(root):
+        seen += len(inner) + len(names)
+        if looked is not None and seen > looked:
+            says = (
+                f"has more than {looked:,} files and folders; name one nearer to the images. Start looks at them all."
+            )
+            raise RequestError("collected", str(root), says)
         inner[:] = [name for name in inner if not name.startswith((".", "__MACOSX"))]
         yield from (
             Path(folder, name) for name in names if name[0] != "." and os.path.splitext(name)[1].lower() in SUFFIXES
@@ -182,13 +191,13 @@ def find_source(name: str, benchmark: Benchmark | None = None) -> Source:
 # --- what is asked of them -------------------------------------------------------------------------------------
 
 
-def check_collected(name: str, benchmark: Benchmark, ratio: float) -> str:
+def check_collected(name: str, benchmark: Benchmark, ratio: float, looked: int | None = None) -> str:
     """The source's name (empty: the usual one of ``benchmark``), if it holds the images that ``ratio`` asks for.
 
-    Raises ``RequestError`` with how many it has, and which ratio would fit.
+    Raises ``RequestError`` with how many it has, and which ratio would fit, or after ``looked`` files and folders.
     """
     name = name or benchmark.usual.source
-    checked_count(find_source(name, benchmark), benchmark, ratio)
+    checked_count(find_source(name, benchmark), benchmark, ratio, looked)
     return name
 
 
@@ -202,11 +211,10 @@ def wanted(benchmark: Benchmark, ratio: float) -> int:
     return count
 
 
-def checked_count(source: Source, benchmark: Benchmark, ratio: float) -> int:
+def checked_count(source: Source, benchmark: Benchmark, ratio: float, looked: int | None = None) -> int:
     """How many images to collect of ``source``. Raises ``RequestError`` where it has fewer."""
     count = wanted(benchmark, ratio)
-    if source.count(count) < count:
-        there = source.count()
+    if (there := source.count(count, looked)) < count:
         says = f"asks for {count:,} of {source.title}, which has {there:,} images; "
         if there < 2:
             raise RequestError("collected", source.name, f"has {there} images; should have two at least.")

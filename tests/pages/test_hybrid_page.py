@@ -18,6 +18,7 @@ from streamlit.testing.v1 import AppTest
 
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.store import RunFolder, read_facts, runs_in
+from pages.ui.form import collected
 from pages.ui.run import hybrid
 
 SHORT = {"gan_steps": 20, "distill_steps": 30, "updates": 2, "gan_batch_size": 16, "batch_size": 16, "width": 2}
@@ -125,6 +126,18 @@ def test_a_link_brings_its_collected_images_and_says_how_many(app: AppTest, imag
     app.number_input(key="form:ratio:digits").set_value(0.5).run()
     assert "has 40 images; should be at most 0.0333" in app.warning[0].value
     assert app.query_params["ratio"] == "0.5" and app.query_params["collected"] == f"folder:{images}"
+
+
+def test_a_link_to_a_whole_disk_is_not_looked_through(
+    app: AppTest, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collected, "LOOKED", 60)
+    for count in range(30):  # nearer than the images, and none themselves
+        (images.parent / f"{count}.txt").touch()
+    app.query_params.update({"method": "hidfd", "collected": f"folder:{images.parent}", "ratio": "0.02"})
+    app.run()
+    assert not app.exception
+    assert "has more than 60 files and folders" in app.warning[0].value
 
 
 def test_a_source_without_a_name_is_refused_in_one_sentence(app: AppTest) -> None:

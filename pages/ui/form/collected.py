@@ -20,6 +20,7 @@ from pages.ui.form.address import FOLDER
 from pages.ui.words import glossary
 
 UPLOAD = "upload"
+LOOKED = 100_000  # files and folders, unasked: a link may name the whole disk
 OTHERS = {FOLDER: "Folder of images…", UPLOAD: "Upload a ZIP…"}
 
 
@@ -98,7 +99,7 @@ def _say_count(source: str, benchmark: Benchmark, ratio: float) -> None:
     """How many images that is, or in one sentence why there are not as many."""
     try:
         count = wanted(benchmark, ratio)
-        check_collected(source, benchmark, ratio)
+        check_collected(source, benchmark, ratio, looked=LOOKED)
     except RequestError as error:
         st.warning(link.plain(error))
         return
