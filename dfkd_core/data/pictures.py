@@ -17,7 +17,7 @@ from dfkd_core.data.layouts import FORMATS
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 
-MAX_PIXELS = 64_000_000  # of one image file; Pillow itself only warns
+MAX_PIXELS = 25_000_000  # of one image file, as cameras have: up to 400 MB while it is read; Pillow itself only warns
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 MAX_FILES = 50_000  # in an archive, images or not
 MAX_BYTES = 2 << 30  # of its files, uncompressed
-MAX_IMAGE_BYTES = 256 << 20  # of one of them
+MAX_IMAGE_BYTES = 128 << 20  # of one of them
 MAX_RATIO = 200  # uncompressed to compressed; images hardly shrink in an archive
 MAX_TOTAL_PIXELS = 10_000_000_000
 SIDE = 512  # larger images are kept at this size; no network here takes more than 256
@@ -172,6 +172,6 @@ def _bare(picture: Image.Image) -> Image.Image:
     """The pixels alone, upright and not larger than they are needed: no comments, places or profiles."""
     from PIL import Image, ImageOps
 
-    picture = ImageOps.exif_transpose(picture)
+    ImageOps.exif_transpose(picture, in_place=True)  # else it is copied
     picture.thumbnail((SIDE, SIDE))
     return Image.frombytes(picture.mode, picture.size, picture.tobytes())

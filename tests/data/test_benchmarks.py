@@ -174,8 +174,8 @@ BAD_IMAGES: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "cannot be read"),
     "cut off": (bomb(40, 40)[:80], "cannot be read"),
     "fewer pixels than announced": (bomb(4000, 4000), "cannot be read"),
-    "a bomb": (bomb(9_000, 9_000), "at most 64,000,000 pixels"),
-    "a large bomb": (bomb(60_000, 60_000), "at most 64,000,000 pixels"),
+    "a bomb": (bomb(9_000, 9_000), "at most 25,000,000 pixels"),
+    "a large bomb": (bomb(60_000, 60_000), "at most 25,000,000 pixels"),
     "of another format": (b"P5\n8 8\n255\n" + b"\0" * 64, "cannot be read"),
 }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import stat
 import struct
+import subprocess
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dfkd_core.data import pictures
 from dfkd_core.data import uploads as upload
 from dfkd_core.data.uploads import unpack, uploaded, uploads
 from dfkd_core.errors import RequestError
@@ -220,7 +223,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         "times its size; should be at most 200",
     ),
     "zeros as an image": (lambda: zipped({"zeros.png": bytes(10 << 20)}), "times its size"),
-    "a PNG that announces too much": (lambda: zipped({"a.png": png(50_000, 50_000)}), "at most 64,000,000 pixels"),
+    "a PNG that announces too much": (lambda: zipped({"a.png": png(50_000, 50_000)}), "at most 25,000,000 pixels"),
     "a PNG that has less": (lambda: zipped({"a.png": png(4_000, 4_000)}), "cannot be read"),
     "too many files": (lambda: zipped({f"{number}": b"" for number in range(100_000)}), "at most 50,000"),
     "overlapping files": (overlapping, "overlap"),
@@ -273,6 +276,32 @@ def test_every_bound_holds_for_images_too(
     with pytest.raises(RequestError, match=says):
         unpack(archive, "mine", folder)
     assert everything_below(folder) == {"before"} | {f"before/{number:06d}.png" for number in (1, 2, 3)}
+
+
+BIGGEST = """
+import io, resource, sys, zipfile
+from pathlib import Path
+from dfkd_core.data import pictures, uploads
+
+archive = sys.argv[1] + ".zip"
+with zipfile.ZipFile(archive, "w") as made:
+    made.write(sys.argv[1], "a." + sys.argv[1][-4:].strip("."))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert uploads.unpack(Path(archive).read_bytes(), "mine", Path(archive).parent) == 1
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+@pytest.mark.parametrize(("suffix", "most"), [("png", 256), ("webp", 416)])
+def test_the_largest_image_that_is_taken_fills_no_memory(tmp_path: Path, suffix: str, most: int) -> None:
+    side = int(pictures.MAX_PIXELS**0.5)
+    file = tmp_path / f"large.{suffix}"
+    turned = Image.Exif()
+    turned[0x0112] = 6  # by a quarter: Pillow's way copies the pixels
+    Image.new("RGBA", (side, side)).save(file, lossless=True, method=0, exif=turned)
+    assert file.stat().st_size < 200_000
+    done = subprocess.run([sys.executable, "-c", BIGGEST, str(file)], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < most  # MiB
 
 
 @pytest.mark.parametrize("name", ["", "..", "../x", "a/b", ".hidden", "a b", "x" * 65, "nul\0"])
