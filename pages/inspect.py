@@ -90,7 +90,7 @@ def _title(name: str) -> str:
         words = read_spec(folder).title if folder is not None else "deleted"
     except StoreError:
         words = "damaged"
-    return f"recorded run · {words}" if name == boot.RECORDED.name else f"{name[4:]} · {words}"
+    return link.legible(f"recorded run · {words}" if name == boot.RECORDED.name else f"{name[4:]} · {words}")
 
 
 def _is_recorded(folder: RunFolder) -> bool:

@@ -93,7 +93,7 @@ def _teachers() -> None:
         "accuracy": st.column_config.NumberColumn("accuracy", format="percent"),
         "ELBO": st.column_config.NumberColumn("ELBO, nats", format="%.2f", help="Of a test image; higher is better."),
     }
-    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=config)
+    st.dataframe(link.table(pd.DataFrame(rows)), hide_index=True, column_config=config)
     st.caption(
         "All well trained, by recipes that differ in kind. Diffusion models teach nobody: they help to make images, "
         "and their benchmark is what they learned from. `python -m dfkd_core teacher import` brings your own."

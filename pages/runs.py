@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def main() -> None:
     if not folders:
         st.info(f"No runs in {link.plain(runs_folder())} yet. Go to Distill and press Start.")
         return
-    table = pd.DataFrame([_row(folder) for folder in folders])
+    table = link.table(pd.DataFrame([_row(folder) for folder in folders]))
     for kind in (SHARES, FIGURES, ("damaged",)):  # a kind that no run has takes no room
         if table[list(kind)].isna().all(axis=None):
             table = table.drop(columns=list(kind))
@@ -177,7 +178,7 @@ def _overlay(chosen: list[tuple[RunFolder, Timeline]]) -> None:
     for index, (folder, timeline) in enumerate(chosen):
         if metric in timeline.curves:
             curve = timeline.curves[metric].thinned()
-            label = f"{folder.id} · {read_spec(folder).title}"
+            label = html.escape(link.legible(f"{folder.id} · {read_spec(folder).title}"))  # plotly takes some tags
             line = {"color": PALETTE[index % len(PALETTE)], "dash": "solid" if index < len(PALETTE) else "dot"}
             figure.add_scatter(x=curve["x"], y=curve["y"], name=label, mode="lines", line=line)
     figure.update_layout(

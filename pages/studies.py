@@ -66,10 +66,12 @@ def _show(study: Study, progress: Progress) -> None:
     """How far it is, the table, and what it says."""
     kind = find(study.kind)
     failed = f", {progress.failed} failed" if progress.failed else ""
-    st.progress(progress.share, f"{study.title}: {progress.state}, {progress.done} / {progress.total} runs{failed}")
+    st.progress(
+        progress.share, f"{link.name(study.title)}: {progress.state}, {progress.done} / {progress.total} runs{failed}"
+    )
     rows = kind.table(study.settings, progress.cells)
     st.markdown(link.plain(kind.reading(study.settings, rows)))
-    st.dataframe(pd.json_normalize(rows), hide_index=True)
+    st.dataframe(link.table(pd.json_normalize(rows)), hide_index=True)
 
 
 def _offer_csv(study: Study, progress: Progress) -> None:

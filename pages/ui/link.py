@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import TYPE_CHECKING
 
 import streamlit as st
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LONGEST = 200  # characters of a name that are shown
 MARKUP = re.compile(r"([\\*_{}\[\]<>!|~$&^@]|:(?=\S)|(?<=www)\.|^[#+=-])", re.IGNORECASE)
@@ -25,14 +29,23 @@ def number(text: str) -> int | None:
     return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
+def legible(text: object) -> str:
+    """``text`` as it is written: control marks, and those that turn its order around, become a replacement sign."""
+    return "".join("\ufffd" if unicodedata.category(one) in ("Cc", "Cf", "Cs") else one for one in str(text))
+
+
+def table(rows: pd.DataFrame) -> pd.DataFrame:
+    """The same with every text ``legible``; what a table shows is no Markdown."""
+    return rows.map(lambda cell: legible(cell) if isinstance(cell, str) else cell)
+
+
 def plain(text: object) -> str:
     """``text`` for Streamlit's Markdown, as nothing but itself: no picture, link, formula or HTML comes of it. What
     stands between backticks stays code. Control and direction marks become a replacement character.
     """
     shown = str(text)
     shown = shown if len(shown) <= 5 * LONGEST else shown[: 5 * LONGEST] + "…"
-    shown = " ".join(shown.split())
-    shown = "".join("\ufffd" if unicodedata.category(one) in ("Cc", "Cf", "Cs") else one for one in shown)
+    shown = legible(" ".join(shown.split()))
     parts = shown.split("`")
     if len(parts) % 2 == 0:  # an odd backtick
         parts = [r"\`".join(parts)]

@@ -127,7 +127,8 @@ def _teacher(benchmark: str, task: str) -> str:
 
 
 def _teacher_title(card: TeacherCard) -> str:
-    return card.title if card.accuracy is None else f"{card.title} · {card.accuracy:.1%}"
+    title = link.legible(card.title)
+    return title if card.accuracy is None else f"{title} · {card.accuracy:.1%}"
 
 
 def _student(benchmark: str, teacher: str, task: str) -> str:
@@ -186,7 +187,7 @@ def _card(card: TeacherCard) -> None:
     st.markdown(f"**{link.name(card.title)}** — {network}, {quality}{after}.")
     if card.recipe is not None:
         used = card.recipe.model_dump()
-        st.dataframe({"recipe": list(used), "value": [str(value) for value in used.values()]}, hide_index=True)
+        st.dataframe({"recipe": list(used), "value": [link.legible(value) for value in used.values()]}, hide_index=True)
     st.caption(link.plain(f"Seed {card.seed} · torch {card.torch} · SHA-256 {card.sha256[:16]}…"))
 
 

@@ -91,7 +91,11 @@ def list_earlier(kind: Kind[Any]) -> None:
         begun = f"{study.id[:4]}-{study.id[4:6]}-{study.id[6:8]} {study.id[9:11]}:{study.id[11:13]}"
         rows.append(dict(zip(SHOWN, (study.title, *_so_far(study), begun), strict=True)))
     event = st.dataframe(
-        pd.DataFrame(rows), hide_index=True, on_select="rerun", selection_mode="single-row", key=f"{kind.name}:earlier"
+        link.table(pd.DataFrame(rows)),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key=f"{kind.name}:earlier",
     )
     if event.selection.rows:
         open_study(studies[event.selection.rows[0]])

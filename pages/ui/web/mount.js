@@ -9,9 +9,20 @@ export async function hostOf(parent) {
   return parent.querySelector(".dfkd-host");
 }
 
+// Marks that turn the order of what is written around; a name that a stranger gave may hold them.
+const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+// What Python sent, with a replacement sign for each of them. Columns of numbers are left as they are.
+export function legible(value) {
+  if (typeof value === "string") return value.replace(TURNING, "\ufffd");
+  if (Array.isArray(value)) return typeof value[0] === "number" ? value : value.map(legible);
+  if (value?.constructor !== Object) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [legible(name), legible(one)]));
+}
+
 // The view is made once for a place on the page and outlives reruns.
 export const mounting = (View) => async ({ data, parentElement, setStateValue }) => {
   const host = await hostOf(parentElement);
   host.view ??= new View(host);
-  host.view.update(data, setStateValue);
+  host.view.update(legible(data), setStateValue);
 };

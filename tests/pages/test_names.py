@@ -1,0 +1,167 @@
+"""Names that somebody else gave are text on every page: no field of a run, a study or a teacher's card makes the
+browser ask anybody but the lab, runs a script, or turns the order of what is written around."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import ROOT, Lab
+from playwright.sync_api import Page
+from recording import Recording
+from studying import tiny_study
+
+from dfkd_core.events import Applied, Evaluated, StageEntered, Step
+from dfkd_core.store import SPECS, RunFolder, RunStatus
+from dfkd_core.store.sealed import unsealed
+from dfkd_core.study import Record, Study
+
+PAGES = ("", "inspect", "hybrid", "generative", "prior", "lessons", "studies", "runs", "library", "glossary")
+KEPT = {"state", "task", "device", "precision", "student", "collecting", "knob", "of", "measure", "compile"}
+DIRECTIONS = r"""() => {
+  const texts = [...document.querySelectorAll("*")].flatMap((node) =>
+    [node.title, node.ariaLabel, ...[...node.childNodes].filter((one) => one.nodeType === 3).map((one) => one.data)]);
+  return texts.filter((text) => /[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c]/.test(text));
+}"""
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[tuple[str, list[str]]]:
+    """A server that is not the lab, and what it was asked for."""
+    asked: list[str] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+
+
+def evil(address: str, field: str) -> str:
+    """A name that asks for ``address``/``field`` wherever it is taken for Markdown or HTML."""
+    address = f"{address}/{field}"
+    return f"![x]({address}) <img src={address} onerror=alert(1)> <a href={address}>x</a> \u202egnp.x\u2066 {field}"
+
+
+def poisoned(value: Any, address: str, field: str = "") -> Any:
+    """Every text in it, but those that have to be what they are, followed by an ``evil`` one."""
+    if isinstance(value, dict):
+        return {key: one if key in KEPT else poisoned(one, address, key) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [poisoned(one, address, field) for one in value]
+    return f"{value} {evil(address, field)}" if isinstance(value, str) else value
+
+
+def hostile_run(runs: Path, address: str, **kept: Any) -> RunFolder:
+    """A run whose every text is hostile, but ``kept`` fields of its specification."""
+    recorded = RunFolder(ROOT / "assets" / "recorded-run")
+    recording = Recording(runs)
+    folder = recording.folder
+    spec = json.loads(unsealed(recorded.files.read("spec.json")))
+    for name in SPECS:
+        folder.files.write_json(name, {**poisoned(spec, address), **kept, "config": spec["config"]})
+    facts = poisoned(recorded.environment(), address)
+    facts["terms"] = [{**term, "name": f"term{index}"} for index, term in enumerate(facts["terms"])]
+    folder.write_environment(1, facts)
+    for step in (1, 2, 3):
+        recording.writer.add(
+            Step(step, {evil(address, "metric"): 1.0, "accuracy": 0.5, "term0": 0.1, "loss": 1.0}), 0.0
+        )
+        recording.writer.add(Evaluated(step, 0.5, 0.5, 0.9), 0.0)
+        if kept.get("task") != "generative":
+            recording.add("samples", step, classes=10)
+    recording.writer.add(StageEntered(2, evil(address, "stage"), evil(address, "stagetitle")), 0.0)
+    recording.writer.add(Applied(3, evil(address, "command"), evil(address, "detail"), {evil(address, "knob"): 1}), 0.0)
+    recording.writer.flush()
+    recording.add_real([[0.0] * 4] * 4, [0] * 4)
+    tag = {"add": True, "kind": "samples", "step": 3, "indices": [0, 1], "tag": evil(address, "tag")}
+    folder.files.write_json("analysis/tags.json", {"changes": [tag]})
+    state = "failed" if kept else "done"
+    message, result = evil(address, "message"), {"measure": evil(address, "measure"), "final": 0.5, "best": 0.5}
+    folder.set_status(RunStatus(state, message, 3, 3, 1, result))
+    return folder
+
+
+def hostile_study(runs: Path, address: str) -> Study:
+    study = tiny_study(runs)
+    stored = json.loads(unsealed(study.files.read("study.json")))
+    study.files.write_json("study.json", {**stored, "title": evil(address, "study")})
+    for cell in study.cells:
+        study.keep(cell, Record(problem=evil(address, "problem")))
+    return study
+
+
+def hostile_teacher(teachers: Path, address: str) -> str:
+    card = json.loads((ROOT / "assets" / "teachers" / "digits-lenet5-bn-mixup.json").read_text())
+    card |= {"name": "hostile", "title": evil(address, "t")[:80], "network": f"<img src={address}/network>"}
+    card["image"]["classes"] = [evil(address, f"class{index}") for index in range(10)]
+    card["recipe"]["kind"] = f"![x]({address}/recipe)"
+    card |= {"sha256": "", "torch": f"![x]({address}/torch)"}
+    (teachers / "hostile.json").write_text(json.dumps(card))
+    weights = ROOT / "assets" / "teachers" / "digits-lenet5-bn-mixup.safetensors"
+    (teachers / "hostile.safetensors").write_bytes(weights.read_bytes())
+    return "hostile"
+
+
+def visited(runs: Path, teachers: Path, address: str) -> list[str]:
+    """Addresses of every page with everything hostile that it can show."""
+    folders = [
+        hostile_run(runs, address),
+        hostile_run(runs, address, benchmark="digits", method="ta-dfkd", teacher="digits-resnet20-plain"),
+        hostile_run(runs, address, method="hidfd", benchmark="digits"),
+        hostile_run(runs, address, method="ukd", task="generative", benchmark="digits"),
+    ]
+    ids, study, teacher = (
+        [folder.id for folder in folders],
+        hostile_study(runs, address).id,
+        hostile_teacher(teachers, address),
+    )
+    said = evil(address, "link").replace(" ", "%20").replace("#", "%23")
+    return [
+        *PAGES,
+        *(f"{page}?run={one}" for page in ("", "inspect", "hybrid", "generative") for one in ids),
+        *(f"{page}?study={study}" for page in ("studies", "prior", "lessons")),
+        *(f"{page}?run={said}&study={said}&term={said}" for page in PAGES),
+        f"?teacher={teacher}", f"?benchmark=folder:{said}", f"?method=hidfd&collected=folder:{said}",
+        f"runs?chosen={','.join(ids)}",
+    ]  # fmt: skip
+
+
+@pytest.mark.browser
+def test_no_name_makes_the_browser_ask_anybody_but_the_lab(
+    page: Page, lab: Lab, elsewhere: tuple[str, list[str]]
+) -> None:
+    address, asked = elsewhere
+    own = (lab.url, "data:", "blob:")
+    wrong: list[str] = []
+    seen: list[str] = []
+    page.on("request", lambda sent: None if sent.url.startswith(own) else wrong.append(sent.url))
+    page.on("dialog", lambda dialog: (wrong.append(f"dialog {dialog.message}"), dialog.dismiss()))
+    page.on("console", lambda said: wrong.append(said.text) if _is_wrong(said.type, said.text) else None)
+    for path in visited(lab.runs, lab.root / "teachers", address):
+        page.goto(lab.url + path)
+        page.wait_for_selector("[data-test-script-state=notRunning]")
+        page.wait_for_timeout(1500)  # what is drawn in the browser, and what that asks for
+        wrong += page.locator("img[src^='http'], [onerror]").evaluate_all("found => found.map((one) => one.outerHTML)")
+        wrong += page.evaluate(DIRECTIONS)
+        seen += [f"{path}: {one[:300]}" for one in [*wrong, *asked]]
+        wrong.clear()
+        asked.clear()
+    assert not seen
+
+
+def _is_wrong(kind: str, text: str) -> bool:
+    """Streamlit looks for its server below each page's own path first, and is told that nothing is there."""
+    return kind == "error" and "404 (Not Found)" not in text
