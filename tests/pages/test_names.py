@@ -4,6 +4,7 @@ browser ask anybody but the lab, runs a script, or turns the order of what is wr
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +24,10 @@ from dfkd_core.study import Record, Study
 
 PAGES = ("", "inspect", "hybrid", "generative", "prior", "lessons", "studies", "runs", "library", "glossary")
 KEPT = {"state", "task", "device", "precision", "student", "collecting", "knob", "of", "measure", "compile"}
+SHOWN = {"classes", "link", "message", "method", "problem", "stage", "study", "tag", "teacher", "title"}
+LABELS = (
+    "() => [...document.querySelectorAll('[title],[aria-label]')].map((one) => one.title + one.ariaLabel).join(' ')"
+)
 DIRECTIONS = r"""() => {
   const texts = [...document.querySelectorAll("*")].flatMap((node) =>
     [node.title, node.ariaLabel, ...[...node.childNodes].filter((one) => one.nodeType === 3).map((one) => one.data)]);
@@ -147,6 +152,7 @@ def test_no_name_makes_the_browser_ask_anybody_but_the_lab(
     own = (lab.url, "data:", "blob:")
     wrong: list[str] = []
     seen: list[str] = []
+    shown: set[str] = set()
     page.on("request", lambda sent: None if sent.url.startswith(own) else wrong.append(sent.url))
     page.on("dialog", lambda dialog: (wrong.append(f"dialog {dialog.message}"), dialog.dismiss()))
     page.on("console", lambda said: wrong.append(said.text) if _is_wrong(said.type, said.text) else None)
@@ -154,12 +160,14 @@ def test_no_name_makes_the_browser_ask_anybody_but_the_lab(
         page.goto(lab.url + path)
         page.wait_for_selector("[data-test-script-state=notRunning]")
         page.wait_for_timeout(1500)  # what is drawn in the browser, and what that asks for
+        shown |= set(re.findall(rf"{address}/(\w+)", page.locator("body").inner_text() + page.evaluate(LABELS)))
         wrong += page.locator("img[src^='http'], [onerror]").evaluate_all("found => found.map((one) => one.outerHTML)")
         wrong += page.evaluate(DIRECTIONS)
         seen += [f"{path}: {one[:300]}" for one in [*wrong, *asked]]
         wrong.clear()
         asked.clear()
     assert not seen
+    assert shown >= SHOWN, SHOWN - shown
 
 
 def _is_wrong(kind: str, text: str) -> bool:
