@@ -56,8 +56,8 @@ class Lab:
                 folder.command("stop")
         until(lambda: not any(study.is_conducted() for study in studies_in(self.runs)))
         until(lambda: not any(folder.status_seen().is_live for folder in runs_in(self.runs)))
-        for folder in (path for name in FOLDERS for path in (self.root / name).iterdir()):
-            shutil.rmtree(folder)
+        for path in (path for name in FOLDERS for path in (self.root / name).iterdir()):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def kill(self) -> None:
         """The server and the make that started it; the workers have sessions of their own."""
