@@ -1,6 +1,8 @@
 // What all who watch a run want of it comes as files, which the server writes once: curves, as a whole and what was
 // added from one version to the next, and recorded sheets. The browser fetches what it lacks.
 
+import { legible } from "../web/mount.js";
+
 const MOST_POINTS = 2000; // of a curve, before it is fetched again as a whole, thinned out
 
 const read = async (address, how = {}) => {
@@ -46,7 +48,7 @@ export class Feed {
   async news({ feed: { at }, version }) {
     try {
       const found = await read(`${at}/now.json`, { cache: "no-store" });
-      return found.version > version ? found : null;
+      return found.version > version ? legible(found) : null;
     } catch {
       return null; // not yet there, or no longer
     }
