@@ -17,9 +17,8 @@ from typing import Any
 import pytest
 import torch
 from conftest import rows
-from pydantic import TypeAdapter
+from tampering import flip
 
-from dfkd_core.errors import DamagedError
 from dfkd_core.events import Applied, Status, Step
 from dfkd_core.store import (
     SPECS,
@@ -338,18 +337,12 @@ def test_the_last_two_are_kept_and_halves_are_swept_away(folder: RunFolder) -> N
 def test_a_damaged_later_one_does_not_outlive_the_next(folder: RunFolder) -> None:
     for step in (10, 20):
         save_checkpoint(folder, step, {"step": step})
-    flip_bit(folder.path / "checkpoints" / "step-00000020.safetensors", 3)
+    flip(folder.path / "checkpoints" / "step-00000020.safetensors", 3)
     save_checkpoint(folder, 12, {"step": 12})
     assert [path.stem for path in sorted((folder.path / "checkpoints").glob("*.json"))] == [
         "step-00000010",
         "step-00000012",
     ]
-
-
-def flip_bit(path: Path, bit: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[bit // 8] ^= 1 << (bit % 8)
-    path.write_bytes(data)
 
 
 @pytest.mark.parametrize("ending", ["json", "safetensors"])
@@ -360,11 +353,11 @@ def test_any_flipped_bit_falls_back_to_the_one_before(folder: RunFolder, ending:
     draw = random.Random(0)
     bits = 8 * newest.stat().st_size
     for bit in draw.sample(range(bits), 300):
-        flip_bit(newest, bit)
+        flip(newest, bit)
         found = load_checkpoint(folder)
         assert found is not None
         assert found.step == 1 and found.damaged[0].startswith(f"checkpoints/step-00000002.{ending} is damaged")
-        flip_bit(newest, bit)
+        flip(newest, bit)
     found = load_checkpoint(folder)
     assert found is not None and found.step == 2
 
@@ -431,53 +424,23 @@ def test_the_manifest_covers_what_the_run_made(folder: RunFolder) -> None:
     }
 
 
-ANYTHING = TypeAdapter(dict[str, float])
-
-
-def test_a_json_file_refuses_nan_and_comes_back_as_it_was(tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    with pytest.raises(ValueError):
-        place.write_json("file.json", {"x": math.nan})
-    assert list(tmp_path.iterdir()) == [] and place.read_json("file.json", ANYTHING) is None
-    for value in ({}, {"x": 1.5, "crc32 ": 2.0}):
-        place.write_json("file.json", value)
-        assert place.read_json("file.json", ANYTHING) == value
-
-
-def test_every_flipped_bit_of_a_json_file_is_seen(tmp_path: Path) -> None:
-    place, path = Place(tmp_path, "run 7"), tmp_path / "file.json"
-    place.write_json("file.json", {"steps": 12, "rate": 0.5})
-    for bit in range(8 * path.stat().st_size):
-        flip_bit(path, bit)
-        with pytest.raises(DamagedError, match="run 7: file.json is damaged: its checksum does not fit"):
-            place.read_json("file.json", ANYTHING)
-        flip_bit(path, bit)
-
-
-def test_a_field_that_cannot_be_is_named(tmp_path: Path) -> None:
-    place = Place(tmp_path, "run 7")
-    place.write_json("file.json", {"steps": [12]})
-    with pytest.raises(DamagedError, match="file.json is damaged.*: steps"):
-        place.read_json("file.json", ANYTHING)
-
-
 @pytest.mark.parametrize("line", [1, 2, 3])
 def test_every_flipped_bit_of_a_row_is_seen_and_named_and_the_others_are_read(folder: RunFolder, line: int) -> None:
     written(folder, 1, 2, 3).close()
     lines = log(folder).read_bytes().splitlines(keepends=True)
     start = 8 * sum(map(len, lines[: line - 1]))
     for bit in range(start, start + 8 * len(lines[line - 1])):
-        flip_bit(log(folder), bit)
+        flip(log(folder), bit)
         reader = EventReader(folder)
         seen = [row["step"] for row in reader.read()]
         of_the_end = bit >= start + 8 * (len(lines[line - 1]) - 1)  # then the next row is part of this line
         assert seen == [step for step in (1, 2, 3) if step not in (line, line + of_the_end)]
         assert reader.damaged[0].startswith(f"attempts/1/events.jsonl, line {line}: ") and reader.read() == []
-        flip_bit(log(folder), bit)
+        flip(log(folder), bit)
 
 
 def test_a_damaged_row_is_written_anew_when_its_step_comes_again(folder: RunFolder) -> None:
     written(folder, 1, 2, 3).close()
-    flip_bit(log(folder), 8 * len(log(folder).read_bytes().splitlines()[0]) + 100)
+    flip(log(folder), 8 * len(log(folder).read_bytes().splitlines()[0]) + 100)
     written(folder, 1, 2, 3, 4)
     assert [(row["seq"], row["step"]) for row in rows(folder)] == [(1, 1), (3, 3), (4, 2), (5, 4)]
