@@ -153,6 +153,15 @@ def few_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generative_evaluation, "RECONSTRUCTED", 12)
 
 
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A folder that no run may touch."""
+    folder = tmp_path / "outside"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("the only copy")
+    return folder
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What drives a browser runs apart: several at once starve each other."""
     for item in items:

@@ -55,14 +55,6 @@ def places(template: RunFolder) -> list[str]:
     return sorted(names | folders)
 
 
-@pytest.fixture
-def outside(tmp_path: Path) -> Path:
-    folder = tmp_path / "outside"
-    folder.mkdir()
-    (folder / "thesis.tex").write_text("the only copy")
-    return folder
-
-
 def tampered(template: RunFolder, runs: Path, outside: Path, place: str, number: int = 0) -> RunFolder:
     """A copy of the run in which ``place`` is a link to where its content lies now, beside somebody's thesis."""
     path = runs / f"{template.id}-{number:03d}"

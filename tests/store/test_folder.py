@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import rows
+from recording import MIXTURE
 
 from dfkd_core.errors import StoreError
 from dfkd_core.events import Samples
@@ -22,16 +23,6 @@ from dfkd_core.store import (
     runs_in,
 )
 
-MIXTURE = {
-    "weights": [0.5, 0.5],
-    "means": [0.1, 0.9],
-    "deviations": [0.1, 0.1],
-    "low": 0.1,
-    "high": 2.0,
-    "usable": True,
-    "threshold": 0.5,
-    "region": [[0.0, 0.4]],
-}
 RESULT = {"measure": "accuracy", "final": 0.5, "best": 0.6, "teacher": None, "seconds": 1.5}
 
 

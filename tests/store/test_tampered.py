@@ -41,14 +41,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return run_of_each_file(tmp_path_factory.mktemp("template"))
 
 
-@pytest.fixture
-def outside(tmp_path: Path) -> Path:
-    folder = tmp_path / "outside"
-    folder.mkdir()
-    (folder / "thesis.tex").write_text("the only copy")
-    return folder
-
-
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     regular = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in regular}
