@@ -58,6 +58,8 @@ def main() -> None:
     wanted = st.session_state.pop("wanted_page", None)
     if wanted is not None:
         st.switch_page(wanted, query_params=st.query_params.to_dict())
+    if said := boot.few_handles():
+        st.sidebar.warning(said, icon=":material/warning:")
     with keep.page(page.url_path):
         page.run()
 

@@ -16,7 +16,8 @@ from dfkd_core.cli.flags import Json, RunId, Runs, run_of, runs_of
 from dfkd_core.errors import StoreError
 from dfkd_core.quality.score import score_text
 from dfkd_core.runs.spec import read_spec
-from dfkd_core.store import EventReader, RunFolder, RunStatus, damage, orphans_in, remove_orphans, runs_in
+from dfkd_core.store import EventReader, RunFolder, RunStatus, damage, is_plain, orphans_in, remove_orphans, runs_in
+from dfkd_core.study.folder import FOLDER, Study
 
 MOST_SAID = 3  # of what is damaged in one run of a list
 Samples = Annotated[
@@ -93,12 +94,16 @@ def show(
 
 
 def verify(id: RunId, /, *, runs: Runs = None) -> int:
-    """Hold every file of a run against its checksum."""
-    folder = run_of(runs, id)
-    found = store.verify(folder)
+    """Hold every file of a run, or of a study, against its checksum."""
+    study = runs_of(runs) / FOLDER / id
+    if is_plain(id) and study.is_dir():
+        what, found = f"study {id}", Study(study).damage()
+    else:
+        folder = run_of(runs, id)
+        what, found = f"run {folder.id}", store.verify(folder)
     for said in found:
         print(said)
-    print(f"run {folder.id}: {len(found)} damaged" if found else f"run {folder.id} is as it was written")
+    print(f"{what}: {len(found)} damaged" if found else f"{what} is as it was written")
     return 1 if found else 0
 
 

@@ -24,7 +24,7 @@ COMMANDS = {
     "set": ("steering:change", "Change knobs of a live run from its next step on."),
     "runs": ("looking:runs", "List the runs."),
     "show": ("looking:show", "Show one run."),
-    "verify": ("looking:verify", "Hold every file of a run against its checksum."),
+    "verify": ("looking:verify", "Hold every file of a run, or of a study, against its checksum."),
     "measure": ("looking:measure", "Measure what a run's generator or generative student makes."),
     "distance": ("looking:distance", "Tell a run's synthetic images from its collected ones."),
     "layout": ("looking:layout", "Lay out a run's samples in the plane, for Inspect."),

@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from dfkd_core.errors import DamagedError, RequestError, StoreError
+from dfkd_core.errors import DamagedError, RequestError, StoreError, in_words
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import Lease, Leases, Place, RunFolder, is_plain
 
@@ -151,6 +151,20 @@ class Study:
         except DamagedError:
             return Record()
         return record if record.run == "" or is_plain(record.run) else Record()
+
+    def damage(self) -> list[str]:
+        """What of its files is damaged, in words."""
+        found = [self._damage_of("study.json", _STUDY), self._damage_of(CONDUCTOR, _ENDED)]
+        found += [self._damage_of(f"cells/{name}", _RECORD) for name in self.files.names("cells")]
+        found += [f"{name} is no regular file" for name in self.files.strange()]
+        return list(filter(None, found if self.files.exists("study.json") else ["study.json is gone", *found]))
+
+    def _damage_of(self, name: str, model: TypeAdapter[Any]) -> str:
+        try:
+            self.files.read_json(name, model)
+        except (OSError, StoreError) as error:
+            return in_words(error).removeprefix(f"{self.files.title}: ")
+        return ""
 
     def keep(self, cell: Cell, record: Record) -> None:
         self.files.write_json(f"cells/{cell.key}.json", asdict(record))

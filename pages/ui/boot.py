@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import plotly
+import psutil
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
@@ -29,6 +30,7 @@ ROOT = Path(__file__).parent.parent.parent
 RECORDED = ROOT / "assets" / "recorded-run"
 STATIC = ROOT / "static"
 SESSION_SECONDS = 10.0
+FEW_HANDLES = 0.8  # of the limit
 
 
 class Boot:
@@ -71,6 +73,18 @@ def raise_handles() -> None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft != hard:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def few_handles() -> str:
+    """A sentence when the files that this server may still open are few; each visit takes some, and when none is left
+    nobody is served any more. Empty while there are enough."""
+    if resource is None:
+        return ""
+    used, limit = psutil.Process().num_fds(), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY or used < FEW_HANDLES * limit:
+        return ""
+    advice = "Start the lab again, which runs do not mind; or first raise the limit with `ulimit -n`."
+    return f"This server has {used:,} of at most {limit:,} files open, and serves nobody when all are. {advice}"
 
 
 @st.fragment(run_every=0.3)

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from conftest import execute, new_run
 from streamlit.testing.v1 import AppTest
+from tampering import flip
 
 from dfkd_core import methods
-from dfkd_core.store import runs_folder, runs_in
+from dfkd_core.store import SPECS, RunStatus, runs_folder, runs_in
+from pages.ui import boot
 
 
 def test_the_first_page_shows_the_form_and_an_enabled_start(app: AppTest) -> None:
@@ -139,3 +141,25 @@ def test_a_ticked_run_stays_ticked_when_another_one_begins(app: AppTest) -> None
     assert app.query_params["chosen"] == old.id
     next(button for button in app.button if button.label == "Open in Distill").click().run()
     assert app.query_params["run"] == old.id
+
+
+def test_a_run_of_which_nothing_can_be_read_offers_no_resume(app: AppTest) -> None:
+    whole, damaged = new_run(runs_folder()), new_run(runs_folder())
+    for folder in (whole, damaged):
+        folder.set_status(RunStatus("stopped", "", 3, 6, 1))
+    for name in SPECS:
+        flip(damaged.path / name, 100)
+    for folder in (whole, damaged):
+        app.query_params["run"] = folder.id
+        app.switch_page("pages/distill.py").run()
+        assert app.button(key="pause_or_resume").label == "Resume"
+        assert app.button(key="pause_or_resume").disabled == (folder is damaged)
+
+
+@pytest.mark.parametrize(("limit", "said"), [(1_000_000, 0), (1, 1)])
+def test_the_lab_says_when_hardly_any_file_can_be_opened(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch, limit: int, said: int
+) -> None:
+    monkeypatch.setattr(boot.resource, "getrlimit", lambda _: (limit, 1_000_000))
+    app.run()
+    assert len(app.sidebar.warning) == said and not app.exception

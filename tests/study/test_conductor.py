@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import call
 from conftest import eventually, execute, tiny_spec
 from studying import SAMPLES, conduct, plain_study, records, states, stop_at, tiny_study
+from tampering import flip
 
 from dfkd_core.analysis import measure as measuring
 from dfkd_core.analysis.measured import read_figures
@@ -287,3 +289,14 @@ def test_a_study_leaves_other_runs_of_the_folder_alone(runs: Path) -> None:
     before = mine.status()
     conduct(plain_study(runs))
     assert mine.status() == before
+
+
+def test_verify_names_what_is_damaged_of_a_study(runs: Path, capsys: Any) -> None:
+    study = plain_study(runs)
+    study.keep(study.cells[0], Record(problem="no memory"))
+    assert call(capsys, "verify", study.id, "--runs", str(runs)) == (0, f"study {study.id} is as it was written\n", "")
+    for name in ("cells/cell-0.json", "study.json"):
+        flip(study.path / name, 100)
+        status, out, _ = call(capsys, "verify", study.id, "--runs", str(runs))
+        assert status == 1 and f"{name} is damaged: its checksum does not fit" in out
+    assert out.endswith(f"study {study.id}: 2 damaged\n")

@@ -81,6 +81,15 @@ def is_generative(folder: RunFolder) -> bool:
         return False
 
 
+def _is_readable(folder: RunFolder) -> bool:
+    """Whether it can be told what the run is; else it cannot go on."""
+    try:
+        read_spec(folder)
+    except (OSError, StoreError):
+        return False
+    return True
+
+
 def newest_or_asked(fits: Callable[[RunFolder], bool]) -> RunFolder | None:
     """The run in the address bar; else the newest of those that fit, a live one first, which goes into it."""
     asked = asked_run()
@@ -169,6 +178,7 @@ def buttons(
     state = status.state if status is not None else ""
     ready = choice is not None
     begin = state in ("paused", "stopped", "interrupted", "failed")
+    whole = folder is not None and _is_readable(folder)
     label, command = ("Resume", "resume") if begin else ("Pause", "pause")
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         if st.button("Start", icon=":material/play_arrow:", type="primary", disabled=not ready, key="start"):
@@ -179,7 +189,7 @@ def buttons(
         st.button(
             label,
             icon=f":material/{command}:",
-            disabled=not ready or not (begin or state == "running"),
+            disabled=not (ready and whole) or not (begin or state == "running"),
             key="pause_or_resume",
             width=WIDTH,
             on_click=lambda: st.session_state.update(pressed=command),
