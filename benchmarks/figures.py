@@ -28,9 +28,9 @@ from dfkd_core.teachers.cards import SHIPPED, available_teachers
 DOCS = ROOT / "docs"
 ORDER = (
     "digits", "mnist", "step_overhead", "mixture", "student_step", "watchers-watchers", "watchers-reruns",
-    "watchers-paint", "watchers-latency", "watchers-class", "soak", "projection", "microscope", "prior-digits", "prior-mnist", "hybrid-digits",
-    "hybrid-closest-digits-5-seeds", "hybrid-ablation-digits-first-2-5-seeds", "gan_step", "generative-digits",
-    "generative-mnist", "guidance",
+    "watchers-paint", "watchers-latency", "watchers-class", "soak", "projection", "microscope", "prior-digits",
+    "prior-mnist", "hybrid-digits", "hybrid-closest-digits-5-seeds", "hybrid-ablation-digits-first-2-5-seeds",
+    "gan_step", "generative-digits", "generative-mnist", "guidance",
 )  # fmt: skip
 GENERATIVE = ("digits", "mnist")  # whose tables of generative students are shown
 
@@ -86,7 +86,7 @@ def knobs(method: type[Method[Any, Any]]) -> str:
 
 def recorded() -> str:
     """What the pictures show, with its specification."""
-    folder = RunFolder(ROOT / "assets" / "recorded-run")
+    folder = RunFolder(ROOT / "assets" / "recorded" / "ta-dfkd")
     spec, result = read_spec(folder), folder.status().result
     knobs = ", ".join(f"{name} {value}" for name, value in spec.config.items())
     return (

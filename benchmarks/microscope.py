@@ -141,7 +141,7 @@ def measure(
     repeats = 3 if quick else repeats
     with folder_of_runs() as runs, browsing() as browser, serving(runs) as lab:
         page = new_page(browser)
-        opened(page, lab, "recorded-run")  # the server has imported what it needs
+        opened(page, lab, "ta-dfkd")  # the server has imported what it needs
         moved, moving_seconds = moving(page, lab, runs, repeats)
         scrubbed, scrubbing_seconds = scrubbing(page, lab, runs, repeats)
         page.close()

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from dfkd_core.analysis.jobs import Job
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus
-from pages.ui import boot, link, look
+from pages.ui import boot, link, look, recordings
 from pages.ui.run import hybrid, steering
 from pages.ui.study import sweep, watching
 
-if TYPE_CHECKING:
-    from pages.ui.form.form import Choice
-
 VIEWS = {"run": "Run", "experiments": "Experiments"}
-EMPTY = (
-    "HiDFD learns from a few collected images: a GAN makes more of them under the teacher's eyes, and the student "
-    "learns from both. Choose on the left, then press Start: the GAN's images come first, then the student's accuracy."
-)
+HEADLINE = "A few collected images go a long way: a GAN makes more of them, the student learns from both"
 
 
 def main() -> None:
     """One script run of the page."""
     if watching.view("hybrid", VIEWS) == "run":
-        steering.watch(steering.Watched("hybrid", _chosen_run, _show, _empty, _goes_on), steering.choose(_collects))
+        steering.watch(steering.Watched("hybrid", HEADLINE, _chosen_run, _show, _goes_on), steering.choose(_collects))
     else:
         _experiments()
 
@@ -42,16 +35,12 @@ def _collects(method: str) -> bool:
 
 
 def _chosen_run() -> RunFolder | None:
-    return steering.newest_or_asked(lambda folder: bool(read_spec(folder).collected))
+    return steering.newest_or_asked(lambda folder: bool(read_spec(folder).collected), recordings.HYBRID)
 
 
 def _goes_on(folder: RunFolder, status: RunStatus) -> bool:
     """The run, or the job that measures its distance."""
     return status.is_live or distance_job(folder).state().state == "running"
-
-
-def _empty(choice: Choice | None) -> None:
-    st.info(EMPTY, icon=":material/merge:")
 
 
 def _show(folder: RunFolder, status: RunStatus) -> None:

@@ -6,12 +6,13 @@ import streamlit as st
 
 from dfkd_core.errors import StoreError
 from dfkd_core.runs.spec import read_spec
-from dfkd_core.store import RunFolder, run_in, runs_folder, runs_in
-from pages.ui import boot, link, look
+from dfkd_core.store import RunFolder, runs_folder, runs_in
+from pages.ui import boot, link, look, recordings
 from pages.ui.microscope import microscope
 from pages.ui.run import steering
 
 MOST = 200  # runs in the list
+RECORDED = (recordings.DISTILL, "fig-4", recordings.HYBRID)
 PAGE = "pages/inspect.py"
 
 
@@ -34,21 +35,16 @@ def _chosen_run() -> RunFolder | None:
     """The run in the address bar; else the newest that has samples; else the recorded one."""
     asked = link.word("run")
     if asked:
-        folder = _known(asked)
+        folder = recordings.run(asked)
         if folder is not None:
             return folder
         st.warning(f"There is no run {link.name(asked)} in {link.plain(runs_folder())}; here is another one.")
         del st.query_params["run"]
     newest = next((folder for folder in runs_in(runs_folder())[:MOST] if _has_samples(folder)), None)
-    folder = newest or _known(boot.RECORDED.name)
+    folder = newest or recordings.run(recordings.DISTILL)
     if folder is not None:
         st.query_params["run"] = folder.id
     return folder
-
-
-def _known(name: str) -> RunFolder | None:
-    parent = boot.RECORDED.parent if name == boot.RECORDED.name else runs_folder()
-    return run_in(parent, name)
 
 
 def _has_samples(folder: RunFolder) -> bool:
@@ -63,16 +59,15 @@ def _has_samples(folder: RunFolder) -> bool:
 def _list_of_runs(shown: RunFolder | None) -> RunFolder | None:
     """The list in the sidebar. What it says and what the address bar says is always the same."""
     names = [folder.id for folder in runs_in(runs_folder())[:MOST]]
-    if shown is not None and shown.id not in names and not _is_recorded(shown):
+    names += [name for name in RECORDED if recordings.run(name) is not None]
+    if shown is not None and shown.id not in names:
         names.append(shown.id)
-    if _known(boot.RECORDED.name) is not None:
-        names.append(boot.RECORDED.name)
     if shown is None or not names:
         return shown
     st.session_state["inspect:run"] = shown.id
     picked = st.selectbox("Run", names, key="inspect:run", format_func=_title, on_change=_switch)
     st.caption(link.name(picked))
-    return _known(picked)
+    return recordings.run(picked)
 
 
 def _switch() -> None:
@@ -85,16 +80,13 @@ def _switch() -> None:
 @st.cache_data(show_spinner=False, max_entries=1000)
 def _title(name: str) -> str:
     """Never the same for two runs: a list box tells its options apart by what it shows."""
-    folder = _known(name)
+    folder = recordings.run(name)
     try:
         words = read_spec(folder).title if folder is not None else "deleted"
     except StoreError:
         words = "damaged"
-    return link.legible(f"recorded run · {words}" if name == boot.RECORDED.name else f"{name[4:]} · {words}")
-
-
-def _is_recorded(folder: RunFolder) -> bool:
-    return folder.path == boot.RECORDED
+    recorded = folder is not None and recordings.is_one(folder)
+    return link.legible(f"recorded: {name} · {words}" if recorded else f"{name[4:]} · {words}")
 
 
 # --- the page --------------------------------------------------------------------------------------------------
@@ -104,7 +96,7 @@ def _is_recorded(folder: RunFolder) -> bool:
 def _live(folder: RunFolder) -> None:
     """The microscope. The browser asks for a rerun when it lacks something, or to see what is new."""
     with steering.said("Choose another run on the left."):
-        microscope.show(folder, folder.status_seen(), recorded=_is_recorded(folder))
+        microscope.show(folder, folder.status_seen())
         steering.warn_of_damage(boot.timeline(str(folder.path)))
 
 

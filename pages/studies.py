@@ -10,7 +10,7 @@ import streamlit as st
 from dfkd_core.analysis.export import csv_text
 from dfkd_core.store import runs_folder
 from dfkd_core.study import Kind, Progress, Study, available, find, studies_in
-from pages.ui import link, look
+from pages.ui import link, look, recordings
 from pages.ui.study import beginning, watching
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def main() -> None:
     """One script run of the page."""
     kinds = available()
-    asked = {study.id: study.kind for study in studies_in(runs_folder())}.get(link.word("study"))
+    asked = {study.id: study.kind for place in (recordings.FOLDER, runs_folder()) for study in studies_in(place)}.get(
+        link.word("study")
+    )
     if asked in kinds:
         st.session_state["studies:kind"] = asked
     titles = {name: kind.title for name, kind in kinds.items()}

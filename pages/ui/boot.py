@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from dfkd_core.engine import LocalEngine
 
 ROOT = Path(__file__).parent.parent.parent
-RECORDED = ROOT / "assets" / "recorded-run"
 STATIC = ROOT / "static"
 SESSION_SECONDS = 10.0
 FEW_HANDLES = 0.8  # of the limit

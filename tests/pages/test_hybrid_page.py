@@ -161,7 +161,7 @@ def test_hybrid_offers_the_methods_that_collect_only(app: AppTest) -> None:
     assert not app.exception
     offered = app.selectbox(key="form:method").options
     assert "HiDFD" in offered and "TA-DFKD" not in offered
-    assert "press Start" in app.info[0].value and not app.button(key="start").disabled
+    assert not app.button(key="start").disabled
 
 
 def test_a_run_without_collected_images_is_told_apart(app: AppTest, tmp_path: Path) -> None:

@@ -334,9 +334,9 @@ def test_the_page_opens_without_what_takes_seconds_to_import() -> None:
 
 def test_without_runs_the_recorded_one_is_inspected(page: Page, lab: Lab) -> None:
     page.goto(lab.url + "inspect")
-    wait(page, "stage.run === 'recorded-run' && stage.step !== ''", SCOPE)
+    wait(page, "stage.run === 'ta-dfkd' && stage.step !== ''", SCOPE)
     expect(page.locator(".scope-state")).to_have_text("recorded run")
-    page.wait_for_url(re.compile("run=recorded-run"))
+    page.wait_for_url(re.compile("run=ta-dfkd"))
     slider = page.get_by_label("Recorded step shown")
     slider.focus()
     page.keyboard.press("Home")

@@ -19,7 +19,7 @@ TEACHERS = ["digits-resnet20-plain", "digits-lenet5-bn-mixup"]
 
 
 def test_a_lesson_is_begun_watched_and_stopped(page: Page, lab: Lab) -> None:
-    page.goto(lab.url + "lessons")
+    page.goto(lab.url + "lessons?new=1")
     expect(page.get_by_text("Which of the two numbers")).to_be_visible()
     expect(button(page, "Start")).to_be_enabled()
     button(page, "Start").click()
@@ -89,6 +89,7 @@ def test_nothing_overflows(browser: Browser, lab: Lab, finished: Study, theme: s
 @pytest.fixture
 def lessons(app: AppTest) -> AppTest:
     app.run()
+    app.query_params["new"] = "1"
     app.switch_page("pages/lessons.py").run()
     return app
 

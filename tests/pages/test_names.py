@@ -21,6 +21,7 @@ from dfkd_core.events import Applied, Evaluated, StageEntered, Step
 from dfkd_core.store import SPECS, RunFolder, RunStatus
 from dfkd_core.store.sealed import unsealed
 from dfkd_core.study import Record, Study
+from pages.ui import recordings
 
 PAGES = ("", "inspect", "hybrid", "generative", "prior", "lessons", "studies", "runs", "library", "glossary")
 KEPT = {"state", "task", "device", "precision", "student", "collecting", "knob", "of", "measure", "compile"}
@@ -71,7 +72,7 @@ def poisoned(value: Any, address: str, field: str = "") -> Any:
 
 def hostile_run(runs: Path, address: str, **kept: Any) -> RunFolder:
     """A run whose every text is hostile, but ``kept`` fields of its specification."""
-    recorded = RunFolder(ROOT / "assets" / "recorded-run")
+    recorded = RunFolder(recordings.FOLDER / recordings.DISTILL)
     recording = Recording(runs)
     folder = recording.folder
     spec = json.loads(unsealed(recorded.files.read("spec.json")))

@@ -199,6 +199,7 @@ def test_the_axis_says_extractor_and_numbers_and_links_lead_to_the_runs(page: Pa
 @pytest.fixture
 def prior(app: AppTest) -> AppTest:
     app.run()
+    app.query_params["new"] = "1"
     app.switch_page("pages/prior.py").run()
     return app
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, Route, expect
 
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.store import RunFolder, runs_in
-from pages.ui import boot
+from pages.ui import recordings
 from pages.ui.words import glossary, tour
 
 STEPS = [1, *range(15, 601, 15)]
@@ -63,7 +63,7 @@ def at_the_right_end_of_the_buttons(page: Page) -> None:
 
 def recorded_steps() -> list[int]:
     """The steps of which the recorded run has images."""
-    timeline = Timeline(RunFolder(boot.RECORDED))
+    timeline = Timeline(RunFolder(recordings.FOLDER / recordings.DISTILL))
     timeline.update()
     return sorted(timeline.frames)
 

@@ -117,7 +117,9 @@ def test_it_has_inputs_and_its_table_on_a_page(app: AppTest, runs: Path) -> None
 def test_every_kind_can_be_begun_on_the_page_of_all(app: AppTest, tmp_path: Path, name: str) -> None:
     """Whatever is chosen there, the form beside it hands on nothing that the study varies itself."""
     write_mnist(tmp_path / "data", 1800)
-    app.run().switch_page("pages/studies.py").run()
+    app.run()
+    app.query_params["new"] = "1"
+    app.switch_page("pages/studies.py").run()
     app.selectbox(key="studies:kind").set_value(name).run()
     for asked in REQUIRED.get(name, [{}]):
         for field, value in asked.items():

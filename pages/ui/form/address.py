@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from pages.ui import link
 from pages.ui.keep import alive
 
+if TYPE_CHECKING:
+    from dfkd_core.runs.spec import RunSpec
+
 FOLDER = "folder"
 NUMBERS = {"seed": (0, 2**31 - 1), "threads": (1, os.cpu_count() or 1)}
-_OF_THE_PAGE = ("run", "step", "slow", "tour", "view")
+_OF_THE_PAGE = ("run", "step", "slow", "tour", "view", "new")
 _IN_ADDRESS = (
     "benchmark", "teacher", "student", "method", "preset", "collecting", "diffusion", "device", "seed", "threads",
     "precision", "compile",
@@ -49,10 +52,35 @@ def take() -> None:
     st.session_state["form:asked"] = knobs | recorded | ratio
 
 
+def speaks() -> bool:
+    """Whether the address says something about the form."""
+    return any(name in _IN_ADDRESS or name.startswith(("k.", "r.")) for name in st.query_params)
+
+
 def keep(fields: dict[str, Any], changes: dict[str, Any], recorded: dict[str, Any]) -> None:
+    """The address says what the form says."""
     kept = {name: value for name, value in st.query_params.to_dict().items() if name in _OF_THE_PAGE}
-    wanted = kept | {name: str(fields[name]) for name in (*_IN_ADDRESS, *_WITH_A_KEY_OF_THEIR_OWN) if name in fields}
-    wanted |= {f"k.{name}": str(value) for name, value in changes.items()}
-    wanted |= {f"r.{name}": str(value) for name, value in recorded.items()}
+    wanted = kept | _parts(fields, changes, recorded)
     if wanted != st.query_params.to_dict():
         st.query_params.from_dict(wanted)
+
+
+def take_over(run_id: str, spec: RunSpec) -> None:
+    """The address of a form that says what a run's specification says; the form is filled from it anew."""
+    from dfkd_core import methods
+    from pages.ui.form.recording import KNOBS
+
+    for key in alive():
+        del st.session_state[key]
+    preset = methods.find(spec.method).Config.build(spec.preset).model_dump()
+    knobs = {name: value for name, value in spec.config.items() if value != preset.get(name)}
+    fields = type(spec).model_fields
+    recorded = {name: getattr(spec, name) for name in KNOBS if getattr(spec, name) != fields[name].default}
+    st.query_params.from_dict({"run": run_id} | _parts(spec.model_dump(), knobs, recorded))
+
+
+def _parts(fields: dict[str, Any], changes: dict[str, Any], recorded: dict[str, Any]) -> dict[str, str]:
+    """What the form says, as parts of an address."""
+    parts = {name: str(fields[name]) for name in (*_IN_ADDRESS, *_WITH_A_KEY_OF_THEIR_OWN) if name in fields}
+    parts |= {f"k.{name}": str(value) for name, value in changes.items()}
+    return parts | {f"r.{name}": str(value) for name, value in recorded.items()}

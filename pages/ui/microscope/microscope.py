@@ -29,7 +29,7 @@ from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import REAL, RunFolder, RunStatus, read_sheet
 from dfkd_core.store.sheets import SPRITE_COLUMNS, in_rows, packed, png, sheet
-from pages.ui import boot, link
+from pages.ui import boot, link, recordings
 from pages.ui.web.view import answer, asked, carry_out, view
 
 SOURCES = ("samples", "probes")
@@ -78,7 +78,7 @@ def lens(path: str) -> Lens:
     return Lens(boot.recorded(path))
 
 
-def show(folder: RunFolder, status: RunStatus, recorded: bool = False) -> None:
+def show(folder: RunFolder, status: RunStatus) -> None:
     """Draw the run, or bring what is drawn up to date. Call it at the same place in every rerun."""
     looked = lens(str(folder.path))
     said = asked("microscope", folder.id)
@@ -86,8 +86,8 @@ def show(folder: RunFolder, status: RunStatus, recorded: bool = False) -> None:
         _view_to_address(said["view"])
     carry_out("microscope", said, lambda order: _carry_out(looked, order))
     data = _data(looked, status, said)
-    if recorded:
-        data |= {"badge": "recorded run", "state": "done", "message": ""}
+    if recordings.is_one(folder):
+        data |= {"badge": "recorded run"}
     mounted = view("microscope", "microscope/microscope.js", "microscope/microscope.css")
     mounted(key="microscope", data=data, on_ask_change=lambda: None)
     looked.audited = looked.audit.update(AUDIT_SECONDS)
@@ -133,7 +133,7 @@ def _fit(looked: Lens, order: dict[str, Any]) -> None:
 
 
 def _open_in_distill(looked: Lens, order: dict[str, Any]) -> None:
-    run = {} if looked.folder.path == boot.RECORDED else {"run": looked.folder.id}
+    run = {"run": looked.folder.id}
     step = {} if order["step"] is None else {"step": str(order["step"])}
     st.switch_page("pages/distill.py", query_params={**run, **step})
 

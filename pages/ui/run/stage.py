@@ -12,7 +12,7 @@ from dfkd_core.analysis.alarms import alarms
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus
-from pages.ui import boot, link
+from pages.ui import boot, link, recordings
 from pages.ui.run.feed import Feed, address_of, feed_of
 from pages.ui.web.view import answer, asked, carry_out, view
 from pages.ui.words import phases, tour
@@ -28,7 +28,6 @@ def show(
     status: RunStatus,
     timeline: Timeline,
     steer: Callable[[str], None] | None = None,
-    recorded: bool = False,
 ) -> None:
     """Draw the run, or bring what is drawn up to date. Call it at the same place in every rerun.
 
@@ -36,8 +35,7 @@ def show(
     """
     said = what_is_asked("stage", folder, steer or (lambda command: None))
     data = data_of("stage", folder, status, timeline, said) | {"spot": tour.spot(sorted(timeline.frames), said)}
-    if recorded:
-        data |= {"autoplay": data["spot"] is None, "badge": "recorded run", "state": "done", "message": ""}
+    data["autoplay"] &= data["spot"] is None
     view("stage", "run/stage.js", "run/player.css")(key="stage", data=data, on_ask_change=lambda: None)
 
 
@@ -118,7 +116,7 @@ def data_of(
             str(step): feed.file(frame_of(step)) if frame_of else feed.sheet(step) for step in dict.fromkeys(wanted)
         },
         "view": asked["view"],
-        "autoplay": False,
+        "autoplay": recordings.is_one(folder),
         "phases": phases.described(spec.method, facts.get("phases", [])),
         "slow": asked["slow"],
         **_slow_motion(timeline, asked["slow"]),
@@ -143,7 +141,7 @@ def news_of(
         "versions": versions,
         "version": versions[-1],
         "state": status.state,
-        "badge": BADGES.get(status.state, status.state),
+        "badge": "recorded run" if recordings.is_one(folder) else BADGES.get(status.state, status.state),
         "message": status.message,
         "step": timeline.step,
         "total": total,

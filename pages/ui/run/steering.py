@@ -12,9 +12,10 @@ import streamlit as st
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import RequestError, StoreError, in_words
 from dfkd_core.runs.spec import read_spec
-from dfkd_core.store import RunFolder, RunStatus, run_in, runs_folder, runs_in
-from pages.ui import boot, link
-from pages.ui.run import live
+from dfkd_core.store import RunFolder, RunStatus, runs_folder, runs_in
+from dfkd_core.study import studies_in
+from pages.ui import boot, link, recordings
+from pages.ui.run import live, showing
 
 if TYPE_CHECKING:
     from dfkd_core.analysis.jobs import Job
@@ -63,12 +64,12 @@ def warn_of_damage(timeline: Timeline) -> None:
 
 def asked_run() -> RunFolder | None:
     """The run in the address bar; one that does not exist is taken out of it, with a sentence."""
-    asked, runs = link.word("run"), runs_folder()
+    asked = link.word("run")
     if not asked:
         return None
-    if (folder := run_in(runs, asked)) is not None:
+    if (folder := recordings.run(asked)) is not None:
         return folder
-    st.warning(f"There is no run {link.name(asked)} in {link.plain(runs)}.")
+    st.warning(f"There is no run {link.name(asked)} in {link.plain(runs_folder())}.")
     del st.query_params["run"]
     return None
 
@@ -90,19 +91,30 @@ def _is_readable(folder: RunFolder) -> bool:
     return True
 
 
-def newest_or_asked(fits: Callable[[RunFolder], bool]) -> RunFolder | None:
-    """The run in the address bar; else the newest of those that fit, a live one first, which goes into it."""
+def newest_or_asked(fits: Callable[[RunFolder], bool], recorded: str) -> RunFolder | None:
+    """The run in the address bar; else the newest of those that fit, a live one first, which goes into it; else the
+    ``recorded`` one. Runs of a study are looked at from there."""
     asked = asked_run()
     if asked is not None:
         return asked
-    found = []
+    found, of_studies = [], _of_studies()
     for folder in runs_in(runs_folder())[:LOOKED_THROUGH]:
         with suppress(OSError, StoreError):
-            found += [folder] * fits(folder)
+            found += [folder] * (folder.id not in of_studies and fits(folder))
     newest = next((folder for folder in found if folder.status().is_live), found[0] if found else None)
-    if newest is not None:
-        st.query_params["run"] = newest.id
+    if newest is None:
+        return recordings.run(recorded)
+    st.query_params["run"] = newest.id
     return newest
+
+
+def _of_studies() -> set[str]:
+    """The runs of the newest studies."""
+    found: set[str] = set()
+    for study in studies_in(runs_folder())[:LOOKED_THROUGH]:
+        with suppress(OSError, StoreError):
+            found |= {study.record(cell).run for cell in study.cells}
+    return found
 
 
 def steer(command: str, folder: RunFolder, job: Job, asked: list[str]) -> None:
@@ -138,14 +150,14 @@ def shown_elsewhere(folder: RunFolder, page: Literal["distill", "inspect", "hybr
 class Watched:
     """What a page of runs is made of.
 
-    ``chosen``: which run is shown; ``draw``: its stage; ``empty``: what stands there without a run; ``goes_on``:
-    whether to look again; ``beside``: what follows the buttons.
+    ``headline``: what the page is about, over a recorded run; ``chosen``: which run is shown; ``draw``: its stage;
+    ``goes_on``: whether to look again; ``beside``: what follows the buttons.
     """
 
     page: Literal["distill", "hybrid", "generative"]
+    headline: str
     chosen: Callable[[], RunFolder | None]
     draw: Callable[[RunFolder, RunStatus], None]
-    empty: Callable[[Choice | None], None]
     goes_on: Callable[[RunFolder, RunStatus], bool] = lambda folder, status: status.is_live
     beside: Callable[[], None] = lambda: None
 
@@ -161,10 +173,13 @@ def watch(watched: Watched, choice: Choice | None) -> None:
 def _watch(watched: Watched, choice: Choice | None) -> None:
     folder = watched.chosen()
     status = folder.status_seen() if folder is not None else None
+    if folder is not None and recordings.is_one(folder):
+        st.markdown(f"#### {watched.headline}")
     buttons(choice, folder, status, watched.beside)
     if folder is None or status is None:
-        watched.empty(choice)
+        st.info("Choose on the left, then press Start.")
         return
+    showing.strip(folder, status, choice)
     if not shown_elsewhere(folder, watched.page):
         watched.draw(folder, status)
         warn_of_damage(boot.timeline(str(folder.path)))
@@ -202,8 +217,6 @@ def buttons(
             _tell("stop", folder)
         timeline = boot.timeline(str(folder.path)) if folder is not None else None
         live.button(folder, timeline, ready and state in ("running", "paused"))
-        if folder is None:
-            st.caption("**Start** trains your own on this machine.")
         beside()
     if "problem" in st.session_state:
         st.error(link.plain(st.session_state["problem"]))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.store import RunFolder, runs_folder, runs_in
+from dfkd_core.store import runs_folder, runs_in
 from dfkd_core.study import Kind
 from dfkd_core.study.estimate import estimated_seconds
 from dfkd_core.study.tables import plural
-from pages.ui import boot, link
+from pages.ui import link, recordings
 from pages.ui.form.widgets import bounds
 from pages.ui.study import watching
 
@@ -84,7 +84,7 @@ def _size(kind: Kind[Any], given: dict[str, Any]) -> str:
         specs = [spec for _, spec in kind.specs(request)]
     except RequestError as error:
         return f":material/error: {link.plain(error)}"
-    judged_by = [*runs_in(runs_folder()), RunFolder(boot.RECORDED)]
+    judged_by = [*runs_in(runs_folder()), *runs_in(recordings.FOLDER)]
     seconds = estimated_seconds(specs, judged_by, measured=kind.samples(request) > 0)
     return f"**{plural(len(specs), 'run')}**, one after the other{_duration(seconds)}."
 
@@ -106,7 +106,6 @@ def _begin(kind: Kind[Any], given: dict[str, Any]) -> None:
             study = kind.begin(runs_folder(), **given)
         watching.conduct(study)
         watching.open_study(study)
-        st.session_state.pop(f"{kind.name}:new", None)
     except (RequestError, StoreError, OSError) as error:
         st.session_state["problem"] = str(error)
     st.rerun()

@@ -7,12 +7,14 @@ import { themeOf } from "../web/theme.js";
 
 const GLYPHS = { done: "✓", failed: "!", measuring: "…", paused: "❚❚" };
 const WORDS = { waiting: "waiting", queued: "waiting for the device", interrupted: "interrupted" };
+const PLAYED_MS = 12_000, FRAME_MS = 120; // how long a recorded study takes to play
 const GOING_ON = ["running", "measuring", "queued", "paused"];
 const HEAD = `
   <div class="exp-head">
     <div class="exp-what"><div class="exp-title"></div><div class="exp-reading"></div></div>
     <div class="exp-how"><div class="exp-cells" role="group" aria-label="Runs"></div>
-      <div class="exp-where"><span class="exp-state"></span> <span class="exp-count"></span>
+      <div class="exp-where"><button class="exp-replay" title="Play again" aria-label="Play again" hidden>▶</button>
+        <span class="exp-state"></span> <span class="exp-count"></span>
         <div class="exp-bar" role="progressbar" aria-valuemin="0" aria-valuemax="100"><div></div></div></div></div>
   </div>
   <div class="exp-message" role="status" hidden></div>
@@ -26,15 +28,38 @@ export class Experiment {
     host.append(this.root);
     this.at = (selector) => this.root.querySelector(selector);
     this.plots = new Plots(() => this.show(), (message) => say(this.at(".exp-message"), message));
+    this.at(".exp-replay").addEventListener("click", () => this.play());
   }
 
   update(data) {
     const other = this.data?.study !== data.study;
+    this.whole = data;
     this.data = data;
     if (other) this.begin();
-    this.show();
+    if (other && data.plays) this.play();
+    else if (!this.playing) this.show();
     this.plots.load(data.base);
   }
+
+  // A recorded study plays when it is opened: its runs come in as they did when it was made.
+  play() {
+    clearTimeout(this.playing);
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const begun = performance.now() - (still ? PLAYED_MS : 0);
+    const { study } = this.whole;
+    const frame = () => {
+      const share = (performance.now() - begun) / PLAYED_MS, over = share >= 1;
+      this.playing = null;
+      if (!this.root.isConnected || this.whole.study !== study) return;
+      this.data = over ? this.whole : { ...this.asOf(this.whole, share), reading: "" };
+      this.show();
+      if (!over) this.playing = setTimeout(frame, FRAME_MS);
+    };
+    frame();
+  }
+
+  // What was there after a share of the study; that of some components is all.
+  asOf(data) { return data; }
 
   show() {
     const { study, state, done, failed, total } = this.data;
@@ -63,6 +88,7 @@ export class Experiment {
     this.at(".exp-bar div").style.width = 100 * d.share + "%";
     this.at(".exp-bar").setAttribute("aria-valuenow", Math.round(100 * d.share));
     this.at(".exp-bar").hidden = d.state === "done";
+    this.at(".exp-replay").hidden = !d.plays;
     say(this.at(".exp-message"), d.message);
     once(this.at(".exp-cells"), d.cells, (box) => this.squares(box));
     once(this.at(".exp-problems"), d.cells.filter((cell) => cell.state === "failed"), (box) => this.problems(box));

@@ -28,6 +28,17 @@ class Lesson extends Experiment {
     this.at(".lesson-grid").replaceChildren(...panels);
   }
 
+  asOf(data, share) {
+    const last = share * data.steps;
+    const until = (course) => {
+      const count = course.curve.x.filter((step) => step <= last).length;
+      const x = course.curve.x.slice(0, count), y = course.curve.y.slice(0, count);
+      return { ...course, curve: { x, y }, now: y.at(-1) ?? null, best: y.length ? Math.max(...y) : null };
+    };
+    const courses = Object.fromEntries(Object.entries(data.courses).map(([key, course]) => [key, until(course)]));
+    return { ...data, courses, state: "running" };
+  }
+
   rows() { return this.data.teachers.map(({ name }) => this.data.cells.filter((cell) => cell.teacher === name)); }
   nameOf(cell) { return `${cell.variant}, ${cell.teacher}`; }
 

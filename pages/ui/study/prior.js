@@ -77,6 +77,11 @@ class Prior extends Experiment {
     new ResizeObserver(() => this.images()).observe(this.at(".prior-images"));
   }
 
+  asOf(data, share) {
+    const come = data.cells.slice(0, Math.floor(share * data.cells.length)).filter(({ key }) => data.figures[key]);
+    return { ...data, figures: Object.fromEntries(come.map(({ key }) => [key, data.figures[key]])) };
+  }
+
   update(data, setStateValue) {
     if (this.data?.study !== data.study) this.sheets.clear();
     for (const [key, item] of Object.entries(data.sheets)) {

@@ -11,7 +11,8 @@ import streamlit as st
 from dfkd_core.errors import StoreError
 from dfkd_core.store import RunFolder, runs_folder
 from dfkd_core.study import CellState, Conductor, Kind, Progress, Study, studies_in
-from pages.ui import boot, link
+from pages.ui import boot, link, recordings
+from pages.ui.form import address
 from pages.ui.run import steering
 from pages.ui.web import view as web
 
@@ -52,21 +53,22 @@ def view(page: str, titles: dict[str, str]) -> str:
 
 
 def chosen(kind: Kind[Any]) -> Study | None:
-    """The study in the address bar; else, unless a new one was asked for, one that is going on."""
-    studies = {study.id: study for study in studies_in(runs_folder(), kind.name)}
-    asked = link.word("study")
-    if asked in studies:
-        st.session_state.pop(f"{kind.name}:new", None)
-        return studies[asked]
-    if asked:
+    """The study in the address bar; else, unless a new one was asked for, one that is going on; else, unless the
+    address says what a new one shall be, the newest, or the first that is recorded."""
+    own, recorded = studies_in(runs_folder(), kind.name), recordings.studies(kind)
+    if asked := link.word("study"):
+        if (found := next((study for study in (*own, *recorded) if study.id == asked), None)) is not None:
+            return found
         st.warning(f"There is no study {link.name(asked)} in {link.plain(runs_folder())}.")
         del st.query_params["study"]
-    if f"{kind.name}:new" in st.session_state:
+    if link.word("new"):
         return None
-    live = next((study for study in studies.values() if study.is_conducted()), None)
-    if live is not None:
-        open_study(live)
-    return live
+    found = next((study for study in own if study.is_conducted()), None)
+    if found is None and not address.speaks():
+        found = next(iter([*own, *recorded]), None)
+    if found is not None:
+        open_study(found)
+    return found
 
 
 def open_study(study: Study) -> None:
@@ -74,21 +76,21 @@ def open_study(study: Study) -> None:
     st.query_params.from_dict({"study": study.id})
 
 
-def new(kind: str) -> None:
-    """Back to the settings of a study that does not exist yet."""
-    st.session_state[f"{kind}:new"] = True
-    st.query_params.clear()
+def new() -> None:
+    """To the settings of a study that does not exist yet."""
+    st.query_params.from_dict({"new": "1"})
 
 
 def list_earlier(kind: Kind[Any]) -> None:
-    """A table of the studies of ``kind``; a tick opens one."""
-    studies = studies_in(runs_folder(), kind.name)
+    """A table of the studies of ``kind``, those of this machine before the recorded ones; a tick opens one."""
+    studies = [*studies_in(runs_folder(), kind.name), *recordings.studies(kind)]
     if not studies:
         return
     st.markdown("**Earlier studies**")
     rows = []
     for study in studies:
         begun = f"{study.id[:4]}-{study.id[4:6]}-{study.id[6:8]} {study.id[9:11]}:{study.id[11:13]}"
+        begun = f"recorded: {study.id}" if recordings.is_one(study) else begun
         rows.append(dict(zip(SHOWN, (study.title, *_so_far(study), begun), strict=True)))
     event = st.dataframe(
         link.table(pd.DataFrame(rows)),
@@ -136,7 +138,11 @@ def problem() -> None:
 
 
 def buttons(study: Study, progress: Progress) -> None:
-    """Stop or Continue, one button that stays put, and the way to a new study."""
+    """Stop or Continue, one button that stays put, and the way to a new study; of a recorded one, that is all."""
+    if recordings.is_one(study):
+        st.button("Run it here", icon=":material/play_arrow:", type="primary", key="new", on_click=new)
+        _other_recordings(study)
+        return
     if progress.state == "stopped" or (progress.state == "done" and progress.failed):
         label, icon = ("Continue", "play_arrow") if progress.state == "stopped" else ("Try again", "replay")
         idle = engine() is None
@@ -150,7 +156,22 @@ def buttons(study: Study, progress: Progress) -> None:
     elif st.button("Stop", icon=":material/stop:", disabled=progress.state != "running", key="stop", width=WIDTH):
         study.ask_to_stop()
         st.rerun()
-    st.button("New study", icon=":material/add:", key="new", on_click=new, args=(study.kind,))
+    st.button("New study", icon=":material/add:", key="new", on_click=new)
+
+
+def _other_recordings(study: Study) -> None:
+    """The recorded studies of this kind side by side, one of which is shown."""
+    ids = [one.id for one in studies_in(recordings.FOLDER, study.kind)[::-1]]
+    if len(ids) > 1:
+        st.segmented_control(
+            "Recorded",
+            ids,
+            default=study.id,
+            key=f"recorded:{study.id}",
+            label_visibility="collapsed",
+            required=True,
+            on_change=lambda: st.query_params.from_dict({"study": st.session_state[f"recorded:{study.id}"]}),
+        )
 
 
 def conduct(study: Study) -> None:
@@ -229,7 +250,8 @@ def facts(study: Study, progress: Progress) -> dict[str, Any]:
         "base": boot.base_path(),
         "title": study.title,
         "state": progress.state,
-        "badge": progress.state,
+        "badge": "recorded" if recordings.is_one(study) else progress.state,
+        "plays": recordings.is_one(study),
         "message": _message(progress),
         "done": progress.done,
         "failed": progress.failed,
