@@ -17,7 +17,7 @@ from dfkd_core.quality.score import DISTANCES
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import LOG, RunFolder, damage, orphans_in, remove_orphans, runs_folder, runs_in
 from dfkd_core.study.tables import plural
-from pages.ui import boot, link, look
+from pages.ui import boot, exchange, link, look
 from pages.ui.run import steering
 
 MOST = 500
@@ -38,7 +38,9 @@ COLUMNS = {
 
 def main() -> None:
     """One script run of the page."""
-    st.subheader("Runs")
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.subheader("Runs")
+        exchange.offer_import()
     _orphans()
     known = runs_in(runs_folder())
     folders = known[:MOST]
@@ -135,6 +137,7 @@ def _actions(chosen: list[RunFolder]) -> None:
     with st.container(horizontal=True):
         if len(chosen) == 1:
             _open(chosen[0])
+            exchange.offer_export(chosen[0])
         st.download_button(
             "Metrics as CSV",
             csv_text(_metrics(chosen)),

@@ -25,6 +25,8 @@ COMMANDS = {
     "runs": ("looking:runs", "List the runs."),
     "show": ("looking:show", "Show one run."),
     "verify": ("looking:verify", "Hold every file of a run, or of a study, against its checksum."),
+    "export": ("exchange:export", "Write a run, or a study with all its runs, as one ZIP file."),
+    "import": ("exchange:take_in", "Put the runs and studies of a ZIP file into the folder of runs."),
     "measure": ("looking:measure", "Measure what a run's generator or generative student makes."),
     "distance": ("looking:distance", "Tell a run's synthetic images from its collected ones."),
     "layout": ("looking:layout", "Lay out a run's samples in the plane, for Inspect."),

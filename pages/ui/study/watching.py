@@ -11,7 +11,7 @@ import streamlit as st
 from dfkd_core.errors import StoreError
 from dfkd_core.store import RunFolder, runs_folder
 from dfkd_core.study import CellState, Conductor, Kind, Progress, Study, studies_in
-from pages.ui import boot, link, recordings
+from pages.ui import boot, exchange, link, recordings
 from pages.ui.form import address
 from pages.ui.run import steering
 from pages.ui.web import view as web
@@ -204,6 +204,7 @@ def _draw(study: Study, beside: Draw, show: Draw) -> None:
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         buttons(study, progress)
         beside(study, progress)
+        exchange.offer_export(study)
     problem()
     show(study, progress)
     end_polling(study)

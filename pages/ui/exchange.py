@@ -1,0 +1,46 @@
+"""Runs and studies as one file: a button that saves one, and a place to bring one."""
+
+from __future__ import annotations
+
+import io
+
+import streamlit as st
+
+from dfkd_core.errors import RequestError, StoreError, in_words
+from dfkd_core.store import RunFolder, runs_folder
+from dfkd_core.study import Study
+from dfkd_core.study.exchange import pack, unpack
+from pages.ui import link
+
+HELP = "Everything of it as one ZIP file, which another lab imports on its page Runs."
+
+
+def offer_export(what: RunFolder | Study) -> None:
+    """A button that saves it; the file is made when it is pressed."""
+
+    def packed() -> bytes:
+        target = io.BytesIO()
+        pack(what, target)
+        return target.getvalue()
+
+    icon, name = ":material/archive:", f"{what.id}.zip"
+    st.download_button(
+        "Export", packed, name, "application/zip", icon=icon, help=HELP, key=f"export:{what.id}", on_click="ignore"
+    )
+
+
+def offer_import() -> None:
+    """A popover that takes a ZIP file in."""
+    with st.popover("Import", icon=":material/unarchive:"):
+        st.caption("A run or a study that a lab exported, as a ZIP file.")
+        given = st.file_uploader("ZIP file", type="zip", key="import", label_visibility="collapsed")
+        if given is None or st.session_state.get("imported") == given.file_id:
+            return
+        st.session_state["imported"] = given.file_id
+        try:
+            found = unpack(given, runs_folder())
+        except (RequestError, StoreError, OSError) as error:
+            st.error(link.plain(in_words(error)))
+            return
+        st.toast(f"Imported {link.name(', '.join(found))}.", icon=":material/unarchive:")
+        st.rerun()
