@@ -62,7 +62,7 @@ def main() -> None:
         _set_up()
     else:
         watching.watch(study, _what_to_look_for, lesson.show)
-    with st.expander("Questions for the class", icon=":material/contact_support:", expanded=study is None):
+    with st.expander("Questions for the class", icon=":material/contact_support:", expanded=True):
         st.markdown(QUESTIONS)
 
 

@@ -76,10 +76,21 @@ class Lesson extends Experiment {
       yaxis: { ...titled(agreement ? "agreement with the teacher" : "student's accuracy", 4), ...SHARES },
     };
     const about = `Student's course with teacher ${panel.dataset.teacher}: ${variants.join(", ")}`;
-    this.plot(panel.querySelector(".exp-plot"), traces, layout, about);
+    const plot = panel.querySelector(".exp-plot");
+    this.plot(plot, traces, layout, about)?.then(() => this.sharePointer(plot));
     const lines = own.map((cell, index) => this.line(cell, found[index], this.look(index)));
     if (teacher != null) lines.push(this.teacherLine(teacher));
     panel.querySelector("tbody").replaceChildren(...lines);
+  }
+
+  // Both panels say what the same step came to.
+  sharePointer(plot) {
+    if (plot.dataset.shares) return;
+    plot.dataset.shares = "1";
+    const others = () => [...this.root.querySelectorAll(".exp-plot")].filter((node) => node !== plot && node.data);
+    const { Fx } = this.plots.plotly;
+    plot.on("plotly_hover", ({ xvals }) => others().forEach((node) => Fx.hover(node, { xval: xvals[0] }, "xy", true)));
+    plot.on("plotly_unhover", () => others().forEach((node) => Fx.unhover(node)));
   }
 
   line(cell, course, { color, dash }) {
