@@ -9,6 +9,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from pages.ui import boot, gate, keep, look
+from pages.ui.present import presenter
 
 
 def _is_loopback(address: str | None) -> bool:
@@ -52,16 +53,24 @@ def main() -> None:
             st.Page("pages/runs.py", title="Runs", icon=":material/list:"),
             st.Page("pages/library.py", title="Library", icon=":material/menu_book:"),
             st.Page("pages/glossary.py", title="Glossary", icon=":material/dictionary:"),
+            st.Page("pages/notes.py", title="Notes", icon=":material/speaker_notes:", visibility="hidden"),
         ]
     )
     st.session_state["in_app"] = True
     wanted = st.session_state.pop("wanted_page", None)
     if wanted is not None:
         st.switch_page(wanted, query_params=st.query_params.to_dict())
+    lesson = presenter.given()
+    if lesson is not None and (opened := presenter.wanted()) is not None:
+        st.switch_page(opened[0], query_params=opened[1])
     if said := boot.few_handles():
         st.sidebar.warning(said, icon=":material/warning:")
     with keep.page(page.url_path):
+        if lesson is not None:
+            presenter.card(lesson)
         page.run()
+    if lesson is not None:
+        st.query_params.update(presenter.in_address(lesson))
 
 
 if __name__ == "__main__":  # Streamlit runs this file so, for each session

@@ -9,6 +9,7 @@ import streamlit as st
 from dfkd_core.study import Progress, Study, find
 from dfkd_core.teachers.cards import TeacherCard, available_teachers
 from pages.ui import look
+from pages.ui.present import presenter
 from pages.ui.study import beginning, lesson, watching
 
 KIND = find("fig1a")
@@ -57,6 +58,8 @@ SETTINGS = {
 
 def main() -> None:
     """One script run of the page."""
+    with st.sidebar:
+        presenter.offer()
     study = watching.chosen(KIND)
     if study is None:
         _set_up()

@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 SET = ("form:", "knob:")  # keys of what somebody sets on a page
+OF_A_LESSON = ("lesson", "stop")  # parts of the address that are no page's own
 
 
 def alive() -> dict[str, Any]:
@@ -36,4 +37,5 @@ def page(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        addresses[name] = st.query_params.to_dict()
+        said = st.query_params.to_dict()
+        addresses[name] = {part: value for part, value in said.items() if part not in OF_A_LESSON}

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from pages.ui import link
-from pages.ui.keep import alive
+from pages.ui.keep import OF_A_LESSON, alive
 
 if TYPE_CHECKING:
     from dfkd_core.runs.spec import RunSpec
 
 FOLDER = "folder"
 NUMBERS = {"seed": (0, 2**31 - 1), "threads": (1, os.cpu_count() or 1)}
-_OF_THE_PAGE = ("run", "step", "slow", "tour", "view", "new")
+_OF_THE_PAGE = ("run", "step", "slow", "tour", "view", "new", *OF_A_LESSON)
 _IN_ADDRESS = (
     "benchmark", "teacher", "student", "method", "preset", "collecting", "diffusion", "device", "seed", "threads",
     "precision", "compile",

@@ -173,13 +173,16 @@ def watch(watched: Watched, choice: Choice | None) -> None:
 def _watch(watched: Watched, choice: Choice | None) -> None:
     folder = watched.chosen()
     status = folder.status_seen() if folder is not None else None
-    if folder is not None and recordings.is_one(folder):
-        st.markdown(f"#### {watched.headline}")
-    buttons(choice, folder, status, watched.beside)
+    recorded = folder is not None and recordings.is_one(folder)
+    if not (recorded and link.word("lesson")):  # whose card says what to do
+        if recorded:
+            st.markdown(f"#### {watched.headline}")
+        buttons(choice, folder, status, watched.beside)
+        if folder is not None and status is not None:
+            showing.strip(folder, status, choice)
     if folder is None or status is None:
         st.info("Choose on the left, then press Start.")
         return
-    showing.strip(folder, status, choice)
     if not shown_elsewhere(folder, watched.page):
         watched.draw(folder, status)
         warn_of_damage(boot.timeline(str(folder.path)))

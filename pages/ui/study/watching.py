@@ -201,11 +201,12 @@ def watch(study: Study, beside: Draw, show: Draw) -> None:
 @steering.said()
 def _draw(study: Study, beside: Draw, show: Draw) -> None:
     progress = progress_of(study)
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        buttons(study, progress)
-        beside(study, progress)
-        exchange.offer_export(study)
-    problem()
+    if not (recordings.is_one(study) and link.word("lesson")):  # whose card says what to do
+        with st.container(horizontal=True, gap="small", vertical_alignment="center"):
+            buttons(study, progress)
+            beside(study, progress)
+            exchange.offer_export(study)
+        problem()
     show(study, progress)
     end_polling(study)
 

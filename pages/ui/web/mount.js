@@ -20,9 +20,16 @@ export function legible(value) {
   return Object.fromEntries(Object.entries(value).map(([name, one]) => [legible(name), legible(one)]));
 }
 
+// A key that did something here, or moves a native slider, does nothing else on the page: Streamlit's shortcuts listen
+// to all of it.
+const keepKeys = (host) => host.addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.target.matches("input, select, textarea")) event.stopPropagation();
+});
+
 // The view is made once for a place on the page and outlives reruns.
 export const mounting = (View) => async ({ data, parentElement, setStateValue }) => {
   const host = await hostOf(parentElement);
+  if (!host.view) keepKeys(host);
   host.view ??= new View(host);
   host.view.update(legible(data), setStateValue);
 };

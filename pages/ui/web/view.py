@@ -27,6 +27,7 @@ mimetypes.add_type("text/javascript", ".js")  # some machines say otherwise, and
 
 UI = Path(__file__).parent.parent
 KEPT_ORDERS = 50
+LESSON = "lesson"  # of the session: what is given, if anything
 SCRIPT = """
 const view = import(new URL("{address}/{script}", document.baseURI));
 export default async (component) => (await view).default(component);
@@ -38,7 +39,14 @@ export default async (component) => (await view).default(component);
 
 def view(name: str, script: str, *styles: str) -> Callable[..., Any]:
     """The view whose module is ``script``; it is there when its ``styles`` are. Both are paths below ``pages/ui``."""
-    return _component(name, f"{boot.base_path()}/app/static/{_laid_out()}", script, ("web/look.css", *styles))
+    component = _component(name, f"{boot.base_path()}/app/static/{_laid_out()}", script, ("web/look.css", *styles))
+    return lambda key, **given: component(key=_of_the_stop(key), **given)
+
+
+def _of_the_stop(key: str) -> str:
+    """Another view for each stop of a lesson: it begins where the address says, whatever was looked at before."""
+    stop = st.session_state.get(LESSON)
+    return key if stop is None else f"{key}:{stop.number}"
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)
@@ -95,7 +103,7 @@ def asked(key: str, about: str) -> dict[str, Any] | None:
     Whatever it wants is answered in every rerun, until it says that it is there: a rerun may be cut short, and what it
     has drawn be replaced by the next before the browser sees it.
     """
-    state = st.session_state.get(key)
+    state = st.session_state.get(_of_the_stop(key))
     said = (state.get("ask") if state else None) or {}
     return said if said.get("of") == about else None
 

@@ -1,0 +1,1 @@
+"""A lesson that is given: a script, its stops, and what stands beside them."""

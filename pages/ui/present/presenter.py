@@ -1,0 +1,248 @@
+"""Giving a lesson: the stop's card over every page, arrow keys from stop to stop, a timer, and training of one's own
+behind what is recorded."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import streamlit as st
+
+from dfkd_core.errors import RequestError, StoreError, in_words
+from dfkd_core.runs.spec import RunSpec, read_spec
+from dfkd_core.store import RunFolder, run_in, runs_folder
+from dfkd_core.study import Study, studies_in
+from pages.ui import boot, link, recordings
+from pages.ui.keep import OF_A_LESSON
+from pages.ui.present import script
+from pages.ui.present.script import Lesson, Stop
+from pages.ui.web.view import LESSON
+
+HERE, OWN = LESSON, "lesson:own"  # of the session: what is given, and what was begun at which stop
+STYLE = """
+<style>
+section[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"] { display: none; }
+.st-key-lesson-card { background: light-dark(#eaf3fa, #16293a); border-color: light-dark(#0072b2, #56b4e9);
+  padding: .5rem 1rem; }
+.st-key-lesson-card p { font-size: 1.05rem; }
+div:has(> .st-key-lesson-card) { position: sticky; top: 0; z-index: 90; }
+[data-testid="stMain"] { zoom: 1.25; }
+@media (min-width: 1600px) { [data-testid="stMain"] { zoom: 1.5; } }
+</style>
+"""
+
+
+@dataclass
+class Given:
+    """A lesson that is given: where it is, and since when."""
+
+    name: str
+    lesson: Lesson
+    number: int
+    begun: float
+
+    @property
+    def stop(self) -> Stop:
+        return self.lesson.stops[self.number - 1]
+
+    def clock(self) -> str:
+        """How long it has taken, of how long it shall."""
+        passed = int(time.monotonic() - self.begun)
+        return f"{passed // 60}:{passed % 60:02d} of {self.lesson.minutes:g} min"
+
+
+@st.cache_resource(show_spinner=False)
+def boards() -> dict[str, Given]:
+    """Where each lesson was last given in this server: what a window with notes shows."""
+    return {}
+
+
+# --- where the lesson is ---------------------------------------------------------------------------------------
+
+
+def given() -> Given | None:
+    """The lesson that this session gives; the address is followed once, after that it follows."""
+    found: Given | None = st.session_state.get(HERE)
+    asked = link.word("lesson")
+    if asked and (found is None or found.name != asked):
+        try:
+            found = _begin(asked, link.number(link.word("stop")) or 1)
+        except RequestError as error:
+            st.error(link.plain(error))
+            for part in OF_A_LESSON:
+                st.query_params.pop(part, None)
+    return found
+
+
+def _begin(name: str, number: int) -> Given:
+    lesson = script.read(name)
+    started = Given(name, lesson, min(max(1, number), len(lesson.stops)), time.monotonic())
+    st.session_state[HERE] = boards()[name] = started
+    _open(started)
+    return started
+
+
+def begin(name: str) -> None:
+    """Give a lesson from its first stop on. Raises ``RequestError`` if its script cannot be read."""
+    _begin(name, 1)
+
+
+def offer() -> None:
+    """A button for each lesson that can be given."""
+    st.markdown("**Give a lesson**")
+    for name in script.names():
+        try:
+            lesson = script.read(name)
+        except RequestError as error:
+            st.caption(link.plain(error))
+            continue
+        label = f"{link.plain(lesson.title)} · {lesson.minutes:g} min"
+        st.button(label, key=f"give:{name}", help=lesson.about, width="stretch", on_click=begin, args=(name,))
+
+
+def leave() -> None:
+    for key in (HERE, "tour:stop"):
+        st.session_state.pop(key, None)
+    for part in OF_A_LESSON:
+        st.query_params.pop(part, None)
+
+
+def _go(by: int) -> None:
+    """Some stops on, or back."""
+    here: Given = st.session_state[HERE]
+    here.number = min(max(1, here.number + by), len(here.lesson.stops))
+    _open(here)
+
+
+def _open(here: Given) -> None:
+    """Have the page of the stop opened, on one's own run or study where that is done."""
+    st.session_state["lesson:open"] = True
+    st.session_state["tour:stop"] = here.stop.tour
+
+
+def wanted() -> tuple[str, dict[str, str]] | None:
+    """Page and address that the stop shows, once after it was come to; None while it is there."""
+    if not st.session_state.pop("lesson:open", False):
+        return None
+    here: Given = st.session_state[HERE]
+    query = here.stop.query
+    if (own := _own(here)) is not None and _is_done(own):
+        query |= {"study" if isinstance(own, Study) else "run": own.id}
+    return f"pages/{here.stop.page}.py", query | in_address(here)
+
+
+def in_address(here: Given) -> dict[str, str]:
+    return {"lesson": here.name, "stop": str(here.number)}
+
+
+# --- what stands over the page ---------------------------------------------------------------------------------
+
+
+def card(here: Given) -> None:
+    """The stop: what the class reads, the way on, and what trains behind it."""
+    st.html(STYLE)
+    _card(here)
+
+
+@st.fragment(run_every=1.0)  # for the clock; the first thing on every page, so that it is always at the same place
+def _card(here: Given) -> None:
+    stop, count = here.stop, len(here.lesson.stops)
+    with st.container(border=True, key="lesson-card", gap="xsmall"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(f"**{link.plain(stop.title)}** :gray[· {here.number} of {count}]")
+            st.space("stretch")
+            st.caption(here.clock())
+            _run_here(here)
+            st.button("Back", key="lesson-back", disabled=here.number == 1, on_click=_go, args=(-1,), shortcut="Left")
+            last = here.number == count
+            st.button(
+                "Next", key="lesson-next", type="primary", disabled=last, on_click=_go, args=(1,), shortcut="Right"
+            )
+            st.link_button("Notes", f"{boot.base_path()}/notes?of={here.name}", icon=":material/speaker_notes:")
+            st.button("Leave", key="lesson-leave", type="tertiary", on_click=leave)
+        if stop.say:
+            st.markdown(stop.say)
+        if stop.ask:
+            st.markdown("\n".join(f"{number}. {question}" for number, question in enumerate(stop.ask, 1)))
+        if "problem" in st.session_state:
+            st.error(link.plain(st.session_state["problem"]))
+    if HERE not in st.session_state or "lesson:open" in st.session_state:  # another page is to come
+        st.rerun()
+
+
+# --- training of one's own -------------------------------------------------------------------------------------
+
+
+def _run_here(here: Given) -> None:
+    """A button that begins the same on this machine; what was begun is followed, and takes the place of what is
+    recorded when it is done."""
+    recorded, own = _recorded(here.stop), _own(here)
+    if own is not None:
+        _follow(here, own)
+    elif recorded is not None:
+        idle = not boot.start().ready.is_set()
+        if st.button("Run it here", key="lesson-run", icon=":material/play_arrow:", disabled=idle):
+            try:
+                st.session_state.setdefault(OWN, {})[here.name, here.number] = _begun_again(recorded)
+            except (OSError, RequestError, StoreError) as error:
+                st.session_state["problem"] = in_words(error)
+            st.rerun()
+
+
+def _follow(here: Given, own: RunFolder | Study) -> None:
+    share, state = _progress(own)
+    st.caption(f"yours: {state}" if state not in ("running", "queued") else f"yours: {share:.0%}")
+    swapped, place = st.session_state.setdefault("lesson:swapped", set()), (here.name, here.number)
+    if state == "done" and place not in swapped:
+        swapped.add(place)
+        if own.id not in (link.word("study"), link.word("run")):
+            _open(here)
+
+
+def _recorded(stop: Stop) -> RunFolder | Study | None:
+    """What the stop shows of the recordings."""
+    if name := stop.query.get("study"):
+        return next((study for study in studies_in(recordings.FOLDER) if study.id == name), None)
+    return run_in(recordings.FOLDER, stop.query.get("run", ""))
+
+
+def _begun_again(recorded: RunFolder | Study) -> str:
+    """The same, trained on this machine; its id."""
+    from dfkd_core.study import Conductor
+
+    engine = boot.start().engine
+    assert engine is not None
+    if isinstance(recorded, RunFolder):
+        return engine.submit(_again(read_spec(recorded)))
+    cells = [replace(cell, spec=_again(cell.spec)) for cell in recorded.cells]
+    study = Study.create(runs_folder(), recorded.kind, recorded.title, recorded.settings, cells)
+    Conductor(study, engine, as_jobs=True).start()
+    return study.id
+
+
+def _again(spec: RunSpec) -> RunSpec:
+    """The same on this machine. Raises ``RequestError`` where it lacks something."""
+    from dfkd_core.runs.request import make_spec
+
+    asked = {name: getattr(spec, name) for name in spec.asked_fields()}
+    return make_spec(spec.config, method=spec.method, **asked)
+
+
+def _own(here: Given) -> RunFolder | Study | None:
+    begun = st.session_state.get(OWN, {}).get((here.name, here.number))
+    if begun is None:
+        return None
+    study = next((study for study in studies_in(runs_folder()) if study.id == begun), None)
+    return study or run_in(runs_folder(), begun)
+
+
+def _progress(own: RunFolder | Study) -> tuple[float, str]:
+    if isinstance(own, Study):
+        progress = own.progress()
+        return progress.share, progress.state
+    status = own.status_seen()
+    return status.step / max(1, status.total_steps or 1), status.state
+
+
+def _is_done(own: RunFolder | Study) -> bool:
+    return _progress(own)[1] == "done"

@@ -1,0 +1,84 @@
+"""The script of a lesson: a TOML file, shipped with the lab or written by a lecturer. Does not import torch."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from dfkd_core.errors import RequestError, explain
+from dfkd_core.store import is_plain
+
+SHIPPED = Path(__file__).parent.parent.parent.parent / "assets" / "lessons"
+PAGES = Literal[
+    "distill", "inspect", "hybrid", "generative", "prior", "lessons", "studies", "runs", "library", "glossary"
+]
+MOST_BYTES = 1 << 20
+Text = Annotated[str, StringConstraints(strip_whitespace=True)]
+
+
+class Stop(BaseModel):
+    """``say``: what the class reads; ``notes``: what the lecturer says; ``ask``: questions for the class.
+
+    ``page`` with ``address`` is what is shown beside it: ``run`` or ``study`` and what else the page's own links say.
+    ``tour``: the stop of the page Distill's tour whose panel is framed.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: Text
+    page: PAGES = "distill"
+    address: dict[str, str | int | float] = {}
+    say: Text = ""
+    notes: Text = ""
+    ask: tuple[Text, ...] = ()
+    minutes: float = Field(1.0, gt=0, le=600)
+    tour: int | None = Field(None, ge=1, le=5)
+
+    @property
+    def query(self) -> dict[str, str]:
+        return {name: str(value) for name, value in self.address.items()}
+
+
+class Lesson(BaseModel):
+    """Stops in their order. ``about`` is one sentence for whoever chooses a lesson."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: Text
+    about: Text = ""
+    stops: tuple[Stop, ...] = Field(alias="stop", min_length=1, max_length=100)
+
+    @property
+    def minutes(self) -> float:
+        return sum(stop.minutes for stop in self.stops)
+
+
+def own_folder() -> Path:
+    """Where a lecturer's own lessons lie: ``DFKD_LESSONS``, else ``lessons`` in the current folder."""
+    return Path(os.environ.get("DFKD_LESSONS") or "lessons").expanduser()
+
+
+def names() -> list[str]:
+    """Of all lessons, the lecturer's own first."""
+    found = [path.stem for folder in (own_folder(), SHIPPED) for path in sorted(folder.glob("*.toml"))]
+    return list(dict.fromkeys(found))
+
+
+def read(name: str) -> Lesson:
+    """Raises ``RequestError`` with what is wrong with which line or field of the file."""
+    paths = [folder / f"{name}.toml" for folder in (own_folder(), SHIPPED)] if is_plain(name) else []
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        raise RequestError("lesson", name, f"should be one of {', '.join(names())}.")
+    try:
+        with path.open("rb") as file:
+            text = file.read(MOST_BYTES).decode()
+        return Lesson.model_validate(tomllib.loads(text))
+    except ValidationError as error:
+        raise RequestError("lesson", path.name, str(explain(error))) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RequestError("lesson", path.name, f"cannot be read ({error}).") from None

@@ -1,0 +1,122 @@
+"""Giving a lesson: a script from stop to stop, across pages, with notes in another window, and one's own run behind
+what is recorded."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from browser import Lab, wait
+from conftest import eventually, execute, new_run
+from playwright.sync_api import Page, expect
+from streamlit.testing.v1 import AppTest
+
+from dfkd_core.errors import RequestError
+from dfkd_core.store import runs_in
+from pages.ui import recordings
+from pages.ui.present import script
+
+SHIPPED = sorted(path.stem for path in script.SHIPPED.glob("*.toml"))
+
+
+@pytest.fixture
+def own_lessons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DFKD_LESSONS", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_stop_of_a_shipped_lesson_shows_what_is_recorded(app: AppTest, name: str) -> None:
+    lesson = script.read(name)
+    shown = {folder.id for folder in runs_in(recordings.FOLDER)} | {
+        path.name for path in (recordings.FOLDER / "studies").iterdir()
+    }
+    for number, stop in enumerate(lesson.stops, 1):
+        assert {*stop.query.values()} & shown, stop.title
+        assert stop.say or stop.ask
+        app.query_params.update({"lesson": name, "stop": str(number)})
+        app.run()
+        assert not app.exception
+
+
+def test_the_shipped_lessons_take_as_long_as_they_say() -> None:
+    assert {name: script.read(name).minutes for name in SHIPPED} == {"ta-dfkd": 20, "hidfd": 10, "vae": 10}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('title = "x"', "stop"),
+        ('title = "x"\n[[stop]]\ntitle = "y"\npage = "nowhere"', "page"),
+        ('title = "x"\n[[stop]]\ntitle = "y"\ntime = 3', "time"),
+        ("title = ", "cannot be read"),
+    ],
+)
+def test_what_is_wrong_with_a_script_is_said(own_lessons: Path, text: str, said: str) -> None:
+    (own_lessons / "mine.toml").write_text(text)
+    with pytest.raises(RequestError, match=said):
+        script.read("mine")
+    assert "mine" in script.names()
+
+
+def press(app: AppTest, key: str) -> None:
+    """AppTest comes in by app.py, which draws the card, the first time only; the browser does always."""
+    app._finished_page_script_hash = ""
+    app.button(key=key).click().run()
+
+
+def test_ones_own_run_trains_behind_the_recorded_one_and_takes_its_place(
+    app: AppTest, runs: Path, tmp_path: Path, own_lessons: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = new_run(tmp_path / "recorded")
+    execute(recorded)
+    shutil.move(recorded.path, tmp_path / "recorded" / "short")
+    monkeypatch.setattr(recordings, "FOLDER", tmp_path / "recorded")
+    stops = (
+        '[[stop]]\ntitle = "One"\naddress = { run = "short" }\n[[stop]]\ntitle = "Two"\naddress = { run = "short" }\n'
+    )
+    (own_lessons / "mine.toml").write_text(f'title = "Mine"\n{stops}')
+    app.query_params["lesson"] = "mine"
+    app.run()
+    assert app.query_params["run"] == "short" and "start" not in [button.key for button in app.button]
+    press(app, "lesson-run")
+    (own,) = runs_in(runs)
+    assert app.query_params["run"] == "short"
+    eventually(lambda: own.status_seen().state == "done")
+    press(app, "lesson-next")
+    assert app.query_params["run"] == "short" and app.query_params["stop"] == "2"
+    press(app, "lesson-back")
+    assert app.query_params["run"] == own.id and not app.exception
+
+
+@pytest.mark.browser
+def test_a_lesson_is_given_by_arrow_keys_with_its_notes_in_another_window(page: Page, lab: Lab) -> None:
+    page.goto(lab.url + "lessons")
+    page.get_by_role("button", name=re.compile("lenient expert")).click()
+    wait(page, "Number(stage.step) > 15")
+    expect(page.locator("[data-testid=stSidebarNav]")).to_be_hidden()
+    assert page.context.browser
+    notes = page.context.browser.new_page()
+    notes.goto(lab.url + "notes?of=ta-dfkd")
+    expect(notes.get_by_text("Ask first how they would teach")).to_be_visible()
+    page.bring_to_front()
+    page.keyboard.press("ArrowRight")
+    wait(page, "stage.step === '15'")
+    expect(page.get_by_role("button", name="Run it here")).to_be_enabled()  # the form is there, and nothing moves
+    page.locator(".dfkd-stage input[type=range]").first.press("ArrowRight")  # the track's own key
+    wait(page, "stage.step === '30'")
+    expect(page).to_have_url(re.compile("stop=2"))
+    page.locator(".dfkd-score").click()
+    for stop in range(3, 7):
+        page.keyboard.press("ArrowRight")
+        expect(page).to_have_url(re.compile(f"stop={stop}"))
+    wait(page, "stage.study === 'fig-1a' && Number(stage.points) > 0", ".dfkd-experiment")
+    expect(notes.get_by_text("All four share networks")).to_be_visible()
+    page.keyboard.press("ArrowLeft")
+    wait(page, "stage.run === 'ta-dfkd' && stage.step !== ''", ".dfkd-microscope")
+    page.get_by_role("button", name="Leave").click()
+    expect(page.locator("[data-testid=stSidebarNav]")).to_be_visible()
+    expect(page).not_to_have_url(re.compile("lesson="))
+    notes.close()
