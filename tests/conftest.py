@@ -64,7 +64,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
     """The lab without a browser, its engine ready; at the end nothing that it started is left."""
     monkeypatch.chdir(ROOT)
-    st.cache_resource.clear()
+    boot.start.cache_clear()
     assert boot.start().ready.wait(120) and not boot.start().error
     yield AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     engine = boot.start().engine
@@ -74,6 +74,7 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
             engine.stop(run_id)
     engine.close()
     st.cache_resource.clear()
+    boot.start.cache_clear()
 
 
 # --- runs ------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import gc
 import shutil
 import threading
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,20 +44,22 @@ class Boot:
 
     def _load(self) -> None:
         try:
-            from dfkd_core import methods
             from dfkd_core.engine import LocalEngine
 
+            engine = LocalEngine(runs_folder())  # whose worker imports torch at the same time
+            from dfkd_core import methods
+
             methods.available()
-            self.engine = LocalEngine(runs_folder())
+            self.engine = engine
             gc.freeze()  # what was imported stays: no collection need walk it
         except Exception as error:  # shown on the page, with what to do
             self.error = f"The engine did not start: {type(error).__name__}: {error}"
         self.ready.set()
 
 
-@st.cache_resource(show_spinner=False)
+@cache
 def start() -> Boot:
-    """The one engine of this server. Also lays out plotly's own script, which the stage loads from here."""
+    """The one engine of this server, which begins to be loaded. Also lays out plotly's own script, which the stage loads from here."""
     STATIC.mkdir(exist_ok=True)
     source = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     target = STATIC / "plotly.min.js"

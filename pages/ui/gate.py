@@ -28,6 +28,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from pages.ui import boot
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 WILDCARDS = ("", "0.0.0.0", "::")
 READING = ("GET", "HEAD")
@@ -172,7 +174,9 @@ def _without_token(asked: HTTPConnection) -> str:
 
 @asynccontextmanager
 async def announced(_: Any) -> AsyncIterator[None]:
-    """While the server runs; at first the address is printed, with the token."""
+    """While the server runs; at first the address is printed, with the token. The engine is loaded while somebody goes
+    there."""
+    boot.start()
     bound = st.get_option("server.address") or ""
     host = st.get_option("browser.serverAddress") if bound in WILDCARDS else bound
     host = f"[{host}]" if ":" in host else host

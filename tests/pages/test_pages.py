@@ -143,6 +143,23 @@ def test_a_ticked_run_stays_ticked_when_another_one_begins(app: AppTest) -> None
     assert app.query_params["run"] == old.id
 
 
+def test_a_button_says_what_was_asked_until_the_run_has_done_it(app: AppTest) -> None:
+    folder = new_run(runs_folder())
+    with folder.begin_attempt() as lease:
+        folder.set_status(RunStatus("running", "", 3, 6, lease.number))
+        app.query_params["run"] = folder.id
+        app.run()
+        assert not app.button(key="pause_or_resume").disabled
+        app.button(key="pause_or_resume").click().run()
+        said = app.button(key="pause_or_resume")
+        assert (said.label, said.disabled) == ("Pausing", True) and not app.button(key="stop").disabled
+        assert [command.name for command in next(folder.commands(lease.number))] == ["pause"]
+        folder.set_status(RunStatus("paused", "", 3, 6, lease.number))
+        app.run()
+        said = app.button(key="pause_or_resume")
+        assert (said.label, said.disabled) == ("Resume", False)
+
+
 def test_a_run_of_which_nothing_can_be_read_offers_no_resume(app: AppTest) -> None:
     whole, damaged = new_run(runs_folder()), new_run(runs_folder())
     for folder in (whole, damaged):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from pages.ui.form.form import Choice
 
 LIVE = ("queued", "running", "paused")
+DOING = {"start": "Starting", "pause": "Pausing", "resume": "Resuming", "one_step": "One step", "stop": "Stopping"}
+SHOWS = {  # states that show that a command was carried out
+    "pause": ("paused", "done", "failed", "stopped", "interrupted"),
+    "resume": ("running", "done", "failed"),
+    "one_step": ("paused", "done", "failed", "stopped", "interrupted"),
+    "stop": ("stopped", "done", "failed", "interrupted"),
+}
+PATIENCE = 30.0  # seconds for a command to show; after that the button may be pressed again
 LOOKED_THROUGH = 50  # of the newest runs, for one that fits a page
 WIDTH = 116  # pixels, for both faces of the button that pauses and resumes
 
@@ -147,6 +156,15 @@ def shown_elsewhere(folder: RunFolder, page: Literal["distill", "inspect", "hybr
 
 
 @dataclass(frozen=True)
+class _Told:
+    """A command that a run was given, and when it is no longer waited for."""
+
+    command: str
+    run_id: str
+    until: float
+
+
+@dataclass(frozen=True)
 class Watched:
     """What a page of runs is made of.
 
@@ -192,59 +210,70 @@ def _watch(watched: Watched, choice: Choice | None) -> None:
 def buttons(
     choice: Choice | None, folder: RunFolder | None, status: RunStatus | None, beside: Callable[[], None]
 ) -> None:
-    """Start, pause or resume, one step, stop, change knobs; what ``beside`` draws comes after them in the row."""
+    """Start, pause or resume, one step, stop, change knobs; what ``beside`` draws comes after them in the row.
+
+    A button that was pressed says so at once, before anything is done about it, and until the run has done it.
+    """
     state = status.state if status is not None else ""
-    ready = choice is not None
+    ready, run_id = choice is not None, folder.id if folder is not None else ""
     begin = state in ("paused", "stopped", "interrupted", "failed")
     whole = folder is not None and _is_readable(folder)
     label, command = ("Resume", "resume") if begin else ("Pause", "pause")
+    pressed, doing = st.session_state.pop("pressed", ""), _doing(run_id, state)
+    busy = pressed or doing
+    can = {
+        "start": ready,
+        "pause_or_resume": ready and whole and (begin or state == "running"),
+        "step": ready and state == "paused",
+        "stop": ready and state in LIVE,
+    }
+
+    def button(key: str, does: str, label: str, icon: str, **look: Any) -> None:
+        label = DOING[does] if busy == does else label
+        off = not can[key] or busy == does or pressed != ""
+        said: Any = {"on_click": st.session_state.update, "kwargs": {"pressed": does}}  # as its face was when pressed
+        st.button(label, key=key, icon=f":material/{icon}:", disabled=off, **said, **look)
+
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        if st.button("Start", icon=":material/play_arrow:", type="primary", disabled=not ready, key="start"):
-            assert choice is not None
-            _start(choice)
-        # One button with two faces: two that take turns would move the next ones under the pointer. What the
-        # face said when it was pressed counts, so the command is bound when it is drawn.
-        st.button(
-            label,
-            icon=f":material/{command}:",
-            disabled=not (ready and whole) or not (begin or state == "running"),
-            key="pause_or_resume",
-            width=WIDTH,
-            on_click=lambda: st.session_state.update(pressed=command),
-        )
-        if pressed := st.session_state.pop("pressed", ""):
-            _tell(pressed, folder)
-        if st.button("One step", icon=":material/skip_next:", disabled=not ready or state != "paused", key="step"):
-            _tell("one_step", folder)
-        if st.button("Stop", icon=":material/stop:", disabled=not ready or state not in LIVE, key="stop"):
-            _tell("stop", folder)
+        button("start", "start", "Start", "play_arrow", type="secondary" if state in LIVE else "primary")
+        # One button with two faces: two that take turns would move the next ones under the pointer.
+        button("pause_or_resume", command, label, command, width=WIDTH)
+        button("step", "one_step", "One step", "skip_next")
+        button("stop", "stop", "Stop", "stop", width=WIDTH)
         timeline = boot.timeline(str(folder.path)) if folder is not None else None
         live.button(folder, timeline, ready and state in ("running", "paused"))
         beside()
+    if pressed:
+        _do(pressed, choice, folder)
     if "problem" in st.session_state:
         st.error(link.plain(st.session_state["problem"]))
 
 
-def _start(choice: Choice) -> None:
-    from dfkd_core.runs.request import make_spec
+def _doing(run_id: str, state: str) -> str:
+    """The command that was given to this run and that its state does not show yet; empty if there is none."""
+    told: _Told | None = st.session_state.get("told")
+    if told is None or told.run_id != run_id or state in SHOWS[told.command] or time.monotonic() > told.until:
+        st.session_state.pop("told", None)
+        return ""
+    return told.command
 
+
+def _do(command: str, choice: Choice | None, folder: RunFolder | None) -> None:
+    """What a button says. What is wrong with it is one sentence on the page."""
     engine = boot.start().engine
     assert engine is not None
     st.session_state.pop("problem", None)
     try:
-        st.query_params["run"] = engine.submit(make_spec(choice.changes, **choice.fields))
-        st.query_params.pop("step", None)
-    except (OSError, RequestError, StoreError) as error:
-        st.session_state["problem"] = in_words(error)
-    st.rerun()
+        if command == "start":
+            from dfkd_core.runs.request import make_spec
 
-
-def _tell(command: str, folder: RunFolder | None) -> None:
-    engine = boot.start().engine
-    assert engine is not None and folder is not None
-    st.session_state.pop("problem", None)
-    try:
-        getattr(engine, command)(folder.id)
+            assert choice is not None
+            st.query_params["run"] = engine.submit(make_spec(choice.changes, **choice.fields))
+            st.query_params.pop("step", None)
+        else:
+            assert folder is not None
+            getattr(engine, command)(folder.id)
+            st.session_state["told"] = _Told(command, folder.id, time.monotonic() + PATIENCE)
     except (OSError, RequestError, StoreError) as error:
         st.session_state["problem"] = in_words(error)
     st.rerun()
