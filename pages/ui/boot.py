@@ -59,7 +59,8 @@ class Boot:
 
 @cache
 def start() -> Boot:
-    """The one engine of this server, which begins to be loaded. Also lays out plotly's own script, which the stage loads from here."""
+    """The one engine of this server, which begins to be loaded. Also lays out plotly's own script, which the stage
+    loads from here."""
     STATIC.mkdir(exist_ok=True)
     source = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     target = STATIC / "plotly.min.js"
