@@ -72,12 +72,37 @@ def test_the_form_says_what_recording_takes_on_disk(app: AppTest) -> None:
     assert usual > 1 and megabytes() > 5 * usual
 
 
-@pytest.mark.parametrize("value", ["0", "many", "1e99", "-5"])
-def test_nonsense_in_a_link_falls_back_to_the_preset(app: AppTest, value: str) -> None:
-    app.query_params["k.batch_size"] = value
+@pytest.mark.parametrize(
+    ("name", "value", "key", "usual"),
+    [
+        *(("k.batch_size", value, "knob:ta-dfkd:demo:batch_size", 128) for value in ("0", "many", "1e99", "-5")),
+        ("k.selection", "perhaps", "knob:ta-dfkd:demo:selection", True),
+        ("k.nonsense", "1", "", None), ("r.samples_every", "-1", "form:record:samples_every", 10),
+        ("seed", "abc", "form:seed", 0), ("seed", "99999999999", "form:seed", 0), ("threads", "0", "form:threads", 1),
+        ("teacher", "no-such", "form:teacher", "digits-resnet20-plain"), ("student", "x", "form:student", "resnet8"),
+        ("method", "x", "form:method", "ta-dfkd"), ("preset", "x", "form:preset", "demo"),
+        ("benchmark", "x", "form:benchmark", "digits"), ("device", "gpu", "form:device", "cpu"),
+    ],
+)  # fmt: skip
+def test_what_a_link_asks_for_and_is_not_there_is_said_and_start_waits_until_it_was_seen(
+    app: AppTest, name: str, value: str, key: str, usual: object
+) -> None:
+    app.query_params[name] = value
     app.run()
-    assert not app.exception
-    assert app.number_input(key="knob:ta-dfkd:demo:batch_size").value == 128
+    assert not app.exception and value in app.sidebar.warning[0].value and app.button(key="start").disabled
+    if key:
+        widgets = [*app.selectbox, *app.number_input, *app.toggle, *app.button_group]
+        assert next(widget for widget in widgets if widget.key == key).value == usual
+    app.button(key="seen").click().run()
+    assert not app.sidebar.warning and not app.button(key="start").disabled
+
+
+@pytest.mark.parametrize("text", ["true", "True", "1", "yes", "false", "False", "0", "no"])
+def test_a_switch_in_a_link_is_read_as_the_command_line_reads_it(app: AppTest, text: str) -> None:
+    app.query_params["k.selection"] = text
+    app.run()
+    assert app.toggle(key="knob:ta-dfkd:demo:selection").value == (text.lower() in ("true", "1", "yes"))
+    assert not app.sidebar.warning
 
 
 def test_an_unknown_run_in_the_address_gets_a_sentence(app: AppTest) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from pages.ui import link
+from pages.ui.form import asked
 from pages.ui.keep import OF_A_LESSON, alive
 
 if TYPE_CHECKING:
@@ -32,17 +33,23 @@ def take() -> None:
     for name in _IN_ADDRESS:
         if name in given:
             value = given[name]
-            if name in NUMBERS:
-                least, most = NUMBERS[name]
-                st.session_state[f"form:{name}"] = min(max(link.number(value) or 0, least), most)
-            else:
+            if name not in NUMBERS:
                 st.session_state[f"form:{name}"] = value
+                asked.filled(f"form:{name}")
+                continue
+            least, most = NUMBERS[name]
+            number = link.number(value)
+            if number is not None and least <= number <= most:
+                st.session_state[f"form:{name}"] = number
+            else:
+                asked.cannot(name, value, f"should be a whole number from {least} to {most:,}.")
     if given.get("benchmark", "").startswith("folder:"):
         st.session_state["form:folder"] = given["benchmark"].removeprefix("folder:")
         st.session_state["form:benchmark"] = FOLDER
     if "collected" in given:
         kind, _, path = given["collected"].partition("folder:")
         st.session_state["form:collected"] = kind or FOLDER
+        asked.filled("form:collected")
         st.session_state["form:collected-folder"] = path
     if given.get("k.source") == "stable-diffusion":
         st.session_state["form:stable-diffusion"] = given.get("diffusion", "")

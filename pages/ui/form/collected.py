@@ -86,9 +86,9 @@ def _free_name(file: str) -> str:
 def _ratio(benchmark: str) -> float:
     """ρ; each benchmark has a usual one of its own."""
     usual, key = usual_of(benchmark).ratio, f"form:ratio:{benchmark}"
-    asked = st.session_state.get("form:asked", {}).pop("ratio", None)
+    linked = st.session_state.get("form:asked", {}).pop("ratio", None)
     if key not in st.session_state:
-        st.session_state[key] = widgets.parsed(RunSpec.model_fields["ratio"], asked, usual) or usual
+        st.session_state[key] = widgets.parsed("ratio", RunSpec.model_fields["ratio"], linked, usual) or usual
     help = glossary.help_of("ratio", f"Collected images per original one: |D_c| / |D_o|. Usual: {usual:g}.")
     return float(
         st.number_input("Ratio (ρ)", 0.0, 20.0, key=key, step=widgets.increment(usual), format="%g", help=help)

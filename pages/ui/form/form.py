@@ -20,7 +20,7 @@ from dfkd_core.networks.latent import LATENT_MODELS, build_latent_model, latent_
 from dfkd_core.runs.request import usual_student, usual_teacher
 from dfkd_core.teachers.cards import TeacherCard, available_teachers
 from pages.ui import link
-from pages.ui.form import address, collected, download, recording, widgets
+from pages.ui.form import address, asked, collected, download, recording, widgets
 from pages.ui.form.address import FOLDER
 from pages.ui.words import glossary
 
@@ -52,6 +52,7 @@ def show(only: Callable[[str], bool] | None = None, task: Literal["classifier", 
     """
     address.take()
     with st.sidebar:
+        wrong = st.container()  # what it says is known when the form is drawn
         benchmark = _benchmark()
         teacher = _teacher(benchmark, task)
         student = _student(benchmark, teacher, task)
@@ -83,6 +84,11 @@ def show(only: Callable[[str], bool] | None = None, task: Literal["classifier", 
         **collecting,
         **machine,
     }
+    for name, value in st.session_state.get("form:asked", {}).items():
+        asked.cannot(name.removeprefix("record:"), value, f"is nothing that {names[method].title} can be told.")
+    st.session_state["form:asked"] = {}
+    with wrong:
+        asked.say()
     address.keep(fields, changes, recorded)
     fields |= recorded
     return Choice(fields, changes)
@@ -197,6 +203,7 @@ def _preset(config: type[MethodConfig]) -> str:
         return ""
     key = "form:preset"
     if st.session_state.get(key) not in presets:
+        asked.replaced("preset", key, presets)
         st.session_state[key] = presets[0]
     where = "Where the knobs start from: demo for a CPU minute, cpu for half an hour, paper as published."
     help = glossary.help_of("preset", where)
@@ -210,9 +217,9 @@ def _knobs(method: str, preset: str, config: type[MethodConfig], names: list[str
     for name in names:
         field, about = config.model_fields[name], config.about(name)
         key = f"knob:{method}:{preset}:{name}"
-        asked = st.session_state.get("form:asked", {}).pop(name, None)
+        linked = st.session_state.get("form:asked", {}).pop(name, None)
         if key not in st.session_state:
-            st.session_state[key] = widgets.parsed(field, asked, start[name])
+            st.session_state[key] = widgets.parsed(name, field, linked, start[name])
         value = widgets.knob(name, field, about, key, start[name])
         if value != start[name]:
             changes[name] = value

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import annotated_types
 import streamlit as st
+from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from dfkd_core.errors import explain
+from pages.ui.form import asked
 from pages.ui.words import glossary
 
 
@@ -17,6 +20,7 @@ def select(label: str, key: str, options: list[str], usual: str, title: Any = st
     help = glossary.help_of(key)
     key = f"form:{key}"
     if st.session_state.get(key) not in options:
+        asked.replaced(label.lower(), key, options)
         st.session_state[key] = usual if usual in options else options[0]
     return st.selectbox(label, options, key=key, format_func=title, help=help)
 
@@ -60,17 +64,13 @@ def bounds(field: FieldInfo) -> tuple[float | None, float | None]:
     return low, high
 
 
-def parsed(field: FieldInfo, text: str | None, otherwise: Any) -> Any:
-    """A knob's value from a link; what cannot be read, or is out of bounds, is the preset's."""
+def parsed(name: str, field: FieldInfo, text: str | None, otherwise: Any) -> Any:
+    """A knob's value from a link, read as the command line reads it; ``otherwise``, with a sentence, what cannot be."""
     if text is None:
         return otherwise
+    kind: Any = Annotated[field.annotation, field]
     try:
-        if field.annotation is bool:
-            return text == "True"
-        if field.annotation in (int, float):
-            value = field.annotation(text)
-            low, high = bounds(field)
-            return value if (low is None or value >= low) and (high is None or value <= high) else otherwise
-    except ValueError:
+        return TypeAdapter(kind).validate_python(text)
+    except ValidationError as error:
+        asked.cannot(name.replace("_", " "), text, explain(error).expected)
         return otherwise
-    return text if text in get_args(field.annotation) else otherwise

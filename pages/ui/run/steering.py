@@ -16,6 +16,7 @@ from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus, runs_folder, runs_in
 from dfkd_core.study import studies_in
 from pages.ui import boot, link, recordings
+from pages.ui.form.asked import unseen
 from pages.ui.run import live, showing
 
 if TYPE_CHECKING:
@@ -222,7 +223,7 @@ def buttons(
     pressed, doing = st.session_state.pop("pressed", ""), _doing(run_id, state)
     busy = pressed or doing
     can = {
-        "start": ready,
+        "start": ready and not unseen(),
         "pause_or_resume": ready and whole and (begin or state == "running"),
         "step": ready and state == "paused",
         "stop": ready and state in LIVE,

@@ -13,6 +13,7 @@ from dfkd_core.study import Kind
 from dfkd_core.study.estimate import estimated_seconds
 from dfkd_core.study.tables import plural
 from pages.ui import link, recordings
+from pages.ui.form.asked import unseen
 from pages.ui.form.widgets import bounds
 from pages.ui.study import watching
 
@@ -67,8 +68,9 @@ def offer(kind: Kind[Any], given: dict[str, Any] | None) -> None:
 
     ``given``: what the ``Request`` of ``kind`` is built from, None while the engine is being started.
     """
+    idle = given is None or unseen()
     with st.container(horizontal=True, vertical_alignment="center"):
-        if st.button("Start", icon=":material/play_arrow:", type="primary", disabled=given is None, key="start"):
+        if st.button("Start", icon=":material/play_arrow:", type="primary", disabled=idle, key="start"):
             assert given is not None
             _begin(kind, given)
         if given is not None:
