@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from dfkd_core.data import layouts
-from dfkd_core.data.layouts import Files
+from dfkd_core.data import archives, layouts
+from dfkd_core.data.files import Files, folder_of, is_junk
+from dfkd_core.data.layouts import Listing
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 
@@ -53,7 +56,6 @@ class Benchmark:
     image: ImageSpec
     original: int  # |D_o|, images that its teachers were trained on
     where: str = ""  # what the data folder should hold, for the user
-    also: tuple[str, ...] = ()  # other places within the data folder
     layout: str = ""  # one of ``layouts.LISTED``
     archive: str = ""
     megabytes: int = 0  # of the download
@@ -69,54 +71,102 @@ class Benchmark:
         if files is not None:
             return read_files(files, self.image)
         try:
-            data = layouts.read_archive(self.archive, data_folder(), train)
-        except (FileNotFoundError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "not found" not in str(error).lower():
-                raise
+            data = archives.read_archive(self.archive, data_folder(), train)
+        except FileNotFoundError:
             raise self._missing() from None
+        except archives.UnknownFilesError as error:
+            raise self._unknown(archives.find_archive(self.archive, data_folder()), f"{error}") from None
         return replace(data, images=resize(data.images, self.image.size))
 
     def files(self, train: bool) -> Files | None:
-        """The files of a split with their labels, without reading them; None where it is kept in one archive.
+        """The files of a split with their labels, without reading them; None where it is kept in one archive."""
+        found = self.listing(train)
+        return None if found is None else found.files
 
-        Raises ``RequestError`` naming the folder if the data are not there.
+    def listing(self, train: bool) -> Listing | None:
+        """The same with how they were read.
+
+        Raises ``RequestError`` naming the folder if the data are not there, or are laid out in a way that is not known.
         """
         if not self.layout:
             return None
         root = data_folder() / self.where
         try:
-            files = layouts.LISTED[self.layout](root, train, self.image)
+            found = layouts.LISTED[self.layout](root, train, self.image)
         except FileNotFoundError:
-            if self.archive:
+            if self.archive and archives.find_archive(self.archive, data_folder()):
                 return None
             raise self._missing() from None
-        if not files:
+        if not found.files:
             raise RequestError("benchmark", self.name, f"has no {'training' if train else 'test'} images in {root}.")
-        return files
+        return found
 
     @property
     def download(self) -> Callable[[Path], Any] | None:
         """What fetches the data into a data folder, where that is possible."""
-        return partial(layouts.download, self.archive) if self.megabytes else None
+        return partial(archives.download, self.archive) if self.megabytes else None
 
     def _missing(self) -> RequestError:
+        """It is not there; or it is, but not as any layout has it."""
         folder = data_folder()
-        fetch = f", or fetch it: python -m dfkd_core benchmarks download {self.name}" if self.megabytes else ""
-        hint = f"has no {self.title} (looked for {folder / self.where}). Give another folder{fetch}."
+        place = folder / self.where
+        if any(not is_junk(name) for name in _names(place)):
+            return self._unknown(place, f"should hold {layouts.EXPECTED[self.layout]}" if self.layout else "")
+        hint = f"has no {self.title} (looked for {place}). Give another folder{self._fetch()}."
         return RequestError("DFKD_DATA", str(folder), hint)
+
+    def _unknown(self, place: Path | None, amiss: str) -> RequestError:
+        names = [name for name in _names(place) if not is_junk(name)] if place else []
+        there = ", ".join(names[:6]) + (" …" if len(names) > 6 else "") or "nothing"
+        says = f"has {place}, but not in a layout of {self.title} that is known: {amiss}; it holds {there}"
+        return RequestError("DFKD_DATA", str(data_folder()), f"{says}. Lay it out so{self._fetch()}.")
+
+    def _fetch(self) -> str:
+        return f", or fetch it: python -m dfkd_core benchmarks download {self.name}" if self.megabytes else ""
+
+    @property
+    def place(self) -> Path | None:
+        """Where its data are; None if they are not there, or come with a library. Looks for it, reads nothing."""
+        place = data_folder() / self.where
+        if not self.where or (self.layout and place.exists()):
+            return place if self.where else None
+        found = archives.find_archive(self.archive, data_folder())
+        return found or (place if place.exists() else None)
 
     def is_there(self) -> bool:
         """Whether evaluation data can be read (looks for the folder, does not read it)."""
-        return not self.where or any((data_folder() / place).exists() for place in (self.where, *self.also))
+        return not self.where or self.place is not None
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+_DATA: ContextVar[Path | None] = ContextVar("data folder", default=None)
+
+
+@contextmanager
+def data_in(folder: str | Path) -> Iterator[None]:
+    """Within it, and only in this thread, data lie in ``folder``; nothing changes if it is empty."""
+    token = _DATA.set(Path(folder).expanduser().absolute()) if str(folder) else None
+    try:
+        yield
+    finally:
+        if token is not None:
+            _DATA.reset(token)
 
 
 def data_folder() -> Path:
-    """Where data lie: ``DFKD_DATA``, else ``data`` in the current folder."""
-    return Path(os.environ.get("DFKD_DATA") or "data").expanduser()
+    """Where data lie: what ``data_in`` says, else ``DFKD_DATA``, else ``data`` in the current folder."""
+    return _DATA.get() or Path(os.environ.get("DFKD_DATA") or "data").expanduser()
 
 
 def find_benchmark(name: str, image: ImageSpec | None = None) -> Benchmark:
-    """The benchmark ``name``; ``folder:PATH`` takes its image specification from ``image`` (the teacher's)."""
+    """The benchmark ``name``; ``folder:PATH`` takes its image specification from ``image`` (the teacher's), or else
+    from its class folders and its first image."""
     if name.startswith("folder:"):
         return _folder_benchmark(name, image)
     if name not in BENCHMARKS:
@@ -140,13 +190,12 @@ def overlap(one: str, other: str) -> bool:
 
 
 def _folder_benchmark(name: str, image: ImageSpec | None) -> Benchmark:
-    root = Path(name.removeprefix("folder:")).expanduser()
-    if not root.is_dir():
+    root = folder_of(name)
+    if not root.is_dir() or name == "folder:":
         raise RequestError("benchmark", name, "should name a folder that exists, with one subfolder a class.")
-    if image is None:
-        raise RequestError("teacher", None, "a folder of images needs a teacher, which says what its images are.")
+    image = image or layouts.folder_image(root)
     count = layouts.training_images(root)
-    return Benchmark(name, f"Folder {root.name}", image, count, where=str(root.absolute()), layout="one-folder")
+    return Benchmark(f"folder:{root}", f"Folder {root.name}", image, count, where=str(root), layout="one-folder")
 
 
 # --- the list --------------------------------------------------------------------------------------------------

@@ -1,117 +1,175 @@
-"""How data sets lie on disk: files in folders, files by a table, scikit-learn's and torchvision's archives.
+"""How data sets lie on disk as files: in folders by class, or by a table.
 
-A layout lists the files of a split with their labels, or, where the data are kept in one archive, reads it. What is
-needed to read is imported only then.
+A layout lists the files of a split with their labels, and says how it came to them. No torch.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from dfkd_core.data.files import FORMATS, Files, Skipped, images_in, is_image, is_junk
+from dfkd_core.data.matching import MismatchError, are_placeholders, match
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 
-if TYPE_CHECKING:
-    from dfkd_core.data.labelled import LabelledImages
-
-FORMATS = "PNG, JPEG, BMP, WebP, TIFF"  # that are read
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
-
-Files = list[tuple[Path, int]]  # with their labels
+SPLITS = ("train", "training", "test", "testing", "val", "valid", "validation", "dev")
+"""What people call the folders of a split."""
 
 
-# --- archives --------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Listing:
+    """The files of one split with their labels, and how they were read. ``labels``: the class of each folder, where
+    folders say it; ``warning``: what a person should look at; ``notes``: what else is worth a word."""
+
+    files: Files
+    labels: dict[str, int] = field(default_factory=dict)
+    warning: str = ""
+    notes: tuple[str, ...] = ()
+
+    def counts(self, classes: Sequence[str]) -> dict[str, int]:
+        """How many images there are of each class."""
+        found = Counter(label for _, label in self.files)
+        return {name: found[label] for label, name in enumerate(classes)}
 
 
-def read_archive(dataset: str, folder: Path, train: bool) -> LabelledImages:
-    """What that of torchvision's class ``dataset`` in the data ``folder`` holds, in its own size.
-
-    ``digits`` are scikit-learn's 1,797: every third image (599) is test data, the other 1,198 are for training.
-    """
-    import numpy as np
-    import torch
-
-    from dfkd_core.data.labelled import LabelledImages
-
-    if dataset == "digits":
-        from sklearn.datasets import load_digits
-
-        bunch = load_digits()
-        pixels = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
-        chosen = (np.arange(len(pixels)) % 3 != 0) == train
-        return LabelledImages(torch.from_numpy(pixels[chosen]), torch.from_numpy(bunch.target[chosen]).long())
-    from torchvision import datasets
-
-    data = getattr(datasets, dataset)(str(folder), train=train, download=False)
-    pixels = torch.as_tensor(np.asarray(data.data))
-    pixels = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
-    return LabelledImages(pixels, torch.as_tensor(data.targets).long())
+# --- folders by class ------------------------------------------------------------------------------------------
 
 
-def download(dataset: str, folder: Path) -> None:
-    """Fetch both splits of torchvision's class ``dataset`` into a data folder."""
-    from torchvision import datasets
-
-    for train in (True, False):
-        getattr(datasets, dataset)(str(folder), train=train, download=True)
-
-
-# --- files -----------------------------------------------------------------------------------------------------
-
-
-def class_folders(root: Path, train: bool, image: ImageSpec, test_split: str = "test") -> Files:
+def class_folders(root: Path, train: bool, image: ImageSpec, test_split: str = "test") -> Listing:
     """Two folders with one subfolder a class each: CINIC-10 (its valid/ stays unused), ImageNet (val/ in folders)."""
-    return _by_class(root / ("train" if train else test_split), image)
+    found = _by_class(root / ("train" if train else test_split), image)
+    # In alphabetical order is how ImageNet's synsets are numbered, and how CIFAR-100's classes are.
+    return replace(found, warning="") if are_placeholders(image.classes) else found
 
 
-def one_folder(root: Path, train: bool, image: ImageSpec) -> Files:
+def one_folder(root: Path, train: bool, image: ImageSpec) -> Listing:
     """One subfolder a class, in train/ and test/ or, without these, the same for both."""
-    inside = root / ("train" if train else "test")
-    return _by_class(inside if inside.is_dir() else root, image)
+    splits = _splits(root, image.classes)
+    if not splits:
+        return _by_class(root, image)
+    wanted = "train" if train else "test"
+    if wanted not in splits:
+        there = " and ".join(f"{path.name}/" for path in splits.values())
+        nearest = next(iter(splits.values()))
+        says = f"has {there} but no {wanted}/; rename one, or name the folder to use: folder:{nearest}."
+        raise RequestError("benchmark", str(root), says)
+    return _by_class(splits[wanted], image)
 
 
 def training_images(root: Path) -> int:
     """How many images ``one_folder`` has to train on."""
-    inside = root / "train"
-    return sum(path.suffix.lower() in SUFFIXES for path in (inside if inside.is_dir() else root).glob("*/*"))
+    inside = _splits(root, ()).get("train", root)
+    return sum(1 for folder in _subfolders(inside).values() for _ in images_in(folder))
 
 
-def _by_class(root: Path, image: ImageSpec) -> Files:
-    """One subfolder a class, in alphabetical order."""
+def folder_image(root: Path) -> ImageSpec:
+    """What the images of a folder are where nobody has said it: its class folders' names, and size and channels of the
+    first image. Raises ``RequestError`` where there is none."""
+    from dfkd_core.data.pictures import decode
+
+    splits = _splits(root, ())
+    inside = splits.get("test") or splits.get("train") or root
+    classes = sorted(_subfolders(inside), key=lambda name: (name.casefold(), name))
+    first = min((path for name in classes for path, _ in images_in(inside / name)), default=None)
+    if first is None:
+        raise RequestError("benchmark", str(root), f"should hold images ({FORMATS}), in one subfolder a class.")
+    picture = decode(first, str(first))
+    channels, size = (1 if picture.mode in ("L", "LA") else 3), min(max(min(picture.size), 4), 256)
+    return ImageSpec(channels, size, (0.5,) * channels, (0.5,) * channels, tuple(classes))
+
+
+def _subfolders(root: Path) -> dict[str, Path]:
+    """By name. Raises ``FileNotFoundError`` where there is no such folder."""
     if not root.is_dir():
         raise FileNotFoundError(root)
-    names = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if len(names) != len(image.classes):
-        raise RequestError(
-            "benchmark", str(root), f"should have {len(image.classes)} subfolders, one a class; it has {len(names)}."
-        )
-    files = [
-        (path, label)
-        for label, name in enumerate(names)
-        for path in sorted((root / name).iterdir())
-        if path.suffix.lower() in SUFFIXES
-    ]
-    if not files:
-        raise RequestError("benchmark", str(root), "should hold images (PNG, JPEG, BMP, WebP or TIFF).")
-    return files
+    return {path.name: path for path in sorted(root.iterdir()) if not is_junk(path.name) and path.is_dir()}
 
 
-def tiny_imagenet(root: Path, train: bool, image: ImageSpec) -> Files:
-    """TinyImageNet's own layout: train/<wnid>/images/*.JPEG, val/val_annotations.txt; classes as in wnids.txt."""
+def _splits(root: Path, classes: Sequence[str]) -> dict[str, Path]:
+    """The folders of splits below ``root``, in small letters; empty where the folders are classes. Only train and test
+    are taken for what they are called: what a val/ is for is not ours to say."""
+    found = _subfolders(root)
+    if set(found) <= set(classes):
+        return {}
+    splits = {name.casefold(): path for name, path in found.items() if name.casefold() in SPLITS and _subfolders(path)}
+    return splits if {"train", "test"} & set(splits) or len(splits) == len(found) else {}
+
+
+def _by_class(root: Path, image: ImageSpec) -> Listing:
+    """One subfolder a class; images may lie deeper. Raises ``RequestError`` for what would be read wrongly."""
+    folders = _subfolders(root)
+    skipped, deeper, found = Skipped(), 0, {}
+    for name, folder in folders.items():
+        images = list(images_in(folder, skipped))
+        _check_no_splits(root, folder)
+        found[name] = sorted(path for path, _ in images)
+        deeper += sum(depth > 0 for _, depth in images)
+    try:
+        matched = match(list(folders), image.classes)
+    except MismatchError as error:
+        raise RequestError("benchmark", str(root), str(error)) from None
+    _check_images(root, found, skipped)
+    files = [(path, label) for name, label in _in_order(matched.labels) for path in found[name]]
+    beside = sum(is_image(path.name) for path in root.iterdir() if path.is_file())
+    notes = (
+        f"{deeper:,} images lie deeper than their class's folder" if deeper else "",
+        f"{beside:,} images beside the class folders were passed over" if beside else "",
+        f"passed over: {skipped}" if str(skipped) else "",
+    )
+    return Listing(files, matched.labels, matched.warning, tuple(filter(None, notes)))
+
+
+def _in_order(labels: dict[str, int]) -> list[tuple[str, int]]:
+    return sorted(labels.items(), key=lambda pair: pair[1])
+
+
+def _check_no_splits(root: Path, folder: Path) -> None:
+    """Raises ``RequestError`` where the splits lie within the classes: training images would be test images."""
+    if len({name.casefold() for name in _subfolders(folder)} & set(SPLITS)) > 1:
+        says = f"has train/ and test/ within {folder.name}/; should have one subfolder a class within train/ and test/."
+        raise RequestError("benchmark", str(root), says)
+
+
+def _check_images(root: Path, found: dict[str, list[Path]], skipped: Skipped) -> None:
+    """Raises ``RequestError`` where a class has none, or some are in formats that are not read."""
+    others = ", ".join(f"{count:,} {suffix}" for suffix, count in skipped.other_images.items())
+    empty = [name for name, paths in found.items() if not paths]
+    if len(empty) == len(found):
+        more = f"; it has {others}" if others else ""
+        raise RequestError("benchmark", str(root), f"should hold images ({FORMATS}){more}.")
+    if others:
+        says = f"has {others} files, which are not read: make them one of {FORMATS}, or take them out."
+        raise RequestError("benchmark", str(root), says)
+    if empty:
+        names = ", ".join(f"'{name}'" for name in empty[:12])
+        raise RequestError("benchmark", str(root), f"should hold images of every class; there are none in {names}.")
+
+
+# --- other layouts ---------------------------------------------------------------------------------------------
+
+
+def tiny_imagenet(root: Path, train: bool, image: ImageSpec) -> Listing:
+    """TinyImageNet's own layout, train/<wnid>/images/*.JPEG with val/val_annotations.txt, or its test images sorted
+    into val/<wnid> as many do; classes as in wnids.txt."""
     names = (root / "wnids.txt").read_text().split()
-    if train:
-        found = [(sorted((root / "train" / name).rglob("*.JPEG")), names.index(name)) for name in names]
-        return [(path, label) for paths, label in found for path in paths]
-    rows = [line.split("\t") for line in (root / "val" / "val_annotations.txt").read_text().splitlines()]
-    return [(root / "val" / "images" / row[0], names.index(row[1])) for row in rows if row[1] in names]
+    table, flat = root / "val" / "val_annotations.txt", root / "val" / "images"
+    if not train and flat.is_dir() and table.is_file():
+        rows = [line.split("\t") for line in table.read_text().splitlines()]
+        return Listing([(flat / row[0], names.index(row[1])) for row in rows if row[1] in names])
+    inside = root / ("train" if train else "val")
+    if not inside.is_dir() or not (train or any((inside / name).is_dir() for name in names)):
+        raise FileNotFoundError(inside)
+    found = [(sorted(path for path, _ in images_in(inside / name)), label) for label, name in enumerate(names)]
+    return Listing([(path, label) for paths, label in found for path in paths])
 
 
-def ham10000(root: Path, train: bool, image: ImageSpec) -> Files:
+def ham10000(root: Path, train: bool, image: ImageSpec) -> Listing:
     """HAM10000's own layout: HAM10000_metadata.csv beside HAM10000_images_part_1 and _2.
 
     There is no official split, and HiDFD (8,000 / 2,000) draws its own at random. Ours is fixed and goes by lesion,
@@ -123,14 +181,14 @@ def ham10000(root: Path, train: bool, image: ImageSpec) -> Files:
     missing = [row["image_id"] for row in rows if row["image_id"] not in places]
     if missing:
         raise RequestError("benchmark", str(root), f"should hold all images of its table; {missing[0]}.jpg is missing.")
-    return [(places[row["image_id"]], image.classes.index(row["dx"])) for row in rows]
+    return Listing([(places[row["image_id"]], image.classes.index(row["dx"])) for row in rows])
 
 
 def _is_test_lesion(lesion: str) -> bool:
     return int(hashlib.sha256(lesion.encode()).hexdigest(), 16) % 5 == 0
 
 
-LISTED: dict[str, Callable[[Path, bool, ImageSpec], Files]] = {
+LISTED: dict[str, Callable[[Path, bool, ImageSpec], Listing]] = {
     "train-test": class_folders,
     "train-val": partial(class_folders, test_split="val"),
     "one-folder": one_folder,
@@ -138,3 +196,12 @@ LISTED: dict[str, Callable[[Path, bool, ImageSpec], Files]] = {
     "ham10000": ham10000,
 }
 """The files of the training or the test split below a folder; raises ``FileNotFoundError`` where they are missing."""
+EXPECTED = {
+    "train-test": "train/ and test/, each with one subfolder a class",
+    "train-val": "train/ and val/, each with one subfolder a class",
+    "one-folder": "one subfolder a class",
+    "tiny-imagenet": "wnids.txt, train/ with one subfolder a class, val/ with val_annotations.txt and images/ or with "
+    "one subfolder a class",
+    "ham10000": "HAM10000_metadata.csv, HAM10000_images_part_1/ and HAM10000_images_part_2/",
+}
+"""The same in words."""

@@ -9,37 +9,71 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from dfkd_core.data.files import FORMATS
 from dfkd_core.data.labelled import LabelledImages
-from dfkd_core.data.layouts import FORMATS
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 
 MAX_PIXELS = 25_000_000  # of one image file, as cameras have: up to 400 MB while it is read; Pillow itself only warns
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+TRANSPARENT = ("LA", "RGBA")
+
+
+LEAST_OF_16_BITS = 1 << 14  # what the brightest pixel of a set of 16-bit files holds, if they use their range
+HELD = "held"  # in a picture's ``info``: its brightest pixel, of a file with 16 bits
 
 
 def read_files(files: Sequence[tuple[Path, int]], image: ImageSpec) -> LabelledImages:
     """Image files with their labels, brought to the shape of ``image``. Raises ``RequestError`` naming a bad one."""
-    images = np.empty((len(files), image.size, image.size, image.channels), np.uint8)
+    images, deep = np.empty((len(files), image.size, image.size, image.channels), np.uint8), SixteenBits()
     for index, (path, _) in enumerate(files):
-        images[index] = _read_image(path, image)
+        picture = decode(path, str(path))
+        deep.see(picture, str(path))
+        images[index] = _fitted(picture, image, str(path))
+    deep.check()
     labels = torch.tensor([label for _, label in files])
     return LabelledImages(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), labels)
 
 
-def _read_image(path: Path, image: ImageSpec) -> np.ndarray:
-    """One file as (H, W, C) uint8. Raises ``RequestError`` for one that is damaged, or a bomb."""
-    picture = decode(path, str(path)).convert(MODES[image.channels])
-    if picture.size != (image.size, image.size):
-        picture = picture.resize((image.size, image.size), Image.Resampling.BILINEAR)
+def _fitted(picture: Image.Image, image: ImageSpec, name: str) -> np.ndarray:
+    """(H, W, C) uint8: of a picture that is no square the middle, so that nothing is squeezed."""
+    size, mode = (image.size, image.size), MODES[image.channels]
+    if picture.mode in TRANSPARENT:
+        picture = ImageOps.fit(picture, size, Image.Resampling.BILINEAR)
+        picture = opaque(picture, name) if mode not in TRANSPARENT else picture
+    picture = picture.convert(mode)
+    if picture.size != size:
+        picture = ImageOps.fit(picture, size, Image.Resampling.BILINEAR)
     return np.asarray(picture).reshape(image.size, image.size, image.channels)
 
 
+def opaque(picture: Image.Image, name: str) -> Image.Image:
+    """On white, where it is transparent. Raises ``RequestError`` (image ``name``) where nothing is seen then."""
+    if picture.mode not in TRANSPARENT:
+        return picture
+    alpha, plain = picture.getchannel("A"), picture.convert(picture.mode[:-1])
+    least, most = alpha.getextrema()
+    if least == 255:
+        return plain
+    on_white = Image.new(plain.mode, plain.size, "white")
+    on_white.paste(plain, mask=alpha)
+    if (least != most or most == 0) and _is_even(on_white):
+        says = "is transparent, and on white nothing of it is seen; put it on the ground that the teacher knows."
+        raise RequestError("image", name, says)
+    return on_white
+
+
+def _is_even(picture: Image.Image) -> bool:
+    """Whether all of its pixels are the same."""
+    return all(low == high for low, high in (band.getextrema() for band in picture.split()))
+
+
 def decode(file: Path | BinaryIO, name: str) -> Image.Image:
-    """The image, in one of ``MODES``. Raises ``RequestError`` (image ``name``) for one that is damaged, or a bomb."""
+    """The image upright, in one of ``MODES``. Raises ``RequestError`` (image ``name``) for one that is damaged, or a
+    bomb."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the cap below is the stricter one
@@ -47,8 +81,10 @@ def decode(file: Path | BinaryIO, name: str) -> Image.Image:
         with opened:
             if opened.width * opened.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
+            halved = any(";16" in str(tile[3]) for tile in opened.tile) and not opened.mode.startswith("I")
             opened.load()
-            return opened if opened.mode in MODES.values() else _plain(opened)
+            ImageOps.exif_transpose(opened, in_place=True)  # else it is copied
+            return _plain(opened, halved)
     except Image.DecompressionBombError:
         raise RequestError("image", name, f"should have at most {MAX_PIXELS:,} pixels.") from None
     except UnidentifiedImageError:
@@ -57,15 +93,45 @@ def decode(file: Path | BinaryIO, name: str) -> Image.Image:
         raise RequestError("image", name, f"cannot be read: {error}.") from None
 
 
-def _plain(picture: Image.Image) -> Image.Image:
-    """Palettes, CMYK and the like as one of ``MODES``."""
+def _plain(picture: Image.Image, halved: bool) -> Image.Image:
+    """Palettes, CMYK and the like as one of ``MODES``; ``halved``: Pillow kept the upper 8 of 16 bits."""
     if picture.mode.startswith("I;16"):  # Pillow would clip, and leave white
-        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+        values = np.asarray(picture)
+        plain = Image.fromarray((values >> 8).astype(np.uint8))
+        plain.info[HELD] = int(values.max())
+        return plain
     if picture.mode in ("I", "F"):
         raise ValueError("it has more than 16 bits a pixel")
-    if picture.mode == "1":
-        return picture.convert("L")
-    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    if halved:
+        picture.info[HELD] = int(np.asarray(picture)[..., :3].max()) << 8
+    if picture.mode in TRANSPARENT:
+        return picture
+    if picture.has_transparency_data:
+        return picture.convert("RGBA")
+    if picture.mode in MODES.values():
+        return picture
+    return picture.convert("L" if picture.mode == "1" else "RGB")
+
+
+class SixteenBits:
+    """Whether the 16-bit files of a set use their range: a scanner's 12 bits, or 0 to 255, would come out black, and
+    what one dark file holds says nothing of the others."""
+
+    def __init__(self) -> None:
+        self.brightest, self.first = 0, ""
+
+    def see(self, picture: Image.Image, name: str) -> None:
+        """Take note of a picture that ``decode`` gave."""
+        if HELD in picture.info:
+            self.first = self.first or name
+            self.brightest = max(self.brightest, picture.info[HELD])
+
+    def check(self) -> None:
+        """Raises ``RequestError`` with the first such file."""
+        if self.first and self.brightest < LEAST_OF_16_BITS:
+            bits = max(self.brightest.bit_length(), 1)
+            says = f"has 16 bits a pixel, of which no such file uses more than {bits}; make them 8-bit files."
+            raise RequestError("image", self.first, says)
 
 
 def resize(pixels: Tensor, size: int) -> Tensor:

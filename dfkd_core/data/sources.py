@@ -9,7 +9,6 @@ first, and only those that were chosen, or that the teacher has to look at, are 
 from __future__ import annotations
 
 import math
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, lru_cache
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfkd_core.data.catalogue import BENCHMARKS, LISTED, Benchmark, data_folder
-from dfkd_core.data.layouts import SUFFIXES
+from dfkd_core.data.files import Skipped, TooManyError, folder_of, images_in
 from dfkd_core.data.uploads import check_name, uploaded, uploads
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
@@ -54,12 +53,25 @@ class Folder:
     def _paths(self) -> list[Path]:
         return blind_order(self._listed())
 
-    def _listed(self, looked: int | None = None) -> Iterator[Path]:
+    def skipped(self, looked: int | None = None) -> str:
+        """What of it is no image that is read, in words; empty where nothing is."""
+        found = Skipped()
+        for _ in self._listed(looked, found):
+            pass
+        return str(found)
+
+    def _listed(self, looked: int | None = None, skipped: Skipped | None = None) -> Iterator[Path]:
         if not self.is_there():
             raise RequestError("collected", self.name, f"has no images: there is no folder {self.where}.")
         own = self.own()
-        for root in self.roots:
-            yield from (path for path in images_below(root, looked) if path.stem not in own)
+        try:
+            for root in self.roots:
+                yield from (path for path, _ in images_in(root, skipped, looked) if path.stem not in own)
+        except TooManyError:
+            says = (
+                f"has more than {looked:,} files and folders; name one nearer to the images. Start looks at them all."
+            )
+            raise RequestError("collected", self.name, says) from None
 
 
 class TrainingImages:
@@ -68,7 +80,8 @@ class TrainingImages:
     def __init__(self, benchmark: Benchmark) -> None:
         self.benchmark, self.name = benchmark, benchmark.name
         self.title = f"{benchmark.title}, training images"
-        self.where = str(data_folder() / benchmark.where) if benchmark.where else ""
+        self.where = str(benchmark.place or data_folder() / benchmark.where) if benchmark.where else ""
+        self.roots = tuple(filter(None, [benchmark.place]))
 
     def is_there(self) -> bool:
         return self.benchmark.is_there()
@@ -76,7 +89,7 @@ class TrainingImages:
     def count(self, enough: int | None = None, looked: int | None = None) -> int:
         if self._files is not None:
             return len(self._files)
-        return _count(self.name, data_folder(), _changed(data_folder() / self.benchmark.where))
+        return _count(self.name, data_folder(), _changed(self.benchmark.place))
 
     def read(self, indices: Tensor, image: ImageSpec) -> Tensor:
         from dfkd_core.data.pictures import resize, to_channels
@@ -111,25 +124,8 @@ def _count(benchmark: str, folder: Path, changed: float) -> int:
     return len(BENCHMARKS[benchmark].load(train=True))
 
 
-def _changed(path: Path) -> float:
-    return path.stat().st_mtime if path.exists() else 0.0
-
-
-def images_below(root: Path, looked: int | None = None) -> Iterator[Path]:
-    """Image files below ``root`` at any depth, in no particular order; hidden files and folders are passed over.
-    Raises ``RequestError`` when more than ``looked`` files and folders have been seen."""
-    seen = 0
-    for folder, inner, names in os.walk(root):
-        seen += len(inner) + len(names)
-        if looked is not None and seen > looked:
-            says = (
-                f"has more than {looked:,} files and folders; name one nearer to the images. Start looks at them all."
-            )
-            raise RequestError("collected", str(root), says)
-        inner[:] = [name for name in inner if not name.startswith((".", "__MACOSX"))]
-        yield from (
-            Path(folder, name) for name in names if name[0] != "." and os.path.splitext(name)[1].lower() in SUFFIXES
-        )
+def _changed(path: Path | None) -> float:
+    return path.stat().st_mtime if path is not None and path.exists() else 0.0
 
 
 def blind_order(paths: Iterable[Path]) -> list[Path]:
@@ -168,8 +164,8 @@ def find_source(name: str, benchmark: Benchmark | None = None) -> Source:
     if name == "folder:":
         raise RequestError("collected", name, "should name a folder: folder:PATH.")
     if name.startswith("folder:"):
-        root = Path(name.removeprefix("folder:")).expanduser()
-        return Folder(name, f"Folder {root.name}", (root,))
+        root = folder_of(name)
+        return Folder(f"folder:{root}", f"Folder {root.name}", (root,))
     if name.startswith("upload:"):
         upload = check_name(name.removeprefix("upload:"))
         return Folder(name, f"Upload {upload}", (uploads() / upload,))

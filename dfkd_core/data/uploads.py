@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
-from dfkd_core.data.layouts import FORMATS, SUFFIXES
+from dfkd_core.data.files import FORMATS, OTHER_FORMATS, SUFFIXES, is_junk, suffix_of
 from dfkd_core.errors import RequestError
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ MAX_BYTES = 2 << 30  # of its files, uncompressed
 MAX_IMAGE_BYTES = 128 << 20  # of one of them
 MAX_RATIO = 200  # uncompressed to compressed; images hardly shrink in an archive
 MAX_TOTAL_PIXELS = 10_000_000_000
-SIDE = 512  # larger images are kept at this size; no network here takes more than 256
-OTHER_FORMATS = {".gif", ".heic", ".avif", ".svg", ".jp2", ".psd"}  # images, but none that are taken
+SIDE = 512  # the shorter one of larger images is made this long; no network here takes more than 256
 ENTRY = b"PK\x01\x02"  # begins each entry of an archive's directory
 LOCAL_HEADER = 30  # bytes before a file's name and contents, at least
 
@@ -86,19 +85,25 @@ def unpack(archive: bytes | BinaryIO, name: str, folder: Path) -> int:
 
 def _unpack_into(folder: Path, file: BinaryIO, name: str) -> int:
     """Write the images of the archive called ``name``; returns how many."""
+    from dfkd_core.data.pictures import SixteenBits, opaque
+
     if _entries(file) > MAX_FILES:
         raise RequestError("upload", name, f"holds too many files; should be at most {MAX_FILES:,}.")
     try:
         with zipfile.ZipFile(file) as archive:
             entries = _checked(archive.infolist(), file.seek(0, os.SEEK_END), name)
-            pixels = 0
+            pixels, deep = 0, SixteenBits()
             for count, entry in enumerate(entries, start=1):
                 picture = _picture(archive, entry)
+                deep.see(picture, entry.filename)
                 pixels += picture.width * picture.height
                 if pixels > MAX_TOTAL_PIXELS:
                     says = f"has more than {MAX_TOTAL_PIXELS:,} pixels in all; take fewer or smaller images."
                     raise RequestError("upload", name, says)
-                _bare(picture).save(folder / f"{count:06d}.png")
+                bare = _bare(picture)
+                opaque(bare, entry.filename)  # refuses what would be read as an empty image
+                bare.save(folder / f"{count:06d}.png")
+            deep.check()
     except zipfile.BadZipFile:
         raise RequestError("upload", name, "should be a ZIP file; this is none, or it is damaged.") from None
     return len(entries)
@@ -148,10 +153,10 @@ def _name(entry: zipfile.ZipInfo) -> str:
 
 
 def _claims_to_be_an_image(entry: zipfile.ZipInfo) -> bool:
-    """By its ending. Hidden files, and what a Mac adds beside, are none."""
+    """By its ending. What systems leave beside is none."""
     parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
-    hidden = "__MACOSX" in parts or _name(entry).startswith(".")
-    return not entry.is_dir() and not hidden and PurePosixPath(_name(entry)).suffix.lower() in SUFFIXES | OTHER_FORMATS
+    junk = any(is_junk(part) for part in parts if part not in (".", ".."))
+    return not entry.is_dir() and not junk and suffix_of(_name(entry)) in SUFFIXES | OTHER_FORMATS
 
 
 def _picture(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Image.Image:
@@ -169,9 +174,10 @@ def _picture(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Image.Image:
 
 
 def _bare(picture: Image.Image) -> Image.Image:
-    """The pixels alone, upright and not larger than they are needed: no comments, places or profiles."""
-    from PIL import Image, ImageOps
+    """The pixels alone, not larger than they are needed: no comments, places or profiles."""
+    from PIL import Image
 
-    ImageOps.exif_transpose(picture, in_place=True)  # else it is copied
-    picture.thumbnail((SIDE, SIDE))
+    scale = SIDE / min(picture.size)
+    if scale < 1:
+        picture.thumbnail((round(scale * picture.width), round(scale * picture.height)))
     return Image.frombytes(picture.mode, picture.size, picture.tobytes())

@@ -215,7 +215,7 @@ def test_a_bad_folder_is_named(tmp_path: Path, kind: str) -> None:
     ("name", "image", "field", "says"),
     [
         ("folder:/does/not/exist", TWO, "benchmark", "a folder that exists"),
-        ("folder:", None, "teacher", "needs a teacher"),
+        ("folder:", TWO, "benchmark", "a folder that exists"),
         ("svhn", TWO, "benchmark", "should be one of digits"),
     ],
 )

@@ -142,7 +142,7 @@ def test_both_tiny_imagenets_are_read_from_their_own_folder(data: Path, name: st
 def test_a_layout_without_images_says_where_it_looked(data: Path) -> None:
     (data / "tiny-imagenet-10").mkdir(parents=True)
     (data / "tiny-imagenet-10" / "wnids.txt").write_text("n01\nn02")
-    with pytest.raises(RequestError, match="has no training images in .*tiny-imagenet-10"):
+    with pytest.raises(RequestError, match="has .*tiny-imagenet-10, but not in a layout .*; it holds wnids.txt"):
         find_benchmark("tiny-imagenet-10").load(train=True)
 
 

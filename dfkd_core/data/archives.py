@@ -1,0 +1,141 @@
+"""Data sets that are kept in one archive: scikit-learn's digits, MNIST's files, torchvision's CIFAR."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from dfkd_core.data.files import is_junk
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dfkd_core.data.labelled import LabelledImages
+
+DEEP = 2  # folders below the data folder, in which a data set's own is looked for
+MOST_BYTES = 1 << 30  # of one of MNIST's files
+OWN_FOLDER = {
+    "MNIST": "mnist", "FashionMNIST": "fashion mnist", "CIFAR10": "cifar-10-batches-py", "CIFAR100": "cifar-100-python",
+}  # fmt: skip
+"""What the folder is called; case and dashes do not matter."""
+
+
+class UnknownFilesError(Exception):
+    """The data set's folder is there, but what it holds is not what is read; the sentence says what is amiss."""
+
+
+def read_archive(dataset: str, folder: Path, train: bool) -> LabelledImages:
+    """What that of torchvision's class ``dataset`` in the data ``folder`` holds, in its own size.
+
+    ``digits`` are scikit-learn's 1,797: every third image (599) is test data, the other 1,198 are for training.
+    Raises ``FileNotFoundError`` where it is not there, and ``UnknownFilesError``.
+    """
+    import numpy as np
+    import torch
+
+    from dfkd_core.data.labelled import LabelledImages
+
+    if dataset == "digits":
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        pixels = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
+        chosen = (np.arange(len(pixels)) % 3 != 0) == train
+        return LabelledImages(torch.from_numpy(pixels[chosen]), torch.from_numpy(bunch.target[chosen]).long())
+    place = find_archive(dataset, folder)
+    if place is None:
+        raise FileNotFoundError(folder)
+    if dataset.endswith("MNIST"):
+        pixels, labels = (_idx(place, train, what) for what in ("images", "labels"))
+        if pixels.ndim != 3 or labels.shape != pixels.shape[:1]:
+            raise UnknownFilesError("its images and labels are not as many")
+        return LabelledImages(torch.from_numpy(pixels[:, None]), torch.from_numpy(labels).long())
+    from torchvision import datasets
+
+    try:
+        data = getattr(datasets, dataset)(str(place.parent), train=train, download=False)
+    except RuntimeError as error:
+        if "not found" not in str(error).lower():
+            raise
+        raise UnknownFilesError("a file is missing, or not the published one (its checksum differs)") from None
+    return LabelledImages(
+        torch.from_numpy(np.asarray(data.data)).permute(0, 3, 1, 2).contiguous(), torch.as_tensor(data.targets).long()
+    )
+
+
+def find_archive(dataset: str, folder: Path) -> Path | None:
+    """The folder of a data set: the data ``folder`` itself, or one in it, or up to ``DEEP`` deeper. Of CIFAR it has to
+    bear its own name, since torchvision asks for it. Reads no file."""
+    name = OWN_FOLDER.get(dataset)
+    if name is None:
+        return None
+    exact = dataset.startswith("CIFAR")
+    return next((one for one in _folders(folder, DEEP) if (one.name if exact else _plain(one.name)) == name), None)
+
+
+def download(dataset: str, folder: Path) -> None:
+    """Fetch both splits of torchvision's class ``dataset`` into a data folder."""
+    from torchvision import datasets
+
+    for train in (True, False):
+        getattr(datasets, dataset)(str(folder), train=train, download=True)
+
+
+def _folders(folder: Path, deep: int) -> Iterator[Path]:
+    """``folder``, and those in it, the nearest first."""
+    level = [folder.absolute()]
+    for _ in range(deep + 1):
+        yield from level
+        level = [Path(entry) for one in level for entry in _inside(one)]
+
+
+def _inside(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.path for entry in entries if not is_junk(entry.name) and entry.is_dir())
+    except OSError:
+        return []
+
+
+def _plain(name: str) -> str:
+    """Case, dashes and the like aside: FashionMNIST, fashion-mnist."""
+    return re.sub(r"[\s_\-]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).casefold()
+
+
+# --- MNIST's files -----------------------------------------------------------------------------------------------
+
+
+def _idx(place: Path, train: bool, what: str) -> np.ndarray:
+    """One of MNIST's four files, unpacked or as .gz, below ``place`` or in its raw/: a header, then bytes."""
+    dimensions = 3 if what == "images" else 1
+    start, end = f"{'train' if train else 't10k'}-{what}", f"idx{dimensions}-ubyte"
+    names = [f"{start}{dash}{end}{packed}" for packed in ("", ".gz") for dash in "-."]
+    places = (folder / name for folder in (place / "raw", place) for name in names)
+    found = next(filter(Path.is_file, places), None)
+    if found is None:
+        raise UnknownFilesError(f"it has no {names[0]}, nor {names[0]}.gz")
+    try:
+        with (gzip.open if found.suffix == ".gz" else open)(found, "rb") as file:
+            return _values(file, dimensions)
+    except (OSError, EOFError, ValueError) as error:
+        raise UnknownFilesError(f"{found.name} cannot be read ({error})") from None
+
+
+def _values(file: BinaryIO | gzip.GzipFile, dimensions: int) -> np.ndarray:
+    import numpy as np
+
+    header = np.frombuffer(file.read(4 * (1 + dimensions)), ">i4")
+    if len(header) != 1 + dimensions or header[0] != 0x800 + dimensions or (header[1:] < 0).any():
+        raise ValueError("it is no file of that kind")
+    shape = tuple(map(int, header[1:]))
+    size = int(np.prod(shape, dtype=np.float64))
+    if size > MOST_BYTES:
+        raise ValueError(f"it announces {size:,} bytes")
+    data = file.read(size)
+    if len(data) != size:
+        raise ValueError("it ends too early")
+    return np.frombuffer(data, np.uint8).reshape(shape).copy()
