@@ -98,7 +98,7 @@ def _gap(one: dict[str, float], other: dict[str, float]) -> float:
 def brief_spec(name: str, bench: Bench, **asked: Any) -> RunSpec:
     found = methods.find(name)
     knobs: dict[str, Any] = {knob: value for knob, value in BRIEF.items() if knob in found.Config.model_fields}
-    fields: dict[str, Any] = {"collected": "digits"} if found.requires.collected else {}
+    fields: dict[str, Any] = {"collected": "digits", "not_data_free": True} if found.requires.collected else {}
     if found.requires.task == "generative" and "source" in found.Config.model_fields:
         knobs["source"] = "latents"
     due = {"samples_every": 5, "phases_every": 5, "health_every": 5}

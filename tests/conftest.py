@@ -94,7 +94,8 @@ def tiny_spec(knobs: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
     given = {
         "teacher": teacher,
         "student": student,
-        "collected": "digits",  # for methods that collect: the only images that every machine has
+        "collected": "digits",  # for methods that collect: the only images that every machine has,
+        "not_data_free": True,  # though they are the teacher's own
         "samples_every": 3,
         "evaluate_every": 2,
         "health_every": 3,

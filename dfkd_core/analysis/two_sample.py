@@ -22,10 +22,10 @@ from dfkd_core.analysis.jobs import report
 from dfkd_core.analysis.measure import restored, synthesised
 from dfkd_core.analysis.measured import DISTANCE
 from dfkd_core.analysis.threads import one_thread
-from dfkd_core.errors import RequestError
+from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.runs.assemble import assemble_classifier
 from dfkd_core.runs.spec import read_spec
-from dfkd_core.runs.survey import is_kept
+from dfkd_core.runs.survey import fingerprint, other_images
 from dfkd_core.selection.collected import Predictor
 from dfkd_core.store import RunFolder
 
@@ -126,7 +126,8 @@ def distance(folder: RunFolder) -> dict[str, Any]:
         if collected is None or len(collected) < LEAST:
             count = 0 if collected is None else len(collected)
             raise RequestError("run", folder.id, f"has {count} collected images; the test needs {LEAST}.")
-        is_kept(folder, collected)
+        if said := other_images(folder, fingerprint(collected)):
+            raise StoreError(f"run {folder.id}: {said}")
         teacher = Predictor(problem.teacher, problem.image, problem.device)
         report(0.1, "Synthesising")
         count = min(MOST, len(collected))

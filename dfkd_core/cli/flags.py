@@ -19,6 +19,7 @@ RunId = Annotated[str, Parameter(help="A run's id, or the unique beginning or en
 Runs = Annotated[Path | None, Parameter(help="Folder of the runs (DFKD_RUNS).", show_default="runs")]
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON instead, one object a line.")]
 TakeOver = Annotated[bool, Parameter(negative=(), help="Even if it goes on, on a machine that is gone for good.")]
+Insist = Annotated[bool, Parameter(negative=(), help="Even if what it depends on has changed; it is written down.")]
 Tokens = Annotated[str, Parameter(allow_leading_hyphen=True, show=False)]
 TYPES: dict[Any, tuple[str, str]] = {int: ("INT", "a whole number "), float: ("FLOAT", "a number ")}
 ENDS = {"ge": "from", "gt": "above", "le": "to", "lt": "below"}  # of a range

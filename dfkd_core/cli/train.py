@@ -8,7 +8,19 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dfkd_core.cli.flags import Json, RunId, Runs, TakeOver, asked, dispatched, run_of, runs_of, training, with_flags
+from dfkd_core.cli.flags import (
+    Insist,
+    Json,
+    RunId,
+    Runs,
+    TakeOver,
+    asked,
+    dispatched,
+    run_of,
+    runs_of,
+    training,
+    with_flags,
+)
 from dfkd_core.cli.looking import summary
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Evaluated, Event, Quality, Status, Step
@@ -22,10 +34,12 @@ UNFINISHED = ("failed", "interrupted")
 
 def _command(method: str) -> Any:
     def begin(*, runs: Runs = None, as_json: Json = False, **given: Any) -> int:
-        from dfkd_core.runs.request import make_spec
+        from dfkd_core.runs.request import make_spec, notes
 
         changes, fields = asked(method, given)
         spec, folder = make_spec(changes, **{"method": method, **fields}), runs_of(runs)
+        for said in notes(spec):
+            print(f"dfkd_core: {said}", file=sys.stderr)
         try:
             run, lease = RunFolder.begin(folder, spec.model_dump())
         except OSError as error:
@@ -38,7 +52,9 @@ def _command(method: str) -> Any:
 train = dispatched("train", "Distil a teacher in this process.", METHOD, _command)
 
 
-def resume(id: RunId, /, *, take_over: TakeOver = False, runs: Runs = None, as_json: Json = False) -> int:
+def resume(
+    id: RunId, /, *, take_over: TakeOver = False, insist: Insist = False, runs: Runs = None, as_json: Json = False
+) -> int:
     """Go on with a run."""
     from dfkd_core.engine.base import take_up
 
@@ -47,10 +63,10 @@ def resume(id: RunId, /, *, take_over: TakeOver = False, runs: Runs = None, as_j
     if lease is None:
         print(f"run {folder.id}: told to go on")
         return 0
-    return _follow(folder, lease, as_json)
+    return _follow(folder, lease, as_json, insist)
 
 
-def _follow(folder: RunFolder, lease: Lease, as_json: bool) -> int:
+def _follow(folder: RunFolder, lease: Lease, as_json: bool, insist: bool = False) -> int:
     from dfkd_core.runs.loop import run
 
     with tqdm(unit="step", disable=as_json, dynamic_ncols=True, file=sys.stderr) as bar:
@@ -71,7 +87,7 @@ def _follow(folder: RunFolder, lease: Lease, as_json: bool) -> int:
                 measure = "fid" if "fid" in event.teacher else "mismatch"
                 bar.set_postfix_str(f"{measure} {score_text(measure, event.values.get(measure))}")
 
-        status = run(folder, lease, show)
+        status = run(folder, lease, show, insist)
     if as_json:
         print(json.dumps(summary(folder, status)))
     elif status.state in UNFINISHED:
@@ -87,5 +103,5 @@ def _closing_line(folder: RunFolder, status: RunStatus) -> str:
     teacher = f", teacher {of_teacher}" if result["teacher"] is not None else ""
     return (
         f"{status.state}: {spec.method} on {spec.benchmark}: {result['measure']} final {final}, "
-        f"best {best}{teacher}, {result['seconds']:.1f} s, run {folder.id}"
+        f"best {best}{teacher}{spec.mark}, {result['seconds']:.1f} s, run {folder.id}"
     )

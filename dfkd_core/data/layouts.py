@@ -20,6 +20,7 @@ from dfkd_core.images import ImageSpec
 
 SPLITS = ("train", "training", "test", "testing", "val", "valid", "validation", "dev")
 """What people call the folders of a split."""
+LISTED_CLASSES = 20  # at most, with how many images each has
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,14 @@ class Listing:
     labels: dict[str, int] = field(default_factory=dict)
     warning: str = ""
     notes: tuple[str, ...] = ()
+
+    def words(self, title: str, classes: Sequence[str]) -> list[str]:
+        """What there is, and how it was read, in sentences: counts, the warning, the notes."""
+        counts = self.counts(classes)
+        few = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        least, most = min(counts.values()), max(counts.values())
+        each = few if len(counts) <= LISTED_CLASSES else f"{len(counts):,} classes with {least:,} to {most:,} each"
+        return [f"{title}: {len(self.files):,} images: {each}", *filter(None, [self.warning]), *self.notes]
 
     def counts(self, classes: Sequence[str]) -> dict[str, int]:
         """How many images there are of each class."""

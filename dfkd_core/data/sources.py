@@ -53,6 +53,10 @@ class Folder:
     def _paths(self) -> list[Path]:
         return blind_order(self._listed())
 
+    def paths(self, looked: int | None = None) -> list[Path]:
+        """Its image files, in no particular order. Raises ``RequestError`` like ``count``."""
+        return list(self._listed(looked))
+
     def skipped(self, looked: int | None = None) -> str:
         """What of it is no image that is read, in words; empty where nothing is."""
         found = Skipped()

@@ -43,8 +43,9 @@ class Engine(ABC):
         """Start, or queue, a run; returns its id."""
 
     @abstractmethod
-    def resume(self, run_id: str) -> None:
-        """Go on with a paused, stopped, failed or interrupted run."""
+    def resume(self, run_id: str, insist: bool = False) -> None:
+        """Go on with a paused, stopped, failed or interrupted run. ``insist``: even where what it depends on has
+        changed."""
 
     def pause(self, run_id: str) -> None:
         find_run(self.runs, run_id).command("pause")

@@ -22,10 +22,10 @@ class InlineEngine(Engine):
         run(folder, lease, self.progress)
         return folder.id
 
-    def resume(self, run_id: str) -> None:
+    def resume(self, run_id: str, insist: bool = False) -> None:
         folder = find_run(self.runs, run_id)
         if (lease := take_up(folder)) is not None:
-            run(folder, lease, self.progress)
+            run(folder, lease, self.progress, insist)
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -57,6 +57,7 @@ class _Waiting:
     folder: RunFolder
     lease: Lease
     commands: Iterator[list[Command]]
+    insist: bool = False
 
 
 @dataclass
@@ -97,13 +98,14 @@ class LocalEngine(Engine):
             raise
         return folder.id
 
-    def resume(self, run_id: str) -> None:
-        """A paused run goes on; one that has ended, but is not done, goes on from its newest checkpoint."""
+    def resume(self, run_id: str, insist: bool = False) -> None:
+        """A paused run goes on; one that has ended, but is not done, goes on from its newest checkpoint. ``insist``:
+        even where what it depends on has changed."""
         folder = find_run(self.runs, run_id)
         with self._lock:
             self._reap()  # it may have ended since the last tick
             if (lease := take_up(folder)) is not None:
-                self._enqueue(folder, lease)
+                self._enqueue(folder, lease, insist)
 
     def stop(self, run_id: str) -> None:
         """Ask the run to stop at the end of its step; after ``grace`` seconds its processes are killed."""
@@ -159,7 +161,7 @@ class LocalEngine(Engine):
             if _trains(folder.status()):
                 self._live[folder.id] = _Going(folder.leases.newest(), None)
 
-    def _enqueue(self, folder: RunFolder, lease: Lease) -> None:
+    def _enqueue(self, folder: RunFolder, lease: Lease, insist: bool = False) -> None:
         before = folder.status()
         queued = replace(before, state="queued", message="Starting", attempt=lease.number)
         try:
@@ -168,7 +170,7 @@ class LocalEngine(Engine):
             lease.close()
             raise
         with self._lock:
-            self._queue.append(_Waiting(folder, lease, folder.commands(lease.number)))
+            self._queue.append(_Waiting(folder, lease, folder.commands(lease.number), insist))
 
     def _give_up(self, waiting: _Waiting, state: str, message: str = "") -> None:
         """What waits is not going to be started."""
@@ -197,7 +199,7 @@ class LocalEngine(Engine):
     def _hand_over(self, waiting: _Waiting) -> None:
         folder, lease, worker = waiting.folder, waiting.lease, self._ready_worker()
         folder.set_status(replace(folder.status(), state="running", message="Starting"))
-        job = {"folder": str(folder.path.resolve()), "attempt": lease.number, "data": os.environ.get("DFKD_DATA", "")}
+        job = {"folder": str(folder.path.resolve()), "attempt": lease.number, "insist": waiting.insist}
         self._queue.remove(waiting)
         self._warm, self._live[folder.id] = None, _Going(lease.number, worker)
         with worker.channel, suppress(OSError):  # it died just now; the next tick says so

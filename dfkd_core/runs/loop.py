@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save
 
 from dfkd_core import methods
-from dfkd_core.data.catalogue import find_benchmark
+from dfkd_core.data.catalogue import data_in, find_benchmark
 from dfkd_core.data.sources import source_facts
 from dfkd_core.errors import (
     NO_ROOM,
@@ -38,11 +38,12 @@ from dfkd_core.kit.contract import GenerativeProblem, Problem, facts_of
 from dfkd_core.networks.execution import executing
 from dfkd_core.provenance import environment
 from dfkd_core.runs.assemble import assemble, evaluator, execution_of, seed_step
+from dfkd_core.runs.holding import ACCEPTED, DEPENDS_ON, check_held, depends_on, read_held_spec
 from dfkd_core.runs.memory import check_memory
 from dfkd_core.runs.spec import RunSpec, read_spec
-from dfkd_core.runs.survey import fingerprint, is_kept, keep_survey, survey
+from dfkd_core.runs.survey import fingerprint, keep_survey, survey
 from dfkd_core.selection.collected import Predictor
-from dfkd_core.store import REAL, EventReader, EventWriter, Lease, RunFolder, RunStatus, store_samples
+from dfkd_core.store import REAL, EventReader, EventWriter, Lease, RunFolder, RunStatus, read_facts, store_samples
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
 
 Progress = Callable[[Event], None]
@@ -53,8 +54,9 @@ CACHE = "analysis-cache"  # below the runs: what is known of real images
 WORKER_LOG = "worker.log"  # what an attempt printed, tracebacks for one
 
 
-def run(folder: RunFolder, lease: Lease, progress: Progress | None = None) -> RunStatus:
-    """Train the run of ``folder`` from its newest checkpoint, or from the start, and return how it ended.
+def run(folder: RunFolder, lease: Lease, progress: Progress | None = None, insist: bool = False) -> RunStatus:
+    """Train the run of ``folder`` from its newest checkpoint, or from the start, and return how it ended. ``insist``:
+    even where what it depends on has changed (see ``holding``).
 
     ``lease`` is held until then. Whatever goes wrong inside the training ends in a ``failed`` status with one sentence,
     not in an exception; a run that a later attempt has taken over ends ``interrupted``, and nothing is written.
@@ -66,7 +68,8 @@ def run(folder: RunFolder, lease: Lease, progress: Progress | None = None) -> Ru
                 lease.check()
                 before = folder.status()
                 folder.set_status(replace(before, state="running", message="", attempt=lease.number))
-                return _Running(spec, folder, lease, progress, asked_to_stop).to_the_end()
+                spec = read_held_spec(folder, insist)
+                return _Running(spec, folder, lease, progress, asked_to_stop, insist).to_the_end()
             except SupersededError as error:
                 return RunStatus("interrupted", _capital(str(error)), attempt=lease.number)
             except _NoRoomToStop:
@@ -91,7 +94,8 @@ def _ended(folder: RunFolder, attempt: int, state: str, message: str) -> RunStat
 
 @contextmanager
 def borrowed(spec: RunSpec) -> Iterator[None]:
-    """torch's thread count, generators and precision are the caller's, too, when a run is not alone in its process."""
+    """torch's thread count, generators and precision are the caller's, too, when a run is not alone in its process; so
+    is the data folder. Where the run's own is not on this machine, the usual one serves: the images are compared."""
     threads, device = torch.get_num_threads(), torch.device(spec.device)
     on_gpu = device.type == "cuda"
     if spec.deterministic and on_gpu:
@@ -99,7 +103,11 @@ def borrowed(spec: RunSpec) -> Iterator[None]:
     execution = execution_of(spec)
     torch.set_num_threads(spec.threads)
     try:
-        with torch.random.fork_rng(devices=[device] if on_gpu else []), executing(execution, spec.deterministic):
+        with (
+            data_in(spec.data if os.path.isdir(spec.data) else ""),
+            torch.random.fork_rng(devices=[device] if on_gpu else []),
+            executing(execution, spec.deterministic),
+        ):
             yield
     finally:
         torch.set_num_threads(threads)
@@ -154,6 +162,7 @@ class _Running:
         lease: Lease,
         progress: Progress | None,
         asked_to_stop: Callable[[], bool],
+        insist: bool = False,
     ) -> None:
         self.spec, self.folder, self.lease = spec, folder, lease
         self.progress, self.asked_to_stop = progress or (lambda event: None), asked_to_stop
@@ -164,19 +173,27 @@ class _Running:
         problem = self.problem
         self.student = self.method.student
         self.evaluation = evaluator(spec, self.card, problem, self.student, folder.path.parent / CACHE)
+        self.held = self._depends_on()
+        self.accepted = check_held(folder, self.held, insist)
         self.evaluated: list[float] = []
         self.elapsed = 0.0
         self.changed: list[Change] = []  # so far
         self.changes: list[Change] = []  # to be made again
         damaged = self._restore()
         self.changes, lines = _live_changes(folder, self.changes)
-        self.note = _of_damage([*damaged, *lines], self.method.step)
+        said = f"Goes on although {'; '.join(self.accepted)}." if self.accepted else ""
+        self.note = " ".join(filter(None, [said, _of_damage([*damaged, *lines], self.method.step)]))
         self._repeat_changes()
         self.writer = EventWriter(folder, lease.number)
         self.commands = folder.commands(lease.number)
         self.status = RunStatus("running", "", self.method.step, self.method.total_steps, lease.number)
         self.stopping = False
         self.allowed: int | None = None  # steps until the next pause: 0 while paused, None while running freely
+
+    def _depends_on(self) -> dict[str, Any]:
+        collected = self.problem.collected if isinstance(self.problem, Problem) else None
+        images = fingerprint(collected) if collected is not None else ""
+        return depends_on(self.spec, self.card, self.evaluation.fingerprint(), images)
 
     def _restore(self) -> list[str]:
         """Bring the method to the newest checkpoint that is whole; returns what is damaged of later ones."""
@@ -278,11 +295,12 @@ class _Running:
             self._write(lambda: store_samples(self.folder, REAL, *kept))
 
     def _keep_collected(self) -> None:
-        """The collected images as the teacher sees them, once per run. Raises ``StoreError`` if they have changed."""
+        """The collected images as the teacher sees them, once per run, and again where others were insisted on."""
         problem, spec = self.problem, self.spec
         if isinstance(problem, GenerativeProblem) or problem.collected is None:
             return
-        if is_kept(self.folder, problem.collected):
+        kept = read_facts(self.folder)
+        if kept is not None and kept["sha256"] == self.held["collected"]:
             return
         benchmark = find_benchmark(spec.benchmark, problem.image)
         source = source_facts(spec.collected, benchmark, spec.ratio, spec.collecting)
@@ -413,9 +431,8 @@ class _Running:
         if self.foretold_peak is not None:
             facts["foretold_peak"] = self.foretold_peak
         facts |= {"phases": list(self.method.phases), "terms": facts_of(self.method.declared_terms)}
-        data = self.evaluation.fingerprint()
-        if isinstance(self.problem, Problem) and self.problem.collected is not None:
-            data += fingerprint(self.problem.collected)
+        facts |= {DEPENDS_ON: self.held, ACCEPTED: self.accepted}
+        data = self.held["data"] + self.held["collected"]
         if self.problem.source is not None:
             data += self.spec.diffusion
         facts["fingerprint"] = self.spec.fingerprint(self.card.sha256, data, facts["code"])

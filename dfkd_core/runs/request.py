@@ -9,25 +9,34 @@ from typing import Any
 import torch
 
 from dfkd_core import methods
-from dfkd_core.data.catalogue import BENCHMARKS, find_benchmark, overlap, usual_of
-from dfkd_core.data.sources import check_collected
+from dfkd_core.data.catalogue import BENCHMARKS, Benchmark, data_folder, data_in, find_benchmark, usual_of
+from dfkd_core.data.own import own_data, saw_data_of
+from dfkd_core.data.sources import Folder, check_collected, find_source
 from dfkd_core.errors import RequestError, validated
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.networks.classifiers import CLASSIFIERS
 from dfkd_core.networks.latent import MOST_WIDTH, latent_network
-from dfkd_core.runs.spec import RunSpec
+from dfkd_core.runs.spec import NOT_DATA_FREE, RunSpec
 from dfkd_core.synthesis.stable_diffusion import INSTALL, MODEL
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
 
+OF_COLLECTED = ("collected", "ratio", "collecting", "not_data_free")
+INSIST = "--not-data-free true"
 WORTH_COMPILING = 10_000_000  # images that networks see in a run: torch.compile takes about 40 s, and saves a fifth
 
 
 def make_spec(changes: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
-    """A checked, fully resolved specification: ``changes`` are the method's knobs on top of the preset.
+    """A checked, fully resolved specification: ``changes`` are the method's knobs on top of the preset. Paths in it are
+    absolute, so that it says the same wherever it is read.
 
     Raises ``RequestError`` with the first thing that is wrong.
     """
     asked = validated(RunSpec, fields)
+    with data_in(asked.data):
+        return _resolved(asked, changes, fields)
+
+
+def _resolved(asked: RunSpec, changes: dict[str, Any] | None, fields: dict[str, Any]) -> RunSpec:
     method = methods.find(asked.method)
     preset = asked.preset if asked.preset in method.Config.presets or "preset" in fields else ""
     config = method.Config.build(preset, changes if changes is not None else asked.config)
@@ -48,16 +57,50 @@ def make_spec(changes: dict[str, Any] | None = None, **fields: Any) -> RunSpec:
     device = check_device(asked.device)
     resolved: dict[str, Any] = {"config": config.model_dump(), "stages": config.stages(), "task": task}
     resolved |= {"student": student, "preset": preset, "device": device}
+    resolved |= {"benchmark": benchmark.name, "data": str(data_folder().absolute())}
     resolved |= _resolved_execution(asked, device, config)
     if method.requires.collected:
         resolved["ratio"] = ratio = asked.ratio or benchmark.usual.ratio
-        resolved["collected"] = check_collected(asked.collected, benchmark, ratio)
+        resolved["collected"] = name = check_collected(asked.collected, benchmark, ratio)
+        resolved["not_data_free"] = _insisted(name, card, benchmark, asked.not_data_free)
     else:  # nothing that such a run depends on
-        resolved |= {name: RunSpec.model_fields[name].default for name in ("collected", "ratio", "collecting")}
-    if not asked.teacher:
-        resolved["teacher"] = card.name
-    resolved["diffusion"] = find_diffusion(asked.diffusion, card, config.source_kind)
+        resolved |= {name: RunSpec.model_fields[name].default for name in OF_COLLECTED}
+    resolved["teacher"] = absolute_card(asked.teacher) if asked.teacher else card.name
+    resolved["diffusion"] = absolute_card(find_diffusion(asked.diffusion, card, config.source_kind))
     return asked.model_copy(update=resolved)
+
+
+def absolute_card(name: str) -> str:
+    """A teacher's name as it is; the path of a card as it stands from anywhere."""
+    return str(Path(name).expanduser().absolute()) if name.endswith(".json") else name
+
+
+def _insisted(collected: str, teacher: TeacherCard, benchmark: Benchmark, insisted: bool) -> bool:
+    """Whether the run is not data-free. Raises ``RequestError`` where nobody asked for that."""
+    why = own_data(find_source(collected, benchmark), teacher.benchmark, benchmark)
+    if why and not insisted:
+        says = f"{why}, so the run would not be data-free. Take other images; or insist ({INSIST}), and it is marked."
+        raise RequestError("collected", collected, says)
+    return bool(why)
+
+
+def notes(spec: RunSpec) -> list[str]:
+    """What is to be said of a run's images before it starts: how many of each class, how folders were matched with
+    classes, what was passed over. Reads no image. Raises ``RequestError`` where they cannot be read at all."""
+    with data_in(spec.data):
+        return _notes(spec)
+
+
+def _notes(spec: RunSpec) -> list[str]:
+    card, _ = find_card(spec.teacher)
+    benchmark = find_benchmark(spec.benchmark, card.image.spec())
+    listing = benchmark.listing(train=False) if benchmark.is_there() else None
+    said = listing.words(f"{benchmark.title}, test", benchmark.image.classes) if listing is not None else []
+    if spec.collected:
+        source = find_source(spec.collected, benchmark)
+        skipped = source.skipped() if isinstance(source, Folder) else ""
+        said += [f"{source.title}: passed over {skipped}"] if skipped else []
+    return said + ([f"This run is {NOT_DATA_FREE}: it collects the teacher's own data."] if spec.not_data_free else [])
 
 
 def check_change(spec: RunSpec, changes: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +154,7 @@ def find_diffusion(name: str, teacher: TeacherCard, source: str = "diffusion") -
         return ""
     if not name:
         cards = available_teachers(None, "diffusion").items()
-        others = [(known, card) for known, card in cards if not _saw_data_of(card, teacher)]
+        others = [(known, card) for known, card in cards if not saw_data_of(card.benchmark, teacher.benchmark)]
         fitting = [known for known, card in others if _same_shape(card, teacher)]
         if not fitting:
             raise RequestError("diffusion", "", f"there is none for {teacher.benchmark}; take another source.")
@@ -119,20 +162,11 @@ def find_diffusion(name: str, teacher: TeacherCard, source: str = "diffusion") -
     card, _ = find_card(name)
     if card.task != "diffusion":
         raise RequestError("diffusion", name, f"is a {card.task} network; take a diffusion model.")
-    if _saw_data_of(card, teacher):
+    if saw_data_of(card.benchmark, teacher.benchmark):
         raise RequestError("diffusion", name, f"was trained on {card.benchmark}, which has the teacher's own data.")
     if not _same_shape(card, teacher):
         raise RequestError("diffusion", name, f"makes other images than {teacher.name} takes.")
     return name
-
-
-def _saw_data_of(diffusion: TeacherCard, teacher: TeacherCard) -> bool:
-    """Whether a diffusion model was trained on the data that a teacher learned from, or on some of them."""
-    one, other = diffusion.benchmark, teacher.benchmark
-    if one.startswith("folder:") and other.startswith("folder:"):
-        paths = [Path(name.removeprefix("folder:")).expanduser().resolve() for name in (one, other)]
-        return paths[0].is_relative_to(paths[1]) or paths[1].is_relative_to(paths[0])
-    return one == other or overlap(one, other)
 
 
 def _same_shape(one: TeacherCard, other: TeacherCard) -> bool:

@@ -15,6 +15,8 @@ from dfkd_core.kit.recording import FILE, Recording, times
 from dfkd_core.store import RunFolder
 
 Task = Literal["classifier", "generative"]
+NOT_DATA_FREE = "not data-free"
+ELSEWHERE = {"data"}  # fields that say where something lies: not part of what determines a run
 KEPT = 2000  # collected images that are kept with a run
 FOLLOWS = ("method", "task", "config", "stages")  # from what else is asked
 
@@ -35,6 +37,9 @@ class RunSpec(BaseModel):
     collecting: Literal["random", "cross-entropy", "confidence"] = Field(
         "random", description="How they are chosen: at random, or by the teacher."
     )
+    not_data_free: bool = Field(
+        False, description="Collect images even if they are the teacher's own data: the run is marked not data-free."
+    )
     diffusion: str = Field(
         "",
         description="A diffusion model: its name or its card's path, or where Stable Diffusion lies; empty: the usual.",
@@ -43,6 +48,7 @@ class RunSpec(BaseModel):
     preset: str = Field("demo", description="Where the method's knobs start from.")
     config: dict[str, Any] = Field(default_factory=dict, description="The method's knobs.")
     stages: tuple[Stage, ...] = Field((), description="The stages of the run, which follow from the knobs.")
+    data: str = Field("", description="Where data lie; empty: DFKD_DATA, or else data/.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of everything random.")
     device: str = Field("cpu", description="cpu, cuda or cuda:N.")
     threads: int = Field(1, ge=1, le=256, description="torch threads on the CPU.")
@@ -81,7 +87,12 @@ class RunSpec(BaseModel):
     @property
     def title(self) -> str:
         """What tells this run from others, in a line."""
-        return f"{self.method} · {self.teacher} → {self.student} · seed {self.seed}"
+        return f"{self.method} · {self.teacher} → {self.student} · seed {self.seed}{self.mark}"
+
+    @property
+    def mark(self) -> str:
+        """What stands beside its figures wherever they are shown; empty where they are what they seem."""
+        return f" · {NOT_DATA_FREE}" if self.not_data_free else ""
 
     @property
     def is_generative(self) -> bool:
@@ -114,7 +125,7 @@ class RunSpec(BaseModel):
 
     def fingerprint(self, teacher_sha256: str, data: str, code: str) -> str:
         """SHA-256 over the canonical specification, the teacher's weights, the data and the code's version."""
-        parts = [json.dumps(self.model_dump(), sort_keys=True), teacher_sha256, data, code]
+        parts = [json.dumps(self.model_dump(exclude=ELSEWHERE), sort_keys=True), teacher_sha256, data, code]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from dfkd_core.errors import StoreError
 from dfkd_core.runs.spec import KEPT
 from dfkd_core.selection.collected import Predictor, class_histogram
 from dfkd_core.store import COLLECTED, RunFolder, read_facts, store_samples
@@ -61,13 +60,9 @@ def keep_survey(folder: RunFolder, source: dict[str, Any], found: Survey) -> Non
     folder.files.write_json(f"{COLLECTED}.json", {**source, **found.facts})
 
 
-def is_kept(folder: RunFolder, collected: Tensor) -> bool:
-    """Whether the run has a survey. Raises ``StoreError`` if it is of other images than ``collected``."""
+def other_images(folder: RunFolder, sha256: str) -> str:
+    """What is to be said where the run has a survey of other images than those of this hash; else empty."""
     kept = read_facts(folder)
-    if kept is None:
-        return False
-    if kept["sha256"] != fingerprint(collected):
-        raise StoreError(
-            f"run {folder.id}: {kept['source']} no longer gives the collected images that the run began with"
-        )
-    return True
+    if kept is None or kept["sha256"] == sha256:
+        return ""
+    return f"{kept['source']} no longer gives the collected images that the run began with"

@@ -1,9 +1,8 @@
 """One run in a process of its own: ``python -m dfkd_core.runs.worker``.
 
 Imports the engine, then waits for one line of JSON on the socket that is its standard input: the run's ``folder``, its
-``attempt``, and the ``data`` folder, which the lab may have been given after this worker was started. The descriptor of
-the attempt's lock comes with it. If the input closes before that, the lab has gone and the idle worker goes too;
-afterwards it no longer matters whether the lab lives.
+``attempt``, and whether to ``insist``. The descriptor of the attempt's lock comes with it. If the input closes before
+that, the lab has gone and the idle worker goes too; afterwards it no longer matters whether the lab lives.
 """
 
 from __future__ import annotations
@@ -34,12 +33,10 @@ def main() -> int:
     job = json.loads(line)
     folder = RunFolder(Path(job["folder"]))
     lease = folder.leases.received(job["attempt"], descriptors[0])
-    if job["data"]:
-        os.environ["DFKD_DATA"] = job["data"]
     with folder.files.append(folder.attempt_file(lease.number, WORKER_LOG)) as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    return 1 if run(folder, lease).state == "failed" else 0
+    return 1 if run(folder, lease, insist=job["insist"]).state == "failed" else 0
 
 
 if __name__ == "__main__":

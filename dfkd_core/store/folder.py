@@ -31,7 +31,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from dfkd_core.errors import NO_ROOM, DamagedError, RequestError, StoreError
+from dfkd_core.errors import NO_ROOM, RequestError, StoreError
 from dfkd_core.store.lease import OWNER, Lease, Leases, Owner
 from dfkd_core.store.place import Place, T, is_plain
 from dfkd_core.store.rows import FINITE, Count, Knobs
@@ -161,8 +161,7 @@ class RunFolder:
             for name in FOLDERS:
                 (folder.path / name).mkdir()
             folder._reserve(RESERVED_BYTES[:1])
-            for name in reversed(SPECS):
-                folder.files.write_json(name, spec)
+            folder.write_spec(spec)
         except OSError:
             folder.discard()
             raise
@@ -193,6 +192,11 @@ class RunFolder:
             except StoreError as error:
                 problems.append(error)
         raise problems[0] if problems else StoreError(f"run {self.id}: no spec.json in its folder")
+
+    def write_spec(self, spec: dict[str, Any]) -> None:
+        """What determines the run, twice."""
+        for name in reversed(SPECS):
+            self.files.write_json(name, spec)
 
     def has_checkpoint(self) -> bool:
         """Whether there is one; it need not be whole."""
@@ -302,11 +306,14 @@ class RunFolder:
         self.files.write_json(self.attempt_file(attempt, "environment.json"), facts, durable=False)
 
     def environment(self) -> dict[str, Any]:
-        """What the newest attempt wrote down about itself; empty where nothing readable is."""
+        """What the newest attempt that got so far wrote down about itself; empty where nothing readable is."""
+        return next(filter(None, map(self.environment_of, reversed(self.attempts()))), {})
+
+    def environment_of(self, attempt: int) -> dict[str, Any]:
+        """The same of one attempt."""
         try:
-            name = self.attempt_file(self.leases.newest(), "environment.json")
-            return self.files.read_json(name, _ENVIRONMENT) or {}
-        except DamagedError:
+            return self.files.read_json(self.attempt_file(attempt, "environment.json"), _ENVIRONMENT) or {}
+        except StoreError:
             return {}
 
     def command(self, name: str, **knobs: Any) -> None:

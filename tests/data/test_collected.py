@@ -255,13 +255,14 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
 def test_a_wrong_request_gets_one_sentence(kind: str) -> None:
     fields, field, says = WRONG[kind]
     with pytest.raises(RequestError) as caught:
-        make_spec(**{"method": "collected", "teacher": TEACHER, "collected": "digits", **fields})
+        make_spec(**{"method": "collected", "teacher": TEACHER, "collected": "digits", "not_data_free": True, **fields})
     assert caught.value.field == field and says in caught.value.expected and "\n" not in str(caught.value)
 
 
 def test_the_ratios_that_are_named_fit() -> None:
     for ratio in (1.0, 0.0017):
-        assert make_spec(method="collected", teacher=TEACHER, collected="digits", ratio=ratio).ratio == ratio
+        spec = make_spec(method="collected", teacher=TEACHER, collected="digits", ratio=ratio, not_data_free=True)
+        assert spec.ratio == ratio
     mnist = find_benchmark("mnist")
     with pytest.raises(RequestError, match="should be at most 0.0199"):
         check_collected("digits", mnist, 0.02)  # 1,198 of 60,000 is 0.01997

@@ -1,0 +1,97 @@
+"""What a run depends on, and whether that is still the same when it goes on.
+
+Each attempt writes it into its ``environment.json``. A resume with another teacher of the same name, other images or
+an edited specification is refused in one sentence; who insists goes on, and it is written down.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import ValidationError
+
+from dfkd_core.errors import StoreError
+from dfkd_core.runs.spec import ELSEWHERE, RunSpec, read_spec
+from dfkd_core.runs.survey import other_images
+from dfkd_core.store import RunFolder
+from dfkd_core.teachers.cards import TeacherCard
+
+DEPENDS_ON, ACCEPTED = "depends_on", "accepted"  # in environment.json
+FOLLOWING = {*ELSEWHERE, "stages", "task"}  # fields of a specification that nobody edits for themselves
+
+
+def depends_on(spec: RunSpec, card: TeacherCard, data: str, collected: str) -> dict[str, Any]:
+    """What the run goes on with; ``data`` and ``collected`` are fingerprints of images, empty where there are none."""
+    return {"spec": _values(spec), "teacher": card.sha256, "data": data, "collected": collected}
+
+
+def check_held(folder: RunFolder, now: dict[str, Any], insist: bool) -> list[str]:
+    """What has changed since the last attempt that got so far, in words. Raises ``StoreError`` with it, unless
+    ``insist``."""
+    found = _changes(folder, now)
+    if found and not insist:
+        raise StoreError(f"run {folder.id}: {'; '.join(found)}. {_way_out(folder)}")
+    return found
+
+
+def read_held_spec(folder: RunFolder, insist: bool) -> RunSpec:
+    """The specification. Raises ``StoreError`` where somebody has edited it, unless ``insist``: then it is theirs."""
+    spec = read_spec(folder)
+    edited = _edited(folder)
+    if edited is None or edited == spec:
+        return spec
+    if not insist:
+        said = f"spec.json was edited ({_differences(_values(spec), _values(edited))})"
+        raise StoreError(f"run {folder.id}: {said}. {_way_out(folder)}")
+    folder.write_spec(edited.model_dump())
+    return edited
+
+
+def _way_out(folder: RunFolder) -> str:
+    return f"Put it back, or begin a new run; or insist: `python -m dfkd_core resume {folder.id} --insist`"
+
+
+def _values(spec: RunSpec) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(spec.model_dump_json(exclude=FOLLOWING))
+    return values
+
+
+def _edited(folder: RunFolder) -> RunSpec | None:
+    """A whole specification in spec.json, whose checksum does not fit; None where there is none."""
+    try:
+        values = json.loads(folder.files.read("spec.json"))
+        return RunSpec.model_validate({name: value for name, value in values.items() if name != "crc32"})
+    except (OSError, StoreError, ValueError, ValidationError, AttributeError):
+        return None
+
+
+def _changes(folder: RunFolder, now: dict[str, Any]) -> list[str]:
+    before, spec = _before(folder), now["spec"]
+    found = []
+    if differences := _differences(before.get("spec", spec), spec):
+        found.append(f"its specification was edited ({differences})")
+    if before.get("teacher", now["teacher"]) != now["teacher"]:
+        found.append(f"its teacher {spec['teacher']} has other weights than the one that it began with")
+    if before.get("data", now["data"]) != now["data"]:
+        gone = "are no longer there" if now["data"] == "none" else "are not those that it began with"
+        found.append(f"the test images of {spec['benchmark']} {gone}")
+    if now["collected"] and (said := other_images(folder, now["collected"])):
+        found.append(said)
+    return found
+
+
+def _before(folder: RunFolder) -> dict[str, Any]:
+    """What the last attempt that got so far depended on; empty where none did."""
+    for number in reversed(folder.attempts()):
+        held = folder.environment_of(number).get(DEPENDS_ON)
+        if isinstance(held, dict) and isinstance(held.get("spec"), dict):
+            return held
+    return {}
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Fields and knobs that differ, with both values."""
+    one, other = ({**spec, **(spec.get("config") or {}), "config": None} for spec in (before, now))
+    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    return ", ".join(f"{name} {one.get(name)} → {other.get(name)}" for name in names)
