@@ -14,7 +14,7 @@ from dfkd_core.analysis.export import csv_text
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import StoreError
 from dfkd_core.quality.score import DISTANCES
-from dfkd_core.runs.spec import read_spec
+from dfkd_core.runs.spec import NOT_DATA_FREE, read_spec
 from dfkd_core.store import LOG, RunFolder, damage, orphans_in, remove_orphans, runs_folder, runs_in
 from dfkd_core.study.tables import plural
 from pages.ui import boot, exchange, link, look
@@ -48,7 +48,7 @@ def main() -> None:
         st.info(f"No runs in {link.plain(runs_folder())} yet. Go to Distill and press Start.")
         return
     table = link.table(pd.DataFrame([_row(folder) for folder in folders]))
-    for kind in (SHARES, FIGURES, ("damaged",)):  # a kind that no run has takes no room
+    for kind in (SHARES, FIGURES, ("damaged",), ("mark",)):  # a kind that no run has takes no room
         if table[list(kind)].isna().all(axis=None):
             table = table.drop(columns=list(kind))
     if len(known) > MOST:
@@ -104,6 +104,7 @@ def _row(folder: RunFolder) -> dict[str, Any]:
         "run": folder.id,
         "state": status.state,
         "damaged": _damaged(folder),
+        "mark": NOT_DATA_FREE if spec.get("not_data_free") else None,
         **dict(zip(SHARES, shares, strict=True)),
         **dict(zip(FIGURES, figures, strict=True)),
         "measure": result.get("measure"),

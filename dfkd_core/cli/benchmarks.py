@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -38,4 +39,35 @@ def download(name: Name, /) -> int:
         benchmark.download(data_folder())
     except Exception as error:
         raise RequestError("name", name, f"could not be fetched: {error}") from None
+    return 0
+
+
+@benchmarks.command
+def look(
+    name: Annotated[str, Parameter(help="A benchmark's name, or folder:PATH.")],
+    /,
+    *,
+    teacher: Annotated[str, Parameter(help="Whose classes a folder's are matched with; empty: they are its own.")] = "",
+    train: Annotated[bool, Parameter(help="The training images instead of the test images.")] = False,
+) -> int:
+    """Count the images of each class, and say how folders were read."""
+    from dfkd_core.data.catalogue import find_benchmark
+    from dfkd_core.teachers.cards import find_card
+
+    benchmark = find_benchmark(name, find_card(teacher)[0].image.spec() if teacher else None)
+    classes, listing = benchmark.image.classes, benchmark.listing(train)
+    if listing is None:
+        labels = benchmark.load(train).labels.tolist()
+        counts = {one: labels.count(label) for label, one in enumerate(classes)}
+    else:
+        counts = listing.counts(classes)
+    folder_of = {label: folder for folder, label in listing.labels.items()} if listing is not None else {}
+    width = max(map(len, classes))
+    for label, (one, count) in enumerate(counts.items()):
+        folder = folder_of.get(label, one)
+        print(f"{one:<{width}} {count:>9,}" + (f"  from {folder}/" if folder != one else ""))
+    split = "training" if train else "test"
+    print(f"{benchmark.title}: {sum(counts.values()):,} {split} images of {len(classes):,} classes")
+    for said in filter(None, [listing.warning, *listing.notes] if listing is not None else []):
+        print(said, file=sys.stderr)
     return 0

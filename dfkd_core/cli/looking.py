@@ -13,9 +13,9 @@ from dfkd_core import store
 from dfkd_core.analysis.jobs import report
 from dfkd_core.analysis.measured import GENERATIVE_SAMPLES, SAMPLES, generative_notes, generative_table
 from dfkd_core.cli.flags import Json, RunId, Runs, run_of, runs_of
-from dfkd_core.errors import StoreError
+from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.quality.score import score_text
-from dfkd_core.runs.spec import read_spec
+from dfkd_core.runs.spec import NOT_DATA_FREE, read_spec
 from dfkd_core.store import EventReader, RunFolder, RunStatus, damage, is_plain, orphans_in, remove_orphans, runs_in
 from dfkd_core.study.folder import FOLDER, Study
 
@@ -44,12 +44,17 @@ def runs(
     as_json: Json = False,
 ) -> int:
     """List the runs."""
+    where = runs_of(runs)
+    if where.exists() and not where.is_dir():
+        raise RequestError("runs", str(where), "is a file; should be the folder of the runs.")
+    if not where.is_dir():
+        print(f"There is no folder {where} yet, so there are no runs.", file=sys.stderr)
     said = "removed" if clean else "`python -m dfkd_core runs --clean` removes it"
-    for path in orphans_in(runs_of(runs)):
+    for path in orphans_in(where):
         print(f"{path.name}  never begun: its start was killed; {said}", file=sys.stderr)
     if clean:
-        remove_orphans(runs_of(runs))
-    for folder in runs_in(runs_of(runs)):
+        remove_orphans(where)
+    for folder in runs_in(where):
         try:
             shown = summary(folder, folder.status_seen())
         except (OSError, StoreError) as error:
@@ -68,7 +73,7 @@ def _line(shown: dict[str, Any]) -> str:
         score = f"{result['measure']} {final} (best {best})"
     progress = f"{shown['step']}/{shown['total_steps']}"
     spec = shown["spec"]
-    what = f"{spec['method']} {spec['teacher']}"
+    what = f"{spec['method']} {spec['teacher']}" + (f" ({NOT_DATA_FREE})" if spec["not_data_free"] else "")
     return f"{shown['id']}  {shown['state']:<11} {progress:>11}  {what}  {score}".rstrip()
 
 

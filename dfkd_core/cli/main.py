@@ -5,6 +5,7 @@ Every command is looked up where it stands when it is called, and imports torch 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -46,6 +47,9 @@ for name, (place, help) in COMMANDS.items():
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command; returns the exit status. As a page's job it also writes down how it ended."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows ASCII only gets a ? for a bar, not a traceback
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     job, problem = own_job(), ""
     try:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from dfkd_core.cli.flags import Json, Runs, TakeOver, asked, dispatched, flag, group, runs_of, training, with_flags
 from dfkd_core.errors import RequestError
+from dfkd_core.runs.spec import NOT_DATA_FREE
 from dfkd_core.study import (
     Cell,
     Conductor,
@@ -124,7 +125,8 @@ def _found(study: Study, progress: Progress) -> list[str]:
     """The table and what it says."""
     kind, settings = find(study.kind), study.settings
     said = kind.reading(settings, kind.table(settings, progress.cells))
-    return [*kind.lines(settings, progress.cells), *filter(None, [said])]
+    marked = [f"These runs are {NOT_DATA_FREE}."] if any(cell.spec.not_data_free for cell in study.cells) else []
+    return [*marked, *kind.lines(settings, progress.cells), *filter(None, [said])]
 
 
 def _summary(study: Study, progress: Progress) -> dict[str, Any]:

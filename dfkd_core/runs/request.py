@@ -75,9 +75,15 @@ def absolute_card(name: str) -> str:
     return str(Path(name).expanduser().absolute()) if name.endswith(".json") else name
 
 
+def why_not_data_free(collected: str, teacher: TeacherCard, benchmark: Benchmark, looked: int | None = None) -> str:
+    """Why a run that collects there is not data-free: what the source has of the teacher's own data; empty where
+    nothing says so. Raises ``RequestError``, also after ``looked`` files and folders."""
+    return own_data(find_source(collected, benchmark), teacher.benchmark, benchmark, looked)
+
+
 def _insisted(collected: str, teacher: TeacherCard, benchmark: Benchmark, insisted: bool) -> bool:
     """Whether the run is not data-free. Raises ``RequestError`` where nobody asked for that."""
-    why = own_data(find_source(collected, benchmark), teacher.benchmark, benchmark)
+    why = why_not_data_free(collected, teacher, benchmark)
     if why and not insisted:
         says = f"{why}, so the run would not be data-free. Take other images; or insist ({INSIST}), and it is marked."
         raise RequestError("collected", collected, says)

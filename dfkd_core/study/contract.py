@@ -177,7 +177,8 @@ class Kind(ABC, Generic[R]):
         if isinstance(request, Measured):
             settings |= {"extractor": _measuring(labelled[0][1], request.extractor) if samples else ""}
         cells = [Cell(self.key(request, labels), labels, spec) for labels, spec in labelled]
-        return Study.create(runs, self.name, self.headline(request, labelled), settings, cells)
+        marked = next((spec.mark for _, spec in labelled if spec.mark), "")
+        return Study.create(runs, self.name, self.headline(request, labelled) + marked, settings, cells)
 
     # --- what they say ---
 

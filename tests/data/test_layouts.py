@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import write_mnist
 from PIL import Image
+from torchvision import datasets
 
 from dfkd_core.data.catalogue import BENCHMARKS, Benchmark, find_benchmark
 from dfkd_core.data.sources import Source, find_source
@@ -137,6 +141,70 @@ def test_both_tiny_imagenets_are_read_from_their_own_folder(data: Path, name: st
     train, test = (find_benchmark(name).load(train=split) for split in (True, False))
     assert train.labels.tolist() == [0, 1] and np.allclose(levels(train.images), [10, 110], atol=3)
     assert test.labels.tolist() == [1, 0] and np.allclose(levels(test.images), [120, 20], atol=3)
+
+
+def test_tiny_imagenets_test_images_may_be_sorted_into_folders(data: Path) -> None:
+    root = data / "tiny-imagenet-10"
+    for level, place in ((10, "n02"), (110, "n01/images")):
+        write(root / "val" / place / "val_7.JPEG", level)
+    (root / "wnids.txt").write_text("n02\nn01")
+    test = find_benchmark("tiny-imagenet-10").load(train=False)
+    assert test.labels.tolist() == [0, 1] and np.allclose(levels(test.images), [10, 110], atol=3)
+
+
+@pytest.mark.parametrize("place", [".", "MNIST", "mnist/raw", "sets/mnist"])
+@pytest.mark.parametrize("dash", ["-", "."])
+def test_mnist_is_read_packed_and_wherever_it_lies(
+    data: Path, place: str, dash: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = write_mnist(data / "made", 6) / "MNIST" / "raw"
+    folder = data / place if place != "." else data / "MNIST"
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in raw.iterdir():
+        (folder / f"{file.name.replace('-idx', dash + 'idx')}.gz").write_bytes(gzip.compress(file.read_bytes()))
+    shutil.rmtree(data / "made")
+    if place == ".":  # the data folder is that of the set
+        monkeypatch.setenv("DFKD_DATA", str(folder))
+    assert find_benchmark("mnist").is_there() and not find_benchmark("fashion-mnist").is_there()
+    assert find_benchmark("mnist").load(train=True).labels.tolist() == list(range(6))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"", "no file of that kind"), (b"\0\0\x08\x03" + b"\x7f" * 12, "announces"), (b"\0\0\x08\x03\0\0\0\2", "kind")],
+)
+def test_a_file_of_mnist_that_lies_is_refused(data: Path, content: bytes, says: str) -> None:
+    write_mnist(data, 6)
+    (data / "MNIST" / "raw" / "t10k-images-idx3-ubyte").write_bytes(content)
+    with pytest.raises(RequestError, match=says):
+        find_benchmark("mnist").load(train=False)
+
+
+@pytest.mark.parametrize("place", [".", "cifar10", "archives"])
+def test_cifar10s_batches_are_found_wherever_they_lie(data: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (data / place / "cifar-10-batches-py").mkdir(parents=True)
+    asked: list[str] = []
+
+    class CIFAR10:
+        def __init__(self, root: str, train: bool, download: bool) -> None:
+            asked.append(root)
+            self.data, self.targets = np.zeros((2, 32, 32, 3), np.uint8), [3, 4]
+
+    monkeypatch.setattr(datasets, "CIFAR10", CIFAR10)
+    test = find_benchmark("cifar10").load(train=False)
+    assert test.images.shape == (2, 3, 32, 32) and test.labels.tolist() == [3, 4]
+    assert [Path(root).resolve() for root in asked] == [(data / place).resolve()]
+
+
+def test_not_there_is_another_sentence_than_in_another_layout(data: Path) -> None:
+    for name in ("cifar10", "cinic10", "mnist"):
+        with pytest.raises(RequestError, match="looked for"):
+            find_benchmark(name).load(train=False)
+    for place in ("cifar10/cifar-10-batches-py/data_batch_1", "cinic-10/images/1.png", "MNIST/t10k.parquet"):
+        write(data / f"{place}.png")
+    for name in ("cifar10", "cinic10", "mnist"):
+        with pytest.raises(RequestError, match="but not in a layout of .* that is known: .*; it holds"):
+            find_benchmark(name).load(train=False)
 
 
 def test_a_layout_without_images_says_where_it_looked(data: Path) -> None:

@@ -9,22 +9,25 @@ from typing import Any, get_args
 
 import streamlit as st
 
-from dfkd_core.data.catalogue import BENCHMARKS, Benchmark, find_benchmark, usual_of
-from dfkd_core.data.sources import available_sources, check_collected, find_source, wanted
+from dfkd_core.data.catalogue import BENCHMARKS, Benchmark, data_folder, data_in, find_benchmark, usual_of
+from dfkd_core.data.sources import Folder, available_sources, check_collected, find_source, wanted
 from dfkd_core.data.uploads import unpack, uploaded, uploads
 from dfkd_core.errors import RequestError
+from dfkd_core.runs.request import why_not_data_free
 from dfkd_core.runs.spec import RunSpec
+from dfkd_core.teachers.cards import available_teachers
 from pages.ui import link
 from pages.ui.form import download, widgets
 from pages.ui.form.address import FOLDER
 from pages.ui.words import glossary
 
 UPLOAD = "upload"
+SECONDS = 20  # for which a folder is not looked through again
 LOOKED = 100_000  # files and folders, unasked: a link may name the whole disk
 OTHERS = {FOLDER: "Folder of images…", UPLOAD: "Upload a ZIP…"}
 
 
-def choose(benchmark: str) -> dict[str, Any]:
+def choose(benchmark: str, teacher: str) -> dict[str, Any]:
     """Draw the group, and return the fields of the run that it says."""
     source = _source(benchmark)
     if source in BENCHMARKS and not BENCHMARKS[source].is_there():
@@ -36,7 +39,30 @@ def choose(benchmark: str) -> dict[str, Any]:
     if not source.endswith(":"):  # it has been named
         with suppress(RequestError):  # a benchmark's folder that is not there: Start says what is wrong
             _say_count(source, find_benchmark(benchmark), ratio)
-    return {"collected": source, "ratio": ratio, "collecting": collecting}
+    insisted = {"not_data_free": True} if _insists(source, teacher, benchmark) else {}
+    return {"collected": source, "ratio": ratio, "collecting": collecting, **insisted}
+
+
+def _insists(source: str, teacher: str, benchmark: str) -> bool:
+    """Whether to collect images that are the teacher's own data; asked only where they are."""
+    why = ""
+    if not source.endswith(":"):
+        with suppress(RequestError):  # said beside the count, or by Start
+            why = _why_not(source, teacher, benchmark, str(data_folder()))
+    if not why:
+        return False
+    st.warning(link.plain(f"{find_source(source).title} {why}: a run with them is not data-free."))
+    label = "Collect them all the same; the run is marked not data-free"
+    return st.checkbox(label, key=f"form:insists:{benchmark}:{source}")
+
+
+@st.cache_data(show_spinner=False, ttl=SECONDS, max_entries=64)
+def _why_not(source: str, teacher: str, benchmark: str, data: str) -> str:
+    card = available_teachers().get(teacher)
+    if card is None:
+        return ""
+    with data_in(data):
+        return why_not_data_free(source, card, find_benchmark(benchmark, card.image.spec()), LOOKED)
 
 
 def _source(benchmark: str) -> str:
@@ -103,5 +129,15 @@ def _say_count(source: str, benchmark: Benchmark, ratio: float) -> None:
     except RequestError as error:
         st.warning(link.plain(error))
         return
-    st.caption(f"{count:,} images of {find_source(source).title}; "
-               f"the teacher was trained on {benchmark.original:,}.")  # fmt: skip
+    found = find_source(source)
+    skipped = _skipped(source, str(data_folder())) if isinstance(found, Folder) else ""
+    more = f" Passed over: {skipped}." if skipped else ""
+    st.caption(link.plain(f"{count:,} images of {found.title}; the teacher was trained on "
+                          f"{benchmark.original:,}.{more}"))  # fmt: skip
+
+
+@st.cache_data(show_spinner=False, ttl=SECONDS, max_entries=64)
+def _skipped(source: str, data: str) -> str:
+    with data_in(data):
+        found = find_source(source)
+        return found.skipped(LOOKED) if isinstance(found, Folder) else ""

@@ -20,7 +20,7 @@ from dfkd_core.networks.latent import LATENT_MODELS, build_latent_model, latent_
 from dfkd_core.runs.request import usual_student, usual_teacher
 from dfkd_core.teachers.cards import TeacherCard, available_teachers
 from pages.ui import link
-from pages.ui.form import address, asked, collected, download, recording, widgets
+from pages.ui.form import address, asked, collected, download, folders, recording, widgets
 from pages.ui.form.address import FOLDER
 from pages.ui.words import glossary
 
@@ -55,6 +55,7 @@ def show(only: Callable[[str], bool] | None = None, task: Literal["classifier", 
         wrong = st.container()  # what it says is known when the form is drawn
         benchmark = _benchmark()
         teacher = _teacher(benchmark, task)
+        folders.say(benchmark, teacher, task)
         student = _student(benchmark, teacher, task)
         known = {name: found for name, found in methods.available().items() if found.requires.task == task}
         names = {name: found for name, found in known.items() if only is None or only(name)}
@@ -62,7 +63,7 @@ def show(only: Callable[[str], bool] | None = None, task: Literal["classifier", 
         method = widgets.select("Method", "method", list(names), usual, lambda name: names[name].title)
         config = names[method].Config
         preset = _preset(config)
-        collecting = _collected(benchmark) if names[method].requires.collected else {}
+        collecting = _collected(benchmark, teacher) if names[method].requires.collected else {}
         first = [name for name in config.model_fields if config.about(name)["first"]]
         changes = _knobs(method, preset, config, first)
         if names[method].requires.source:
@@ -97,9 +98,9 @@ def show(only: Callable[[str], bool] | None = None, task: Literal["classifier", 
 # --- the parts -------------------------------------------------------------------------------------------------
 
 
-def _collected(benchmark: str) -> dict[str, Any]:
+def _collected(benchmark: str, teacher: str) -> dict[str, Any]:
     with st.expander("Collected images", icon=":material/photo_library:", expanded=True):
-        return collected.choose(benchmark)
+        return collected.choose(benchmark, teacher)
 
 
 def _benchmark() -> str:
