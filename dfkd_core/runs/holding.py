@@ -1,4 +1,4 @@
-"""What a run depends on, and whether that is still the same when it goes on.
+"""What a run takes up when it goes on: what it depends on, which has to be the same, and what was changed live.
 
 Each attempt writes it into its ``environment.json``. A resume with another teacher of the same name, other images or
 an edited specification is refused in one sentence; who insists goes on, and it is written down.
@@ -14,10 +14,11 @@ from pydantic import ValidationError
 from dfkd_core.errors import StoreError
 from dfkd_core.runs.spec import ELSEWHERE, RunSpec, read_spec
 from dfkd_core.runs.survey import other_images
-from dfkd_core.store import RunFolder
+from dfkd_core.store import EventReader, RunFolder
 from dfkd_core.teachers.cards import TeacherCard
 
 DEPENDS_ON, ACCEPTED = "depends_on", "accepted"  # in environment.json
+Change = tuple[int, dict[str, Any]]  # after which step, new values of knobs
 FOLLOWING = {*ELSEWHERE, "stages", "task"}  # fields of a specification that nobody edits for themselves
 
 
@@ -95,3 +96,25 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
     one, other = ({**spec, **(spec.get("config") or {}), "config": None} for spec in (before, now))
     names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
     return ", ".join(f"{name} {one.get(name)} → {other.get(name)}" for name in names)
+
+
+def live_changes(folder: RunFolder, kept: list[Change]) -> tuple[list[Change], list[str]]:
+    """Step and new values of every change made while the run went on, in order, those that a checkpoint ``kept`` first;
+    and which lines of the log are damaged."""
+    reader = EventReader(folder)
+    logged = [
+        (row["step"], row["knobs"]) for row in reader.read() if row["type"] == "applied" and row["command"] == "set"
+    ]
+    for change in kept:
+        if change in logged:
+            logged.remove(change)
+    return [*kept, *logged], reader.damaged
+
+
+def note(accepted: list[str], damaged: list[str], step: int) -> str:
+    """What is to be said when the run goes on after ``step``: what was insisted on, and what is damaged."""
+    said = f"Goes on although {'; '.join(accepted)}." if accepted else ""
+    if not damaged:
+        return said
+    more = f", and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+    return f"{said} Damaged: {damaged[0]}{more}. It goes on from step {step}.".strip()

@@ -38,17 +38,25 @@ from dfkd_core.kit.contract import GenerativeProblem, Problem, facts_of
 from dfkd_core.networks.execution import executing
 from dfkd_core.provenance import environment
 from dfkd_core.runs.assemble import assemble, evaluator, execution_of, seed_step
-from dfkd_core.runs.holding import ACCEPTED, DEPENDS_ON, check_held, depends_on, read_held_spec
+from dfkd_core.runs.holding import (
+    ACCEPTED,
+    DEPENDS_ON,
+    Change,
+    check_held,
+    depends_on,
+    live_changes,
+    note,
+    read_held_spec,
+)
 from dfkd_core.runs.memory import check_memory
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.runs.survey import fingerprint, keep_survey, survey
 from dfkd_core.selection.collected import Predictor
-from dfkd_core.store import REAL, EventReader, EventWriter, Lease, RunFolder, RunStatus, read_facts, store_samples
+from dfkd_core.store import REAL, EventWriter, Lease, RunFolder, RunStatus, read_facts, store_samples
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
 
 Progress = Callable[[Event], None]
 NO_ROOM_TO_STOP = "Stopped while the disk was full. Make room, then Resume goes on from the last checkpoint."
-Change = tuple[int, dict[str, Any]]  # after which step, new values of knobs
 POLL_SECONDS = 0.05
 CACHE = "analysis-cache"  # below the runs: what is known of real images
 WORKER_LOG = "worker.log"  # what an attempt printed, tracebacks for one
@@ -180,9 +188,8 @@ class _Running:
         self.changed: list[Change] = []  # so far
         self.changes: list[Change] = []  # to be made again
         damaged = self._restore()
-        self.changes, lines = _live_changes(folder, self.changes)
-        said = f"Goes on although {'; '.join(self.accepted)}." if self.accepted else ""
-        self.note = " ".join(filter(None, [said, _of_damage([*damaged, *lines], self.method.step)]))
+        self.changes, lines = live_changes(folder, self.changes)
+        self.note = note(self.accepted, [*damaged, *lines], self.method.step)
         self._repeat_changes()
         self.writer = EventWriter(folder, lease.number)
         self.commands = folder.commands(lease.number)
@@ -437,24 +444,3 @@ class _Running:
             data += self.spec.diffusion
         facts["fingerprint"] = self.spec.fingerprint(self.card.sha256, data, facts["code"])
         self._write(lambda: self.folder.write_environment(self.lease.number, facts))
-
-
-def _live_changes(folder: RunFolder, kept: list[Change]) -> tuple[list[Change], list[str]]:
-    """Step and new values of every change made while the run went on, in order, those that a checkpoint ``kept`` first;
-    and which lines of the log are damaged."""
-    reader = EventReader(folder)
-    logged = [
-        (row["step"], row["knobs"]) for row in reader.read() if row["type"] == "applied" and row["command"] == "set"
-    ]
-    for change in kept:
-        if change in logged:
-            logged.remove(change)
-    return [*kept, *logged], reader.damaged
-
-
-def _of_damage(damaged: list[str], step: int) -> str:
-    """What is to be said of it when the run goes on."""
-    if not damaged:
-        return ""
-    more = f", and {len(damaged) - 1} more" if len(damaged) > 1 else ""
-    return f"Damaged: {damaged[0]}{more}. It goes on from step {step}."
