@@ -65,7 +65,7 @@ class Benchmark:
 
     def load(self, train: bool) -> LabelledImages:
         """The training or the test split. Raises ``RequestError`` naming the folder if the data are not there."""
-        from dfkd_core.data.pictures import read_files, resize
+        from dfkd_core.data.pictures import read_files, resize, to_channels
 
         files = self.files(train)
         if files is not None:
@@ -76,7 +76,7 @@ class Benchmark:
             raise self._missing() from None
         except archives.UnknownFilesError as error:
             raise self._unknown(archives.find_archive(self.archive, data_folder()), f"{error}") from None
-        return replace(data, images=resize(data.images, self.image.size))
+        return replace(data, images=to_channels(resize(data.images, self.image.size), self.image.channels))
 
     def files(self, train: bool) -> Files | None:
         """The files of a split with their labels, without reading them; None where it is kept in one archive."""
@@ -165,13 +165,14 @@ def data_folder() -> Path:
 
 
 def find_benchmark(name: str, image: ImageSpec | None = None) -> Benchmark:
-    """The benchmark ``name``; ``folder:PATH`` takes its image specification from ``image`` (the teacher's), or else
-    from its class folders and its first image."""
+    """The benchmark ``name``, with the images that ``image`` (the teacher's) says; a benchmark's own classes stay its
+    own. ``folder:PATH`` takes it from there, or else from its class folders and its first image."""
     if name.startswith("folder:"):
         return _folder_benchmark(name, image)
     if name not in BENCHMARKS:
         raise RequestError("benchmark", name, f"should be one of {', '.join(BENCHMARKS)}, or folder:PATH.")
-    return BENCHMARKS[name]
+    found = BENCHMARKS[name]
+    return found if image is None else replace(found, image=replace(image, classes=found.image.classes))
 
 
 def usual_of(name: str) -> Usual:

@@ -1,7 +1,8 @@
 """Classifiers that show their insides: logits, pooled features and named feature maps from one forward.
 
 LeNet-5 (LeCun et al. 1998), as DAFL uses it; residual networks for small images (He et al. 2016): the CIFAR-style
-18 and 34 (64 to 512 channels, 3×3 stem) and the small 8 and 20 (16-32-64 channels).
+18 and 34 (64 to 512 channels, 3×3 stem) and the small 8 and 20 (16-32-64 channels). What public variants of the
+residual ones do otherwise is an option behind the name: ``resnet18+maxpool``, ``resnet20+option-a``.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfkd_core.errors import RequestError
@@ -83,25 +85,46 @@ class LeNet5(Classifier):
         return self.hidden(last_map)
 
 
-class ResNet(Classifier):
-    """Residual stages of torchvision's ``BasicBlock`` behind a 3×3 stem, halving the image at each new stage."""
+class ZeroPadded(nn.Module):
+    """He et al.'s option A: a shortcut without weights. Every second pixel; the new channels are zero, and stand
+    ``before`` and behind the others."""
 
-    def __init__(self, image: ImageSpec, widths: tuple[int, ...], blocks: tuple[int, ...]):
+    def __init__(self, before: int, behind: int) -> None:
+        super().__init__()
+        self.before, self.behind = before, behind
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.pad(images[:, :, ::2, ::2], (0, 0, 0, 0, self.before, self.behind))
+
+
+class ResNet(Classifier):
+    """Residual stages of torchvision's ``BasicBlock`` behind a stem, halving the image at each new stage.
+
+    ``stem``: side of its kernel; 7 halves the image, too. ``pooled``: a max-pool after it halves again. ``shortcut``:
+    ``projection``, or without weights ``zeros around`` or ``zeros behind``.
+    """
+
+    def __init__(
+        self,
+        image: ImageSpec,
+        widths: tuple[int, ...],
+        blocks: tuple[int, ...],
+        stem: int = 3,
+        pooled: bool = False,
+        shortcut: str = "projection",
+    ):
         # Imported here: torchvision takes as long as torch to import, and a page that lists networks need not wait.
         from torchvision.models.resnet import BasicBlock
 
         super().__init__()
-        stem = nn.Sequential(
-            nn.Conv2d(image.channels, widths[0], 3, padding=1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()
-        )
-        self.stages = nn.ModuleDict({"stem": stem})
         inputs = widths[0]
+        enter = nn.Conv2d(image.channels, inputs, stem, 1 if stem == 3 else 2, padding=stem // 2, bias=False)
+        pool = [nn.MaxPool2d(3, 2, 1)] if pooled else []
+        self.stages = nn.ModuleDict({"stem": nn.Sequential(enter, nn.BatchNorm2d(inputs), nn.ReLU(), *pool)})
         for index, (width, depth) in enumerate(zip(widths, blocks, strict=True)):
             stride = 1 if index == 0 else 2
-            shortcut = None
-            if stride != 1 or inputs != width:
-                shortcut = nn.Sequential(nn.Conv2d(inputs, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width))
-            layers = [BasicBlock(inputs, width, stride, shortcut)]
+            first = _shortcut(shortcut, inputs, width, stride) if stride != 1 or inputs != width else None
+            layers = [BasicBlock(inputs, width, stride, first)]
             layers += [BasicBlock(width, width) for _ in range(depth - 1)]
             self.stages[f"stage{index + 1}"] = nn.Sequential(*layers)
             inputs = width
@@ -114,7 +137,14 @@ class ResNet(Classifier):
         return last_map.mean(dim=(2, 3))
 
 
-CLASSIFIERS: dict[str, Callable[[ImageSpec], Classifier]] = {
+def _shortcut(kind: str, inputs: int, width: int, stride: int) -> nn.Module:
+    if kind == "projection":
+        return nn.Sequential(nn.Conv2d(inputs, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width))
+    more = width - inputs
+    return ZeroPadded(more // 2, more - more // 2) if kind == "zeros around" else ZeroPadded(0, more)
+
+
+CLASSIFIERS: dict[str, Callable[..., Classifier]] = {
     "lenet5": LeNet5,
     "lenet5-half": partial(LeNet5, widths=(3, 8, 60, 42)),
     "lenet5-bn": partial(LeNet5, norm=True),
@@ -126,11 +156,29 @@ CLASSIFIERS: dict[str, Callable[[ImageSpec], Classifier]] = {
 }
 
 
+DEEPER: dict[str, Callable[..., Classifier]] = {
+    f"resnet{6 * blocks + 2}": partial(ResNet, widths=(16, 32, 64), blocks=(blocks,) * 3) for blocks in (5, 7, 9, 18)
+}
+"""Residual networks that teachers are brought as; no form offers them as students."""
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "7x7": {"stem": 7},
+    "maxpool": {"pooled": True},
+    "option-a": {"shortcut": "zeros around"},
+    "option-a-behind": {"shortcut": "zeros behind"},
+}
+"""What a residual network may do otherwise than ours, by the word behind its name."""
+
+
 def build_classifier(name: str, image: ImageSpec) -> Classifier:
     """A freshly initialised classifier. Raises ``RequestError`` for an unknown name."""
-    if name not in CLASSIFIERS:
-        raise RequestError("network", name, f"should be one of {', '.join(CLASSIFIERS)}.")
-    return CLASSIFIERS[name](image)
+    base, *options = name.split("+")
+    known = CLASSIFIERS | DEEPER
+    if base not in known:
+        raise RequestError("network", name, f"should be one of {', '.join(known)}.")
+    if not set(options) <= (OPTIONS.keys() if base.startswith("resnet") else set()):
+        raise RequestError("network", name, f"has no such option; a residual network has {', '.join(OPTIONS)}.")
+    return known[base](image, **{key: value for option in options for key, value in OPTIONS[option].items()})
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -10,43 +10,69 @@ import io
 import json
 import math
 import os
-import pickle
-import pickletools
 import stat
-import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 MAX_HEADER_BYTES = 1 << 20  # what a file of weights may need beside the numbers
-ITEM_BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, "I64": 8}
-PICKLED_NAMES = {"collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter"} | {
-    f"torch {kind}Storage" for kind in ("Double", "Float", "Half", "BFloat16", "Long")
-}
+ITEM_BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 
 class WeightsError(ValueError):
     """A file of weights that cannot be used, and why (without a full stop)."""
 
 
-def read_file(path: Path, limit: int) -> bytes:
-    """The file's bytes; a larger one is not read at all, nor is a pipe, which might never end. Raises
-    ``WeightsError``."""
+def open_file(path: Path) -> BinaryIO:
+    """The file, to be read; a pipe is not opened, since it might never end. Raises ``WeightsError``."""
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise WeightsError(f"{path} is not a regular file")
-            data = file.read(limit + 1)
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     except OSError as error:
         raise WeightsError(f"{path} cannot be read ({error.strerror})") from None
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise WeightsError(f"{path} is not a regular file")
+    return file
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """The file's bytes; a larger one is not read at all. Raises ``WeightsError``."""
+    with open_file(path) as file:
+        data = file.read(limit + 1)
     if len(data) > limit:
         raise WeightsError(f"{path} is larger than the {limit:,} bytes that it may have")
     return data
 
 
-# --- formats ---------------------------------------------------------------------------------------------------
+# --- safetensors -----------------------------------------------------------------------------------------------
+
+
+def safetensors_header(file: BinaryIO) -> tuple[dict[str, Any], int, int]:
+    """What a safetensors file says of each tensor, where their bytes begin, and the file's size.
+
+    Every ``shape`` and ``dtype`` was held against its ``data_offsets``, but not these against the file's size: that
+    tells half a file. Raises ``WeightsError``.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    try:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(MAX_HEADER_BYTES, size - 8):
+            raise ValueError("its header is longer than the file")
+        header = json.loads(file.read(length))
+        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        for name, entry in entries.items():
+            begin, end = entry["data_offsets"]
+            items = ITEM_BYTES.get(entry["dtype"])
+            if not 0 <= begin <= end or not all(isinstance(side, int) and side >= 0 for side in entry["shape"]):
+                raise ValueError(f"{name} has no such place")
+            if items is not None and math.prod(entry["shape"]) * items != end - begin:
+                raise ValueError(f"{name} announces elements that are not there")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise WeightsError(f"the safetensors file is damaged: {error}") from None
+    return entries, 8 + length, size
 
 
 def from_safetensors(data: bytes) -> dict[str, Tensor]:
@@ -54,63 +80,11 @@ def from_safetensors(data: bytes) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
+    safetensors_header(io.BytesIO(data))
     try:
-        length = int.from_bytes(data[:8], "little")
-        if length > min(MAX_HEADER_BYTES, len(data) - 8):
-            raise ValueError("its header is longer than the file")
-        header = json.loads(data[8 : 8 + length])
-        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        for name, entry in entries.items():
-            begin, end = entry["data_offsets"]
-            if math.prod(entry["shape"]) * ITEM_BYTES[entry["dtype"]] != end - begin or end > len(data) - 8 - length:
-                raise ValueError(f"{name} announces elements that are not there")
         return load(data)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
+    except (SafetensorError, KeyError) as error:
         raise WeightsError(f"the safetensors file is damaged: {error}") from None
-
-
-def from_pt(data: bytes) -> dict[str, Tensor]:
-    """The state dict of a ``.pt`` file, never more than ``data`` holds. Raises ``WeightsError``.
-
-    ``weights_only`` keeps code out but not bombs: so entries must be stored as they are, not deflated, the pickle
-    may name nothing but tensors (``bytearray`` would pass, of any length), and elements must be there as bytes.
-    """
-    import torch
-
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = archive.infolist()
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                raise WeightsError("the .pt file is compressed; save it with torch.save")
-            if sum(entry.file_size for entry in entries) > len(data):
-                raise WeightsError("the .pt file announces more bytes than it has")
-            pickles = [archive.read(entry) for entry in entries if entry.filename.endswith("data.pkl")]
-        opcodes = [(opcode.name, argument) for part in pickles for opcode, argument, _ in pickletools.genops(part)]
-        named = {str(argument) for opcode, argument in opcodes if opcode in ("GLOBAL", "STACK_GLOBAL", "INST")}
-        if named - PICKLED_NAMES:
-            raise WeightsError(f"the .pt file holds more than tensors ({', '.join(sorted(named - PICKLED_NAMES))})")
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        if isinstance(error, WeightsError):
-            raise
-        raise WeightsError("it should be a state dict, saved with torch.save(network.state_dict(), …)") from None
-    return _plain_tensors(state, len(data))
-
-
-def _plain_tensors(state: object, held: int) -> dict[str, Tensor]:
-    """``state`` as names and tensors whose elements are all there, in storages of at most ``held`` bytes."""
-    import torch
-
-    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
-        raise WeightsError("it should hold a state dict, names to tensors")
-    storages = {}
-    for name, tensor in state.items():
-        if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
-            raise WeightsError(f"{name} should be a tensor")
-        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes() or sum(storages.values()) > held:
-            raise WeightsError(f"{name} announces elements that are not there")
-    return {name: tensor.detach() for name, tensor in state.items()}
 
 
 # --- into a network --------------------------------------------------------------------------------------------

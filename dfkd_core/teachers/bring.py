@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from dfkd_core.data.catalogue import find_benchmark
+from dfkd_core.data.catalogue import BENCHMARKS, find_benchmark
 from dfkd_core.errors import RequestError, validated
 from dfkd_core.images import ImageSpec
-from dfkd_core.networks.weights import WeightsError, fill, from_pt, from_safetensors, read_file
+from dfkd_core.networks.classifiers import CLASSIFIERS, DEEPER, Classifier, build_classifier
+from dfkd_core.networks.weights import WeightsError
 from dfkd_core.teachers.cards import ImageCard, TeacherCard, is_taken
-from dfkd_core.teachers.load import blank, byte_limit
-from dfkd_core.teachers.make import evaluate_accuracy, store_teacher
+from dfkd_core.teachers.containers import opened
+from dfkd_core.teachers.examine import Examined, examine, of_weights
+from dfkd_core.teachers.make import store_teacher
+from dfkd_core.teachers.recognise import Found, recognise
+from dfkd_core.teachers.taken import Taken, class_folders, located, numbered, spread, usual
+
+USUAL_SIZE = 32
 
 
 def import_weights(
@@ -23,27 +30,110 @@ def import_weights(
     name: str,
     folder: Path,
     title: str = "",
-    image: ImageSpec | None = None,
+    taken: Taken | None = None,
+    part: str = "",
 ) -> TeacherCard:
-    """Bring a state dict of your own, ``.safetensors`` or ``.pt``, as the teacher ``name`` of ``benchmark``.
+    """Bring weights as the teacher ``name`` of ``benchmark``: a file, however it was saved, or a folder of a model.
 
-    ``image`` is only needed where it is not the benchmark's (or that is ``folder:PATH``, which has none). The
-    accuracy is None where the evaluation data are missing. Raises ``RequestError`` naming what was wrong.
+    ``network``: empty to have it told from the weights; ``taken``: what images they are for, where these are not the
+    benchmark's; ``part``: where in the file the network lies, if there are several. The accuracy is None where the
+    evaluation data are missing; the card's ``doubts`` say what seems wrong. Raises ``RequestError``.
     """
-    task = find_benchmark(benchmark, image)
-    spec = image or task.image
-    about = validated(ImageCard, asdict(spec))
-    named = {"name": name, "title": title or name, "benchmark": benchmark, "network": network}
-    card = validated(TeacherCard, {**named, "image": about})
+    if not benchmark.startswith("folder:"):
+        find_benchmark(benchmark)
     if is_taken(name, folder):
         raise RequestError("name", name, "is taken by another teacher; choose a new one.")
-    classifier = blank(card)
+    asked, (file, beside) = taken or Taken(), located(weights)
+    usual_image = BENCHMARKS[benchmark].image if benchmark in BENCHMARKS else None
+    size = asked.size or (usual_image.size if usual_image else USUAL_SIZE)
     try:
-        data = read_file(weights, byte_limit(classifier))
-        fill(classifier, from_safetensors(data) if weights.suffix == ".safetensors" else from_pt(data))
+        with opened(file) as parts:
+            found, others = recognise(parts, size, network, part)
+            said = asked.otherwise(_inside(found)).otherwise(beside)
+            image = _image(found, said, size, benchmark, usual_image)
+            networks = {variant: _filled(variant, image, found) for variant in found.networks}
     except WeightsError as error:
+        if network and network.partition("+")[0] not in (known := CLASSIFIERS | DEEPER):
+            raise RequestError("network", network, f"should be one of {', '.join(known)}; {error}.") from None
         raise RequestError("weights", str(weights), f"{error}.") from None
+    origin = ", ".join(filter(None, (weights.name, found.part, f"names as {found.style.name}")))
+    free = said.mean is None and said.std is None and usual_image is None
+    seen = _looked_at(networks, image, benchmark, bool(network), free)
+    about: dict[str, Any] = {"name": name, "title": title or name, "benchmark": benchmark, "network": seen.network}
+    about |= {"image": validated(ImageCard, asdict(seen.image)), "accuracy": seen.accuracy, "origin": origin[:1000]}
+    doubts = [*seen.doubts, *(f"the file holds another network, too; take it with --part {one}" for one in others)]
+    card = validated(TeacherCard, {**about, "doubts": tuple(doubts[:16])})
+    return store_teacher(networks[seen.network], card, folder)
+
+
+def _inside(found: Found) -> Taken:
+    """How the network itself normalises, if it does; in bytes where its mean is above 1."""
+    if found.mean is None or found.std is None:
+        return Taken()
+    mean, std = (held.read().double().flatten() for held in (found.mean, found.std))
+    scale = 255 if mean.max() > 1 else 1
+    mean, std = ((values / scale).tolist() for values in (mean, std))
+    return Taken(tuple(round(value, 6) for value in mean), tuple(round(value, 6) for value in std))
+
+
+def _image(found: Found, said: Taken, size: int, benchmark: str, usual_image: ImageSpec | None) -> ImageSpec:
+    """What the network takes: what is ``said``, else what its shapes tell, else what the benchmark has."""
+    if said.channels not in (None, found.channels):
+        raise RequestError("channels", said.channels, f"should be {found.channels}, which the weights take.")
+    if found.size is not None and said.size not in (None, found.size):
+        raise RequestError("size", said.size, f"should be {found.size}, which the weights take.")
+    channels = found.channels
+    mean, std = (usual_image.mean, usual_image.std) if usual_image else usual(channels)[0]
+    image = ImageSpec(
+        channels,
+        found.size or size,
+        spread(said.mean or mean, channels),
+        spread(said.std or std, channels),
+        _classes(found.classes, said.classes, benchmark, usual_image),
+    )
+    validated(ImageCard, asdict(image))
+    return image
+
+
+def _classes(
+    count: int, said: tuple[str, ...] | None, benchmark: str, usual_image: ImageSpec | None
+) -> tuple[str, ...]:
+    if said is not None and len(said) != count:
+        raise RequestError("classes", ",".join(said), f"should be {count}, which the weights tell apart.")
+    if usual_image is None:
+        names = said or class_folders(Path(benchmark.removeprefix("folder:")).expanduser())
+        return names if len(names) == count else numbered(count)
+    if len(usual_image.classes) != count:
+        there = len(usual_image.classes)
+        raise RequestError("benchmark", benchmark, f"has {there} classes, and the weights tell {count} apart.")
+    if said is not None and said != usual_image.classes and sorted(said) == sorted(usual_image.classes):
+        raise RequestError("classes", ",".join(said), f"should be in the order {', '.join(usual_image.classes)}.")
+    return usual_image.classes
+
+
+def _filled(network: str, image: ImageSpec, found: Found) -> Classifier:
+    """The network with the weights found, read one by one. Raises ``WeightsError``."""
+    with torch.random.fork_rng(devices=[]):
+        classifier = build_classifier(network, image)
+    for name, own in classifier.state_dict().items():
+        if name in found.tensors:
+            own.copy_(found.tensors[name].read())
+            if own.is_floating_point() and not own.isfinite().all():
+                raise WeightsError(f"{name} holds values that are not finite")
+    return classifier.eval()
+
+
+def _looked_at(
+    networks: dict[str, Classifier], image: ImageSpec, benchmark: str, settled: bool, free: bool
+) -> Examined:
+    """What one sees of it: with the benchmark's test images, or without."""
+    task = find_benchmark(benchmark, image)
     if task.is_there():
-        accuracy = evaluate_accuracy(classifier, task.load(train=False), spec, torch.device("cpu"))
-        card = card.model_copy(update={"accuracy": accuracy})
-    return store_teacher(classifier, card, folder)
+        return examine(networks, task.load(train=False), image, settled, free)
+    (first, network), *more = networks.items()
+    doubts = list(of_weights(network))
+    if more:
+        names = " or ".join(f"--network {name}" for name, _ in more)
+        what = "a max-pool follows its stem" if "maxpool" in names else "the zeros of its shortcuts stand behind"
+        doubts.append(f"its weights do not show whether {what}, and no test images are there: if so, {names}")
+    return Examined(first, image, None, tuple(doubts))

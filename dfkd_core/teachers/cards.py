@@ -34,13 +34,17 @@ class ImageCard(_Strict):
     channels: int = Field(ge=1, le=4, description="Colour channels.")
     size: int = Field(ge=4, le=256, description="Side of the square image, in pixels.")
     mean: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(description="Per channel, of pixels in [0, 1].")
-    std: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(description="Per channel, of pixels in [0, 1].")
+    std: tuple[Annotated[float, Field(ge=-1, le=1)], ...] = Field(
+        description="Per channel, of pixels in [0, 1]; with a mean of 1, -1 inverts them."
+    )
     classes: tuple[str, ...] = Field(min_length=1, max_length=10_000, description="Names of the classes, in order.")
 
     @model_validator(mode="after")
     def _one_per_channel(self) -> ImageCard:
         if not len(self.mean) == len(self.std) == self.channels:
             raise ValueError(f"mean and std should have {self.channels} values each, one per channel")
+        if 0 in self.std:
+            raise ValueError("std should not be 0")
         return self
 
     def spec(self) -> ImageSpec:
@@ -134,7 +138,8 @@ class TeacherCard(_Strict):
     network: str = Field(
         min_length=1,
         max_length=80,
-        description="Key of networks.CLASSIFIERS; lvae-H or conv-vae-H if generative, unet-W if diffusion.",
+        description="Key of networks.CLASSIFIERS, maybe with options (resnet18+maxpool); lvae-H or conv-vae-H if "
+        "generative, unet-W if diffusion.",
     )
     image: ImageCard
     recipe: Recipe | ElboRecipe | DiffusionRecipe | None = Field(
@@ -149,6 +154,10 @@ class TeacherCard(_Strict):
     )
     elbo: float | None = Field(
         default=None, description="Of a generative one: ELBO in nats per test image after the last epoch."
+    )
+    origin: str = Field(default="", max_length=1000, description="Of brought weights: from which file, named how.")
+    doubts: tuple[Annotated[str, Field(max_length=1000)], ...] = Field(
+        default=(), max_length=16, description="What seemed wrong with brought weights when they were looked at."
     )
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$", description="Of the safetensors file.")
     torch: str = Field(default="", max_length=80, description="Version of torch that made the file.")
