@@ -102,5 +102,4 @@ def test_a_method_sees_no_other_method(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["multiprocessing", "pickle"])
 def test_workers_are_started_as_modules_and_nothing_is_unpickled(name: str) -> None:
-    users = [module for module, path in modules().items() if name in imports(path)]
-    assert users == (["dfkd_core.networks.weights"] if name == "pickle" else []), "weights names its exception only"
+    assert not [module for module, path in modules().items() if name in imports(path)]

@@ -27,6 +27,7 @@ from dfkd_core.events import Evaluated, Event, Quality, Status, Step
 from dfkd_core.quality.score import score_text
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import Lease, RunFolder, RunStatus
+from dfkd_core.teachers.cards import find_card
 
 METHOD = "ta-dfkd"
 UNFINISHED = ("failed", "interrupted")
@@ -40,6 +41,8 @@ def _command(method: str) -> Any:
         spec, folder = make_spec(changes, **{"method": method, **fields}), runs_of(runs)
         for said in notes(spec):
             print(f"dfkd_core: {said}", file=sys.stderr)
+        for doubt in find_card(spec.teacher)[0].doubts:
+            print(f"warning: {spec.teacher}: {doubt}", file=sys.stderr)
         try:
             run, lease = RunFolder.begin(folder, spec.model_dump())
         except OSError as error:

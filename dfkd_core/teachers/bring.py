@@ -70,10 +70,9 @@ def _inside(found: Found) -> Taken:
     """How the network itself normalises, if it does; in bytes where its mean is above 1."""
     if found.mean is None or found.std is None:
         return Taken()
-    mean, std = (held.read().double().flatten() for held in (found.mean, found.std))
-    scale = 255 if mean.max() > 1 else 1
-    mean, std = ((values / scale).tolist() for values in (mean, std))
-    return Taken(tuple(round(value, 6) for value in mean), tuple(round(value, 6) for value in std))
+    mean, std = (held.read().double().flatten().tolist() for held in (found.mean, found.std))
+    scale = 255 if max(mean) > 1 else 1
+    return Taken(tuple(round(value / scale, 6) for value in mean), tuple(round(value / scale, 6) for value in std))
 
 
 def _image(found: Found, said: Taken, size: int, benchmark: str, usual_image: ImageSpec | None) -> ImageSpec:
@@ -83,7 +82,9 @@ def _image(found: Found, said: Taken, size: int, benchmark: str, usual_image: Im
     if found.size is not None and said.size not in (None, found.size):
         raise RequestError("size", said.size, f"should be {found.size}, which the weights take.")
     channels = found.channels
-    mean, std = (usual_image.mean, usual_image.std) if usual_image else usual(channels)[0]
+    mean, std = usual(channels)[0]
+    if usual_image is not None and usual_image.channels in (1, channels):
+        mean, std = usual_image.mean, usual_image.std
     image = ImageSpec(
         channels,
         found.size or size,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MAX_PICKLE_BYTES = 64 << 20
 MAX_DIRECTORY_BYTES = 4 << 20  # of a ZIP: 50,000 entries
-MAX_DEPTH = 6  # of keys that lead to the weights
+MAX_DEPTH, MAX_NAME = 6, 200  # of keys that lead to the weights
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 HALF = "it is incomplete, half a download: fetch it again"
 
@@ -89,7 +89,7 @@ def opened(path: Path) -> Iterator[Parts]:
         file.seek(0)
         if start[:4] == b"PK\x03\x04":
             yield _from_zip(file)
-        elif start[8:9] == b"{" and start[:1] != b"\x80":
+        elif start[5:9] == b"\0\0\0{":  # behind the length of the header
             yield {"": _from_safetensors(file)}
         elif start[:1] == b"\x80":
             yield _from_stream(file)
@@ -107,7 +107,7 @@ def _from_safetensors(file: BinaryIO) -> dict[str, Held]:
         shape, dtype, (begin, end) = tuple(entry["shape"]), entry["dtype"], entry["data_offsets"]
         if start + end > size:
             raise WeightsError(HALF)
-        if dtype in DTYPES:
+        if dtype in DTYPES and _is_legible(name):
             found[name] = Held(shape, _contiguous(shape), 0, DTYPES[dtype], _range(file, start + begin, end - begin))
     return found
 
@@ -220,9 +220,11 @@ def _parts(tree: Any, bytes_of: Callable[[str], Read]) -> Parts:
             continue
         seen.add(id(node))
         if isinstance(node, Call) and isinstance(node.state, dict) and "_modules" in node.state:
-            networks.append(getattr(node.of, "name", "a class"))
+            networks.append(node.of.name if isinstance(node.of, Name) and _is_legible(node.of.name) else "…")
             continue
         for key, value in _items(node):
+            if isinstance(key, str) and not _is_legible(key):
+                continue
             held = _held(value, bytes_of)
             if held is None:
                 queue.append(((*path, str(key)), value))
@@ -277,6 +279,11 @@ def _storage(kept: Any) -> tuple[str, str]:
         case Kept(("storage", Name(kind), str(key), *_)):
             return key, DTYPES.get(kind.rpartition(".")[2].removesuffix("Storage"), "")
     return "", ""
+
+
+def _is_legible(name: str) -> bool:
+    """Whether a name may be shown; weights have no others."""
+    return len(name) <= MAX_NAME and name.isprintable()
 
 
 def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:

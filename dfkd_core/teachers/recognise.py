@@ -22,7 +22,7 @@ from dfkd_core.teachers.styles import STYLES, Style
 COUNTERS = ("total_ops", "total_params")  # of a profiler, in every layer
 TRACKED = "num_batches_tracked"  # of BatchNorm, which nothing here reads
 AVERAGE = re.compile(r"ema|averag|swa", re.IGNORECASE)
-MOST_PREFIXES = 64
+MOST_PREFIXES, MOST_CHANNELS, MOST_CLASSES = 64, 4, 10_000
 FIRST = ("stages.stem.0.weight", "stages.conv1.0.weight")  # what sees the image
 
 
@@ -140,7 +140,7 @@ def _fitted(
     candidate: _Candidate, candidates: list[_Candidate], tensors: Mapping[str, Held], size: int
 ) -> Found | None:
     """The network of ours that a candidate is, with every tensor in its place; None if it is none."""
-    if len(_first(candidate.mapped).shape) != 4 or _strangers(candidate, candidates, tensors):
+    if _oddity(candidate) or _strangers(candidate, candidates, tensors):
         return None
     normaliser = _normaliser(candidate, tensors)
     for side in dict.fromkeys((size, *_sizes(candidate.mapped))):
@@ -152,6 +152,17 @@ def _fitted(
                 mean, std = (next((normaliser[n] for n in normaliser if kind(n)), None) for kind in (_is_mean, _is_std))
                 return Found(candidate.where, candidate.style, networks, tensors_of_ours, told, mean, std)
     return None
+
+
+def _oddity(candidate: _Candidate) -> str:
+    """What no classifier of images here has in its first or its last layer; empty where both are as they should be."""
+    first, head = _first(candidate.mapped).shape, candidate.mapped["head.weight"].shape
+    if len(first) != 4 or len(head) != 2:
+        return "its first layer should be a convolution, and its last one linear"
+    if not 1 <= first[1] <= MOST_CHANNELS or not 1 <= head[0] <= MOST_CLASSES:
+        most = f"at most {MOST_CHANNELS} and {MOST_CLASSES:,}"
+        return f"it takes {first[1]} channels and tells {head[0]} classes apart, which should be {most}"
+    return ""
 
 
 def _strangers(candidate: _Candidate, candidates: list[_Candidate], tensors: Mapping[str, Held]) -> list[str]:
@@ -179,11 +190,9 @@ def _variants(base: str, candidate: _Candidate) -> tuple[str, ...]:
 
 def _placed(network: str, mapped: Mapping[str, Held], size: int) -> dict[str, Held] | None:
     """``mapped`` in the shapes that ``network`` has; None unless names and shapes are exactly its own."""
-    head, first = mapped.get("head.weight"), _first(mapped)
-    if head is None or len(head.shape) != 2 or len(first.shape) != 4 or head.shape[0] > 10_000 or first.shape[1] > 4:
-        return None
+    channels, classes = _first(mapped).shape[1], mapped["head.weight"].shape[0]
     try:
-        own = _shapes(network, first.shape[1], size if network.startswith("lenet") else 32, head.shape[0])
+        own = _shapes(network, channels, size if network.startswith("lenet") else 32, classes)
     except RequestError:  # too small for a LeNet-5
         return None
     if mapped.keys() - own.keys() or any(not name.endswith(TRACKED) for name in own.keys() - mapped.keys()):
@@ -206,7 +215,7 @@ def _sizes(mapped: Mapping[str, Held]) -> list[int]:
         return []
     before = mapped["stages.conv2.0.weight"].shape[0] if "stages.conv2.0.weight" in mapped else 1
     side = last.shape[-1] if len(last.shape) == 4 else math.isqrt(last.shape[1] // max(1, before))
-    return [4 * side + 12 if first.shape[-1] == 5 else 4 * side]
+    return [4 * side + 12 if first.shape[-1] == 5 else 4 * side] if side <= 64 else []
 
 
 def _first(tensors: Mapping[str, Held]) -> Held:
@@ -266,9 +275,8 @@ def _misfit(candidate: _Candidate, candidates: list[_Candidate], parts: Parts, n
     strangers = _strangers(candidate, candidates, parts[candidate.part])
     if strangers:
         return f"{', '.join(strangers[:3])} have no place in one"
-    first, head = _first(candidate.mapped), candidate.mapped["head.weight"]
-    if len(first.shape) != 4 or len(head.shape) != 2:
-        return "its first layer should be a convolution, and its last one linear"
+    if odd := _oddity(candidate):
+        return odd
     found = [_differences(candidate, base) for base in CLASSIFIERS | DEEPER if network.partition("+")[0] in ("", base)]
     return min(found, key=lambda differences: differences[0])[1]
 

@@ -32,8 +32,8 @@ def usual(channels: int) -> list[tuple[Channels, Channels]]:
 
 
 def spread(values: Channels, channels: int) -> Channels:
-    """One value a channel: as they are, or their mean for each."""
-    return values if len(values) == channels else (sum(values) / len(values),) * channels
+    """One value for every channel; several are left as they are."""
+    return values * channels if len(values) == 1 else values
 
 
 @dataclass(frozen=True)

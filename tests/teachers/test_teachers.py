@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import pickle
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save, save_file
+from safetensors.torch import save
 from torch import nn
 
 from dfkd_core.data.catalogue import find_benchmark
@@ -22,7 +19,6 @@ from dfkd_core.data.labelled import LabelledImages
 from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.networks.classifiers import build_classifier
 from dfkd_core.networks.weights import WeightsError, fill
-from dfkd_core.teachers.bring import import_weights
 from dfkd_core.teachers.cards import SHIPPED, Recipe, TeacherCard, available_teachers, find_card, read_card
 from dfkd_core.teachers.load import load_diffusion, load_teacher
 from dfkd_core.teachers.make import evaluate_accuracy, train_teacher
@@ -55,28 +51,6 @@ def tiny_card(name: str = "tiny", **recipe: Any) -> TeacherCard:
     card = available_teachers("digits")["digits-lenet5-long"]
     changes = {"kind": "tiny", "epochs": 2, "batch_size": 200, **recipe}
     return card.model_copy(update={"name": name, "sha256": "", "recipe": Recipe.model_validate(changes)})
-
-
-def refused(*arguments: object, field: str = "weights", **more: object) -> str:
-    """The sentence with which ``import_weights`` refuses."""
-    with pytest.raises(RequestError) as caught:
-        import_weights(*arguments, **more)  # type: ignore[arg-type]
-    assert caught.value.field == field
-    return str(caught.value)
-
-
-def zipped(entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as archive:
-        for name, content in entries.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
-
-
-def saved(value: object) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(value, buffer)
-    return buffer.getvalue()
 
 
 # --- the shipped teachers ----------------------------------------------------------------------------------------
@@ -253,105 +227,6 @@ def test_values_that_are_not_finite_are_refused(state: dict[str, torch.Tensor]) 
     network = build_classifier("lenet5", find_benchmark("digits").image)
     with pytest.raises(WeightsError, match="not finite"):
         fill(network, {**state, "head.bias": torch.full((10,), torch.nan)})
-
-
-# --- bringing weights --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("ending", ["pt", "safetensors"])
-def test_imported_weights_are_the_teacher(
-    tmp_path: Path, own_folder: Path, state: dict[str, torch.Tensor], ending: str
-) -> None:
-    weights = tmp_path / f"mine.{ending}"
-    weights.write_bytes(saved(state) if ending == "pt" else save(state))
-    card = import_weights(weights, "lenet5", "digits", "mine", own_folder)
-    assert card.recipe is None
-    assert card.accuracy is not None
-    network, loaded = load_teacher("mine")
-    assert loaded == card
-    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
-    with pytest.raises(RequestError, match="without a recipe"):
-        train_teacher(card, own_folder)
-
-
-def test_import_without_evaluation_data_knows_no_accuracy(
-    tmp_path: Path, own_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DFKD_DATA", str(tmp_path / "nothing"))
-    save_file(build_classifier("lenet5", find_benchmark("mnist").image).state_dict(), tmp_path / "w.safetensors")
-    assert import_weights(tmp_path / "w.safetensors", "lenet5", "mnist", "mine", own_folder).accuracy is None
-
-
-def test_import_says_what_is_wrong_with_the_request(
-    tmp_path: Path, own_folder: Path, state: dict[str, torch.Tensor]
-) -> None:
-    weights = tmp_path / "mine.safetensors"
-    save_file(state, weights)
-    assert "cannot be read" in refused(tmp_path / "gone.pt", "lenet5", "digits", "mine", own_folder)
-    assert "not this network's" in refused(weights, "lenet5-bn", "digits", "mine", own_folder)
-    assert "lenet5" in refused(weights, "lenet6", "digits", "mine", own_folder, field="network")
-    assert "folder:PATH" in refused(weights, "lenet5", "letters", "mine", own_folder, field="benchmark")
-    assert "name" in refused(weights, "lenet5", "digits", "../mine", own_folder, field="name")
-    assert "taken" in refused(weights, "lenet5", "digits", "digits-lenet5-long", own_folder, field="name")
-    assert not list(own_folder.iterdir())
-
-
-def test_a_deflated_bomb_is_refused_before_it_unfolds(tmp_path: Path, own_folder: Path) -> None:
-    content = {name: bytes(1 << 26) if "/data/" in name else data for name, data in entries_of(state_of_one()).items()}
-    (tmp_path / "bomb.pt").write_bytes(zipped(content, zipfile.ZIP_DEFLATED))
-    assert (tmp_path / "bomb.pt").stat().st_size < 1 << 20
-    assert "compressed" in refused(tmp_path / "bomb.pt", "lenet5", "digits", "mine", own_folder)
-
-
-def state_of_one() -> dict[str, torch.Tensor]:
-    return {"a": torch.zeros(300)}
-
-
-def entries_of(state: object) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(saved(state))) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def test_announced_elements_must_be_there(tmp_path: Path, own_folder: Path) -> None:
-    (tmp_path / "wide.pt").write_bytes(saved({"a": torch.zeros(1).expand(1 << 40)}))
-    assert (tmp_path / "wide.pt").stat().st_size < 2000
-    assert "not there" in refused(tmp_path / "wide.pt", "lenet5", "digits", "mine", own_folder)
-    entries = entries_of(state_of_one())
-    many = (1 << 30).to_bytes(4, "little")
-    entries = {name: data.replace(b"M\x2c\x01", b"J" + many) for name, data in entries.items()}
-    (tmp_path / "long.pt").write_bytes(zipped(entries))
-    refused(tmp_path / "long.pt", "lenet5", "digits", "mine", own_folder)
-
-
-class Harm:
-    """Would make a file when unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[str, str]]:
-        return open, (str(self.path), "w")
-
-
-def test_pickles_are_refused_and_do_nothing(tmp_path: Path, own_folder: Path) -> None:
-    harm = Harm(tmp_path / "harmed")
-    bytearray_of_any_length = entries_of(state_of_one())
-    name = next(name for name in bytearray_of_any_length if name.endswith("data.pkl"))
-    bytearray_of_any_length[name] = b"\x80\x02cbuiltins\nbytearray\n\x8a\x05\x00\x00\x00\x00\x40\x85R."
-    bad = {
-        "plain pickle": pickle.dumps(harm),
-        "in torch's zip": saved({"a": harm}),
-        "a whole module": saved(nn.Linear(2, 2)),
-        "a bytearray": zipped(bytearray_of_any_length),
-        "a list": saved([torch.zeros(1)]),
-        "numbers": saved({"a": 1.0}),
-        "an empty zip": zipped({}),
-        "nonsense": b"PK nonsense",
-    }
-    for kind, data in bad.items():
-        (tmp_path / "bad.pt").write_bytes(data)
-        assert refused(tmp_path / "bad.pt", "lenet5", "digits", "mine", own_folder), kind
-    assert not (tmp_path / "harmed").exists()
 
 
 # --- training ----------------------------------------------------------------------------------------------------

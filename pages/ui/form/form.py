@@ -130,6 +130,8 @@ def _teacher(benchmark: str, task: str) -> str:
     name = widgets.select("Teacher", "teacher", list(cards), usual, lambda key: _teacher_title(cards[key]))
     with st.popover("Teacher's card", icon=":material/badge:", width="stretch"):
         _card(cards[name])
+    if cards[name].doubts:
+        st.warning(link.plain("This teacher is doubtful: " + "; ".join(cards[name].doubts) + "."))
     return name
 
 
@@ -195,6 +197,8 @@ def _card(card: TeacherCard) -> None:
     if card.recipe is not None:
         used = card.recipe.model_dump()
         st.dataframe({"recipe": list(used), "value": [link.legible(value) for value in used.values()]}, hide_index=True)
+    if card.origin:
+        st.caption(link.plain(f"From {card.origin}."))
     st.caption(link.plain(f"Seed {card.seed} · torch {card.torch} · SHA-256 {card.sha256[:16]}…"))
 
 

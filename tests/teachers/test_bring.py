@@ -1,0 +1,494 @@
+"""Bringing weights: whatever one may have is read right, or refused by a sentence that names it; nothing is run."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import pickle
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import ROOT
+from PIL import Image
+from repositories import KUANGLIU, TORCHVISION, by, prefixed, saved, some_network
+from safetensors.torch import load_file, save, save_file
+from torch import Tensor, nn
+
+from dfkd_core.cli import main as cli
+from dfkd_core.errors import RequestError
+from dfkd_core.images import ImageSpec
+from dfkd_core.networks.classifiers import Classifier, build_classifier
+from dfkd_core.teachers.bring import import_weights
+from dfkd_core.teachers.cards import SHIPPED, TeacherCard
+from dfkd_core.teachers.load import load_teacher
+from dfkd_core.teachers.make import train_teacher
+from dfkd_core.teachers.taken import Taken
+
+State = dict[str, Tensor]
+NO_DATA = "cifar10"  # is not on the disk that tests have
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder for own teachers."""
+    folder = tmp_path / "teachers"
+    folder.mkdir()
+    monkeypatch.setenv("DFKD_TEACHERS", str(folder))
+    monkeypatch.setenv("DFKD_DATA", str(tmp_path / "nothing"))
+    return folder
+
+
+@pytest.fixture
+def state() -> State:
+    """Of a shipped teacher of digits, which is right for 98.66 % of its images."""
+    return load_file(SHIPPED / "digits-resnet8-adam.safetensors")
+
+
+@pytest.fixture
+def bring(tmp_path: Path, own_folder: Path) -> Callable[..., TeacherCard]:
+    """Write a file, or save a value, and bring it as the teacher ``mine``, replacing it."""
+
+    def bring(value: object, benchmark: str = "digits", network: str = "", **more: Any) -> TeacherCard:
+        for path in own_folder.glob("mine.*"):
+            path.unlink()
+        path = value if isinstance(value, Path) else tmp_path / "weights.pt"
+        if not isinstance(value, Path):
+            path.write_bytes(value if isinstance(value, bytes) else saved(value))
+        return import_weights(path, network, benchmark, "mine", own_folder, **more)
+
+    return bring
+
+
+@pytest.fixture
+def refused(bring: Callable[..., TeacherCard], own_folder: Path) -> Callable[..., str]:
+    """The sentence with which a file is refused."""
+
+    def refused(value: object, *arguments: Any, field: str = "weights", **more: Any) -> str:
+        with pytest.raises(RequestError) as caught:
+            bring(value, *arguments, **more)
+        assert caught.value.field == field, caught.value
+        assert not list(own_folder.iterdir())
+        return str(caught.value)
+
+    return refused
+
+
+def zipped(entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def entries_of(state: object) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(saved(state))) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+# --- what is read ------------------------------------------------------------------------------------------------
+
+
+def test_imported_weights_are_the_teacher(bring: Callable[..., TeacherCard], state: State, own_folder: Path) -> None:
+    card = bring(state, network="resnet8")
+    assert card.recipe is None and card.doubts == () and "weights.pt" in card.origin
+    assert card.accuracy == pytest.approx(0.9866, abs=1e-4)
+    network, loaded = load_teacher("mine")
+    assert loaded == card
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+    with pytest.raises(RequestError, match="without a recipe"):
+        train_teacher(card, own_folder)
+
+
+def parts_of_checkpoints(state: State) -> dict[str, object]:
+    extra = {"total_ops": torch.zeros(1), "total_params": torch.zeros(1), "stages.stem.0.total_ops": torch.zeros(1)}
+    tracked = {name: tensor for name, tensor in state.items() if "tracked" not in name}
+    shared = torch.cat([tensor.flatten() for tensor in tracked.values()])
+    views = dict(zip(tracked, shared.split([tensor.numel() for tensor in tracked.values()]), strict=True))
+    return {
+        "a mistyped ending": save(state),
+        "profiled": {**state, **extra},
+        "no counters": tracked,
+        "averaged": {"n_averaged": torch.tensor(10), **prefixed(state, "module.")},
+        "with its average": {"model": state, "model_ema": prefixed(state, "module."), "epoch": 1},
+        "parameters": {
+            name: nn.Parameter(tensor) if tensor.is_floating_point() else tensor for name, tensor in state.items()
+        },
+        "channels-last": {
+            name: tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+            for name, tensor in state.items()
+        },
+        "one storage": {name: view.view(tracked[name].shape) for name, view in views.items()},
+        "deep": {"checkpoint": {"network": {"weights": prefixed(state, "net.encoder.")}}},
+        "a list": [{"lr": 0.1}, state],
+        "a class of its own": {"args": argparse.Namespace(best=state)},
+        "a wrapped network": {"model": {**prefixed(state, "module.student."), "module.embed.weight": torch.rand(4, 4)}},
+    }  # fmt: skip
+
+
+def test_however_it_was_saved_its_accuracy_is_its_sources(bring: Callable[..., TeacherCard], state: State) -> None:
+    for kind, value in parts_of_checkpoints(state).items():
+        card = bring(value)
+        assert (card.network, card.accuracy) == ("resnet8", pytest.approx(0.9866, abs=1e-4)), kind
+        assert load_teacher("mine")[0].head.weight.equal(state["head.weight"]), kind
+
+
+def test_a_checkpoint_from_a_gpu_that_is_not_here_is_read(
+    bring: Callable[..., TeacherCard], state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:2")
+    data = [saved(state), saved(state, _use_new_zipfile_serialization=False)]
+    monkeypatch.undo()
+    assert [bring(one).network for one in data] == ["resnet8", "resnet8"]
+
+
+def test_several_networks_in_a_file_are_asked_for(
+    bring: Callable[..., TeacherCard], refused: Callable[..., str], state: State
+) -> None:
+    other = some_network("resnet8", 1, 8).state_dict()
+    both = {**prefixed(state, "student."), **prefixed(other, "teacher.")}
+    assert "several networks, in student, teacher" in refused(both)
+    assert "--part" in refused({"model": state, "best": other})
+    assert bring(both, part="teacher").accuracy < 0.5 < bring(both, part="student").accuracy
+    averaged = bring({"model_ema": other, "model": state})
+    assert averaged.accuracy > 0.9 and "--part model_ema" in averaged.doubts[0]
+    assert "no network in 'nowhere'" in refused(both, part="nowhere")
+
+
+def test_a_network_that_normalises_itself_says_how(bring: Callable[..., TeacherCard], state: State) -> None:
+    inside = {"normalizer.new_mean": torch.full((1, 1, 1), 0.3), "normalizer.new_std": torch.full((1, 1, 1), 0.37)}
+    robust = {"module.model." + name: tensor for name, tensor in state.items()}
+    attacker = {"module.attacker.model." + name: tensor for name, tensor in state.items()}
+    card = (
+        bring({"model": {**prefixed(inside, "module."), **robust, **attacker}}, NO_DATA, taken=None) if False else None
+    )
+    assert card is None
+    card = bring({"model": {**prefixed(inside, "module."), **robust, **attacker}})
+    assert card.image.mean == (0.3,) and card.image.std == (0.37,) and card.accuracy > 0.98
+
+
+def test_a_folder_of_the_hub_is_read(
+    bring: Callable[..., TeacherCard], refused: Callable[..., str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    assert "is a directory; it holds no file of weights" in refused(folder)
+    named = by(*TORCHVISION)(some_network("resnet8").state_dict())
+    save_file({name: tensor.contiguous() for name, tensor in named.items()}, folder / "model.safetensors")
+    assert "take a file in it: model.safetensors" in refused(folder)
+    config = {"architecture": "resnet8", "pretrained_cfg": {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}}
+    (folder / "config.json").write_text(json.dumps(config))
+    card = bring(folder, NO_DATA)
+    assert card.network == "resnet8" and card.image.mean == (0.1, 0.2, 0.3) and card.image.std == (0.4, 0.5, 0.6)
+
+
+# --- which network it is -----------------------------------------------------------------------------------------
+
+
+def test_torchvisions_own_network_computes_the_same_here(bring: Callable[..., TeacherCard]) -> None:
+    from torchvision.models import resnet18
+
+    torch.manual_seed(0)
+    source = resnet18(num_classes=10).eval()
+    assert bring(source.state_dict(), NO_DATA).network == "resnet18+7x7+maxpool"
+    images = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.allclose(load_teacher("mine")[0](images), source(images), atol=1e-5)
+
+
+def folder_of(network: Classifier, root: Path, count: int = 40) -> str:
+    """A benchmark of noise, labelled with what ``network`` answers; its head is first set between the classes."""
+    torch.manual_seed(1)
+    colours = torch.randint(0, 256, (count, 3, 1, 1)).expand(count, 3, 8, 8)
+    images = (colours // 2 + torch.randint(0, 128, (count, 3, 8, 8))).to(torch.uint8)
+    with torch.no_grad():
+        logits = network(images.float() / 255)
+        network.head.weight /= logits.std(dim=0)[:, None]
+        network.head.bias[:] = 0
+        network.head.bias -= network(images.float() / 255).mean(dim=0)
+        labels = network(images.float() / 255).argmax(dim=1)
+    for index, (pixels, label) in enumerate(zip(images, labels.tolist(), strict=True)):
+        (root / f"kind {label}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(root / f"kind {label}" / f"{index}.png")
+    return f"folder:{root}"
+
+
+@pytest.mark.parametrize(
+    ("variant", "other", "names"),
+    [
+        ("resnet8+option-a", "resnet8+option-a-behind", KUANGLIU),
+        ("resnet8+option-a-behind", "resnet8+option-a", KUANGLIU),
+        ("resnet18+maxpool", "resnet18", TORCHVISION),
+    ],
+)
+def test_what_weights_do_not_show_is_told_by_accuracy(
+    bring: Callable[..., TeacherCard], tmp_path: Path, variant: str, other: str, names: Any
+) -> None:
+    network = some_network(variant, 3, 8, 2)
+    benchmark = folder_of(network, tmp_path / "noise")
+    state, taken = by(*names)(network.state_dict()), Taken((0.0,), (1.0,), size=8)
+    found = bring(state, benchmark, taken=taken)
+    assert (found.network, found.accuracy) == (variant, 1.0)
+    asked = bring(state, benchmark, other, taken=taken)
+    assert asked.network == other and any(f"--network {variant}" in doubt for doubt in asked.doubts)
+
+
+def test_a_network_that_is_not_ours_is_named(refused: Callable[..., str]) -> None:
+    from torchvision import models
+
+    with torch.device("meta"):
+        others = {
+            "a ResNet-50 from 64 to 2048 channels with bottlenecks, a 7×7 stem": models.resnet50(),
+            "a VGG-11 with BatchNorm": models.vgg11_bn(),
+            "a MobileNet": models.mobilenet_v2(),
+            "a DenseNet": models.densenet121(),
+            "a vision transformer": models.vit_b_16(),
+        }
+    for words, network in others.items():
+        tiny = {name: torch.zeros(()).expand(tensor.shape) for name, tensor in network.state_dict().items()}
+        assert words in refused(tiny, "imagenet"), words
+
+
+def test_another_network_than_the_one_asked_for_is_named(refused: Callable[..., str], state: State) -> None:
+    assert "a ResNet-8 from 16 to 64 channels; take --network resnet8" in refused(state, network="resnet20")
+    sentence = refused(state, network="resnet9", field="network")
+    assert "should be one of lenet5" in sentence and "a ResNet-8" in sentence
+    wide = {name: tensor.repeat_interleave(2, 0) if tensor.ndim else tensor for name, tensor in state.items()}
+    assert "is (32, 1, 3, 3), should be (16, 1, 3, 3)" in refused(wide)
+    assert "stages.stage1.0.se.fc.weight" in refused({**state, "stages.stage1.0.se.fc.weight": torch.zeros(2, 2)})
+    assert "lack stages.stage2.0.bn1.bias" in refused(
+        {k: v for k, v in state.items() if k != "stages.stage2.0.bn1.bias"}
+    )
+    assert "(a, b …)" in refused({"a": torch.zeros(1), "b": torch.zeros(1)})
+
+
+# --- what it takes -----------------------------------------------------------------------------------------------
+
+
+def test_what_it_takes_can_be_said(tmp_path: Path, own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(by(*KUANGLIU)(some_network("resnet8", 3, 8, 2).state_dict()), tmp_path / "w.pth")
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        Image.new("RGB", (9, 9)).save(tmp_path / "pets" / name / "1.png")
+    command = ["teacher", "import", str(tmp_path / "w.pth"), "--benchmark", f"folder:{tmp_path / 'pets'}"]
+    said = ["--mean", "0.1,0.2,0.3", "--std", "0.5", "--size", "16", "--channels", "3"]
+    assert cli.main([*command, "--name", "mine", *said]) == 0
+    image = load_teacher("mine")[1].image
+    assert (image.mean, image.std) == ((0.1, 0.2, 0.3), (0.5, 0.5, 0.5))
+    assert (image.size, image.channels, image.classes) == (16, 3, ("cat", "dog"))
+    assert "mean 0.1,0.2,0.3" in capsys.readouterr().out
+    assert cli.main([*command, "--name", "other", "--classes", "a, b"]) == 0
+    assert load_teacher("other")[1].image.classes == ("a", "b")
+    for flag, value, sentence in (
+        ("--mean", "x", "numbers between commas"), ("--std", "0", "std should not be 0"),
+        ("--mean", "0.1,0.2", "3 values each"), ("--channels", "1", "should be 3"),
+        ("--classes", "a,b,c", "should be 2"),
+        ("--size", "big", "whole number"),
+    ):  # fmt: skip
+        assert cli.main([*command, "--name", "third", flag, value]) == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_shapes_say_what_a_lenet_takes(bring: Callable[..., TeacherCard], refused: Callable[..., str]) -> None:
+    weights = some_network("lenet5", 1, 28).state_dict()
+    assert bring(weights, "mnist").image.size == 28
+    assert bring(some_network("lenet5", 3, 32).state_dict(), "mnist").image.channels == 3
+
+
+def test_shapes_are_held_against_what_is_said(refused: Callable[..., str]) -> None:
+    weights = some_network("lenet5", 1, 28).state_dict()
+    assert "should be 28" in refused(weights, "mnist", taken=Taken(size=20), field="size")
+    hundred = some_network("resnet8", 3, 32, 100).state_dict()
+    assert "has 10 classes, and the weights tell 100 apart" in refused(hundred, "cifar10", field="benchmark")
+    ten = some_network("lenet5", 1, 32).state_dict()
+    backwards = Taken(classes=tuple("9876543210"))
+    assert "in the order 0, 1" in refused(ten, "mnist", taken=backwards, field="classes")
+
+
+# --- doubts ------------------------------------------------------------------------------------------------------
+
+
+def doubts_of(card: TeacherCard) -> str:
+    return "; ".join(card.doubts)
+
+
+def test_another_normalisation_that_is_better_is_named(bring: Callable[..., TeacherCard], state: State) -> None:
+    wrong = bring(state, taken=Taken((0.0,), (1.0,)))
+    assert "BatchNorm remembers other images" in doubts_of(wrong)
+    state["stages.stem.0.weight"] *= 0.5 / 0.37
+    shifted = bring(state, taken=Taken((0.3,), (0.5,)))
+    assert shifted.accuracy == pytest.approx(0.9866, abs=2e-3) and not shifted.doubts
+    state["stages.stem.0.weight"] /= 0.5 * 255
+    assert "--mean 0 --std 0.00392157" in doubts_of(bring(state))
+
+
+def test_what_seems_wrong_is_said_at_import_in_train_and_kept(
+    bring: Callable[..., TeacherCard], state: State, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    constant = {**state, "head.bias": state["head.bias"] + 1000 * torch.eye(10)[3]}
+    assert "answers '3' to 100% of the test images" in doubts_of(bring(constant))
+    negative = {**state, "stages.stem.1.running_var": -state["stages.stem.1.running_var"]}
+    card = bring(negative)
+    assert "stages.stem.1 has negative variances" in doubts_of(card) and "not numbers" in doubts_of(card)
+    untrained = bring(
+        build_classifier("resnet8", ImageSpec(3, 32, (0.5,) * 3, (0.5,) * 3, tuple("0123456789"))).state_dict(), NO_DATA
+    )
+    assert "has not seen an image" in doubts_of(untrained) and untrained.accuracy is None
+    guessing = {**state, "head.weight": state["head.weight"].roll(1, 0), "head.bias": state["head.bias"].roll(1)}
+    torch.save(guessing, tmp_path / "g.pt")
+    assert cli.main(["teacher", "import", str(tmp_path / "g.pt"), "--benchmark", "digits", "--name", "guessing"]) == 0
+    assert "warning: its accuracy" in (said := capsys.readouterr().out) and "near chance, 10.00%" in said
+    short = ["--epochs", "1", "--iterations", "1", "--batch-size", "8", "--runs", str(tmp_path / "runs")]
+    assert cli.main(["train", "--benchmark", "digits", "--teacher", "guessing", *short]) == 0
+    assert "warning: guessing: its accuracy" in capsys.readouterr().err
+
+
+def test_weights_that_are_not_finite_are_refused(refused: Callable[..., str], state: State) -> None:
+    assert "head.bias holds values that are not finite" in refused({**state, "head.bias": torch.full((10,), torch.nan)})
+
+
+def test_what_cannot_be_told_without_images_is_said(bring: Callable[..., TeacherCard]) -> None:
+    card = bring(by(*TORCHVISION)(some_network("resnet18").state_dict()), NO_DATA)
+    assert card.network == "resnet18" and "--network resnet18+maxpool" in doubts_of(card)
+
+
+# --- what is not weights -----------------------------------------------------------------------------------------
+
+
+def test_what_is_no_file_of_weights_is_named(refused: Callable[..., str], state: State, tmp_path: Path) -> None:
+    whole = saved(state)
+    script = zipped({"net/data.pkl": b"\x80\x02}.", "net/constants.pkl": b"\x80\x02).", "net/code/a.py": b""})
+    for data, words in {
+        b"": "empty",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n": "Git LFS pointer",
+        b"<!DOCTYPE html><html>": "a web page",
+        b'{"error": "not found"}': "JSON",
+        b"Entry not found": "text ('Entry not found'",
+        b"\x89HDF\r\n\x1a\n": "HDF5",
+        b"\x1f\x8b\x08": "gzip",
+        b"\x08\x08\x12\x07pytorch": "ONNX",
+        b"\x93NUMPY": "NumPy",
+        script: "TorchScript",
+        zipped({"arr_0.npy": b""}): "NumPy",
+        zipped({"a/b.txt": b""}): "a ZIP archive of b.txt",
+        whole[: len(whole) // 2]: "half a download",
+        save(state)[:-1000]: "half a download",
+        saved(state, _use_new_zipfile_serialization=False)[:-9000]: "half a download",
+        saved(nn.Linear(2, 2)): "torch.save(network.state_dict(), FILE)",
+        saved({"net": nn.Linear(2, 2), "epoch": 1}): "of the class torch.nn.modules.linear.Linear",
+        pickle.dumps(state): "a plain pickle",
+        saved({"epoch": 3}): "no tensors by name",
+    }.items():
+        assert words in refused(data), words
+    assert "No such file" in refused(tmp_path / "gone.pt")
+
+
+def test_import_says_what_is_wrong_with_the_request(
+    refused: Callable[..., str], state: State, own_folder: Path, tmp_path: Path
+) -> None:
+    assert "folder:PATH" in refused(state, "letters", field="benchmark")
+    torch.save(state, tmp_path / "w.pt")
+    for name, words in (("../mine", "name"), ("digits-lenet5-long", "taken")):
+        with pytest.raises(RequestError, match=words):
+            import_weights(tmp_path / "w.pt", "resnet8", "digits", name, own_folder)
+    assert not list(own_folder.iterdir())
+
+
+# --- what means harm ---------------------------------------------------------------------------------------------
+
+
+class Harm:
+    """Would make a file when unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (str(self.path), "w")
+
+
+def hostile(state: State) -> dict[str, bytes]:
+    """Files of a few kilobytes that would fill memory, or lie."""
+    entries = entries_of(state)
+    pickled = next(name for name in entries if name.endswith("data.pkl"))
+    bombs = {name: bytes(1 << 26) if name.endswith("/data/0") else data for name, data in entries.items()}
+    legacy = saved(state, _use_new_zipfile_serialization=False)
+    headers: list[Any] = [
+        {"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 4]}},
+        {"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}},
+        {"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, -4]}},
+        {"a": 3}, [],
+    ]  # fmt: skip
+    lying = [json.dumps(header).encode() for header in headers]
+    wide = {name: torch.zeros(1).expand(1 << 40) for name in state}
+
+    def pickles(data: bytes) -> bytes:
+        return zipped({**entries, pickled: data})
+
+    return {
+        "a deflated bomb": zipped(bombs, zipfile.ZIP_DEFLATED),
+        "elements that are not there": saved(wide),
+        "a bytearray of any length": pickles(b"\x80\x02cbuiltins\nbytearray\n\x8a\x05\x00\x00\x00\x00\x40\x85R."),
+        "a memo of any length": pickles(b"\x80\x02]r\xff\xff\xff\xff."),
+        "a string of any length": pickles(b"\x80\x04\x8d" + (1 << 40).to_bytes(8, "little") + b"abc."),
+        "too many objects": pickles(b"\x80\x02" + b"}" * 1_100_000 + b"."),
+        "nested": pickles(b"\x80\x02" + b"]" * 40_000 + b"a" * 39_999 + b"."),
+        "laughs as a key": pickles(b"\x80\x02})" + b"2\x86" * 3000 + b"Ns."),
+        "marks": pickles(b"(" * 100_000 + b"."),
+        "a storage that is not there": zipped({name: data for name, data in entries.items() if "/data/" not in name}),
+        "short storages": zipped({name: data[:8] if "/data/" in name else data for name, data in entries.items()}),
+        "an old file with a huge storage": legacy.replace((10).to_bytes(8, "little"), b"\xff" * 7 + b"\x00"),
+        "an old file with huge shapes": legacy.replace(b"K\x0aK\x40", b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f"),
+        "a list": saved([torch.zeros(1)]), "numbers": saved({"a": 1.0}), "an empty zip": zipped({}), "torn": b"PK",
+        **{f"a lying header {at}": len(text).to_bytes(8, "little") + text + bytes(4) for at, text in enumerate(lying)},
+        "a long header": (1 << 62).to_bytes(8, "little") + b"{}",
+    }  # fmt: skip
+
+
+def test_pickles_are_refused_and_do_nothing(
+    refused: Callable[..., str], bring: Callable[..., TeacherCard], state: State, tmp_path: Path
+) -> None:
+    harm = Harm(tmp_path / "harmed")
+    assert refused(pickle.dumps(harm)) and refused(saved({"a": harm})) and refused(saved(harm))
+    assert refused(saved({"a": harm}, _use_new_zipfile_serialization=False))
+    assert bring({"model": state, "args": harm, "optimizer": [harm]}).accuracy is not None, (
+        "what is not taken is let lie"
+    )
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_hostile_files_are_refused_in_little_memory(tmp_path: Path, state: State) -> None:
+    for name, data in hostile(state).items():
+        (tmp_path / name).write_bytes(data)
+    sparse = tmp_path / "a sparse file"
+    sparse.write_bytes(hostile(state)["a list"])
+    with open(sparse, "r+b") as file:
+        file.truncate(1 << 40)
+    code = """
+import resource, sys
+from pathlib import Path
+from dfkd_core.errors import RequestError
+from dfkd_core.teachers.bring import import_weights
+started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sorted(Path(sys.argv[1]).iterdir()):
+    try:
+        if path.is_file():
+            import_weights(path, "", "digits", "mine", path.parent / "teachers")
+            print("taken:", path.name)
+    except RequestError as error:
+        print(error, file=sys.stderr)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - started) // 1024)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    *taken, more = done.stdout.splitlines()
+    assert not taken and int(more) < 300, done.stderr
