@@ -6,6 +6,7 @@ what a replay needs: no weights, few sheets. With ``--runs`` a study that was br
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +20,16 @@ from benchmarks.training import carried_out, conducted, folder_of_runs
 from dfkd_core.analysis.measured import GENERATED
 from dfkd_core.cli.main import main as lab
 from dfkd_core.runs.request import make_spec
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import SPECS, RunFolder, read_samples, store_samples
+from dfkd_core.store.sealed import unsealed
+from dfkd_core.store.sheets import WIDE
 from dfkd_core.study import Study, find, studies_in
 
 TARGET = ROOT / "assets" / "recorded"
 KEPT = (*SPECS, "status.json", "attempts/1/events.jsonl", "attempts/1/environment.json")
 SHOWN_IMAGES = 320  # of a generator that was measured
-SPARSE = {"samples_every": 120, "probes_every": 0, "phases_every": 0, "real": 200}  # of a study's run
+SPARSE = {"samples_every": 120, "probes_every": 0, "phases_every": 0, "real": 100}  # of a study's run
 RUNS: dict[str, dict[str, Any]] = {
     "ta-dfkd": {"samples_every": 15},
     "fig-4": {
@@ -83,7 +87,10 @@ def study_recording(name: str, runs: Path) -> None:
     kept = Study(TARGET / "studies" / name)
     shutil.rmtree(kept.path, ignore_errors=True)
     shutil.copytree(study.path / "cells", kept.path / "cells")
-    shutil.copyfile(study.path / "study.json", kept.path / "study.json")
+    stored = json.loads(unsealed(study.files.read("study.json")))
+    for cell in stored["cells"]:
+        cell["spec"]["data"] = ""
+    kept.files.write_json("study.json", stored)
     for cell in study.cells:
         recording = f"{name}-{cell.key}"
         copied(study.run(study.record(cell)), recording, shorten=True)
@@ -101,7 +108,21 @@ def copied(folder: RunFolder, name: str, shorten: bool = False) -> None:
     shutil.rmtree(kept.path / "analysis" / "jobs", ignore_errors=True)
     facts = kept.environment()
     kept.write_environment(1, {**facts, "platform": facts["platform"].split("-")[0]})
-    if shorten and kept.files.exists(f"{GENERATED}.png"):
+    for file in SPECS:
+        kept.files.write_json(file, {**read_spec(folder).model_dump(mode="json"), "data": ""})
+    if shorten:
+        shortened(kept)
+
+
+def shortened(kept: RunFolder) -> None:
+    """Of a study's run: some of the images that were measured, and features of the newest sheet only."""
+    stems = sorted(
+        name.removesuffix(".npz") for name in kept.files.walk() if name.startswith("samples/") and name.endswith(".npz")
+    )
+    for stem in stems[:-1]:
+        images, columns = read_samples(kept, stem)
+        store_samples(kept, stem, images, {name: values for name, values in columns.items() if name not in WIDE})
+    if kept.files.exists(f"{GENERATED}.png"):
         images, columns = read_samples(kept, GENERATED)
         few = {column: values[:SHOWN_IMAGES] for column, values in columns.items()}
         store_samples(kept, GENERATED, images[:SHOWN_IMAGES], few)

@@ -228,12 +228,13 @@ def usual(field: str, run: dict[str, Any]) -> Any:
 
 def _measuring(spec: RunSpec, extractor: str) -> str:
     """The extractor's full name. Raises ``RequestError`` if what ``spec`` trains cannot be measured."""
-    from dfkd_core.data.catalogue import find_benchmark
+    from dfkd_core.data.catalogue import data_in, find_benchmark
     from dfkd_core.quality.measures import find_extractor
     from dfkd_core.teachers.cards import find_card
 
     card, _ = find_card(spec.teacher)
-    benchmark = find_benchmark(spec.benchmark, card.image.spec())
-    if not benchmark.is_there():
-        benchmark.load(train=False)  # says what is missing, and where it was looked for
+    with data_in(spec.data):
+        benchmark = find_benchmark(spec.benchmark, card.image.spec())
+        if not benchmark.is_there():
+            benchmark.load(train=False)  # says what is missing, and where it was looked for
     return find_extractor(extractor, card).name

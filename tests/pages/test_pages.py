@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from tampering import flip
 
 from dfkd_core import methods
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import SPECS, RunStatus, runs_folder, runs_in
 from pages.ui import boot
 
@@ -205,3 +207,21 @@ def test_the_lab_says_when_hardly_any_file_can_be_opened(
     monkeypatch.setattr(boot.resource, "getrlimit", lambda _: (limit, 1_000_000))
     app.run()
     assert len(app.sidebar.warning) == said and not app.exception
+
+
+def test_a_term_that_the_teacher_has_nothing_for_is_said(app: AppTest) -> None:
+    app.query_params.update({"benchmark": "mnist", "teacher": "mnist-lenet5-plain"})
+    app.run()
+    assert "BN statistics: cannot act" in " ".join(said.value for said in app.sidebar.warning)
+    assert not app.button(key="start").disabled
+    app.number_input(key="knob:ta-dfkd:demo:bn_weight").set_value(0.0).run()
+    assert "cannot act" not in " ".join(said.value for said in app.sidebar.warning)
+
+
+def test_the_data_folder_is_the_visitors_and_the_runs_own(app: AppTest, tmp_path: Path) -> None:
+    app.run()
+    before = dict(os.environ)
+    app.text_input(key="form:data").set_value(str(tmp_path / "sets")).run()
+    app.button(key="start").click().run()
+    assert dict(os.environ) == before
+    assert read_spec(runs_in(tmp_path / "runs")[0]).data == str(tmp_path / "sets")

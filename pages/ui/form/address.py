@@ -83,7 +83,8 @@ def take_over(run_id: str, spec: RunSpec) -> None:
     knobs = {name: value for name, value in spec.config.items() if value != preset.get(name)}
     fields = type(spec).model_fields
     recorded = {name: getattr(spec, name) for name in KNOBS if getattr(spec, name) != fields[name].default}
-    st.query_params.from_dict({"run": run_id} | _parts(spec.model_dump(), knobs, recorded))
+    said = {name: value for name, value in spec.model_dump().items() if value or name == "seed"}
+    st.query_params.from_dict({"run": run_id} | _parts(said, knobs, recorded))
 
 
 def _parts(fields: dict[str, Any], changes: dict[str, Any], recorded: dict[str, Any]) -> dict[str, str]:

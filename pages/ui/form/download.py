@@ -15,6 +15,7 @@ from dfkd_core.data.catalogue import Benchmark, data_folder
 class _Download:
     """One download on a thread of its own."""
 
+    target: Path
     done: threading.Event = field(default_factory=threading.Event)
     error: str = ""
 
@@ -41,8 +42,8 @@ def offer(benchmark: Benchmark, without: str = "The run works without; it then r
 
 
 def _begin(benchmark: Benchmark) -> None:
-    running = _downloads()[benchmark.name] = _Download()
     target = data_folder()
+    running = _downloads()[benchmark.name] = _Download(target)
 
     def fetch() -> None:
         try:
@@ -60,7 +61,7 @@ def _progress(name: str, megabytes: int) -> None:
     running = _downloads()[name]
     if running.done.is_set():
         st.rerun()
-    here = sum(path.stat().st_size for path in _files(data_folder())) / 1e6
+    here = sum(path.stat().st_size for path in _files(running.target)) / 1e6
     st.progress(min(0.99, here / max(1, megabytes)), f"Downloading: {here:.0f} of about {megabytes} MB")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,11 +10,13 @@ from typing import Any, Literal
 import streamlit as st
 
 from dfkd_core import methods
-from dfkd_core.data.catalogue import BENCHMARKS, data_folder
+from dfkd_core.data.catalogue import BENCHMARKS, data_folder, data_in
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import MethodConfig
-from dfkd_core.networks.classifiers import CLASSIFIERS, parameter_count
+from dfkd_core.kit.method import Method
+from dfkd_core.losses.bn_statistics import has_statistics
+from dfkd_core.networks.classifiers import CLASSIFIERS, build_classifier, parameter_count
 from dfkd_core.networks.latent import LATENT_MODELS, build_latent_model, latent_network
 from dfkd_core.runs.request import usual_student, usual_teacher
 from dfkd_core.teachers.cards import TeacherCard, available_teachers
@@ -51,7 +52,7 @@ def show(only: Callable[[str], bool] | None = None, task: Literal["classifier", 
     ``only``: whether a method, by its name, is offered; ``task``: of which kind methods, teachers and students are.
     """
     address.take()
-    with st.sidebar:
+    with st.sidebar, data_in(st.session_state.get("form:data", "")):
         wrong = st.container()  # what it says is known when the form is drawn
         benchmark = _benchmark()
         teacher = _teacher(benchmark, task)
@@ -72,6 +73,7 @@ def show(only: Callable[[str], bool] | None = None, task: Literal["classifier", 
             for group, knobs in config.groups().items():
                 st.markdown(f"**{group}**")
                 changes |= _knobs(method, preset, config, [name for name in knobs if name not in first])
+        _say_idle(names[method], preset, changes, teacher)
         with st.expander("Seed, device, data", icon=":material/memory:"):
             machine = _machine()
         with st.expander("Recording", icon=":material/photo_camera:"):
@@ -231,6 +233,23 @@ def _knobs(method: str, preset: str, config: type[MethodConfig], names: list[str
     return changes
 
 
+def _say_idle(method: type[Method[Any, Any]], preset: str, changes: dict[str, Any], teacher: str) -> None:
+    """A term that is asked for, and for which the teacher has nothing."""
+    card = available_teachers().get(teacher)
+    if card is None or _has_batch_norm(card.network, card.image.spec()):
+        return
+    with suppress(RequestError):  # Start says what is wrong
+        config = method.Config.build(preset, changes)
+        idle = [term.title for term in method.terms if term.batch_norm and term.knob and getattr(config, term.knob)]
+        if idle:
+            st.warning(f"{', '.join(idle)}: cannot act, for this teacher has no BatchNorm layers.")
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def _has_batch_norm(network: str, image: ImageSpec) -> bool:
+    return has_statistics(build_classifier(network, image))
+
+
 def _recording(config: type[MethodConfig], preset: str, changes: dict[str, Any], teacher: str) -> dict[str, Any]:
     card = available_teachers().get(teacher) or available_teachers(None, "generative").get(teacher)
     recorded = recording.knobs(card is None or card.task == "classifier")
@@ -251,9 +270,15 @@ def _machine() -> dict[str, Any]:
     st.session_state.setdefault("form:threads", 1)
     help = glossary.help_of("threads")
     threads = st.number_input("Threads", *address.NUMBERS["threads"], key="form:threads", help=help)
-    folder = st.text_input("Data folder", str(data_folder()), help="Where data sets lie (DFKD_DATA).")
-    os.environ["DFKD_DATA"] = folder
-    return {"device": device, "seed": int(seed), "threads": int(threads), **(_on_gpu() if device != "cpu" else {})}
+    help = "Where data sets lie, for you and the runs that you start; empty: as the lab was started."
+    folder = st.text_input("Data folder", key="form:data", placeholder=str(data_folder()), help=help)
+    return {
+        "device": device,
+        "seed": int(seed),
+        "threads": int(threads),
+        "data": folder,
+        **(_on_gpu() if device != "cpu" else {}),
+    }
 
 
 def _on_gpu() -> dict[str, Any]:
