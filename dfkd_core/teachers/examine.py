@@ -89,7 +89,7 @@ def _answers(network: Classifier, data: LabelledImages, image: ImageSpec) -> Ten
     """The class of each of ``data``, (N,); -1 where the answer is not a number."""
     found = []
     with evaluating(network):
-        for images in data.images.split(256):  # channels-last: twice as fast
+        for images in data.images.split(64):  # channels-last and few at a time: twice as fast
             logits = network(image.from_bytes(images).contiguous(memory_format=torch.channels_last))
             found.append(logits.argmax(dim=1).where(logits.isfinite().all(dim=1), -1))
     return torch.cat(found)

@@ -71,11 +71,11 @@ def recognise(parts: Parts, size: int, network: str = "", part: str = "") -> tup
     """The network in the ``parts`` of a file, and the other places where it has one.
 
     ``size``: side of the images, if a network's shapes leave it open; ``network``: take no other; ``part``: take what
-    lies there. Raises ``WeightsError`` with what the file holds instead.
+    lies below it. Raises ``WeightsError`` with what the file holds instead.
     """
     if not parts:
         raise WeightsError("it holds no tensors by name: save a state_dict, torch.save(network.state_dict(), FILE)")
-    candidates = [one for one in _candidates(parts) if part in ("", one.where)]
+    candidates = [one for one in _candidates(parts) if not part or f"{one.where}.".startswith(f"{part}.")]
     fitting = [found for one in candidates if (found := _fitted(one, candidates, parts[one.part], size))]
     asked = [found for found in fitting if not network or network in found.networks]
     if not asked:

@@ -13,6 +13,7 @@ from tampering import flip
 from dfkd_core import methods
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import SPECS, RunStatus, runs_folder, runs_in
+from dfkd_core.teachers.cards import find_card, user_folder
 from pages.ui import boot
 
 
@@ -72,6 +73,19 @@ def test_the_form_says_what_recording_takes_on_disk(app: AppTest) -> None:
     usual = megabytes()
     app.number_input(key="form:record:samples_every").set_value(1).run()
     assert usual > 1 and megabytes() > 5 * usual
+
+
+def test_the_form_says_what_is_doubtful_about_a_teacher(app: AppTest) -> None:
+    card, path = find_card("digits-resnet8-adam")
+    user_folder().mkdir(parents=True, exist_ok=True)
+    doubtful = card.model_copy(update={"name": "mine", "doubts": ("its accuracy is near chance", "![x](http://x)")})
+    (user_folder() / "mine.json").write_text(doubtful.model_dump_json())
+    (user_folder() / "mine.safetensors").write_bytes(path.with_suffix(".safetensors").read_bytes())
+    app.run()
+    assert not [warning for warning in app.warning if "doubtful" in warning.value]
+    app.selectbox(key="form:teacher").set_value("mine").run()
+    (said,) = [warning.value for warning in app.warning if "doubtful" in warning.value]
+    assert "near chance" in said and "![x]" not in said
 
 
 @pytest.mark.parametrize(

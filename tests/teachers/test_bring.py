@@ -157,8 +157,9 @@ def test_several_networks_in_a_file_are_asked_for(
     assert "several networks, in student, teacher" in refused(both)
     assert "--part" in refused({"model": state, "best": other})
     assert bring(both, part="teacher").accuracy < 0.5 < bring(both, part="student").accuracy
-    averaged = bring({"model_ema": other, "model": state})
-    assert averaged.accuracy > 0.9 and "--part model_ema" in averaged.doubts[0]
+    averaged = {"model_ema": prefixed(other, "module."), "model": state}
+    assert bring(averaged).accuracy > 0.9 and "--part model_ema.module" in bring(averaged).doubts[0]
+    assert bring(averaged, part="model_ema").accuracy < 0.5
     assert "no network in 'nowhere'" in refused(both, part="nowhere")
 
 
