@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LONGEST = 200  # characters of a name that are shown
-MARKUP = re.compile(r"([\\*_{}\[\]<>!|~$&^@]|:(?=\S)|(?<=www)\.|^[#+=-])", re.IGNORECASE)
+MARKUP = re.compile(r"([\\*_{}\[\]<>!|~$&^@]|:(?=//|[\w/+-]+[:\[])|(?<=www)\.|^[#+=-])", re.IGNORECASE)
 NUMBERED = re.compile(r"^(\d+)([.)])")  # the beginning of a list
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import streamlit as st
 
-from dfkd_core.errors import RequestError
 from pages.ui import link
 
 LINKED, WRONG = "form:linked", "form:wrong"  # of the session: keys that a link filled; sentences by what they are about
@@ -21,7 +20,8 @@ def filled(key: str) -> None:
 
 def cannot(name: str, value: Any, should: str) -> None:
     """A part of the link that is not done; ``should``: what would be right."""
-    st.session_state.setdefault(WRONG, {})[name] = str(RequestError(name, value, should))
+    shown = str(value)[: link.LONGEST].replace("`", "'")
+    st.session_state.setdefault(WRONG, {})[name] = f"{name} `{shown}`: {should}"
 
 
 def replaced(name: str, key: str, options: Collection[str]) -> None:

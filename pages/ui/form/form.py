@@ -270,8 +270,8 @@ def _machine() -> dict[str, Any]:
     st.session_state.setdefault("form:threads", 1)
     help = glossary.help_of("threads")
     threads = st.number_input("Threads", *address.NUMBERS["threads"], key="form:threads", help=help)
-    help = "Where data sets lie, for you and the runs that you start; empty: as the lab was started."
-    folder = st.text_input("Data folder", key="form:data", placeholder=str(data_folder()), help=help)
+    st.session_state.setdefault("form:data", str(data_folder()))
+    folder = st.text_input("Data folder", key="form:data", help="Where data sets lie, for you and the runs you start.")
     return {
         "device": device,
         "seed": int(seed),
