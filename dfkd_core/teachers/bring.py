@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,8 @@ def import_weights(
     try:
         with opened(file) as parts:
             found, others = recognise(parts, size, network, part)
+            if beside.classes is not None and len(beside.classes) != found.classes:
+                beside = replace(beside, classes=None)
             said = asked.otherwise(_inside(found)).otherwise(beside)
             image = _image(found, said, size, benchmark, usual_image)
             networks = {variant: _filled(variant, image, found) for variant in found.networks}
@@ -133,8 +135,7 @@ def _looked_at(
         return examine(networks, task.load(train=False), image, settled, free)
     (first, network), *more = networks.items()
     doubts = list(of_weights(network))
-    if more:
-        names = " or ".join(f"--network {name}" for name, _ in more)
-        what = "a max-pool follows its stem" if "maxpool" in names else "the zeros of its shortcuts stand behind"
-        doubts.append(f"its weights do not show whether {what}, and no test images are there: if so, {names}")
+    if more and "+7x7" not in first:  # those are pooled everywhere
+        others = " or ".join(f"--network {name}" for name, _ in more)
+        doubts.append(f"its weights fit {first} and {others} alike, and no test images are there to tell which it is")
     return Examined(first, image, None, tuple(doubts))

@@ -184,7 +184,11 @@ def test_a_folder_of_the_hub_is_read(
     named = by(*TORCHVISION)(some_network("resnet8").state_dict())
     save_file({name: tensor.contiguous() for name, tensor in named.items()}, folder / "model.safetensors")
     assert "take a file in it: model.safetensors" in refused(folder)
-    config = {"architecture": "resnet8", "pretrained_cfg": {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}}
+    config: dict[str, Any] = {
+        "architecture": "resnet8",
+        "pretrained_cfg": {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]},
+    }
+    config["id2label"] = {"0": "one", "1": "of another number"}
     (folder / "config.json").write_text(json.dumps(config))
     card = bring(folder, NO_DATA)
     assert card.network == "resnet8" and card.image.mean == (0.1, 0.2, 0.3) and card.image.std == (0.4, 0.5, 0.6)
