@@ -3,100 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
-import pickle
-import subprocess
-import sys
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT
+from bringing import NO_DATA, bring, refused, shipped
 from PIL import Image
-from repositories import KUANGLIU, TORCHVISION, by, prefixed, saved, some_network
-from safetensors.torch import load_file, save, save_file
-from torch import Tensor, nn
+from repositories import KUANGLIU, TORCHVISION, State, by, prefixed, saved, some_network
+from safetensors.torch import save, save_file
+from torch import nn
 
 from dfkd_core.cli import main as cli
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.classifiers import Classifier, build_classifier
-from dfkd_core.teachers.bring import import_weights
-from dfkd_core.teachers.cards import SHIPPED, TeacherCard
+from dfkd_core.teachers.cards import TeacherCard
 from dfkd_core.teachers.load import load_teacher
 from dfkd_core.teachers.make import train_teacher
 from dfkd_core.teachers.taken import Taken
 
-State = dict[str, Tensor]
-NO_DATA = "cifar10"  # is not on the disk that tests have
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder for own teachers."""
-    folder = tmp_path / "teachers"
-    folder.mkdir()
-    monkeypatch.setenv("DFKD_TEACHERS", str(folder))
-    monkeypatch.setenv("DFKD_DATA", str(tmp_path / "nothing"))
-    return folder
-
-
-@pytest.fixture
-def state() -> State:
-    """Of a shipped teacher of digits, which is right for 98.66 % of its images."""
-    return load_file(SHIPPED / "digits-resnet8-adam.safetensors")
-
-
-@pytest.fixture
-def bring(tmp_path: Path, own_folder: Path) -> Callable[..., TeacherCard]:
-    """Write a file, or save a value, and bring it as the teacher ``mine``, replacing it."""
-
-    def bring(value: object, benchmark: str = "digits", network: str = "", **more: Any) -> TeacherCard:
-        for path in own_folder.glob("mine.*"):
-            path.unlink()
-        path = value if isinstance(value, Path) else tmp_path / "weights.pt"
-        if not isinstance(value, Path):
-            path.write_bytes(value if isinstance(value, bytes) else saved(value))
-        return import_weights(path, network, benchmark, "mine", own_folder, **more)
-
-    return bring
-
-
-@pytest.fixture
-def refused(bring: Callable[..., TeacherCard], own_folder: Path) -> Callable[..., str]:
-    """The sentence with which a file is refused."""
-
-    def refused(value: object, *arguments: Any, field: str = "weights", **more: Any) -> str:
-        with pytest.raises(RequestError) as caught:
-            bring(value, *arguments, **more)
-        assert caught.value.field == field, caught.value
-        assert not list(own_folder.iterdir())
-        return str(caught.value)
-
-    return refused
-
-
-def zipped(entries: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as archive:
-        for name, content in entries.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
-
-
-def entries_of(state: object) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(saved(state))) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
+state = pytest.fixture(shipped)
 
 # --- what is read ------------------------------------------------------------------------------------------------
 
 
-def test_imported_weights_are_the_teacher(bring: Callable[..., TeacherCard], state: State, own_folder: Path) -> None:
+def test_imported_weights_are_the_teacher(state: State, tmp_path: Path) -> None:
     card = bring(state, network="resnet8")
     assert card.recipe is None and card.doubts == () and "weights.pt" in card.origin
     assert card.accuracy == pytest.approx(0.9866, abs=1e-4)
@@ -104,7 +37,7 @@ def test_imported_weights_are_the_teacher(bring: Callable[..., TeacherCard], sta
     assert loaded == card
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
     with pytest.raises(RequestError, match="without a recipe"):
-        train_teacher(card, own_folder)
+        train_teacher(card, tmp_path)
 
 
 def parts_of_checkpoints(state: State) -> dict[str, object]:
@@ -133,25 +66,21 @@ def parts_of_checkpoints(state: State) -> dict[str, object]:
     }  # fmt: skip
 
 
-def test_however_it_was_saved_its_accuracy_is_its_sources(bring: Callable[..., TeacherCard], state: State) -> None:
+def test_however_it_was_saved_its_accuracy_is_its_sources(state: State) -> None:
     for kind, value in parts_of_checkpoints(state).items():
         card = bring(value)
         assert (card.network, card.accuracy) == ("resnet8", pytest.approx(0.9866, abs=1e-4)), kind
         assert load_teacher("mine")[0].head.weight.equal(state["head.weight"]), kind
 
 
-def test_a_checkpoint_from_a_gpu_that_is_not_here_is_read(
-    bring: Callable[..., TeacherCard], state: State, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_from_a_gpu_that_is_not_here_is_read(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:2")
     data = [saved(state), saved(state, _use_new_zipfile_serialization=False)]
     monkeypatch.undo()
     assert [bring(one).network for one in data] == ["resnet8", "resnet8"]
 
 
-def test_several_networks_in_a_file_are_asked_for(
-    bring: Callable[..., TeacherCard], refused: Callable[..., str], state: State
-) -> None:
+def test_several_networks_in_a_file_are_asked_for(state: State) -> None:
     other = some_network("resnet8", 1, 8).state_dict()
     both = {**prefixed(state, "student."), **prefixed(other, "teacher.")}
     assert "several networks, in student, teacher" in refused(both)
@@ -163,7 +92,7 @@ def test_several_networks_in_a_file_are_asked_for(
     assert "no network in 'nowhere'" in refused(both, part="nowhere")
 
 
-def test_a_network_that_normalises_itself_says_how(bring: Callable[..., TeacherCard], state: State) -> None:
+def test_a_network_that_normalises_itself_says_how(state: State) -> None:
     inside = {"normalizer.new_mean": torch.full((1, 1, 1), 0.3), "normalizer.new_std": torch.full((1, 1, 1), 0.37)}
     robust = {"module.model." + name: tensor for name, tensor in state.items()}
     attacker = {"module.attacker.model." + name: tensor for name, tensor in state.items()}
@@ -175,9 +104,7 @@ def test_a_network_that_normalises_itself_says_how(bring: Callable[..., TeacherC
     assert card.image.mean == (0.3,) and card.image.std == (0.37,) and card.accuracy > 0.98
 
 
-def test_a_folder_of_the_hub_is_read(
-    bring: Callable[..., TeacherCard], refused: Callable[..., str], tmp_path: Path
-) -> None:
+def test_a_folder_of_the_hub_is_read(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     assert "is a directory; it holds no file of weights" in refused(folder)
@@ -197,7 +124,7 @@ def test_a_folder_of_the_hub_is_read(
 # --- which network it is -----------------------------------------------------------------------------------------
 
 
-def test_torchvisions_own_network_computes_the_same_here(bring: Callable[..., TeacherCard]) -> None:
+def test_torchvisions_own_network_computes_the_same_here() -> None:
     from torchvision.models import resnet18
 
     torch.manual_seed(0)
@@ -233,9 +160,7 @@ def folder_of(network: Classifier, root: Path, count: int = 40) -> str:
         ("resnet18+maxpool", "resnet18", TORCHVISION),
     ],
 )
-def test_what_weights_do_not_show_is_told_by_accuracy(
-    bring: Callable[..., TeacherCard], tmp_path: Path, variant: str, other: str, names: Any
-) -> None:
+def test_what_weights_do_not_show_is_told_by_accuracy(tmp_path: Path, variant: str, other: str, names: Any) -> None:
     network = some_network(variant, 3, 8, 2)
     benchmark = folder_of(network, tmp_path / "noise")
     state, taken = by(*names)(network.state_dict()), Taken((0.0,), (1.0,), size=8)
@@ -245,7 +170,7 @@ def test_what_weights_do_not_show_is_told_by_accuracy(
     assert asked.network == other and any(f"--network {variant}" in doubt for doubt in asked.doubts)
 
 
-def test_a_network_that_is_not_ours_is_named(refused: Callable[..., str]) -> None:
+def test_a_network_that_is_not_ours_is_named() -> None:
     from torchvision import models
 
     with torch.device("meta"):
@@ -261,7 +186,7 @@ def test_a_network_that_is_not_ours_is_named(refused: Callable[..., str]) -> Non
         assert words in refused(tiny, "imagenet"), words
 
 
-def test_another_network_than_the_one_asked_for_is_named(refused: Callable[..., str], state: State) -> None:
+def test_another_network_than_the_one_asked_for_is_named(state: State) -> None:
     assert "a ResNet-8 from 16 to 64 channels; take --network resnet8" in refused(state, network="resnet20")
     sentence = refused(state, network="resnet9", field="network")
     assert "should be one of lenet5" in sentence and "a ResNet-8" in sentence
@@ -277,7 +202,7 @@ def test_another_network_than_the_one_asked_for_is_named(refused: Callable[..., 
 # --- what it takes -----------------------------------------------------------------------------------------------
 
 
-def test_what_it_takes_can_be_said(tmp_path: Path, own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_it_takes_can_be_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save(by(*KUANGLIU)(some_network("resnet8", 3, 8, 2).state_dict()), tmp_path / "w.pth")
     for name in ("cat", "dog"):
         (tmp_path / "pets" / name).mkdir(parents=True)
@@ -301,13 +226,13 @@ def test_what_it_takes_can_be_said(tmp_path: Path, own_folder: Path, capsys: pyt
         assert sentence in capsys.readouterr().err
 
 
-def test_shapes_say_what_a_lenet_takes(bring: Callable[..., TeacherCard], refused: Callable[..., str]) -> None:
+def test_shapes_say_what_a_lenet_takes() -> None:
     weights = some_network("lenet5", 1, 28).state_dict()
     assert bring(weights, "mnist").image.size == 28
     assert bring(some_network("lenet5", 3, 32).state_dict(), "mnist").image.channels == 3
 
 
-def test_shapes_are_held_against_what_is_said(refused: Callable[..., str]) -> None:
+def test_shapes_are_held_against_what_is_said() -> None:
     weights = some_network("lenet5", 1, 28).state_dict()
     assert "should be 28" in refused(weights, "mnist", taken=Taken(size=20), field="size")
     hundred = some_network("resnet8", 3, 32, 100).state_dict()
@@ -324,7 +249,7 @@ def doubts_of(card: TeacherCard) -> str:
     return "; ".join(card.doubts)
 
 
-def test_another_normalisation_that_is_better_is_named(bring: Callable[..., TeacherCard], state: State) -> None:
+def test_another_normalisation_that_is_better_is_named(state: State) -> None:
     wrong = bring(state, taken=Taken((0.0,), (1.0,)))
     assert "BatchNorm remembers other images" in doubts_of(wrong)
     state["stages.stem.0.weight"] *= 0.5 / 0.37
@@ -335,7 +260,7 @@ def test_another_normalisation_that_is_better_is_named(bring: Callable[..., Teac
 
 
 def test_what_seems_wrong_is_said_at_import_in_train_and_kept(
-    bring: Callable[..., TeacherCard], state: State, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    state: State, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     constant = {**state, "head.bias": state["head.bias"] + 1000 * torch.eye(10)[3]}
     assert "answers '3' to 100% of the test images" in doubts_of(bring(constant))
@@ -355,145 +280,10 @@ def test_what_seems_wrong_is_said_at_import_in_train_and_kept(
     assert "warning: guessing: its accuracy" in capsys.readouterr().err
 
 
-def test_weights_that_are_not_finite_are_refused(refused: Callable[..., str], state: State) -> None:
+def test_weights_that_are_not_finite_are_refused(state: State) -> None:
     assert "head.bias holds values that are not finite" in refused({**state, "head.bias": torch.full((10,), torch.nan)})
 
 
-def test_what_cannot_be_told_without_images_is_said(bring: Callable[..., TeacherCard]) -> None:
+def test_what_cannot_be_told_without_images_is_said() -> None:
     card = bring(by(*TORCHVISION)(some_network("resnet18").state_dict()), NO_DATA)
     assert card.network == "resnet18" and "--network resnet18+maxpool" in doubts_of(card)
-
-
-# --- what is not weights -----------------------------------------------------------------------------------------
-
-
-def test_what_is_no_file_of_weights_is_named(refused: Callable[..., str], state: State, tmp_path: Path) -> None:
-    whole = saved(state)
-    script = zipped({"net/data.pkl": b"\x80\x02}.", "net/constants.pkl": b"\x80\x02).", "net/code/a.py": b""})
-    for data, words in {
-        b"": "empty",
-        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n": "Git LFS pointer",
-        b"<!DOCTYPE html><html>": "a web page",
-        b'{"error": "not found"}': "JSON",
-        b"Entry not found": "text ('Entry not found'",
-        b"\x89HDF\r\n\x1a\n": "HDF5",
-        b"\x1f\x8b\x08": "gzip",
-        b"\x08\x08\x12\x07pytorch": "ONNX",
-        b"\x93NUMPY": "NumPy",
-        script: "TorchScript",
-        zipped({"arr_0.npy": b""}): "NumPy",
-        zipped({"a/b.txt": b""}): "a ZIP archive of b.txt",
-        whole[: len(whole) // 2]: "half a download",
-        save(state)[:-1000]: "half a download",
-        saved(state, _use_new_zipfile_serialization=False)[:-9000]: "half a download",
-        saved(nn.Linear(2, 2)): "torch.save(network.state_dict(), FILE)",
-        saved({"net": nn.Linear(2, 2), "epoch": 1}): "of the class torch.nn.modules.linear.Linear",
-        pickle.dumps(state): "a plain pickle",
-        saved({"epoch": 3}): "no tensors by name",
-    }.items():
-        assert words in refused(data), words
-    assert "No such file" in refused(tmp_path / "gone.pt")
-
-
-def test_import_says_what_is_wrong_with_the_request(
-    refused: Callable[..., str], state: State, own_folder: Path, tmp_path: Path
-) -> None:
-    assert "folder:PATH" in refused(state, "letters", field="benchmark")
-    torch.save(state, tmp_path / "w.pt")
-    for name, words in (("../mine", "name"), ("digits-lenet5-long", "taken")):
-        with pytest.raises(RequestError, match=words):
-            import_weights(tmp_path / "w.pt", "resnet8", "digits", name, own_folder)
-    assert not list(own_folder.iterdir())
-
-
-# --- what means harm ---------------------------------------------------------------------------------------------
-
-
-class Harm:
-    """Would make a file when unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[str, str]]:
-        return open, (str(self.path), "w")
-
-
-def hostile(state: State) -> dict[str, bytes]:
-    """Files of a few kilobytes that would fill memory, or lie."""
-    entries = entries_of(state)
-    pickled = next(name for name in entries if name.endswith("data.pkl"))
-    bombs = {name: bytes(1 << 26) if name.endswith("/data/0") else data for name, data in entries.items()}
-    legacy = saved(state, _use_new_zipfile_serialization=False)
-    headers: list[Any] = [
-        {"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 4]}},
-        {"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}},
-        {"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, -4]}},
-        {"a": 3}, [],
-    ]  # fmt: skip
-    lying = [json.dumps(header).encode() for header in headers]
-    wide = {name: torch.zeros(1).expand(1 << 40) for name in state}
-
-    def pickles(data: bytes) -> bytes:
-        return zipped({**entries, pickled: data})
-
-    return {
-        "a deflated bomb": zipped(bombs, zipfile.ZIP_DEFLATED),
-        "elements that are not there": saved(wide),
-        "a bytearray of any length": pickles(b"\x80\x02cbuiltins\nbytearray\n\x8a\x05\x00\x00\x00\x00\x40\x85R."),
-        "a memo of any length": pickles(b"\x80\x02]r\xff\xff\xff\xff."),
-        "a string of any length": pickles(b"\x80\x04\x8d" + (1 << 40).to_bytes(8, "little") + b"abc."),
-        "too many objects": pickles(b"\x80\x02" + b"}" * 1_100_000 + b"."),
-        "nested": pickles(b"\x80\x02" + b"]" * 40_000 + b"a" * 39_999 + b"."),
-        "laughs as a key": pickles(b"\x80\x02})" + b"2\x86" * 3000 + b"Ns."),
-        "marks": pickles(b"(" * 100_000 + b"."),
-        "a storage that is not there": zipped({name: data for name, data in entries.items() if "/data/" not in name}),
-        "short storages": zipped({name: data[:8] if "/data/" in name else data for name, data in entries.items()}),
-        "an old file with a huge storage": legacy.replace((10).to_bytes(8, "little"), b"\xff" * 7 + b"\x00"),
-        "an old file with huge shapes": legacy.replace(b"K\x0aK\x40", b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f"),
-        "a list": saved([torch.zeros(1)]), "numbers": saved({"a": 1.0}), "an empty zip": zipped({}), "torn": b"PK",
-        **{f"a lying header {at}": len(text).to_bytes(8, "little") + text + bytes(4) for at, text in enumerate(lying)},
-        "a long header": (1 << 62).to_bytes(8, "little") + b"{}",
-    }  # fmt: skip
-
-
-def test_pickles_are_refused_and_do_nothing(
-    refused: Callable[..., str], bring: Callable[..., TeacherCard], state: State, tmp_path: Path
-) -> None:
-    harm = Harm(tmp_path / "harmed")
-    assert refused(pickle.dumps(harm)) and refused(saved({"a": harm})) and refused(saved(harm))
-    assert refused(saved({"a": harm}, _use_new_zipfile_serialization=False))
-    assert bring({"model": state, "args": harm, "optimizer": [harm]}).accuracy is not None, (
-        "what is not taken is let lie"
-    )
-    assert not (tmp_path / "harmed").exists()
-
-
-def test_hostile_files_are_refused_in_little_memory(tmp_path: Path, state: State) -> None:
-    for name, data in hostile(state).items():
-        (tmp_path / name).write_bytes(data)
-    sparse = tmp_path / "a sparse file"
-    sparse.write_bytes(hostile(state)["a list"])
-    with open(sparse, "r+b") as file:
-        file.truncate(1 << 40)
-    code = """
-import resource, sys
-from pathlib import Path
-from dfkd_core.errors import RequestError
-from dfkd_core.teachers.bring import import_weights
-started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-for path in sorted(Path(sys.argv[1]).iterdir()):
-    try:
-        if path.is_file():
-            import_weights(path, "", "digits", "mine", path.parent / "teachers")
-            print("taken:", path.name)
-    except RequestError as error:
-        print(error, file=sys.stderr)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - started) // 1024)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    *taken, more = done.stdout.splitlines()
-    assert not taken and int(more) < 300, done.stderr

@@ -1,0 +1,41 @@
+"""Bringing weights in tests: into the test's own folder of teachers, from a file or from what becomes one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from repositories import State, saved
+from safetensors.torch import load_file
+
+from dfkd_core.errors import RequestError
+from dfkd_core.teachers.bring import import_weights
+from dfkd_core.teachers.cards import SHIPPED, TeacherCard, user_folder
+
+NO_DATA = "cifar10"  # is not on the disk that tests have
+
+
+def shipped() -> State:
+    """Of a teacher of digits, which is right for 98.66 % of its images."""
+    return load_file(SHIPPED / "digits-resnet8-adam.safetensors")
+
+
+def bring(value: object, benchmark: str = "digits", network: str = "", **more: Any) -> TeacherCard:
+    """Bring a file, bytes of one or a value to save as the teacher ``mine``, in place of the one before."""
+    folder = user_folder()
+    for path in folder.glob("mine.*"):
+        path.unlink()
+    path = value if isinstance(value, Path) else folder.parent / "weights.pt"
+    if not isinstance(value, Path):
+        path.write_bytes(value if isinstance(value, bytes) else saved(value))
+    return import_weights(path, network, benchmark, "mine", folder, **more)
+
+
+def refused(value: object, *arguments: Any, field: str = "weights", **more: Any) -> str:
+    """The sentence with which it is refused; nothing is left of it."""
+    with pytest.raises(RequestError) as caught:
+        bring(value, *arguments, **more)
+    assert caught.value.field == field, caught.value
+    assert not list(user_folder().glob("*"))
+    return str(caught.value)
