@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 
-from pages.ui import boot, gate, keep, look
+from pages.ui import boot, gate, keep, look, shell
 from pages.ui.present import presenter
 
 
@@ -30,9 +30,8 @@ def _has_login() -> bool:
 
 def main() -> None:
     """Register the pages. Anybody who reaches the lab can start trainings, so a public address needs a login."""
-    st.set_page_config("DFKD Lab", "🔬", layout="wide", initial_sidebar_state="expanded")
+    st.set_page_config("DFKD Lab", "🔬", layout="wide", initial_sidebar_state="auto")
     st.logo(str(Path(__file__).parent / "assets" / "logo.svg"), size="large")
-    look.apply()
     if not _is_loopback(st.get_option("server.address")):
         if not _has_login():
             st.error("server.address is not this machine only. Configure a login ([auth] in secrets.toml) to serve it.")
@@ -69,6 +68,7 @@ def main() -> None:
         if lesson is not None:
             presenter.card(lesson)
         page.run()
+    look.name(page.title)  # behind all else, which it would move while it comes
     if lesson is not None:
         st.query_params.update(presenter.in_address(lesson))
 
@@ -76,4 +76,6 @@ def main() -> None:
 if __name__ == "__main__":  # Streamlit runs this file so, for each session
     main()
 else:  # and its server imports it, once
-    app = st.App(__file__, lifespan=gate.announced, middleware=[Middleware(gate.Gate, token=gate.TOKEN)])
+    app = st.App(
+        __file__, lifespan=gate.announced, middleware=[Middleware(gate.Gate, token=gate.TOKEN), Middleware(shell.Shell)]
+    )

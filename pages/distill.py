@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from dfkd_core.store import RunFolder, RunStatus
 from pages.ui import boot, look, recordings
 from pages.ui.run import stage, steering
@@ -22,13 +24,7 @@ def _chosen_run() -> RunFolder | None:
 
 def _show(folder: RunFolder, status: RunStatus) -> None:
     tour.card(folder)
-    stage.show(folder, status, boot.timeline(str(folder.path)), lambda command: _steer(command, folder))
-
-
-def _steer(command: str, folder: RunFolder) -> None:
-    """What the stage wants of the run."""
-    if command == "slow":
-        steering.one_more_step(folder)
+    stage.show(folder, status, boot.timeline(str(folder.path)), partial(steering.slow_motion, folder=folder))
 
 
 look.through_app("pages/distill.py")

@@ -71,24 +71,49 @@ def _orphans() -> None:
 
 
 def _chosen(table: pd.DataFrame, folders: list[RunFolder]) -> list[RunFolder]:
-    """The runs that are ticked, by their ids, which the address keeps: a list that grows at its top moves none."""
+    """The runs that are chosen, by their ids, which the address keeps: a list that grows at its top moves none.
+
+    They are ticked in the table, which is a picture to whoever does not see it, or named in the box above.
+    """
     ids = [folder.id for folder in folders]
-    ticked = [ids.index(one) for one in link.word("chosen").split(",") if one in ids]
+    chosen = [one for one in link.word("chosen").split(",") if one in ids]
+    st.session_state["runs:named"] = chosen
+    words = {row.run: f"{row.run} · {row.method}, {row.state}" for row in table.itertuples()}
+    st.multiselect(
+        "Chosen runs",
+        ids,
+        key="runs:named",
+        format_func=lambda one: words[one],
+        placeholder="Name runs here, or tick them in the table",
+        on_change=_named,
+    )
     event = st.dataframe(
         table,
         hide_index=True,
         column_config=COLUMNS,
         on_select="rerun",
         selection_mode="multi-row",
-        selection_default={"selection": {"rows": ticked}},
-        key=f"runs:{ids[0]}:{len(ids)}",
+        selection_default={"selection": {"rows": [ids.index(one) for one in chosen]}},
+        key=f"runs:{ids[0]}:{len(ids)}:{st.session_state.get('runs:edition', 0)}",
     )
-    chosen = [folders[index] for index in event.selection.rows]
-    if chosen:
-        st.query_params["chosen"] = ",".join(folder.id for folder in chosen)
+    ticked = [ids[index] for index in event.selection.rows]
+    if set(ticked) != set(chosen):
+        _choose(ticked)
+        st.rerun()  # so that the box names them
+    return [folders[ids.index(one)] for one in chosen]
+
+
+def _choose(ids: list[str]) -> None:
+    if ids:
+        st.query_params["chosen"] = ",".join(ids)
     else:
         st.query_params.pop("chosen", None)
-    return chosen
+
+
+def _named() -> None:
+    """Runs were named in the box: a table of its own has them ticked from the beginning."""
+    _choose(st.session_state["runs:named"])
+    st.session_state["runs:edition"] = st.session_state.get("runs:edition", 0) + 1
 
 
 def _row(folder: RunFolder) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Little that the theme cannot say."""
+"""Little that the theme cannot say: style sheets that stand in every page from the first moment on."""
 
 from __future__ import annotations
 
@@ -14,8 +14,33 @@ section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; 
 [data-testid="stMain"] [data-testid="stVerticalBlock"] { gap: 0.6rem; }
 /* Its own colour for what is chosen cannot be read on a dark ground where white on it can. */
 .stApp button[role="radio"][aria-checked="true"] { color: inherit !important; font-weight: 600; }
+/* Its captions, a shade of the text, cannot be read on what is not white; nor can its code on a dark ground. */
+.stApp [data-testid="stCaptionContainer"], .stApp [data-testid="stCaptionContainer"] :is(p, strong, li) {
+  color: light-dark(#565e68, #adb5bf); }
+.stApp :is(p, li, td) code { color: light-dark(#0d6b3a, #5cd68d); }
+/* What has the keyboard's attention, wherever it is. */
+.stApp :is(a, button, summary, [tabindex="0"]):focus-visible { outline-offset: 2px;
+  outline: 2px solid light-dark(#0072b2, #56b4e9) !important; }
+/* The page's name for those who hear it; the menu shows it to all others. */
+.stElementContainer:has(> .stHtml > .page-name) { position: absolute; width: 1px; }
+.page-name { position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden; clip-path: inset(50%); }
 /* Streamlit greys out what a rerun has not reached yet; on a page that looks for news every second that flickers. */
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }
+/* What pages/ui/web/server.js says when the server is gone, instead of what Streamlit says. */
+.lab-gone { position: fixed; inset: auto 1rem 1rem; z-index: 9999999; padding: .8rem 1.2rem; border-radius: 10px;
+  border-left: 6px solid #e08a3c; background: #1b2430; color: #fff; font: 16px/1.45 "Source Sans", sans-serif;
+  box-shadow: 0 6px 28px rgb(0 0 0 / .4); }
+/* The button that loads a run into the form comes late, and so does what a stage is made of. */
+.st-key-showing { min-height: 2.5rem; }
+:is([class*="st-key-stage"], [class*="st-key-hybrid"], [class*="st-key-microscope"], [class*="st-key-generative"],
+  .st-key-lesson):has(.dfkd-host, [data-testid="stSkeleton"]) { min-height: 75vh; }
+/* Room for the menu and its links, until they are there. */
+@media (min-width: 768px) {
+  body:not(:has(> .lesson-comes)) [data-testid="stAppViewContainer"]:not(:has([data-testid="stSidebar"])) >
+    :has([data-testid="stMain"]) { margin-left: 300px; }
+}
+[data-testid="stSidebarContent"]:not(:has([data-testid="stSidebarNav"])) [data-testid="stSidebarUserContent"] {
+  margin-top: 371px; }
 </style>
 """
 
@@ -28,6 +53,6 @@ def through_app(page: str) -> None:
         st.switch_page("app.py", query_params=st.query_params.to_dict())
 
 
-def apply() -> None:
-    """Less empty space above, so that a laptop shows the curve and the images without scrolling."""
-    st.html(STYLE)
+def name(page: str) -> None:
+    """The heading of a page, the first of all."""
+    st.html(f'<h1 class="page-name">{page}</h1>')

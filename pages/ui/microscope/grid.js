@@ -137,7 +137,7 @@ export class Grid {
     const total = Math.ceil(this.order.length / this.columns) * this.pitch;
     this.space.style.height = Math.max(0, total - height) + "px";
     context.imageSmoothingEnabled = this.side < frame.width;
-    Object.assign(context, { font: `11px ${theme.font}`, textAlign: "center", textBaseline: "alphabetic" });
+    Object.assign(context, { font: `12px ${theme.font}`, textAlign: "center", textBaseline: "alphabetic" });
     const { step } = this, top = this.port.scrollTop;
     const first = Math.floor(top / this.pitch) * this.columns;
     const last = Math.min(this.order.length, Math.ceil((top + height) / this.pitch) * this.columns);

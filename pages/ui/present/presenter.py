@@ -19,15 +19,20 @@ from pages.ui.present.script import Lesson, Stop
 from pages.ui.web.view import LESSON
 
 HERE, OWN = LESSON, "lesson:own"  # of the session: what is given, and what was begun at which stop
+# While a lesson is given, or about to be: pages/ui/shell.py marks a page whose address says so.
 STYLE = """
 <style>
-section[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"] { display: none; }
 .st-key-lesson-card { background: light-dark(#eaf3fa, #16293a); border-color: light-dark(#0072b2, #56b4e9);
   padding: .5rem 1rem; }
 .st-key-lesson-card p { font-size: 1.05rem; }
-div:has(> .st-key-lesson-card) { position: sticky; top: 0; z-index: 90; }
-[data-testid="stMain"] { zoom: 1.25; }
-@media (min-width: 1600px) { [data-testid="stMain"] { zoom: 1.5; } }
+:is(:has(> .lesson-comes), :has(.st-key-lesson-card)) {
+  & :is(section[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"]) { display: none; }
+  @media (min-width: 768px) {
+    & [data-testid="stMain"] { zoom: 1.25; }
+    & div:has(> .st-key-lesson-card) { position: sticky; top: 0; z-index: 90; }
+  }
+  @media (min-width: 1600px) { & [data-testid="stMain"] { zoom: 1.5; } }
+}
 </style>
 """
 
@@ -140,7 +145,6 @@ def in_address(here: Given) -> dict[str, str]:
 
 def card(here: Given) -> None:
     """The stop: what the class reads, the way on, and what trains behind it."""
-    st.html(STYLE)
     _card(here)
 
 

@@ -48,6 +48,7 @@ export class Player {
   // Its curves and sheets are fetched first; of several pieces of news the last counts.
   async update(data, setStateValue) {
     this.latest = data;
+    if (!this.data) this.at("slow").hidden = !data.slow; // it takes its room at once
     if (this.feed.of !== data.run) this.feed = Object.assign(new Feed(), { of: data.run });
     const { feed } = this, news = (this.news = Symbol("news"));
     const filled = await feed.filled(data);
@@ -273,7 +274,7 @@ export class Player {
     return made.map(({ text, step }, index) =>
       words(text.replace(", ", "<br>"), step, 0.02 + 0.09 * (index % 5), {
         xref: "x", yanchor: "bottom", xanchor: step > 0.6 * this.span ? "right" : "left",
-        font: { color: this.colour.teacher, size: 11 }, align: "left",
+        font: { color: this.colour.teacher, size: 12 }, align: "left",
       }),
     );
   }

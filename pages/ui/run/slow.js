@@ -9,11 +9,11 @@ import { contentOf } from "./tensors.js";
 const SKELETON = `
   <div class="dfkd-slow-head">
     <b class="dfkd-slow-where"></b>
-    <button class="dfkd-slow-back" title="The phase before">◀</button>
+    <button class="dfkd-slow-back" aria-label="The phase before" title="The phase before">◀</button>
     <button class="dfkd-slow-play" title="Go on by itself">▶ Play</button>
     <button class="dfkd-slow-next" title="The next phase">Next phase ▶</button>
     <span class="dfkd-slow-note" role="status"></span>
-    <button class="dfkd-slow-close" title="Leave slow motion">✕</button>
+    <button class="dfkd-slow-close" aria-label="Leave slow motion" title="Leave slow motion (Escape)">✕</button>
   </div>
   <ol class="dfkd-flow"></ol>
   <p class="dfkd-slow-caption" aria-live="polite"></p>`;
@@ -31,6 +31,7 @@ export class SlowMotion {
     press("next", () => this.byHand(() => this.next()));
     press("play", () => (this.timer ? this.pause() : this.play()));
     press("close", () => this.leave());
+    document.addEventListener("keydown", (event) => this.key(event)); // wherever the keyboard is
   }
 
   get data() { return this.stage.data; }
@@ -45,19 +46,30 @@ export class SlowMotion {
 
   enter() {
     this.stage.scrubber.stop();
-    this.on = true;
+    this.begun();
     this.phase = 0;
     this.step = null;
     if (this.live) this.another();
     else this.goTo(nearest(this.data.slow_steps, this.stage.view ?? 0), 0); // from the beginning, or the step chosen
     this.stage.draw();
+    this.at("next").focus();
   }
+
+  // It pauses a run that goes on, which goes on again afterwards.
+  begun() { this.on = true; this.wasRunning = this.data.state === "running"; }
 
   leave() {
     this.pause();
     this.on = false;
     this.waiting = null;
+    if (this.wasRunning && this.live) this.stage.questions.order("go on");
     this.stage.moved(true);
+    this.stage.at("slowly").focus();
+  }
+
+  key(event) {
+    const elsewhere = event.defaultPrevented || event.target.closest?.("[data-baseweb], [role=dialog]");
+    if (event.key === "Escape" && this.on && this.root.isConnected && !elsewhere) this.leave();
   }
 
   byHand(act) { this.pause(); act(); }
@@ -111,7 +123,7 @@ export class SlowMotion {
       this.goTo(newest, 0);
     }
     if (!this.on && !this.linked && this.data.slow) { // a link that leads here
-      this.on = true;
+      this.begun();
       [this.step, this.phase] = this.data.slow;
       if (!this.live) this.stage.scrubber.view ??= this.stage.scrubber.nearest(this.step);
     }
@@ -154,7 +166,9 @@ export class SlowMotion {
     if (none) return "This run recorded no step in slow motion (phases every: 0).";
     if (this.waiting != null) return "Computing one step…";
     if (this.step != null && !this.frame) return "Loading…";
-    return this.live ? "The run is paused; each round is one more step of it." : "Recorded steps of this run.";
+    if (!this.live) return "Recorded steps of this run.";
+    const after = this.wasRunning ? " It goes on when you leave." : "";
+    return `The run is paused; each round is one more step of it.${after}`;
   }
 
   box(info, index) {

@@ -32,6 +32,7 @@ SHOWS = {  # states that show that a command was carried out
     "stop": ("stopped", "done", "failed", "interrupted"),
 }
 PATIENCE = 30.0  # seconds for a command to show; after that the button may be pressed again
+SLOW_MOTION = ("slow", "go on")  # what it wants of a run
 LOOKED_THROUGH = 50  # of the newest runs, for one that fits a page
 WIDTH = 116  # pixels, for both faces of the button that pauses and resumes
 
@@ -129,8 +130,8 @@ def _of_studies() -> set[str]:
 
 def steer(command: str, folder: RunFolder, job: Job, asked: list[str]) -> None:
     """What a stage wants of its run, or of the ``job`` whose name is the command; ``asked``: the job's flags."""
-    if command == "slow":
-        one_more_step(folder)
+    if command in SLOW_MOTION:
+        slow_motion(command, folder)
     elif command == job.name:
         try:
             job.start([job.name, folder.id, "--runs", str(folder.path.parent), *asked])
@@ -280,10 +281,14 @@ def _do(command: str, choice: Choice | None, folder: RunFolder | None) -> None:
     st.rerun()
 
 
-def one_more_step(folder: RunFolder) -> None:
-    """For slow motion: one more step to look at, paused before and after."""
+def slow_motion(command: str, folder: RunFolder) -> None:
+    """``slow``: one more step to look at, paused before and after; ``go on``: it was left, and the run goes on."""
     engine = boot.start().engine
-    if engine is not None and folder.status_seen().is_live:
+    if engine is None or not folder.status_seen().is_live:
+        return
+    if command == "go on":
+        engine.resume(folder.id)
+    else:
         if folder.status().state != "paused":
             engine.pause(folder.id)
         engine.one_step(folder.id)

@@ -12,7 +12,7 @@ import { panel } from "./player.js";
 const ROLL_SECONDS = 4;
 const STRIP = 138; // pixels, at most
 const REEL = `
-  <div class="dfkd-reel"><button class="dfkd-roll" title="Play the film">▶</button>
+  <div class="dfkd-reel"><button class="dfkd-roll" aria-label="Play the film" title="Play the film">▶</button>
     <input type="range" min="0" step="1" aria-label="Frame of the film"><span></span></div>
   <div class="dfkd-now"></div><canvas class="dfkd-strip" role="img"></canvas>`;
 

@@ -39,7 +39,7 @@ export default async (component) => (await view).default(component);
 
 def view(name: str, script: str, *styles: str) -> Callable[..., Any]:
     """The view whose module is ``script``; it is there when its ``styles`` are. Both are paths below ``pages/ui``."""
-    component = _component(name, f"{boot.base_path()}/app/static/{_laid_out()}", script, ("web/look.css", *styles))
+    component = _component(name, f"{boot.base_path()}/app/static/{laid_out()}", script, ("web/look.css", *styles))
     return lambda key, **given: component(key=_of_the_stop(key), **given)
 
 
@@ -73,7 +73,7 @@ def _modules(script: str) -> set[str]:
     return found
 
 
-def _laid_out() -> str:
+def laid_out() -> str:
     """The folder below ``static/`` that holds scripts and style sheets as they are now."""
     files = sorted(path for path in UI.rglob("*") if path.suffix in (".js", ".css"))
     facts = [(str(path.relative_to(UI)), path.stat().st_mtime_ns, path.stat().st_size) for path in files]

@@ -1,0 +1,137 @@
+"""Everybody can use every page: by keyboard, by ear, on a phone, in both themes, and nothing jumps while it loads."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from typing import Any
+
+import pytest
+from axe import axe, serious  # noqa: F401 - a fixture
+from browser import PATIENCE, Lab, button, expect
+from playwright.sync_api import Browser, Page
+
+from pages.ui import recordings
+
+STAGE, SCOPE, STUDY = ".dfkd-stage[data-step]", ".dfkd-microscope[data-step]", ".dfkd-experiment[data-study]"
+PAGES = {  # address, what is there when it is drawn
+    "distill": ("?run=ta-dfkd", STAGE),
+    "slow motion": ("?run=ta-dfkd&slow=300.2", ".dfkd-box.now canvas"),
+    "inspect": ("inspect?run=ta-dfkd", SCOPE),
+    "hybrid": ("hybrid?run=hidfd", STAGE),
+    "experiments": ("hybrid?view=experiments", "[data-testid=stMain] button"),
+    "generative": ("generative", STAGE),
+    "class prior": ("prior?new=1", "[data-testid=stMain] button"),
+    "lessons": ("lessons?study=fig-1a", STUDY),
+    "studies": ("studies", "[data-testid=stMain] p"),
+    "runs": ("runs?chosen=ta-dfkd", "[data-testid=stMain] .js-plotly-plot"),
+    "library": ("library", "[data-testid=stMain] details"),
+    "glossary": ("glossary", ".terms article"),
+    "notes": ("notes?of=ta-dfkd", "[data-testid=stMain] p"),
+    "given": ("?lesson=ta-dfkd&stop=3", STAGE),
+}
+SHIFTS = """window.shifted = 0;
+new PerformanceObserver((list) => list.getEntries().forEach((one) => {
+  if (!one.hadRecentInput) window.shifted += one.value;
+})).observe({ type: "layout-shift", buffered: true });"""
+MOST_SHIFTED = 0.1
+PHONE = {"width": 390, "height": 844}
+WIDE = """() => [document.scrollingElement, document.querySelector("[data-testid=stMain]")]
+  .map((box) => [box.scrollWidth, innerWidth])"""
+SMALL = """() => [...document.querySelectorAll("[data-testid=stMain] *")].filter((one) =>
+  [...one.childNodes].some((text) => text.nodeType === 3 && text.textContent.trim()) && one.getClientRects().length
+  && !one.closest("svg, sub, sup, [data-state]") && parseFloat(getComputedStyle(one).fontSize) < 12,
+).map((one) => one.className + ": " + one.textContent.slice(0, 40))"""
+
+
+@pytest.fixture
+def taught(lab: Lab) -> Lab:
+    """A lab with a few finished runs."""
+    for name in ("ta-dfkd", "hidfd"):
+        shutil.copytree(recordings.FOLDER / name, lab.runs / name)
+    return lab
+
+
+def opened(page: Page, lab: Lab, name: str) -> None:
+    address, there = PAGES[name]
+    page.goto(lab.url + address)
+    page.locator(there).first.wait_for(timeout=PATIENCE)
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=PATIENCE)
+    page.wait_for_timeout(1500)  # what comes late
+
+
+@pytest.mark.parametrize("name", list(PAGES))
+def test_a_page_can_be_used_by_everybody(page: Page, taught: Lab, axe: str, name: str) -> None:  # noqa: F811
+    page.add_init_script(SHIFTS)
+    opened(page, taught, name)
+    assert page.evaluate("window.shifted") <= MOST_SHIFTED
+    assert page.locator("h1").count() == 1 and page.locator("h1").inner_text()
+    assert not page.evaluate(SMALL), "these words are too small"
+    unnamed = [one for one in _names(page) if not re.search(r"\w", one)]
+    assert not unnamed, "buttons without a name that can be spoken"
+    found: dict[str, list[dict[str, Any]]] = {"light": serious(page, axe)}
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_timeout(700)
+    found["dark"] = serious(page, axe)
+    assert found == {"light": [], "dark": []}
+
+
+def _names(page: Page) -> list[str]:
+    """What a screen reader says of the buttons that can be seen."""
+    told = page.locator("[data-testid=stMain]").aria_snapshot()
+    return re.findall(r'^\s*- (?:\'|")?button ?(?:"([^"]*)")?', told, re.M)
+
+
+@pytest.mark.parametrize("name", list(PAGES))
+def test_a_page_fits_a_phone(browser: Browser, taught: Lab, name: str) -> None:
+    page = browser.new_page(viewport=PHONE)
+    try:
+        opened(page, taught, name)
+        for needed, there in page.evaluate(WIDE):
+            assert needed <= there
+        menu = page.get_by_role("link", name="Glossary")
+        assert not menu.count() or not menu.is_visible() or menu.bounding_box()["x"] < 0, "the menu covers the page"
+        slider = page.locator(".dfkd-slide").first
+        assert not slider.count() or slider.bounding_box()["width"] > 250
+    finally:
+        page.close()
+
+
+def test_escape_leaves_slow_motion_and_the_keyboard_goes_back(page: Page, taught: Lab) -> None:
+    opened(page, taught, "slow motion")
+    page.keyboard.press("Escape")
+    expect(page.locator(".dfkd-slow")).to_be_hidden()
+    slowly = page.get_by_role("button", name="Slow motion")
+    expect(slowly).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator(".dfkd-slow")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(slowly).to_be_focused()
+
+
+def test_runs_are_chosen_without_the_table(page: Page, taught: Lab) -> None:
+    page.goto(f"{taught.url}runs")
+    box = page.get_by_role("combobox", name="Chosen runs")
+    box.focus()
+    page.keyboard.type("hidfd")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("chosen=hidfd"))
+    expect(button(page, "Open in Distill")).to_be_visible()
+    page.reload()
+    expect(page.get_by_text(re.compile("hidfd · hidfd, done")).first).to_be_visible()
+
+
+def test_what_has_the_keyboards_attention_is_seen(page: Page, taught: Lab) -> None:
+    opened(page, taught, "distill")
+    seen = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        seen.add(
+            page.evaluate("""() => { const one = document.activeElement, style = getComputedStyle(one);
+            const ring = (style) => style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0;
+            const box = getComputedStyle(one.closest("[data-baseweb]") ?? one);
+            const marked = ring(style) || style.boxShadow !== "none" || box.boxShadow !== "none" || ring(box)
+              || one.matches("input");
+            return marked || one === document.body ? "" : one.outerHTML.slice(0, 120); }""")
+        )
+    assert seen == {""}
