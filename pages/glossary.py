@@ -16,7 +16,8 @@ STYLE = """
 <style>
 .terms article { display: grid; grid-template-columns: 14rem minmax(0, 1fr); gap: 0 1.5rem; max-width: 1120px;
   padding: .75rem .8rem; border-top: 1px solid color-mix(in srgb, currentColor 15%, transparent);
-  scroll-margin-top: 3rem; }
+  scroll-margin-top: 3rem; content-visibility: auto; contain-intrinsic-size: auto 5.5rem; }
+.contents { display: flex; flex-wrap: wrap; gap: .2rem .9rem; padding: .2rem 0 .8rem; font-weight: 600; }
 .terms { --terms-accent: light-dark(#0072b2, #56b4e9); }
 .terms article.first, .terms article:target { border: 2px solid var(--terms-accent); border-radius: 10px; }
 .terms article.left-out:not(:target) { display: none; }
@@ -55,10 +56,13 @@ def _count(found: int) -> str:
 def _entries(found: list[Term], first: Term | None) -> str:
     """All terms as HTML: the one asked for, those found, and the rest, which only a link brings up."""
     rest = [term for term in glossary.terms() if term not in found]
+    begins = {term.name[0].upper(): term.name for term in reversed(found)}
+    letters = (f'<a href="#{glossary.slug(begins[one])}">{escape(one)}</a>' for one in sorted(begins))
+    contents = f'<nav class="contents" aria-label="Terms by their first letter">{"".join(letters)}</nav>'
     entries = [_entry(first, "first")] if first is not None else []
     entries += [_entry(term) for term in found if term is not first]
     entries += [_entry(term, "left-out") for term in rest if term is not first]
-    return f'<div class="terms">{"".join(entries)}</div>'
+    return f'{contents}<div class="terms">{"".join(entries)}</div>'
 
 
 def _entry(term: Term, kind: str = "") -> str:

@@ -113,7 +113,7 @@ def _teachers(benchmark: str, setting: Setting) -> list[str]:
 
 
 def _title(card: TeacherCard) -> str:
-    return card.title if card.accuracy is None else f"{card.title} · {card.accuracy:.1%}"
+    return card.title if card.accuracy is None else f"{card.accuracy:.1%} · {card.title}"
 
 
 def _what_to_look_for(study: Study, progress: Progress) -> None:

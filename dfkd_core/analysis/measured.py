@@ -18,10 +18,10 @@ NEAREST = "analysis/nearest"  # a stem too: synthetic images, then the real one 
 DISTANCE = "analysis/distance.json"
 GENERATIVE_ROWS = (
     ("FID, the Fréchet distance", "fid", ".3f"),
-    ("FID as the slides', its root", "root_fid", ".3f"),
+    ("root of the FID, as in IIT Mandi 2025", "root_fid", ".3f"),
     ("EMD", "emd", ".3f"),
     ("MMD², unbiased", "mmd_squared", ".4f"),
-    ("MMD as the slides', root of the biased MMD²", "root_mmd", ".4f"),
+    ("root of the biased MMD², as in IIT Mandi 2025", "root_mmd", ".4f"),
     ("1NN, 0.5 is ideal", "one_nn", ".3f"),
     ("reconstruction, MSE of a pixel in [0, 1]", "mse", ".5f"),
     ("reconstruction, PSNR in dB", "psnr", ".2f"),

@@ -191,7 +191,7 @@ class LocalEngine(Engine):
             elif any(command.name == "stop" for command in next(waiting.commands)):  # by another lab, or a command line
                 self._give_up(waiting, "stopped")
             elif len(others) >= self.slots:
-                _say_waiting(folder, f"Waiting for {others[0]} to end on {device}")
+                _say_waiting(folder, f"Waiting: one run at a time trains on {device}, now {others[0]}")
             else:
                 self._hand_over(waiting)
                 others.append(folder.id)

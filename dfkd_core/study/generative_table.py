@@ -197,7 +197,7 @@ def text_table(rows: Rows, benchmark: str) -> list[list[str]]:
         lines.append([title, width, str(row["n"]), ratio_words(row), *figures_text(row)])
     for title, figures in PUBLISHED.get(benchmark, {}).items():
         shown = [number(figures.get(column.name), column.form) for column in COLUMNS]
-        lines.append([f"the slides' {title}", "–", "–", "–", *shown])
+        lines.append([f"{title} in IIT Mandi 2025", "–", "–", "–", *shown])
     return lines
 
 

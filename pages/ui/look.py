@@ -16,11 +16,19 @@ section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; 
 .stApp button[role="radio"][aria-checked="true"] { color: inherit !important; font-weight: 600; }
 /* Its captions, a shade of the text, cannot be read on what is not white; nor can its code on a dark ground. */
 .stApp [data-testid="stCaptionContainer"], .stApp [data-testid="stCaptionContainer"] :is(p, strong, li) {
-  color: light-dark(#565e68, #adb5bf); }
+  color: light-dark(#565e68, #adb5bf); opacity: 1; }
 .stApp :is(p, li, td) code { color: light-dark(#0d6b3a, #5cd68d); }
 /* What has the keyboard's attention, wherever it is. */
 .stApp :is(a, button, summary, [tabindex="0"]):focus-visible { outline-offset: 2px;
   outline: 2px solid light-dark(#0072b2, #56b4e9) !important; }
+/* Room for the logo and the button that opens the menu, which are above the page where it is narrow. */
+@media (max-width: 767px) {
+  header[data-testid="stHeader"] { height: 3rem; background: inherit; }
+  [data-testid="stMainBlockContainer"] { padding: 3.3rem 1rem 1rem; }
+}
+/* What is chosen is cut with a sign that it is; among what can be chosen it stands whole. */
+.stApp input[role="combobox"] { text-overflow: ellipsis; }
+[role="listbox"] [role="option"] * { white-space: normal; overflow-wrap: anywhere; }
 /* The page's name for those who hear it; the menu shows it to all others. */
 .stElementContainer:has(> .stHtml > .page-name) { position: absolute; width: 1px; }
 .page-name { position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden; clip-path: inset(50%); }

@@ -97,7 +97,7 @@ def test_a_second_run_on_the_same_device_waits_and_says_so(engines: Callable[...
     engine = engines()
     first, folder = training(engine)
     second = engine.submit(tiny_spec())
-    message = f"Waiting for {first} to end on cpu"
+    message = f"Waiting: one run at a time trains on cpu, now {first}"
     eventually(lambda: engine.poll()[second].message == message)
     assert state(engine, second) == "queued" and state(engine, first) == "running"
 

@@ -129,7 +129,7 @@ def test_what_has_the_keyboards_attention_is_seen(page: Page, taught: Lab) -> No
         seen.add(
             page.evaluate("""() => { const one = document.activeElement, style = getComputedStyle(one);
             const ring = (style) => style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0;
-            const box = getComputedStyle(one.closest("[data-baseweb]") ?? one);
+            const box = getComputedStyle(one.closest("[data-rac]") ?? one);
             const marked = ring(style) || style.boxShadow !== "none" || box.boxShadow !== "none" || ring(box)
               || one.matches("input");
             return marked || one === document.body ? "" : one.outerHTML.slice(0, 120); }""")

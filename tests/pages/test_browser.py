@@ -107,7 +107,7 @@ def test_the_story_from_start_to_stop(page: Page, lab: Lab, browser: Browser) ->
     expect(button(other, "Start")).to_be_enabled()
     button(other, "Start").click()
     wait(other, "stage.state === 'queued'")
-    expect(other.locator(".dfkd-message")).to_contain_text(f"Waiting for {run.id} to end on cpu")
+    expect(other.locator(".dfkd-message")).to_contain_text(f"one run at a time trains on cpu, now {run.id}")
     shoot(other, "waiting")
     button(other, "Stop").click()
     wait(other, "stage.state === 'stopped'")

@@ -139,7 +139,7 @@ def _teacher(benchmark: str, task: str) -> str:
 
 def _teacher_title(card: TeacherCard) -> str:
     title = link.legible(card.title)
-    return title if card.accuracy is None else f"{title} · {card.accuracy:.1%}"
+    return title if card.accuracy is None else f"{card.accuracy:.1%} · {title}"  # a long title is cut
 
 
 def _student(benchmark: str, teacher: str, task: str) -> str:

@@ -14,6 +14,8 @@ from dfkd_core.errors import explain
 from pages.ui.form import asked
 from pages.ui.words import glossary
 
+SPELLED = {"bn": "BatchNorm", "gan": "GAN", "tv": "TV", "l2": "L2", "kl": "KL"}  # of the names of knobs
+
 
 def select(label: str, key: str, options: list[str], usual: str, title: Any = str) -> str:
     """A select box whose state survives a page change and starts from the address bar."""
@@ -46,11 +48,13 @@ def increment(start: float) -> float:
 
 def described(name: str, field: FieldInfo, about: dict[str, Any], start: Any) -> tuple[str, str]:
     """Label and help of one knob; ``start`` is the preset's value."""
-    label = name.replace("_", " ") + (f" ({about['symbol']})" if about["symbol"] else "")
-    label += f", {about['unit']}" if about["unit"] else ""
+    words, symbol = " ".join(SPELLED.get(part, part) for part in name.split("_")), about["symbol"]
+    label = f"{words} ({symbol})" if len(symbol) == 1 else words
+    label += f", {about['unit']}" if about["unit"] and about["unit"] not in words else ""
     low, high = bounds(field)
     limits = "" if low is None and high is None else f" From {low:g} to {high:g}."
-    return label, glossary.help_of(name, f"{field.description}{limits} Preset: {start}.")
+    written = f" In formulas {symbol}." if len(symbol) > 1 else ""
+    return label, glossary.help_of(name, f"{field.description}{written}{limits} Preset: {start}.")
 
 
 def bounds(field: FieldInfo) -> tuple[float | None, float | None]:

@@ -39,7 +39,7 @@ export class Projection {
 
   draw() {
     const { scope } = this, { data, frame } = scope;
-    eachOf(this.panel, "kind", (button, kind) => press(button, kind === scope.kind));
+    eachOf(this.panel, "kind", (button, kind) => press(button, kind === scope.shownKind));
     eachOf(this.panel, "tool", (button, tool) => { if (tool !== "home") press(button, tool === this.scatter.tool); });
     this.at("colour").value = scope.colour;
     this.at("colour").querySelector("option[value=posterior]").disabled = Boolean(frame) && !frame.posterior;

@@ -22,7 +22,7 @@ export const GAN = part(
     panel("discriminator-terms", "Discriminator") +
     panel("generator-terms", "Generator") +
     panel("health", "Term health") +
-    panel("spread", "Course"),
+    panel("spread", "Coverage"),
 );
 
 export function drawGan(stage, sheet) {
@@ -42,7 +42,8 @@ function images(stage, sheet) {
   const told = sheet.wanted && new Set(sheet.wanted).size > 1;
   const by = told ? sheet.wanted : sheet.label;
   const order = told ? "by the class it was told" : "by the teacher's class";
-  stage.legend("pairs", stage.sources, `${order}, step ${sheet.step}`);
+  const others = told ? "; dashed: the teacher takes it for the class named on it" : "";
+  stage.legend("pairs", stage.sources, `${order}, step ${sheet.step}${others}`);
   const longest = Math.max(...classes.map((name) => name.length));
   box.style.setProperty("--label", Math.min(10, longest) + 1 + "ch");
   const shown = [...classes.keys()].filter((label) => classes.length <= FEW || by.includes(label));
@@ -162,6 +163,6 @@ function health(stage) {
 
 function spread(stage) {
   const { palette } = stage.colour;
-  const lines = [["coverage", "classes", palette[0]], ["diversity", "diversity", palette[3]]];
+  const lines = [["coverage", "coverage", palette[0]], ["diversity", "diversity", palette[3]]];
   stage.shares("spread", lines, "of what the generator makes", { xaxis: stage.axis("gan") });
 }

@@ -68,7 +68,7 @@ export class SlowMotion {
   }
 
   key(event) {
-    const elsewhere = event.defaultPrevented || event.target.closest?.("[data-baseweb], [role=dialog]");
+    const elsewhere = event.defaultPrevented || event.target.closest?.("[data-testid=stPopoverBody], [role=dialog], [role=combobox]");
     if (event.key === "Escape" && this.on && this.root.isConnected && !elsewhere) this.leave();
   }
 

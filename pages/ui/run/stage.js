@@ -12,7 +12,7 @@ const PANELS = `
     ${panel("accuracy", "Student against teacher")}
     ${panel("samples", "Synthetic images", `<div class="dfkd-tiles"></div>`)}
     ${panel("judged", "Judged losses")}
-    ${panel("course", "Course")}
+    ${panel("course", "Coverage")}
     ${panel("classes", "Classes generated")}
     ${panel("losses", "Losses by term")}
     ${panel("shares", "Term health")}
@@ -56,7 +56,7 @@ class Stage extends Player {
 
   sampling() {
     const { colour, data } = this;
-    const lines = [["coverage", "classes", colour.palette[0]], ["diversity", "diversity", colour.palette[3]]];
+    const lines = [["coverage", "coverage", colour.palette[0]], ["diversity", "diversity", colour.palette[3]]];
     if (data.curves.kept || data.selection) lines.unshift(["kept", "kept", colour.clean]);
     this.shares("course", lines);
   }

@@ -11,7 +11,7 @@ const PAINTS = [1, 3, 6, 0]; // of the palette; the last one, TA-DFKD, as studen
 const FELL = 0.1; // below the best value, from which a curve is said to have fallen
 const SAID = ["failed", "waiting", "stopped", "paused", "interrupted"];
 const TABLE = `
-  <table><thead><tr><th>generator is told</th><th class="lesson-now"></th><th>best</th><th>run</th></tr></thead>
+  <table><thead><tr><th>terms of the generator</th><th class="lesson-now"></th><th>best</th><th>run</th></tr></thead>
     <tbody></tbody></table>`;
 
 class Lesson extends Experiment {

@@ -26,7 +26,7 @@ def show(study: Study, progress: Progress) -> None:
         **answer("prior", said),
         **watching.facts(study, progress),
         "label": next((state.record.figures["label"] for state in done.values()), "FID"),
-        "reading": kind.reading(settings, kind.table(settings, progress.cells)),
+        "reading": "" if progress.state == "running" else kind.reading(settings, kind.table(settings, progress.cells)),
         "intensities": settings["intensities"],
         "seeds": settings["seeds"],
         "classes": _classes(settings["teacher"]),

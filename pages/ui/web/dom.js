@@ -17,13 +17,13 @@ export function element(kind, ...parts) {
   return made;
 }
 
-// Opens beside the page.
-export const link = (words, href) => element("a", { href, target: "_blank", rel: "noopener" }, words);
+// Opens beside the page, in the one tab for what is so linked.
+export const link = (words, href, target = "dfkd-beside") => element("a", { href, target }, words);
 
 // To the glossary, which knows its terms by the names that stand on the pages.
 export const termAddress = (base, name) =>
   `${base}/glossary?term=${encodeURIComponent(name.toLowerCase().replace(/[ _]/g, "-"))}`;
-export const termLink = (base, name) => link(name, termAddress(base, name));
+export const termLink = (base, name) => link(name, termAddress(base, name), "dfkd-glossary");
 
 // A button that does something.
 export function pressable(words, act, properties = {}) {

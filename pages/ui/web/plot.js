@@ -1,7 +1,9 @@
 // Charts by plotly, drawn so that a zoom stays where the user put it.
 
 const CLEAR = "rgba(0,0,0,0)";
-const CONFIG = { displaylogo: false, responsive: true, displayModeBar: false };
+const CONFIG = {  // a chart under the pointer can be had as an image
+  displaylogo: false, responsive: true, displayModeBar: "hover", modeBarButtons: [["toImage"]],
+};
 
 // Loaded once a page, from this server.
 function loadPlotly(base) {
