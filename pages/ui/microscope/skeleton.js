@@ -62,7 +62,8 @@ export const SKELETON = `
           <button data-kind="pca">PCA</button><button data-kind="umap">UMAP</button>
           <button data-kind="tsne">t-SNE</button></span>
         <label>colour <select class="scope-colour"></select></label>
-        <span class="scope-buttons"><button class="scope-mark" aria-label="Mark what is inside the boundary">★ / ×</button></span></h4>
+        <span class="scope-buttons">
+          <button class="scope-mark" aria-label="Mark what is inside the boundary">★ / ×</button></span></h4>
       <div class="scope-legend scope-map-legend"></div>
       <div class="scope-canvas">
         <canvas class="scope-base"></canvas>
@@ -73,7 +74,8 @@ export const SKELETON = `
           <button data-tool="lasso" aria-label="Lasso" title="Drag: lasso">✎</button>
           <button data-tool="box" aria-label="Rectangle" title="Drag: rectangle">⬚</button>
           <button data-tool="pan" aria-label="Move" title="Drag: move (Alt with any tool)">✥</button>
-          <button data-tool="home" aria-label="Whole picture" title="Whole picture (double click)">⤢</button></span></div>
+          <button data-tool="home" aria-label="Whole picture"
+            title="Whole picture (double click)">⤢</button></span></div>
       <div class="scope-job" role="status" hidden></div><div class="scope-note"></div>
     </section>
     <aside class="scope-drawer" role="dialog" aria-label="One sample" tabindex="-1" hidden></aside>

@@ -62,7 +62,8 @@ function bound(stage, sizes, found) {
   const scale = found?.tvd ?? 1;
   const far = Math.max(2 * inflation, FARTHEST), x = spread(0, far, Math.min(far, MOST) + 1);
   const lines = [
-    ["the paper's bound on TVD(U, Q): (2 − α) TVD(P, Q)", "bound", (alpha) => (2 - alpha) * scale, colour.text, "dash"],
+    ["the paper's bound on TVD(U, Q): (2 − α) TVD(P, Q)", "bound",
+      (alpha) => (2 - alpha) * scale, colour.text, "dash"],
     ["TVD(U, Q) = α TVD(P, Q)", "from the synthetic", (alpha) => alpha * scale, colour.made],
     ["TVD(U, P) = (1 − α) TVD(P, Q)", "from the collected", (alpha) => (1 - alpha) * scale, colour.real],
   ];

@@ -19,6 +19,8 @@ const SKELETON = `
   <p class="dfkd-slow-caption" aria-live="polite"></p>`;
 const PHASE_MS = 2200;
 
+const OPEN = "[data-testid=stPopoverBody], [role=dialog], [role=combobox]"; // what Escape closes before it
+
 export class SlowMotion {
   constructor(stage, root) {
     Object.assign(this, { stage, root });
@@ -68,7 +70,7 @@ export class SlowMotion {
   }
 
   key(event) {
-    const elsewhere = event.defaultPrevented || event.target.closest?.("[data-testid=stPopoverBody], [role=dialog], [role=combobox]");
+    const elsewhere = event.defaultPrevented || event.target.closest?.(OPEN);
     if (event.key === "Escape" && this.on && this.root.isConnected && !elsewhere) this.leave();
   }
 

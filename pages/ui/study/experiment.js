@@ -15,7 +15,8 @@ const HEAD = `
     <div class="exp-how"><div class="exp-cells" role="group" aria-label="Runs"></div>
       <div class="exp-where"><button class="exp-replay" title="Play again" aria-label="Play again" hidden>▶</button>
         <span class="exp-state"></span> <span class="exp-count"></span>
-        <div class="exp-bar" role="progressbar" aria-label="Study so far" aria-valuemin="0" aria-valuemax="100"><div></div></div></div></div>
+        <div class="exp-bar" role="progressbar" aria-label="Study so far"
+          aria-valuemin="0" aria-valuemax="100"><div></div></div></div></div>
   </div>
   <div class="exp-message" role="status" hidden></div>
   <ul class="exp-problems" role="alert" hidden></ul>`;

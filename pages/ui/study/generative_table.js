@@ -11,8 +11,8 @@ const MARKS = ["circle", "square", "diamond", "triangle-up", "x", "star", "hexag
 const INKS = [0, 1, 2, 3, 6, 5, 8]; // of the palette: the one between is the teacher's
 const APART = 0.02; // between two arms of the same size, in decades
 const RATIO =
-  "FID ÷ with data pairs runs of the same seed: geometric mean, 95 % t-interval of the logarithms; of √FID it is the " +
-  "root.";
+  "FID ÷ with data pairs runs of the same seed: geometric mean, 95 % t-interval of the logarithms; of √FID it is " +
+  "the root.";
 
 const SKELETON = `
   <section class="exp-panel table-plot">
