@@ -164,6 +164,7 @@ def _actions(chosen: list[RunFolder]) -> None:
         if len(chosen) == 1:
             _open(chosen[0])
             exchange.offer_export(chosen[0])
+            exchange.offer_weights(chosen[0])
         st.download_button(
             "Metrics as CSV",
             csv_text(_metrics(chosen)),

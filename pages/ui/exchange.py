@@ -12,6 +12,8 @@ from dfkd_core.study import Study
 from dfkd_core.study.exchange import pack, unpack
 from pages.ui import link
 
+WEIGHTS = "student.safetensors"
+OF_WEIGHTS = "As safetensors, which PyTorch and others read; a chart is saved by the camera that the pointer brings up."
 HELP = "Everything of it as one ZIP file, which another lab imports on its page Runs."
 
 
@@ -27,6 +29,16 @@ def offer_export(what: RunFolder | Study) -> None:
     st.download_button(
         "Export", packed, name, "application/zip", icon=icon, help=HELP, key=f"export:{what.id}", on_click="ignore"
     )
+
+
+def offer_weights(folder: RunFolder) -> None:
+    """A button that saves the student's weights; none before a run has them."""
+    path = folder.path / WEIGHTS
+    if path.is_file():
+        name, icon = f"{folder.id}-{WEIGHTS}", ":material/download:"
+        st.download_button(
+            "Student's weights", path.read_bytes, name, icon=icon, help=OF_WEIGHTS, key="weights", on_click="ignore"
+        )
 
 
 def offer_import() -> None:

@@ -38,6 +38,7 @@ section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; 
 .lab-gone { position: fixed; inset: auto 1rem 1rem; z-index: 9999999; padding: .8rem 1.2rem; border-radius: 10px;
   border-left: 6px solid #e08a3c; background: #1b2430; color: #fff; font: 16px/1.45 "Source Sans", sans-serif;
   box-shadow: 0 6px 28px rgb(0 0 0 / .4); }
+body:has(> .lab-gone) [data-testid="stDialog"] { display: none; }
 /* The button that loads a run into the form comes late, and so does what a stage is made of. */
 .st-key-showing { min-height: 2.5rem; }
 :is([class*="st-key-stage"], [class*="st-key-hybrid"], [class*="st-key-microscope"], [class*="st-key-generative"],

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from axe import axe, serious  # noqa: F401 - a fixture
-from browser import PATIENCE, Lab, button, expect
+from browser import LONG, PATIENCE, Lab, button, expect, start, until, wait
 from playwright.sync_api import Browser, Page
 
 from pages.ui import recordings
@@ -107,6 +107,36 @@ def test_escape_leaves_slow_motion_and_the_keyboard_goes_back(page: Page, taught
     expect(page.locator(".dfkd-slow")).to_be_visible()
     page.keyboard.press("Escape")
     expect(slowly).to_be_focused()
+
+
+def test_slow_motion_lets_a_run_go_on_that_it_paused(page: Page, lab: Lab) -> None:
+    run = start(page, lab, LONG)
+    page.get_by_role("button", name="Slow motion").click()
+    until(lambda: run.status().state == "paused")
+    expect(page.locator(".dfkd-slow-note")).to_contain_text("goes on when you leave")
+    page.keyboard.press("Escape")
+    until(lambda: run.status().state == "running")
+
+
+def test_a_run_that_was_paused_stays_so_after_slow_motion(page: Page, lab: Lab) -> None:
+    run = start(page, lab, LONG)
+    button(page, "Pause").click()
+    until(lambda: run.status().state == "paused")
+    wait(page, "stage.state === 'paused'")
+    page.get_by_role("button", name="Slow motion").click()
+    page.locator(".dfkd-box.now canvas").first.wait_for()
+    step = run.status().step
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(2000)
+    assert (run.status().state, run.status().step) == ("paused", step)
+
+
+def test_a_server_that_is_gone_is_said(page: Page, mortal_lab: Lab) -> None:
+    page.goto(f"{mortal_lab.url}glossary")
+    page.locator(".terms article").first.wait_for()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    mortal_lab.kill()
+    expect(page.get_by_role("alert")).to_contain_text("Runs that train go on")
 
 
 def test_runs_are_chosen_without_the_table(page: Page, taught: Lab) -> None:

@@ -3,7 +3,8 @@
 import { track } from "../web/scrubber.js";
 
 // A heading that leads to the glossary.
-const term = (name, words, about = "") => `<a data-term="${name}" target="dfkd-glossary"${about}>${words}</a>`;
+const term = (name, words, about = "") =>
+  `<a data-term="${name}" target="dfkd-glossary"${about}>${words}</a>`;
 
 const drawn = (canvas) => `
       <div class="scope-canvas"><canvas ${canvas}></canvas><div class="scope-tip" hidden></div></div>`;

@@ -15,7 +15,7 @@ export const MIX = part(
   panel("inflation", "Inflation", `<div class="dfkd-mix"></div>`) +
     panel(
       "bound", "Total variation distance",
-      `<div class="dfkd-plot" role="img"></div>${measurement("estimate")}
+      `<div class="dfkd-plot" role="figure"></div>${measurement("estimate")}
       <p class="dfkd-theory">P: collected, Q: synthetic, U: hybrid. Repeating the collected images moves the hybrid set
         towards them and away from the synthetic ones. The paper's bound on the distance from the synthetic ones falls
         only because it is loose: the distance itself grows.</p>`,

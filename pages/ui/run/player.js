@@ -26,7 +26,7 @@ export const FIRST_IMAGES = "The first images appear after the first step.";
 const LEFT = ["stopped", "failed", "interrupted"];
 
 // A panel with a heading, which leads to the glossary, and a chart or what is given.
-export const panel = (name, heading, content = `<div class="dfkd-plot" role="img"></div>`) =>
+export const panel = (name, heading, content = `<div class="dfkd-plot" role="figure"></div>`) =>
   `<section class="dfkd-panel dfkd-${name}"><h4>${heading}<span></span></h4>${content}</section>`;
 
 export class Player {

@@ -9,7 +9,7 @@ import streamlit as st
 from dfkd_core.errors import StoreError
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import RunFolder, RunStatus
-from pages.ui import link, recordings
+from pages.ui import exchange, link, recordings
 from pages.ui.form import address
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def strip(folder: RunFolder, status: RunStatus, choice: Choice | None) -> None:
                 args=(folder.id, spec),
                 help="The form gets the settings of this run: change one thing, and press Start.",
             )
+        if status.state == "done":
+            exchange.offer_weights(folder)
 
 
 def _form_says(spec: RunSpec, choice: Choice | None) -> str:

@@ -13,7 +13,7 @@ const SKELETON = `
     <button class="dfkd-slow-play" title="Go on by itself">▶ Play</button>
     <button class="dfkd-slow-next" title="The next phase">Next phase ▶</button>
     <span class="dfkd-slow-note" role="status"></span>
-    <button class="dfkd-slow-close" aria-label="Leave slow motion" title="Leave slow motion (Escape)">✕</button>
+    <button class="dfkd-slow-close" aria-label="Leave slow motion" title="Escape">✕</button>
   </div>
   <ol class="dfkd-flow"></ol>
   <p class="dfkd-slow-caption" aria-live="polite"></p>`;

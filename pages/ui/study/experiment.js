@@ -21,7 +21,7 @@ const HEAD = `
   <div class="exp-message" role="status" hidden></div>
   <ul class="exp-problems" role="alert" hidden></ul>`;
 
-export const CHART = `<div class="exp-plot" role="img"></div>`;
+export const CHART = `<div class="exp-plot" role="figure"></div>`;
 
 export class Experiment {
   constructor(host, name, skeleton) {

@@ -5,7 +5,7 @@ const PATIENCE_MS = 4000; // a short gap is none
 const WORDS =
   "<b>The lab's server does not answer: it was stopped, or is no longer reached from here.</b> Runs that train go on " +
   "without it. Start it again where it ran, with <code>make app</code> or <code>streamlit run app.py</code>; this " +
-  "page then goes on by itself.";
+  "page then goes on by itself; if it asks for a token, open the address that the lab prints.";
 
 let box = null, since = Infinity; // when it was last heard of
 
