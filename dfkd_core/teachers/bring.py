@@ -53,14 +53,19 @@ def import_weights(
                 beside = replace(beside, classes=None)
             said = asked.otherwise(_inside(found)).otherwise(beside)
             image = _image(found, said, size, benchmark, usual_image)
-            networks = {variant: _filled(variant, image, found) for variant in found.networks}
+            task = find_benchmark(benchmark, image)
+            variants = found.networks if task.is_there() else found.networks[:1]
+            networks = {variant: _filled(variant, image, found) for variant in variants}
     except WeightsError as error:
         if network and network.partition("+")[0] not in (known := CLASSIFIERS | DEEPER):
             raise RequestError("network", network, f"should be one of {', '.join(known)}; {error}.") from None
         raise RequestError("weights", str(weights), f"{error}.") from None
     origin = ", ".join(filter(None, (weights.name, found.part, f"names as {found.style.name}")))
     free = said.mean is None and said.std is None and usual_image is None
-    seen = _looked_at(networks, image, benchmark, bool(network), free)
+    if task.is_there():
+        seen = examine(networks, task.load(train=False), image, bool(network), free)
+    else:
+        seen = _unmeasured(found, networks[variants[0]], image)
     about: dict[str, Any] = {"name": name, "title": title or name, "benchmark": benchmark, "network": seen.network}
     about |= {"image": validated(ImageCard, asdict(seen.image)), "accuracy": seen.accuracy, "origin": origin[:1000]}
     doubts = [*seen.doubts, *(f"the file holds another network, too; take it with --part {one}" for one in others)]
@@ -126,16 +131,11 @@ def _filled(network: str, image: ImageSpec, found: Found) -> Classifier:
     return classifier.eval()
 
 
-def _looked_at(
-    networks: dict[str, Classifier], image: ImageSpec, benchmark: str, settled: bool, free: bool
-) -> Examined:
-    """What one sees of it: with the benchmark's test images, or without."""
-    task = find_benchmark(benchmark, image)
-    if task.is_there():
-        return examine(networks, task.load(train=False), image, settled, free)
-    (first, network), *more = networks.items()
+def _unmeasured(found: Found, network: Classifier, image: ImageSpec) -> Examined:
+    """What one sees of it without test images."""
+    first, *more = found.networks
     doubts = list(of_weights(network))
     if more and "+7x7" not in first:  # those are pooled everywhere
-        others = " or ".join(f"--network {name}" for name, _ in more)
+        others = " or ".join(f"--network {name}" for name in more)
         doubts.append(f"its weights fit {first} and {others} alike, and no test images are there to tell which it is")
     return Examined(first, image, None, tuple(doubts))
