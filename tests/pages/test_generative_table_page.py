@@ -44,7 +44,7 @@ def crafted(runs: Path, arms: list[str] | None = None) -> Study:
 
 def test_a_table_says_how_many_runs_it_takes_or_what_is_wrong_before_anything_starts(app: AppTest) -> None:
     app.query_params.update({"view": "table", "k.source": "latents", "k.distill_steps": "7"})
-    app.run().switch_page("pages/generative.py").run()
+    app.switch_page("pages/generative.py").run()
     assert not app.exception and not app.error
     assert any(text.value.startswith("**21 runs**") for text in app.markdown), "seven arms, one width, three seeds"
     app.text_input(key="generative:widths").set_value("4, 8").run()

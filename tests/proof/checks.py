@@ -46,6 +46,7 @@ def test_a_request_for_it_has_its_stages() -> None:
 
 
 def test_the_library_shows_it(app: AppTest) -> None:
+    app.query_params["method"] = "pull"
     app.switch_page("pages/library.py").run()
     assert not app.exception
     assert "Pull to grey" in [heading.value for heading in app.subheader]
