@@ -73,10 +73,10 @@ def test_however_it_was_saved_its_accuracy_is_its_sources(state: State) -> None:
         assert load_teacher("mine")[0].head.weight.equal(state["head.weight"]), kind
 
 
-def test_a_checkpoint_from_a_gpu_that_is_not_here_is_read(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:2")
-    data = [saved(state), saved(state, _use_new_zipfile_serialization=False)]
-    monkeypatch.undo()
+def test_a_checkpoint_from_a_gpu_that_is_not_here_is_read(state: State) -> None:
+    with pytest.MonkeyPatch.context() as elsewhere:
+        elsewhere.setattr(torch.serialization, "location_tag", lambda storage: "cuda:2")
+        data = [saved(state), saved(state, _use_new_zipfile_serialization=False)]
     assert [bring(one).network for one in data] == ["resnet8", "resnet8"]
 
 
