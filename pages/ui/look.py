@@ -17,6 +17,7 @@ section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; 
 /* Its captions, a shade of the text, cannot be read on what is not white; nor can its code on a dark ground. */
 .stApp [data-testid="stCaptionContainer"], .stApp [data-testid="stCaptionContainer"] :is(p, strong, li) {
   color: light-dark(#565e68, #adb5bf); opacity: 1; }
+.stApp [data-testid="stCaptionContainer"] code { font-size: .9em; }
 .stApp :is(p, li, td) code { color: light-dark(#0d6b3a, #5cd68d); }
 /* What has the keyboard's attention, wherever it is. */
 .stApp :is(a, button, summary, [tabindex="0"]):focus-visible { outline-offset: 2px;
@@ -41,8 +42,8 @@ section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; 
 body:has(> .lab-gone) [data-testid="stDialog"] { display: none; }
 /* The button that loads a run into the form comes late, and so does what a stage is made of. */
 .st-key-showing { min-height: 2.5rem; }
-:is([class*="st-key-stage"], [class*="st-key-hybrid"], [class*="st-key-microscope"], [class*="st-key-generative"],
-  .st-key-lesson):has(.dfkd-host, [data-testid="stSkeleton"]) { min-height: 75vh; }
+:is(.st-key-stage, [class*="st-key-stage-"], .st-key-hybrid, .st-key-microscope, .st-key-generative, .st-key-lesson):has(
+  .dfkd-host, [data-testid="stSkeleton"]) { min-height: 75vh; }
 /* Room for the menu and its links, until they are there. */
 @media (min-width: 768px) {
   body:not(:has(> .lesson-comes)) [data-testid="stAppViewContainer"]:not(:has([data-testid="stSidebar"])) >

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from axe import axe, serious  # noqa: F401 - a fixture
-from browser import LONG, PATIENCE, Lab, button, expect, start, until, wait
+from browser import LONG, PATIENCE, Lab, button, expect, start, start_lab, until, wait
 from playwright.sync_api import Browser, Page
 
 from pages.ui import recordings
@@ -137,6 +137,8 @@ def test_a_server_that_is_gone_is_said(page: Page, mortal_lab: Lab) -> None:
     expect(page.get_by_role("alert")).to_have_count(0)
     mortal_lab.kill()
     expect(page.get_by_role("alert")).to_contain_text("Runs that train go on")
+    mortal_lab.process = start_lab(mortal_lab.root, mortal_lab.port).process
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_runs_are_chosen_without_the_table(page: Page, taught: Lab) -> None:
@@ -146,6 +148,7 @@ def test_runs_are_chosen_without_the_table(page: Page, taught: Lab) -> None:
     page.keyboard.type("hidfd")
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("chosen=hidfd"))
+    page.keyboard.press("Escape")  # the list
     expect(button(page, "Open in Distill")).to_be_visible()
     page.reload()
     expect(page.get_by_text(re.compile("hidfd · hidfd, done")).first).to_be_visible()

@@ -75,8 +75,8 @@ export const SKELETON = `
           <button data-tool="lasso" aria-label="Lasso" title="Drag: lasso">✎</button>
           <button data-tool="box" aria-label="Rectangle" title="Drag: rectangle">⬚</button>
           <button data-tool="pan" aria-label="Move" title="Drag: move (Alt with any tool)">✥</button>
-          <button data-tool="home" aria-label="Whole picture"
-            title="Whole picture (double click)">⤢</button></span></div>
+          <button data-tool="home" aria-label="Whole picture" title="Double click: whole picture">⤢</button></span>
+      </div>
       <div class="scope-job" role="status" hidden></div><div class="scope-note"></div>
     </section>
     <aside class="scope-drawer" role="dialog" aria-label="One sample" tabindex="-1" hidden></aside>
@@ -90,9 +90,9 @@ export const SKELETON = `
         <p class="scope-reading"></p></div>
       <figure><figcaption>Inside its real class <i class="clean">clean</i> <i class="rejected">rejected</i>
           <i class="dot" title="Share of those inside that are clean">recall</i></figcaption>
-        <div class="scope-inside" role="img" aria-label="Share inside the real class over the training"></div></figure>
+        <div class="scope-inside" role="figure" aria-label="Share inside the real class over the training"></div></figure>
       <figure><figcaption>Student disagrees <i class="clean">clean</i> <i class="rejected">rejected</i></figcaption>
-        <div class="scope-disagree" role="img"
+        <div class="scope-disagree" role="figure"
           aria-label="Share on which the student disagrees with the teacher, over the training"></div></figure>
     </div>
   </section>

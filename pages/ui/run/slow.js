@@ -18,8 +18,7 @@ const SKELETON = `
   <ol class="dfkd-flow"></ol>
   <p class="dfkd-slow-caption" aria-live="polite"></p>`;
 const PHASE_MS = 2200;
-
-const OPEN = "[data-testid=stPopoverBody], [role=dialog], [role=combobox]"; // what Escape closes before it
+const OTHERS = "[data-testid=stPopoverBody], [role=dialog], [role=combobox]"; // where Escape closes something else
 
 export class SlowMotion {
   constructor(stage, root) {
@@ -70,8 +69,8 @@ export class SlowMotion {
   }
 
   key(event) {
-    const elsewhere = event.defaultPrevented || event.target.closest?.(OPEN);
-    if (event.key === "Escape" && this.on && this.root.isConnected && !elsewhere) this.leave();
+    if (event.key !== "Escape" || !this.on || !this.root.isConnected || event.defaultPrevented) return;
+    if (!event.target.closest?.(OTHERS)) this.leave();
   }
 
   byHand(act) { this.pause(); act(); }
