@@ -21,6 +21,7 @@ from pages.ui import boot, exchange, link, look
 from pages.ui.run import steering
 
 MOST = 500
+ROW, TALLEST = 35, 405  # pixels, of the table
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#999999")
 SHARES = ("score", "best", "teacher accuracy")  # of students that classify
 FIGURES = ("distance", "best distance", "teacher distance")  # of those that generate
@@ -87,15 +88,16 @@ def _chosen(table: pd.DataFrame, folders: list[RunFolder]) -> list[RunFolder]:
         placeholder="Name runs here, or tick them in the table",
         on_change=_named,
     )
-    event = st.dataframe(
-        table,
-        hide_index=True,
-        column_config=COLUMNS,
-        on_select="rerun",
-        selection_mode="multi-row",
-        selection_default={"selection": {"rows": [ids.index(one) for one in chosen]}},
-        key=f"runs:{ids[0]}:{len(ids)}:{st.session_state.get('runs:edition', 0)}",
-    )
+    with st.container(height=min(TALLEST, ROW * (len(ids) + 1) + 5), border=False):  # kept free while the table comes
+        event = st.dataframe(
+            table,
+            hide_index=True,
+            column_config=COLUMNS,
+            on_select="rerun",
+            selection_mode="multi-row",
+            selection_default={"selection": {"rows": [ids.index(one) for one in chosen]}},
+            key=f"runs:{ids[0]}:{len(ids)}:{st.session_state.get('runs:edition', 0)}",
+        )
     ticked = [ids[index] for index in event.selection.rows]
     if set(ticked) != set(chosen):
         _choose(ticked)
@@ -203,7 +205,9 @@ def _overlay(chosen: list[tuple[RunFolder, Timeline]]) -> None:
         st.info("These runs have no rows yet.")
         return
     usual = next((name for name in ("accuracy", "fid", "mismatch") if name in names), names[0])
-    metric = st.selectbox("Metric", names, index=names.index(usual))
+    if st.session_state.get("runs:metric") not in names:
+        st.session_state["runs:metric"] = usual
+    metric = st.selectbox("Metric", names, key="runs:metric")
     figure = go.Figure()
     for index, (folder, timeline) in enumerate(chosen):
         if metric in timeline.curves:

@@ -42,8 +42,10 @@ section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; 
 body:has(> .lab-gone) [data-testid="stDialog"] { display: none; }
 /* The button that loads a run into the form comes late, and so does what a stage is made of. */
 .st-key-showing { min-height: 2.5rem; }
-:is(.st-key-stage, [class*="st-key-stage-"], .st-key-hybrid, .st-key-microscope, .st-key-generative, .st-key-lesson):has(
-  .dfkd-host, [data-testid="stSkeleton"]) { min-height: 75vh; }
+:is(.st-key-stage, [class*="st-key-stage-"], .st-key-hybrid, .st-key-microscope, .st-key-generative,
+  .st-key-lesson):has(.dfkd-host, [data-testid="stSkeleton"]) { min-height: 75vh; }
+/* A box to choose from, with its label. */
+:is([class*="st-key-form-"], .st-key-runs-named, .st-key-runs-metric):has(> [data-testid="stSkeleton"]) { min-height: 68px; }
 /* Room for the menu and its links, until they are there. */
 @media (min-width: 768px) {
   body:not(:has(> .lesson-comes)) [data-testid="stAppViewContainer"]:not(:has([data-testid="stSidebar"])) >

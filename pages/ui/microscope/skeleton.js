@@ -90,7 +90,8 @@ export const SKELETON = `
         <p class="scope-reading"></p></div>
       <figure><figcaption>Inside its real class <i class="clean">clean</i> <i class="rejected">rejected</i>
           <i class="dot" title="Share of those inside that are clean">recall</i></figcaption>
-        <div class="scope-inside" role="figure" aria-label="Share inside the real class over the training"></div></figure>
+        <div class="scope-inside" role="figure" aria-label="Share inside the real class over the training"></div>
+      </figure>
       <figure><figcaption>Student disagrees <i class="clean">clean</i> <i class="rejected">rejected</i></figcaption>
         <div class="scope-disagree" role="figure"
           aria-label="Share on which the student disagrees with the teacher, over the training"></div></figure>
