@@ -18,6 +18,7 @@ STYLE = """
   padding: .75rem .8rem; border-top: 1px solid color-mix(in srgb, currentColor 15%, transparent);
   scroll-margin-top: 3rem; content-visibility: auto; contain-intrinsic-size: auto 5.5rem; }
 .contents { display: flex; flex-wrap: wrap; gap: .2rem .9rem; padding: .2rem 0 .8rem; font-weight: 600; }
+.contents a { color: light-dark(#0072b2, #56b4e9); }
 .terms { --terms-accent: light-dark(#0072b2, #56b4e9); }
 .terms article.first, .terms article:target { border: 2px solid var(--terms-accent); border-radius: 10px; }
 .terms article.left-out:not(:target) { display: none; }

@@ -45,7 +45,8 @@ body:has(> .lab-gone) [data-testid="stDialog"] { display: none; }
 :is(.st-key-stage, [class*="st-key-stage-"], .st-key-hybrid, .st-key-microscope, .st-key-generative,
   .st-key-lesson):has(.dfkd-host, [data-testid="stSkeleton"]) { min-height: 75vh; }
 /* A box to choose from, with its label. */
-:is([class*="st-key-form-"], .st-key-runs-named, .st-key-runs-metric):has(> [data-testid="stSkeleton"]) { min-height: 68px; }
+:is([class*="st-key-form-"], .st-key-runs-named, .st-key-runs-metric):has(> [data-testid="stSkeleton"]) {
+  min-height: 68px; }
 /* Room for the menu and its links, until they are there. */
 @media (min-width: 768px) {
   body:not(:has(> .lesson-comes)) [data-testid="stAppViewContainer"]:not(:has([data-testid="stSidebar"])) >
