@@ -180,7 +180,7 @@ def assert_headings_and_legends_lead_to_terms(page: Page, least: int) -> None:
     links = page.locator(".dfkd-stage h4 a")
     expect(links.nth(least - 1)).to_be_attached()
     found = links.evaluate_all("all => all.map(a => [a.getAttribute('href'), a.target, a.rel])")
-    assert {(target, rel) for _, target, rel in found} == {("_blank", "noopener")}
+    assert {(target, rel) for _, target, rel in found} == {("dfkd-glossary", "")}  # one tab for all
     assert all(address.startswith("/glossary?term=") for address, _, _ in found)
     assert not missing([term_of(address) for address, _, _ in found])
     headings = page.locator(".dfkd-stage h4")

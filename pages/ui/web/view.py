@@ -27,7 +27,7 @@ mimetypes.add_type("text/javascript", ".js")  # some machines say otherwise, and
 
 UI = Path(__file__).parent.parent
 KEPT_ORDERS = 50
-LESSON = "lesson"  # of the session: what is given, if anything
+LESSON = "given"  # of the session: the lesson that is given, if any; no component has this key
 SCRIPT = """
 const view = import(new URL("{address}/{script}", document.baseURI));
 export default async (component) => (await view).default(component);
