@@ -112,10 +112,10 @@ def leave() -> None:
         st.query_params.pop(part, None)
 
 
-def _go(by: int) -> None:
-    """Some stops on, or back."""
+def _go(number: int) -> None:
+    """To a stop; a press that is told twice while a page comes leads no further than one."""
     here: Given = st.session_state[HERE]
-    here.number = min(max(1, here.number + by), len(here.lesson.stops))
+    here.number = min(max(1, number), len(here.lesson.stops))
     _open(here)
 
 
@@ -157,10 +157,23 @@ def _card(here: Given) -> None:
             st.space("stretch")
             st.caption(here.clock())
             _run_here(here)
-            st.button("Back", key="lesson-back", disabled=here.number == 1, on_click=_go, args=(-1,), shortcut="Left")
+            st.button(
+                "Back",
+                key="lesson-back",
+                disabled=here.number == 1,
+                on_click=_go,
+                args=(here.number - 1,),
+                shortcut="Left",
+            )
             last = here.number == count
             st.button(
-                "Next", key="lesson-next", type="primary", disabled=last, on_click=_go, args=(1,), shortcut="Right"
+                "Next",
+                key="lesson-next",
+                type="primary",
+                disabled=last,
+                on_click=_go,
+                args=(here.number + 1,),
+                shortcut="Right",
             )
             st.link_button("Notes", f"{boot.base_path()}/notes?of={here.name}", icon=":material/speaker_notes:")
             st.button("Leave", key="lesson-leave", type="tertiary", on_click=leave)

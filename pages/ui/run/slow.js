@@ -119,7 +119,9 @@ export class SlowMotion {
       this.frames.set(Number(key), opened);
     }
     const newest = this.data.slow_steps.at(-1) ?? 0;
-    if (this.on && this.waiting != null && newest > this.waiting) {
+    // Not one that was recorded before the run heard of us.
+    const taken = !this.live || (this.data.state === "paused" && newest === this.data.step);
+    if (this.on && this.waiting != null && newest > this.waiting && taken) {
       this.waiting = null;
       this.goTo(newest, 0);
     }
