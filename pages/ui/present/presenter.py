@@ -18,6 +18,7 @@ from pages.ui.present import script
 from pages.ui.present.script import Lesson, Stop
 from pages.ui.web.view import LESSON
 
+ONE_PRESS = 0.2  # seconds
 HERE, OWN = LESSON, "lesson:own"  # of the session: what is given, and what was begun at which stop
 # While a lesson is given, or about to be: pages/ui/shell.py marks a page whose address says so.
 STYLE = """
@@ -45,6 +46,7 @@ class Given:
     lesson: Lesson
     number: int
     begun: float
+    moved: float = 0.0
 
     @property
     def stop(self) -> Stop:
@@ -112,10 +114,12 @@ def leave() -> None:
         st.query_params.pop(part, None)
 
 
-def _go(number: int) -> None:
-    """To a stop; a press that is told twice while a page comes leads no further than one."""
+def _go(by: int) -> None:
+    """Some stops on, or back. While a page comes Streamlit can tell of one press twice, 30 ms apart."""
     here: Given = st.session_state[HERE]
-    here.number = min(max(1, number), len(here.lesson.stops))
+    if (now := time.monotonic()) - here.moved < ONE_PRESS:
+        return
+    here.moved, here.number = now, min(max(1, here.number + by), len(here.lesson.stops))
     _open(here)
 
 
@@ -162,7 +166,7 @@ def _card(here: Given) -> None:
                 key="lesson-back",
                 disabled=here.number == 1,
                 on_click=_go,
-                args=(here.number - 1,),
+                args=(-1,),
                 shortcut="Left",
             )
             last = here.number == count
@@ -172,7 +176,7 @@ def _card(here: Given) -> None:
                 type="primary",
                 disabled=last,
                 on_click=_go,
-                args=(here.number + 1,),
+                args=(1,),
                 shortcut="Right",
             )
             st.link_button("Notes", f"{boot.base_path()}/notes?of={here.name}", icon=":material/speaker_notes:")
