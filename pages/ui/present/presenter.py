@@ -125,15 +125,20 @@ def _go(by: int) -> None:
 
 def _open(here: Given) -> None:
     """Have the page of the stop opened, on one's own run or study where that is done."""
-    st.session_state["lesson:open"] = True
+    st.session_state["lesson:open"] = "asked"
     st.session_state["tour:stop"] = here.stop.tour
 
 
 def wanted() -> tuple[str, dict[str, str]] | None:
-    """Page and address that the stop shows, once after it was come to; None while it is there."""
-    if not st.session_state.pop("lesson:open", False):
+    """Page and address that the stop shows, after it was come to, until the address says so: another rerun that comes
+    in between can make Streamlit forget them. None while it is there."""
+    if "lesson:open" not in st.session_state:
         return None
     here: Given = st.session_state[HERE]
+    if st.session_state["lesson:open"] == "told" and in_address(here).items() <= st.query_params.to_dict().items():
+        del st.session_state["lesson:open"]
+        return None
+    st.session_state["lesson:open"] = "told"
     query = here.stop.query
     if (own := _own(here)) is not None and _is_done(own):
         query |= {"study" if isinstance(own, Study) else "run": own.id}

@@ -125,7 +125,7 @@ export class Player {
 
   // --- where in the run ---
 
-  get steps() { return this.data.steps; }
+  get steps() { return this.data?.steps ?? []; }
   get step() { return this.scrubber.step; }
   get view() { return this.scrubber.view; }
   get playing() { return this.scrubber.playing; }
