@@ -84,7 +84,7 @@ def test_recorded_studies_play_and_lead_to_their_runs_and_to_one_of_ones_own(pag
     page.locator(".exp-replay").click()
     expect(page.locator(".exp-reading")).to_be_empty()
     page.get_by_role("link", name="Inspect").first.click()
-    wait(page, "stage.run.startsWith('fig-1a-') && stage.step !== ''", ".dfkd-microscope")
+    wait(page, "stage.run?.startsWith('fig-1a-') && stage.step !== ''", ".dfkd-microscope")
     page.goto(lab.url + "prior")
     wait(page, "stage.study === 'figs-2-3' && Number(stage.points) > 0", head)
     button(page, "Run it here").click()
