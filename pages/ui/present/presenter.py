@@ -154,6 +154,7 @@ def in_address(here: Given) -> dict[str, str]:
 
 def card(here: Given) -> None:
     """The stop: what the class reads, the way on, and what trains behind it."""
+    st.html(STYLE)  # it is there already; without an element before it, the card is told of each press twice
     _card(here)
 
 
