@@ -125,24 +125,24 @@ def _go(by: int) -> None:
 
 def _open(here: Given) -> None:
     """Have the page of the stop opened, on one's own run or study where that is done."""
-    st.session_state["lesson:open"] = "asked"
+    st.session_state["lesson:open"] = True
     st.session_state["tour:stop"] = here.stop.tour
 
 
 def wanted() -> tuple[str, dict[str, str]] | None:
-    """Page and address that the stop shows, after it was come to, until the address says so: another rerun that comes
-    in between can make Streamlit forget them. None while it is there."""
-    if "lesson:open" not in st.session_state:
-        return None
+    """Page and address that the stop shows, when it is come to; None while it is there."""
     here: Given = st.session_state[HERE]
-    if st.session_state["lesson:open"] == "told" and in_address(here).items() <= st.query_params.to_dict().items():
-        del st.session_state["lesson:open"]
+    if not st.session_state.pop("lesson:open", False) and not _is_elsewhere(here):
         return None
-    st.session_state["lesson:open"] = "told"
     query = here.stop.query
     if (own := _own(here)) is not None and _is_done(own):
         query |= {"study" if isinstance(own, Study) else "run": own.id}
     return f"pages/{here.stop.page}.py", query | in_address(here)
+
+
+def _is_elsewhere(here: Given) -> bool:
+    """Whether the browser is still at another stop: a rerun that came in between made Streamlit forget the way."""
+    return link.word("stop") not in ("", str(here.number))
 
 
 def in_address(here: Given) -> dict[str, str]:
@@ -193,7 +193,8 @@ def _card(here: Given) -> None:
             st.markdown("\n".join(f"{number}. {question}" for number, question in enumerate(stop.ask, 1)))
         if "problem" in st.session_state:
             st.error(link.plain(st.session_state["problem"]))
-    if HERE not in st.session_state or "lesson:open" in st.session_state:  # another page is to come
+    left = HERE not in st.session_state
+    if left or "lesson:open" in st.session_state or _is_elsewhere(here):  # another page is to come
         st.rerun()
 
 
