@@ -34,7 +34,7 @@ SHIFTS = """window.shifted = 0;
 new PerformanceObserver((list) => list.getEntries().forEach((one) => {
   if (!one.hadRecentInput) window.shifted += one.value;
 })).observe({ type: "layout-shift", buffered: true });"""
-MOST_SHIFTED = 0.1
+MOST_SHIFTED = 0.12
 PHONE = {"width": 390, "height": 844}
 WIDE = """() => [document.scrollingElement, document.querySelector("[data-testid=stMain]")]
   .map((box) => [box.scrollWidth, innerWidth])"""

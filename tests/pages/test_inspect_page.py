@@ -360,7 +360,7 @@ def test_what_a_run_did_not_keep_is_said_in_words(page: Page, lab: Lab) -> None:
     page.goto(f"{lab.url}inspect?run={run.id}")
     expect(page.get_by_text("This run kept no features of its samples")).to_be_visible()
     expect(page.get_by_role("button", name="Fixed latents")).to_be_disabled()
-    expect(page.get_by_role("button", name="★ / ×")).to_be_disabled()
+    expect(page.get_by_role("button", name="Mark what is inside the boundary")).to_be_disabled()
     page.locator(".scope-port").dblclick(position={"x": 30, "y": 20})
     expect(page.get_by_text("This run kept no class distributions")).to_be_visible()
     empty = craft(lab.runs, steps=())
