@@ -91,6 +91,13 @@ def test_ones_own_run_trains_behind_the_recorded_one_and_takes_its_place(
     assert app.query_params["run"] == own.id and not app.exception
 
 
+def settled(page: Page, stop: int) -> None:
+    """The card of the stop is there, and hears keys: a press while a page comes may be lost."""
+    expect(page.locator(".st-key-lesson-card").get_by_text(f"{stop} of 9")).to_be_visible()
+    page.wait_for_selector("[data-test-script-state=notRunning]")
+    page.wait_for_timeout(700)
+
+
 @pytest.mark.browser
 def test_a_lesson_is_given_by_arrow_keys_with_its_notes_in_another_window(page: Page, lab: Lab) -> None:
     page.goto(lab.url + "lessons")
@@ -102,6 +109,7 @@ def test_a_lesson_is_given_by_arrow_keys_with_its_notes_in_another_window(page: 
     notes.goto(lab.url + "notes?of=ta-dfkd")
     expect(notes.get_by_text("Ask first how they would teach")).to_be_visible()
     page.bring_to_front()
+    settled(page, 1)
     page.keyboard.press("ArrowRight")
     wait(page, "stage.step === '15'")
     expect(page.get_by_role("button", name="Run it here")).to_be_enabled()  # the form is there, and nothing moves
@@ -110,8 +118,10 @@ def test_a_lesson_is_given_by_arrow_keys_with_its_notes_in_another_window(page: 
     expect(page).to_have_url(re.compile("stop=2"))
     page.locator(".dfkd-score").click()
     for stop in range(3, 7):
+        settled(page, stop - 1)
         page.keyboard.press("ArrowRight")
         expect(page).to_have_url(re.compile(f"stop={stop}"))
+    settled(page, 6)
     wait(page, "stage.study === 'fig-1a' && Number(stage.points) > 0", ".dfkd-experiment")
     expect(notes.get_by_text("All four share networks")).to_be_visible()
     page.keyboard.press("ArrowLeft")

@@ -83,8 +83,10 @@ def test_recorded_studies_play_and_lead_to_their_runs_and_to_one_of_ones_own(pag
     expect(page.locator(".exp-reading")).to_contain_text("furthest apart")
     page.locator(".exp-replay").click()
     expect(page.locator(".exp-reading")).to_be_empty()
-    page.get_by_role("link", name="Inspect").first.click()
-    wait(page, "stage.run?.startsWith('fig-1a-') && stage.step !== ''", ".dfkd-microscope")
+    with page.expect_popup() as opened:
+        page.locator(".dfkd-lesson").get_by_role("link", name="Inspect").first.click()
+    wait(opened.value, "stage.run?.startsWith('fig-1a-') && stage.step !== ''", ".dfkd-microscope")
+    opened.value.close()
     page.goto(lab.url + "prior")
     wait(page, "stage.study === 'figs-2-3' && Number(stage.points) > 0", head)
     button(page, "Run it here").click()

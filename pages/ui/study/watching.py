@@ -79,6 +79,7 @@ def open_study(study: Study) -> None:
 def new() -> None:
     """To the settings of a study that does not exist yet."""
     st.query_params.from_dict({"new": "1"})
+    st.rerun()  # all of the page: the button is in a part of it
 
 
 def list_earlier(kind: Kind[Any]) -> None:
@@ -140,7 +141,8 @@ def problem() -> None:
 def buttons(study: Study, progress: Progress) -> None:
     """Stop or Continue, one button that stays put, and the way to a new study; of a recorded one, that is all."""
     if recordings.is_one(study):
-        st.button("Run it here", icon=":material/play_arrow:", type="primary", key="new", on_click=new)
+        if st.button("Run it here", icon=":material/play_arrow:", type="primary", key="new"):
+            new()
         _other_recordings(study)
         return
     if progress.state == "stopped" or (progress.state == "done" and progress.failed):
@@ -156,22 +158,21 @@ def buttons(study: Study, progress: Progress) -> None:
     elif st.button("Stop", icon=":material/stop:", disabled=progress.state != "running", key="stop", width=WIDTH):
         study.ask_to_stop()
         st.rerun()
-    st.button("New study", icon=":material/add:", key="new", on_click=new)
+    if st.button("New study", icon=":material/add:", key="new"):
+        new()
 
 
 def _other_recordings(study: Study) -> None:
     """The recorded studies of this kind side by side, one of which is shown."""
     ids = [one.id for one in studies_in(recordings.FOLDER, study.kind)[::-1]]
     if len(ids) > 1:
-        st.segmented_control(
-            "Recorded",
-            ids,
-            default=study.id,
-            key=f"recorded:{study.id}",
-            label_visibility="collapsed",
-            required=True,
-            on_change=lambda: st.query_params.from_dict({"study": st.session_state[f"recorded:{study.id}"]}),
+        key = f"recorded:{study.id}"
+        shown = st.segmented_control(
+            "Recorded", ids, default=study.id, key=key, label_visibility="collapsed", required=True
         )
+        if shown not in (None, study.id):
+            st.query_params.from_dict({"study": shown})
+            st.rerun()
 
 
 def conduct(study: Study) -> None:
