@@ -260,7 +260,7 @@ def test_the_next_engine_adopts_what_still_runs_and_marks_what_does_not(engines:
     assert (state(second, waiting), state(second, dead.id)) == ("interrupted", "interrupted")
     assert folder_status(second, dead.id).state == "running", "seen, but what is not ours is not written to"
     later = second.submit(tiny_spec())
-    eventually(lambda: f"Waiting for {run_id}" in second.poll()[later].message)
+    eventually(lambda: f"now {run_id}" in second.poll()[later].message)
     second.stop(run_id)
     eventually(lambda: state(second, run_id) == "stopped")
     eventually(lambda: state(second, later) == "done")

@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 from dfkd_core.errors import RequestError
 from dfkd_core.store import runs_in
 from pages.ui import recordings
-from pages.ui.present import script
+from pages.ui.present import presenter, script
 
 SHIPPED = sorted(path.stem for path in script.SHIPPED.glob("*.toml"))
 
@@ -87,6 +87,7 @@ def test_ones_own_run_trains_behind_the_recorded_one_and_takes_its_place(
     eventually(lambda: own.status_seen().state == "done")
     press(app, "lesson-next")
     assert app.query_params["run"] == "short" and app.query_params["stop"] == "2"
+    monkeypatch.setattr(presenter, "ONE_PRESS", 0.0)  # AppTest presses faster than a hand
     press(app, "lesson-back")
     assert app.query_params["run"] == own.id and not app.exception
 
