@@ -187,7 +187,9 @@ SHOWN = "node => node._fullLayout.xaxis.range.map(Math.round)"
 def _zoom(page: Page) -> list[int]:
     """Zoom into the confidence's plot with the mouse; what is shown then."""
     chart = page.locator(".dfkd-sure .dfkd-plot")
-    whole, box = chart.evaluate(SHOWN), page.locator(".dfkd-sure .nsewdrag").first.bounding_box()
+    area = page.locator(".dfkd-sure .nsewdrag").first
+    area.scroll_into_view_if_needed()
+    whole, box = chart.evaluate(SHOWN), area.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.3 * box["height"])
     page.mouse.down()
