@@ -12,6 +12,7 @@ from typing import Annotated
 
 import torch
 from cyclopts import Parameter
+from torch.nn import functional
 
 from benchmarks.command import Quick, Rounds, command
 from benchmarks.overhead import ENGINE, OFF, BareLoop, Overhead, descend, without
@@ -75,6 +76,7 @@ class BareGan(BareLoop):
         frequencies = gan_losses.class_frequencies(self.counts)
         loss = gan_losses.hinge_generator(logits) + gan_losses.class_generator(classes, wanted)
         loss = loss + c["frequency_weight"] * gan_losses.frequency_regulariser(teacher_logits, frequencies)
+        loss = loss + c["told_weight"] * functional.cross_entropy(teacher_logits, wanted)
         drawn = torch.bincount(teacher_logits.argmax(dim=1), minlength=10).float()
         self.counts = gan_losses.smoothed(self.counts, drawn, c["frequency_rate"])
         descend(loss, self.explore, self.generator.parameters())

@@ -63,13 +63,18 @@ def run_of(runs: Path | None, run_id: str) -> RunFolder:
 # --- from models -----------------------------------------------------------------------------------------------
 
 
-def dispatched(name: str, help: str, method: str, command: Callable[[str], Callable[..., int]]) -> App:
-    """A command whose flags depend on ``--method``: ``command(method)`` has them. ``method`` is the usual one."""
+def dispatched(
+    name: str, help: str, method: str, command: Callable[[str], Callable[..., int]], first: bool = False
+) -> App:
+    """A command whose flags depend on ``--method``: ``command(method)`` has them. ``method`` is the usual one; it may
+    come ``first``, without the flag."""
 
     asked_method = ArgumentParser(add_help=False, allow_abbrev=False)
     asked_method.add_argument("--method", nargs="?")  # without a value, for the command itself to refuse
 
     def dispatch(*tokens: Tokens) -> int:
+        if first and tokens and not tokens[0].startswith("-"):
+            tokens = ("--method", *tokens)
         inner = group(f"dfkd_core {name}", help)
         inner.default(command(asked_method.parse_known_args(tokens)[0].method or method))
         return int(inner(tokens) or 0)

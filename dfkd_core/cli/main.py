@@ -32,6 +32,7 @@ COMMANDS = {
     "distance": ("looking:distance", "Tell a run's synthetic images from its collected ones."),
     "layout": ("looking:layout", "Lay out a run's samples in the plane, for Inspect."),
     "study": ("study:study", "Carry out a study of many runs, continue, list or show one."),
+    "audit": ("audit:audit", "Look at the gradient of each term of a method at each network."),
     "methods": ("methods:methods", "List the methods."),
     "benchmarks": ("benchmarks:benchmarks", "List the benchmarks, or download one."),
     "collected": ("collected:collected", "List where images can be collected, look at them, or add some."),

@@ -98,8 +98,8 @@ class GenerativeStage:
             }
             made = answer.images
         loss = torch.stack(list(terms.values())).sum()
-        descend(loss, self.optimizer)
         seen.student_loss(loss, terms)
+        descend(loss, self.optimizer)
         self._show(seen, noise, teacher.images, made.detach())
 
     def infer(self, images: Tensor) -> tuple[Tensor, ...]:

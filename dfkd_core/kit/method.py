@@ -19,8 +19,9 @@ from dfkd_core.kit.config import MethodConfig
 from dfkd_core.kit.contract import GenerativeProblem, Problem, Requirements, Term
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.schedules import set_rate
-from dfkd_core.kit.terms import TermGuard
+from dfkd_core.kit.terms import TermGuard, watcher
 from dfkd_core.losses.bn_statistics import has_statistics
+from dfkd_core.selection.mixture import Selection
 
 P = TypeVar("P", Problem, GenerativeProblem)
 C = TypeVar("C", bound=MethodConfig)
@@ -89,9 +90,8 @@ class Method(ABC, Generic[P, C]):
         """False while the student stands still: it need not be evaluated again. It learns in the last stage."""
         return self.step > self.total_steps - self.config.stages()[-1].steps
 
-    @property
-    def posterior_cut(self) -> float | None:
-        """τ, where samples are split into clean and rejected."""
+    def verdict(self, teacher_logits: Tensor) -> Selection | None:
+        """Which samples of a batch (B, K) are clean, where a method tells them from rejected ones."""
         return None
 
     @property
@@ -146,6 +146,8 @@ def descend(loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
     if loss.requires_grad:
+        if (listens := watcher.get()) is not None:
+            listens.descends(loss, optimizers)
         loss.backward(inputs=parameters)
         for optimizer in optimizers:
             optimizer.step()

@@ -21,7 +21,7 @@ from dfkd_core.kit.contract import Term
 from dfkd_core.kit.recording import SHOWN, Recording
 from dfkd_core.kit.samples import answers, describe, thumbnails, to_bytes
 from dfkd_core.kit.schedules import set_rate
-from dfkd_core.kit.terms import TermGuard, gradient_norm, gradient_norms, shares
+from dfkd_core.kit.terms import TermGuard, gradient_norm, gradient_norms, shares, watcher
 from dfkd_core.losses.generator import coverage, diversity
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.selection.mixture import Selection
@@ -105,6 +105,7 @@ class Seen:
         on = {name: term for name, term in terms.items() if self._method.is_on(name)}
         of = next(term.of for term in self._method.declared_terms if term.name in terms)
         self._terms[of] = {name: term.detach() for name, term in on.items()}
+        self._tell(of, on)
         if not on:
             return torch.zeros((), device=self._method.device)
         if moved is not None and self._last and self.measuring:
@@ -115,6 +116,7 @@ class Seen:
     def student_loss(self, loss: Tensor, terms: dict[str, Tensor] | None = None) -> None:
         """What the student descends, and the ``terms`` that it is the sum of where there are several."""
         several = terms if terms is not None and len(terms) > 1 else {}
+        self._tell("student", terms or {"student_loss": loss})
         self._loss = {name: term.detach() for name, term in {"student_loss": loss, **several}.items()}
 
     def check(self, **numbers: Tensor) -> None:
@@ -263,6 +265,10 @@ class Seen:
         for norms in self._norms.values() if self.healthy else ():
             values |= shares(norms)
         return values
+
+    def _tell(self, of: str, terms: dict[str, Tensor]) -> None:
+        if (listens := watcher.get()) is not None:
+            listens.weighed(of, terms)
 
     def _first(self, count: int, pixels: Tensor | None, images: Tensor | None) -> Tensor | None:
         """The first few of ``pixels``, or of normalised ``images``, as pixels."""

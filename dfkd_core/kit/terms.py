@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextvars import ContextVar
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from dfkd_core.errors import NonFiniteError
+
+
+class Watcher(Protocol):
+    """Is told of every loss before anything descends it: the gradient audit."""
+
+    def weighed(self, of: str, terms: dict[str, Tensor]) -> None:
+        """The weighted ``terms`` that make a loss, of whoever descends it."""
+
+    def descends(self, loss: Tensor, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        """``optimizers`` are about to descend ``loss``."""
+
+
+watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 
 
 class TermGuard:

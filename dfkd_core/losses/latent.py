@@ -44,11 +44,8 @@ def negative_elbo(images: Tensor, inferred: Inferred, kl_weight: float = 1.0, be
 
 
 def output_kl(teacher: Generated, student: Generated, beta: float = BETA) -> Tensor:
-    """KL(p_T(x | z₁) ‖ p_S(x | z₁)), in nats a pixel: two Gaussians of the same std √(β/2), so (μ_T − μ_S)² / β.
-
-    A mean over pixels, as the latent term is a mean over latents: their published weight, 0.1, is one between means.
-    """
-    return ((teacher.images - student.images) ** 2).mean() / beta
+    """KL(p_T(x | z₁) ‖ p_S(x | z₁)): two Gaussians of the same std √(β/2), so Σ (μ_T − μ_S)² / β over pixels."""
+    return ((teacher.images - student.images) ** 2).flatten(1).sum(dim=1).mean() / beta
 
 
 def latent_match(teacher: Sequence[Gaussian], student: Sequence[Gaussian]) -> Tensor:
@@ -62,10 +59,10 @@ def latent_match(teacher: Sequence[Gaussian], student: Sequence[Gaussian]) -> Te
 
 
 def guidance(images: Tensor, inferred: Inferred, mse_weight: float, kl_weight: float) -> Tensor:
-    """m·MSE(x, T(x)) + kl·KL of each image, (B,): low where the teacher knows what it sees (the slides' guidance).
+    """m·‖x − T(x)‖² + kl·KL of each image, (B,): low where the teacher knows what it sees (the slides' guidance).
 
-    The MSE is a mean over pixels; the KL, of all levels, a mean over latents.
+    Both are sums, over pixels and over the latents of all levels. The slides' images go from 0 to 1, so the square is
+    of half the difference of those that go from −1 to 1.
     """
-    mse = ((images - inferred.images) ** 2).flatten(1).mean(dim=1)
-    latents = sum(mean[0].numel() for mean, _ in inferred.prior)
-    return mse_weight * mse + kl_weight * level_kl(inferred).sum(dim=0) / latents
+    error = ((images - inferred.images) / 2).square().flatten(1).sum(dim=1)
+    return mse_weight * error + kl_weight * level_kl(inferred).sum(dim=0)

@@ -122,9 +122,9 @@ class DAFL(GeneratorMethod[DAFLConfig]):
             teacher_logits, images = answers.logits.detach(), images.detach()
             student_logits = self.student(images)
             loss = losses.kl_discrepancy(student_logits, teacher_logits)  # KL(softmax T(x̂) ‖ softmax S(x̂))
+            seen.student_loss(loss)
             descend(loss, self.student_optimizer)
 
-            seen.student_loss(loss)
             seen.judged(answers)
             seen.samples(answers, student_logits.detach(), pixels=pixels)
             seen.phase("latents", arrays={"latents": latents[:SHOWN]}, values={"length": c.latent})

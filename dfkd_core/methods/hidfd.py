@@ -25,6 +25,10 @@ What the paper leaves open, and our reading of it:
 7. The average of the generator starts with a shorter memory, (1 + t)/(10 + t), so that short runs can use it; its
    BatchNorm statistics are those of the generator itself.
 8. ``ac`` trains its classifier on collected images only; Odena's AC-GAN on generated ones as well.
+9. The discriminator's generated images are told the classes of the collected ones; ``fake_labels`` = ``uniform`` draws
+   them, as released.
+10. ``demo`` adds λ_y·CE(T(x̂), y) to L_G: from some sixty images, most of them of few classes, the generator does not
+    learn what it is told. ``balanced`` draws those images class by class.
 
 Differences from the released code: it computes L_blend and L_trans without gradients and never updates the class
 frequencies, so that none of the three does there what the paper says; here all three are alive, and each can be
@@ -72,6 +76,22 @@ class HiDFDConfig(GanConfig):
     conditioning: Literal["adc", "ac", "projection", "none"] = knob(
         "adc", "How the GAN knows of classes: ADC-GAN, AC-GAN, a projection, not at all.", group="GAN"
     )
+    fake_labels: Literal["collected", "uniform"] = knob(
+        "collected", "Classes that the discriminator's generated images are told: those of the collected ones beside "
+        "them, or any.", group="GAN",
+    )  # fmt: skip
+    balanced: bool = knob(
+        False, "Draw the GAN's collected images class by class, as the teacher sees them, or each alike.", group="GAN"
+    )
+    class_weight: float = knob(
+        1.0,
+        "Weight of the class terms beside the adversarial ones.",
+        group="GAN",
+        live=True,
+        symbol="λ_c",
+        ge=0,
+        le=100,
+    )
     discriminator_steps: int = knob(1, "Discriminator steps per generator step.", group="GAN", ge=1, le=20)
     ema: float = knob(0.9999, "Memory of the generator's average, which makes D_s.", group="GAN", ge=0, lt=1)
     blend: bool = knob(True, "L_blend: real and fake features come near each other.", group="Guidance", live=True)
@@ -79,6 +99,10 @@ class HiDFDConfig(GanConfig):
         True, "L_trans: the discriminator learns the teacher's features.", group="Guidance", live=True
     )
     smoothing: bool = knob(True, "L_reg: rarely made classes weigh more.", group="Guidance", live=True)
+    told_weight: float = knob(
+        0.0, "Weight of the teacher's cross-entropy with the class that the generator was told; not the paper's.",
+        group="Guidance", live=True, symbol="λ_y", ge=0, le=100,
+    )  # fmt: skip
     guidance_weight: float = knob(
         0.1, "Weight of L_blend and L_trans.", group="Guidance", live=True, symbol="λ_d", ge=0, le=100
     )
@@ -100,7 +124,7 @@ class HiDFDConfig(GanConfig):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
             "gan_steps": 130, "gan_batch_size": 64, "width": 8, "latent": 32, "generator_lr": 1e-3,
-            "discriminator_lr": 1e-3, "ema": 0.99, "frequency_weight": 1.0, "synthetic": 6000, "distill_steps": 320,
+            "discriminator_lr": 1e-3, "ema": 0.99, "told_weight": 1.0, "synthetic": 6000, "distill_steps": 320,
             "updates": 5, "student_lr": 0.1, "schedule": "cosine", "augmentation": "crop",
         },
         "cpu": {
@@ -119,13 +143,14 @@ class HiDFD(Method[Problem, HiDFDConfig]):
     requires = Requirements(collected=True)
     terms = (
         Term("adversarial_d", "adversarial (D)", of="discriminator"),
-        Term("class_real", "class, real", of="discriminator"),
-        Term("class_fake", "class, fake", of="discriminator"),
+        Term("class_real", "class, real", "class_weight", of="discriminator"),
+        Term("class_fake", "class, fake", "class_weight", of="discriminator"),
         Term("blend", "blend", "guidance_weight", of="discriminator"),
         Term("transfer", "transfer", "guidance_weight", of="discriminator"),
         Term("adversarial_g", "adversarial (G)"),
-        Term("class_g", "class (G)"),
+        Term("class_g", "class (G)", "class_weight"),
         Term("frequency", "frequency", "frequency_weight"),
+        Term("told", "told class", "told_weight"),
     )
     phases = (*gan_stage.PHASES, *student_stage.PHASES)
     saved = ("gan", "average", "counts", "updates", "stage")
@@ -138,6 +163,7 @@ class HiDFD(Method[Problem, HiDFDConfig]):
         with torch.no_grad():  # y = argmax T(x)
             self.labels = torch.cat([self.teacher(self.see(part)).argmax(dim=1) for part in self.collected.split(PART)])
         self.queries = len(self.collected)
+        self.present = self.labels.bincount(minlength=self.classes) > 0  # (K,): classes that D_c has
         channels, size = problem.image.channels, problem.image.size
         generator = placed(ClassGenerator(config.latent, self.classes, channels, size, config.width), self.device)
         self.average = copy.deepcopy(generator).eval().requires_grad_(False)
@@ -180,19 +206,20 @@ class HiDFD(Method[Problem, HiDFDConfig]):
     def discriminator_step(self, seen: Seen) -> None:
         """One step on L_D = L_adc_d + λ_d (L_blend + L_trans) (eqs. 1, 8, 9)."""
         c = self.config
-        chosen = torch.randint(len(self.collected), (c.gan_batch_size,), device=self.device)
+        chosen = self.choose()
         drawn, labels = self.collected[chosen], self.labels[chosen]
         real_images = self.see(drawn)
+        wanted = labels if c.fake_labels == "collected" else self.any_classes()
         with torch.no_grad():
-            fake_images = self.image.normalise(self.gan.generator(self.gan.latents(), self.told(labels)))
+            fake_images = self.image.normalise(self.gan.generator(self.gan.latents(), self.told(wanted)))
         images = torch.cat([real_images, fake_images])
         features, logits, class_logits = self.parts["network"](images)
-        real, fake = (logits + self.projection(features, torch.cat([labels, labels]))).chunk(2)
+        real, fake = (logits + self.projection(features, torch.cat([labels, wanted]))).chunk(2)
         terms = {"adversarial_d": DISCRIMINATOR[c.adversarial](real, fake)}
         if c.conditioning in ("adc", "ac"):
-            terms["class_real"] = gan_losses.class_real(class_logits.chunk(2)[0], labels)
+            terms["class_real"] = c.class_weight * gan_losses.class_real(class_logits.chunk(2)[0], labels)
         if c.conditioning == "adc":  # AC-GAN knows no fake classes
-            terms["class_fake"] = gan_losses.class_fake(class_logits.chunk(2)[1], labels)
+            terms["class_fake"] = c.class_weight * gan_losses.class_fake(class_logits.chunk(2)[1], wanted)
         draw = torch.rand(()).item()
         blending = c.blend and (draw < c.blend_gate if c.gate == "probability-q" else draw > c.blend_gate)
         if c.guidance_weight > 0 and (blending or c.transfer):
@@ -210,15 +237,15 @@ class HiDFD(Method[Problem, HiDFDConfig]):
     def generator_step(self, seen: Seen) -> None:
         """One step on L_G = L_adc_g + λ_g L_reg (eqs. 1, 10 to 13), and the average follows."""
         c = self.config
-        wanted = self.told(torch.randint(self.classes, (c.gan_batch_size,), device=self.device))
+        wanted = self.told(self.any_classes())
         pixels = self.gan.generator(self.gan.latents(), wanted)
         images = self.image.normalise(pixels)
         features, logits, class_logits = self.parts["network"](images)
         terms = {"adversarial_g": GENERATOR[c.adversarial](logits + self.projection(features, wanted))}
         if c.conditioning in ("adc", "ac"):
             class_loss = gan_losses.class_generator if c.conditioning == "adc" else gan_losses.class_real
-            terms["class_g"] = class_loss(class_logits, wanted)
-        with torch.set_grad_enabled(c.smoothing):
+            terms["class_g"] = c.class_weight * class_loss(class_logits, wanted)
+        with torch.set_grad_enabled(c.smoothing or c.told_weight > 0):
             answers = self.teacher.features(images)
         self.queries += len(images)
         if c.smoothing:
@@ -226,10 +253,29 @@ class HiDFD(Method[Problem, HiDFDConfig]):
             terms["frequency"] = c.frequency_weight * gan_losses.frequency_regulariser(answers.logits, frequencies)
             drawn = F.one_hot(answers.logits.argmax(dim=1), self.classes).sum(dim=0).float()  # n̄_c
             self.counts = gan_losses.smoothed(self.counts, drawn, c.frequency_rate)
+        if c.told_weight > 0:
+            terms["told"] = c.told_weight * F.cross_entropy(answers.logits, wanted)
         descend(seen.weigh(self.gan.generator, **terms), self.gan.generator_optimizer)
         self.updates += 1
         follow(self.average, self.gan.generator, min(c.ema, (1 + self.updates) / (10 + self.updates)))
         self.gan.show_generator(seen, pixels, answers, wanted)
+        seen.note(told_class=lambda: self._as_told(answers.logits, wanted))
+
+    def choose(self) -> Tensor:
+        """Which collected images a batch of the GAN has, (B,)."""
+        count = self.config.gan_batch_size
+        if not self.config.balanced:
+            return torch.randint(len(self.collected), (count,), device=self.device)
+        return torch.multinomial(1 / self.labels.bincount()[self.labels].float(), count, replacement=True)
+
+    def any_classes(self) -> Tensor:
+        """(B,), uniform over the classes."""
+        return torch.randint(self.classes, (self.config.gan_batch_size,), device=self.device)
+
+    def _as_told(self, logits: Tensor, wanted: Tensor) -> float:
+        """Of the images of classes that D_c has, the share in which the teacher sees the class that was asked for."""
+        asked = self.present[wanted]
+        return (logits.argmax(dim=1) == wanted)[asked].float().mean().item()
 
     def projection(self, features: Tensor, labels: Tensor) -> Tensor:
         """What the projection discriminator (Miyato & Koyama 2018) adds to its logits: Φ_D(x)·e_y."""

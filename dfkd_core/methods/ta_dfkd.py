@@ -25,6 +25,8 @@ Differences from the paper and from its released code:
 7. Crops and flips are drawn per sample; there, once per batch.
 8. The adversarial term is chosen by ``adversarial``. ``js-released`` is the published one; it averages over classes,
    which leaves its gradient far below that of the other terms.
+9. ``cut`` = ``class`` fits a mixture to each class, so that none is rejected for being harder than the others, and
+   ``warm_up`` selects only after a share of the steps; both are off by default.
 """
 
 from __future__ import annotations
@@ -92,6 +94,10 @@ class TADFKDConfig(GeneratorConfig, UpdatesConfig):
         0.5, "A sample is clean above this posterior of the low-loss component.", group="Selection", live=True,
         symbol="τ", ge=0, lt=1,
     )  # fmt: skip
+    cut: Literal["batch", "class"] = knob(
+        "batch", "Fit the mixture to the whole batch, or to the samples of each class.", group="Selection"
+    )
+    warm_up: float = knob(0.0, "Share of the steps before the selection begins.", group="Selection", ge=0, le=1)
     max_draws: int = knob(
         10, "Batches generated at most for one student step.", group="Selection", unit="batches", ge=1, le=100
     )
@@ -137,10 +143,6 @@ class TADFKD(GeneratorMethod[TADFKDConfig]):
     )
     phases = ("latents", "generate", "judge", "split", "student", "generator")
 
-    @property
-    def posterior_cut(self) -> float:
-        return self.config.posterior_cut
-
     def train(self) -> Iterator[Event]:
         """k student steps on clean samples, then one generator step."""
         self.generator.train()
@@ -161,8 +163,8 @@ class TADFKD(GeneratorMethod[TADFKDConfig]):
                 continue
             student_logits = self.student(images)
             loss = F.l1_loss(student_logits, teacher_logits)  # L_S = mean |S(x̂) − T(x̂)|
-            descend(loss, self.student_optimizer)
             seen.student_loss(loss)
+            descend(loss, self.student_optimizer)
             seen.phase_student(self.student, images, teacher_logits, student_logits, c.student_steps)
         seen.note(kept=pool.kept / max(1, pool.drawn), draws=pool.drawn / c.batch_size / c.student_steps)
 
@@ -176,7 +178,7 @@ class TADFKD(GeneratorMethod[TADFKDConfig]):
             pixels = self.generator(latents)  # x̂ = G(z)
             images = self.image.normalise(pixels)
             teacher_logits = self.teacher(images)  # judged on the un-augmented view
-            verdict = select(judge(teacher_logits), c.posterior_cut) if c.selection else None  # ℓ, then the mixture
+            verdict = self.verdict(teacher_logits) if self.selects(seen) else None
             self.show_judgement(seen, latents, pixels, teacher_logits, verdict)
             if c.augmentation != "none":
                 images = self.image.normalise(augment(pixels, c.augmentation))
@@ -189,6 +191,7 @@ class TADFKD(GeneratorMethod[TADFKDConfig]):
         images, teacher_logits = images[: c.batch_size], teacher_logits[: c.batch_size]
         if c.augmentation != "none" and len(images):
             teacher_logits = self.teacher(images)  # the pool's logits are of the un-augmented view
+            self.queries += len(images)
         return images, teacher_logits
 
     def generator_step(self, seen: Seen) -> None:
@@ -201,9 +204,9 @@ class TADFKD(GeneratorMethod[TADFKDConfig]):
         with torch.no_grad():
             plain = c.augmentation == "none"
             judged = answers if plain else self.teacher.features(self.image.normalise(pixels))
-            verdict = select(judge(judged.logits), c.posterior_cut)
+            verdict = self.verdict(judged.logits)
         student_logits = self.student(images)
-        clean = verdict.clean if c.selection else None
+        clean = verdict.clean if self.selects(seen) else None
         scale = math.sqrt(c.batch_size / 1024)
         loss = seen.weigh(
             self.generator,
@@ -217,10 +220,19 @@ class TADFKD(GeneratorMethod[TADFKDConfig]):
             activation=c.activation_weight * losses.activation(answers.pooled),
         )
         descend(loss, self.generator_optimizer)
-        self.queries += c.batch_size
+        self.queries += c.batch_size if plain else 2 * c.batch_size
         seen.judged(judged)
         seen.samples(judged, student_logits if plain else self.student, verdict, pixels=pixels)
         seen.phase("generator", pixels=pixels, of="generator", arrays={"clean": verdict.clean})
+
+    def selects(self, seen: Seen) -> bool:
+        """Whether samples are selected in this step."""
+        return self.config.selection and seen.progress >= self.config.warm_up
+
+    def verdict(self, teacher_logits: Tensor) -> Selection:
+        """ℓ = CE(T(x̂), argmax T(x̂)), then the mixture: clean where P(low component | ℓ) > τ."""
+        labels = teacher_logits.argmax(dim=1) if self.config.cut == "class" else None
+        return select(judge(teacher_logits), self.config.posterior_cut, labels)
 
     def show_judgement(
         self, seen: Seen, latents: Tensor, pixels: Tensor, logits: Tensor, found: Selection | None

@@ -7,7 +7,7 @@ first; Qi et al., *Data-free Knowledge Distillation with Diffusion Models* (2025
 1. Synthesis, in ``synthesis_batches`` steps of ``synthesis_size`` images each, from one of four sources:
    ``ancestral`` makes none beforehand, the teacher's prior is sampled in every step of stage 2;
    ``latents`` samples the teacher's prior and moves the latents down the gradient of
-   L(x) = m·MSE(x, T(x)) + kl·KL(q_T(z | x) ‖ p_T(z));
+   L(x) = m·‖x − T(x)‖² + kl·KL(q_T(z | x) ‖ p_T(z));
    ``diffusion`` takes a diffusion model that was trained on other data, and guides each denoising step by the
    gradient of L through its prediction of the clean image; ``stable-diffusion`` is the same with Stable Diffusion.
 2. Distillation. One step: noise ε, drawn for every level (``ancestral``), or what the teacher's posterior on B of the
@@ -22,7 +22,9 @@ Deviations
    the gradient flows.
 2. Chen et al. share the noise of ancestral samples; the slides infer latents from images and do not say how the
    student shares them. Here z_l = μ_l + σ_l·ε_l is solved for ε_l in the teacher's prior, and ε is shared.
-3. ``demo`` and ``cpu`` take a larger learning rate and fewer steps than published.
+3. The teachers that ship see images from −1 to 1 with β 0.1, which is β 0.025 for the published images from 0 to 1. The
+   released teacher never leaves train mode; here it is frozen in eval mode.
+4. ``demo`` and ``cpu`` take a larger learning rate and fewer steps than published.
 """
 
 from __future__ import annotations
@@ -62,9 +64,7 @@ class UKDConfig(DistillConfig):
     temperature: float = knob(
         1.0, "Multiplies the noise that the teacher's prior is sampled with.", group="Synthesis", ge=0, le=3
     )
-    mse_weight: float = knob(
-        1.0, "Weight of MSE(x, T(x)) in the guidance.", group="Guidance", symbol="m", ge=0, le=1000
-    )
+    mse_weight: float = knob(1.0, "Weight of ‖x − T(x)‖² in the guidance.", group="Guidance", symbol="m", ge=0, le=1000)
     kl_weight: float = knob(1.0, "Weight of the KL in the guidance.", group="Guidance", symbol="kl", ge=0, le=1000)
     strength: float = knob(
         3.0, "How far the guidance moves a denoising step; 0: not at all.", group="Guidance", ge=0, le=1000

@@ -17,7 +17,6 @@ from dfkd_core.kit.method import Method
 from dfkd_core.kit.samples import describe
 from dfkd_core.networks.classifiers import Classifier, evaluating
 from dfkd_core.selection.collected import Predictor
-from dfkd_core.selection.mixture import judge, select
 
 BATCH = 512
 PIXELS = 1 << 22  # of a batch on a GPU: 4096 images of 32×32
@@ -115,9 +114,7 @@ class ClassifierEvaluator(Evaluator[Evaluated]):
         seen = self.teacher.features(images)
         with evaluating(self.student):
             student_logits = self.student(images)
-        cut = method.posterior_cut
-        verdict = select(judge(seen.logits), cut) if cut is not None else None
-        pixels = self.image.to_pixels(images)
+        verdict, pixels = method.verdict(seen.logits), self.image.to_pixels(images)
         return describe(method.step, pixels, seen, student_logits, verdict, kind=Probes, features=features)
 
     @torch.no_grad()

@@ -19,6 +19,7 @@ from dfkd_core.selection.region import accepted_region, posterior, quadratic, si
 MAX_ITERATIONS = 10  # DivideMix's settings, and those of TA-DFKD's released code
 TOLERANCE = 1e-2
 VARIANCE_FLOOR = 5e-4  # scikit-learn's reg_covar, added to each variance
+FEWEST = 8  # samples of a class that a mixture is fitted to; fewer are kept
 SMALLEST_SIZE = 10 * np.finfo(np.float64).eps  # keeps an empty component from dividing by zero, as there
 
 
@@ -74,28 +75,40 @@ def judge(teacher_logits: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def select(losses: Tensor, threshold: float) -> Selection:
-    """Split (B,) judged losses into clean and rejected; ``threshold`` is τ.
+def select(losses: Tensor, threshold: float, labels: Tensor | None = None) -> Selection:
+    """Split (B,) judged losses into clean and rejected; ``threshold`` is τ. With ``labels`` (B,) every class has a
+    mixture of its own, so that none is rejected for being harder than the others; then there is no accepted region.
 
     Fitted on the host, in numpy: the arrays are so small that hundreds of kernels cost more than the one wait for an
     accelerator. It is the only one in a step, and what is ``chosen`` is known afterwards without another.
     """
     values = losses.detach().double().cpu().numpy()
-    finite = np.isfinite(values)
-    known = values[finite]
-    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
-    usable = high > low
-    scaled, trusted, mixture = np.zeros_like(values), finite.astype(float), NONE
-    if usable:
-        scaled[finite] = known = (known - low) / (high - low)
-        mixture = fit(known, *two_means(known))
-        trusted[finite] = posterior(known, *mixture)
+    low, high, scaled, trusted, mixture = _judged(values)
+    if labels is not None:
+        classes, mixture = labels.cpu().numpy(), NONE
+        for one in np.unique(classes):
+            alike = classes == one
+            trusted[alike] = _judged(values[alike])[3] if alike.sum() >= FEWEST else np.isfinite(values[alike])
+    usable = mixture is not NONE
     clean = trusted > threshold
     moved = [
         torch.from_numpy(part).to(losses.device, non_blocking=True)
         for part in (clean, np.flatnonzero(clean), trusted, scaled)
     ]
     return Selection(moved[0], moved[1], moved[2], moved[3], low, high, mixture, usable, threshold)
+
+
+def _judged(values: np.ndarray) -> tuple[float, float, np.ndarray, np.ndarray, Mixture]:
+    """The least and the greatest of (N,) losses, the losses scaled by them, their posteriors and the mixture."""
+    finite = np.isfinite(values)
+    known = values[finite]
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+    scaled, trusted, mixture = np.zeros_like(values), finite.astype(float), NONE
+    if high - low > np.finfo(np.float32).eps * abs(high):  # or rounding would be split as if it meant something
+        scaled[finite] = known = (known - low) / (high - low)
+        mixture = fit(known, *two_means(known))
+        trusted[finite] = posterior(known, *mixture)
+    return low, high, scaled, trusted, mixture
 
 
 def two_means(values: np.ndarray) -> Mixture:

@@ -23,6 +23,7 @@ from stepping import (
     weights,
 )
 from torch import Tensor, nn
+from torch.nn import functional
 
 from dfkd_core.errors import RequestError
 from dfkd_core.events import ClassShares, Samples, StageEntered
@@ -94,7 +95,7 @@ def test_every_term_reaches_the_network_that_it_shall_train() -> None:
     """The released code computes L_blend and L_trans without gradients: here their shares would be 0."""
     found = shares(values(events(make(blend_gate=1.0, updates=1), 1))[0])
     discriminator = {"adversarial_d", "class_real", "class_fake", "blend", "transfer"}
-    generator = {"adversarial_g", "class_g", "frequency"}
+    generator = {"adversarial_g", "class_g", "frequency", "told"}
     assert set(found) == discriminator | generator and min(found.values()) > 0.005, found
     for names in (discriminator, generator):
         assert sum(found[name] for name in names) == pytest.approx(1)
@@ -214,6 +215,34 @@ def test_every_image_that_the_teacher_judges_is_a_query() -> None:
     assert [metrics["queries"] for metrics in found] == [52, 84, 116, 148, 180, 212]
     (metrics,) = values(events(make(blend_gate=1.0), 1))
     assert metrics["queries"] == 20 + 2 * (2 * 16 + 16)
+
+
+def test_the_told_term_is_the_teachers_cross_entropy_with_the_class_that_was_told() -> None:
+    method = make(updates=1, told_weight=0.7, generator_lr=1e-60)
+    told, made = [], []
+    method.gan.generator.register_forward_hook(lambda _, given, __: told.append(given[1]))
+    method.gan.generator.register_forward_hook(lambda _, __, output: made.append(output))
+    (metrics,) = values(events(method, 1))
+    logits = method.teacher(method.image.normalise(made[-1].detach()))
+    assert metrics["told"] == pytest.approx(0.7 * functional.cross_entropy(logits, told[-1]).item(), rel=1e-4)
+    seen = logits.argmax(dim=1) == told[-1]
+    present = torch.isin(told[-1], method.labels)
+    assert metrics["told_class"] == pytest.approx(seen[present].float().mean().item())
+
+
+def test_fake_labels_are_those_of_the_collected_images_or_any() -> None:
+    for kind, among in (("collected", True), ("uniform", False)):
+        method, told = make(collected=3, updates=1, fake_labels=kind), []
+        method.gan.generator.register_forward_hook(lambda _, given, output, told=told: told.append(given[1]))
+        events(method, 1)
+        assert torch.isin(told[0], method.labels).all().item() is among, "the discriminator's step comes first"
+
+
+def test_balanced_batches_have_every_class_alike() -> None:
+    method = make(collected=40, balanced=True, gan_batch_size=4000)
+    method.labels = torch.tensor([0] * 37 + [1] * 2 + [2])
+    shares = method.labels[method.choose()].bincount(minlength=3) / 4000
+    assert shares.tolist() == pytest.approx([1 / 3] * 3, abs=0.04)
 
 
 def test_the_projection_discriminator_looks_at_the_class() -> None:

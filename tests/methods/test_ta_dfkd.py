@@ -174,7 +174,7 @@ def reject(monkeypatch: pytest.MonkeyPatch, clean_of_a_batch: int) -> list[int]:
     verdicts: list[int] = []
     original = ta_dfkd.select
 
-    def select(judged: Tensor, threshold: float) -> Selection:
+    def select(judged: Tensor, threshold: float, labels: Tensor | None) -> Selection:
         verdicts.append(len(judged))
         clean = torch.arange(len(judged)) < clean_of_a_batch
         return dataclasses.replace(original(judged, threshold), clean=clean, chosen=clean.nonzero()[:, 0])
@@ -233,6 +233,36 @@ def test_clean_samples_beyond_the_batch_are_kept_for_the_next_student_step(monke
 def test_one_draw_is_enough_when_all_of_it_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
     verdicts, method = reject(monkeypatch, 16), tiny_method()
     assert by_hand(method, method.student_phase)["draws"] == 1 and len(verdicts) == TINY["student_steps"]
+
+
+def test_a_warm_up_learns_from_every_sample_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    reject(monkeypatch, clean_of_a_batch=2)
+    method = tiny_method({"warm_up": 0.5})
+    kept = [metrics["kept"] for metrics in values(events(method, method.total_steps))]
+    half = method.total_steps // 2
+    assert set(kept[:half]) == {1.0} and max(kept[half:]) < 1
+
+
+def test_a_cut_by_class_judges_each_class_by_itself() -> None:
+    """Class 1 is harder than class 0 altogether: one mixture rejects it whole, and one for each class does not."""
+    generator = torch.Generator().manual_seed(0)
+    margin = torch.cat([torch.full((32,), 9.0), torch.full((32,), 1.5)]) + 0.2 * torch.rand(64, generator=generator)
+    margin[::8] -= 1.0  # of either class a few are worse than the others
+    logits = torch.zeros(64, 10)
+    logits[:32, 0], logits[32:, 1] = margin[:32], margin[32:]
+    batch, by_class = (tiny_method({"cut": cut}).verdict(logits).clean for cut in ("batch", "class"))
+    assert batch[:32].float().mean() > 0.8 and not batch[32:].any()
+    assert by_class[32:].float().mean() > 0.8 and not by_class[::8].any()
+
+
+@pytest.mark.parametrize("augmentation", ["none", "crop"])
+def test_every_image_that_the_teacher_judges_is_a_query(augmentation: str) -> None:
+    method = tiny_method({"augmentation": augmentation})
+    judged = []
+    first = next(iter(method.teacher.stages.values()))
+    first.register_forward_pre_hook(lambda _, given: judged.append(len(given[0])))
+    events(method, 2)
+    assert method.queries == sum(judged)
 
 
 def test_without_selection_every_sample_is_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:

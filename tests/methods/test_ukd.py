@@ -121,7 +121,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn(inferred: bool) -> N
     teacher, student = method.teacher.generate(noise), twin.generate(noise)
     other = twin.generate(draw_noise(method.teacher, 12, method.problem.device))
     assert losses.output_kl(teacher, student) == 0 and losses.latent_match(teacher.prior, student.prior) == 0
-    assert losses.output_kl(teacher, other) > 0.1, "noise of its own is another image"
+    assert losses.output_kl(teacher, other) > 1, "noise of its own is another image"
 
 
 def test_what_is_shared_of_images_is_the_teachers_posterior_on_them() -> None:

@@ -79,11 +79,11 @@ def test_the_negative_elbo_is_what_torch_says_of_the_same_gaussians() -> None:
     assert terms["kl"].item() == pytest.approx(0.3 * kl.item())
 
 
-def test_the_outputs_kl_is_that_of_two_gaussians_in_nats_a_pixel() -> None:
+def test_the_outputs_kl_is_that_of_two_gaussians_in_nats_an_image() -> None:
     teacher, student = (torch.randn(4, 3, 5, 5, dtype=torch.double) for _ in range(2))
     for beta in (0.1, 1.0):
         std = torch.full_like(teacher, math.sqrt(beta / 2))
-        expected = kl_divergence(Normal(teacher, std), Normal(student, std)).mean()
+        expected = kl_divergence(Normal(teacher, std), Normal(student, std)).flatten(1).sum(dim=1).mean()
         found = losses.output_kl(Generated(teacher, (), ()), Generated(student, (), ()), beta)
         assert found.item() == pytest.approx(expected.item())
 
@@ -101,13 +101,12 @@ def test_the_latent_match_by_hand() -> None:
     assert losses.latent_match(teacher, teacher).item() == 0
 
 
-def test_the_guidance_weighs_a_mean_over_pixels_and_a_mean_over_latents() -> None:
+def test_the_guidance_sums_over_pixels_from_0_to_1_and_over_latents() -> None:
     images, inferred = two_levels()
-    mse = (images - inferred.images).square().flatten(1).mean(dim=1)
-    latents = 16 * (1 + 4)
+    error = ((images + 1) / 2 - (inferred.images + 1) / 2).square().flatten(1).sum(dim=1)
     levels = zip(inferred.posterior, inferred.prior, strict=True)
-    kl = sum(kl_divergence(normal(q), normal(p)).flatten(1).sum(dim=1) for q, p in levels) / latents
-    assert torch.allclose(losses.guidance(images, inferred, 2.0, 0.3), 2 * mse + 0.3 * kl)
+    kl = sum(kl_divergence(normal(q), normal(p)).flatten(1).sum(dim=1) for q, p in levels)
+    assert torch.allclose(losses.guidance(images, inferred, 2.0, 0.3), 2 * error + 0.3 * kl)
 
 
 # --- the networks ----------------------------------------------------------------------------------------------

@@ -113,6 +113,18 @@ def test_odd_batches_are_decided_without_nan(losses: list[float], clean: list[bo
     assert all(math.isfinite(number) for number in numbers)
 
 
+def test_a_spread_of_rounding_is_no_spread() -> None:
+    ulp = np.nextafter(np.float32(1), np.float32(2))
+    assert select(torch.tensor([1.0, float(ulp), 1.0, 1.0]), 0.5).clean.all()
+
+
+def test_with_labels_no_class_is_too_small_to_be_kept() -> None:
+    losses = torch.cat([torch.linspace(0, 0.1, 20), torch.tensor([5.0, 6.0, float("nan")])])
+    labels = torch.tensor([0] * 20 + [1] * 3)
+    verdict = select(losses, 0.5, labels)
+    assert verdict.clean[20:].tolist() == [True, True, False] and not verdict.usable
+
+
 def test_random_batches_with_holes_never_give_nan() -> None:
     generator = np.random.default_rng(2)
     for _ in range(100):
