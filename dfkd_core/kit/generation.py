@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,8 +10,10 @@ from torch import Tensor
 from dfkd_core.kit.config import EpochConfig, knob
 from dfkd_core.kit.contract import Problem
 from dfkd_core.kit.method import Method, placed, sgd
+from dfkd_core.kit.recorder import Seen
+from dfkd_core.kit.schedules import set_rate
 from dfkd_core.networks.classifiers import evaluating
-from dfkd_core.networks.generators import ConvGenerator
+from dfkd_core.networks.generators import ConvGenerator, StandardisedHead
 
 
 class GeneratorConfig(EpochConfig):
@@ -28,6 +30,14 @@ class GeneratorConfig(EpochConfig):
     @property
     def latent_length(self) -> int:
         return self.latent
+
+
+class HeadConfig(GeneratorConfig):
+    """For methods whose released generator does not end with a sigmoid."""
+
+    head: Literal["standardised", "sigmoid"] = knob(
+        "standardised", "How the generator ends: as released, or with pixels in [0, 1].", group="Networks"
+    )
 
 
 C = TypeVar("C", bound=GeneratorConfig)
@@ -48,11 +58,19 @@ class GeneratorMethod(Method[Problem, C]):
     def build_generator(self) -> ConvGenerator:
         """Latents to pixels."""
         config, image = self.config, self.image
-        return ConvGenerator(config.latent, image.channels, image.size, config.width)
+        head = StandardisedHead(image) if isinstance(config, HeadConfig) and config.head == "standardised" else None
+        return ConvGenerator(config.latent, image.channels, image.size, config.width, head)
 
     def latents(self) -> Tensor:
         """z ~ N(0, I), (B, z)."""
         return torch.randn(self.config.batch_size, self.config.latent, device=self.device)
+
+    def anneal_both(self, seen: Seen) -> None:
+        """The generator's rate falls as the student's does."""
+        config = self.config
+        seen.anneal(self.student_optimizer)
+        decay = config.student_rate(seen.done) / config.student_lr
+        set_rate(self.generator_optimizer, config.generator_lr * decay)
 
     @torch.no_grad()
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:

@@ -15,7 +15,7 @@ Differences from the paper and from its released code:
 2. f is what the teacher's last stage gives, averaged over pixels: LeNet-5's 120 numbers, as released, and a ResNet's
    pooled features.
 3. The generator's last layers are the released ones (tanh, BatchNorm without parameters); ``head`` = sigmoid bounds its
-   pixels, as those of DFAD and TA-DFKD.
+   pixels, as those of TA-DFKD.
 4. ``paper`` is CIFAR-10's: the student's rate is divided by 10 at 40 and 80 % of the epochs (800 and 1,600 of 2,000),
    as released. The released code trains MNIST's student with Adam; here it is SGD for all.
 """
@@ -29,14 +29,13 @@ from typing import Any, ClassVar, Literal
 from dfkd_core.events import Event
 from dfkd_core.kit.config import knob, other_default
 from dfkd_core.kit.contract import Term
-from dfkd_core.kit.generation import GeneratorConfig, GeneratorMethod
+from dfkd_core.kit.generation import GeneratorMethod, HeadConfig
 from dfkd_core.kit.method import descend
 from dfkd_core.kit.recording import SHOWN
 from dfkd_core.losses import generator as losses
-from dfkd_core.networks.generators import ConvGenerator, StandardisedHead
 
 
-class DAFLConfig(GeneratorConfig):
+class DAFLConfig(HeadConfig):
     """Defaults are the released code's for CIFAR-10."""
 
     class_prior_weight: float = knob(
@@ -51,16 +50,13 @@ class DAFLConfig(GeneratorConfig):
         le=100,
     )  # fmt: skip
     logarithm: Literal["natural", "10"] = knob("natural", "Base of the information entropy.", group="Generator")
-    head: Literal["standardised", "sigmoid"] = knob(
-        "standardised", "How the generator ends: as released, or with pixels in [0, 1].", group="Networks"
-    )
     schedule: Literal["step", "cosine"] = knob(
         "step", "The student's rate: divided by 10 after 40 and 80 % of the epochs, or cosine.", group="Optimisation"
     )
-    epochs: int = other_default(GeneratorConfig, "epochs", 2000)
-    iterations: int = other_default(GeneratorConfig, "iterations", 120)
-    student_lr: float = other_default(GeneratorConfig, "student_lr", 0.1)
-    generator_lr: float = other_default(GeneratorConfig, "generator_lr", 0.02)
+    epochs: int = other_default(HeadConfig, "epochs", 2000)
+    iterations: int = other_default(HeadConfig, "iterations", 120)
+    student_lr: float = other_default(HeadConfig, "student_lr", 0.1)
+    generator_lr: float = other_default(HeadConfig, "generator_lr", 0.02)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
             "class_prior_weight": 1.0, "class_balance_weight": 5.0, "activation_weight": 0.1, "epochs": 30,
@@ -91,11 +87,6 @@ class DAFL(GeneratorMethod[DAFLConfig]):
         Term("activation", "activation", "activation_weight"),
     )
     phases = ("latents", "generate", "answer", "generator", "student")
-
-    def build_generator(self) -> ConvGenerator:
-        c, image = self.config, self.image
-        head = StandardisedHead(image) if c.head == "standardised" else None
-        return ConvGenerator(c.latent, image.channels, image.size, c.width, head)
 
     def train(self) -> Iterator[Event]:
         """One step of the generator and one of the student on the same batch."""
