@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log
 from typing import Literal, TypeVar
 
 import torch
@@ -12,7 +13,7 @@ from dfkd_core.kit.contract import Problem
 from dfkd_core.kit.method import Method, placed, sgd
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.schedules import set_rate
-from dfkd_core.networks.classifiers import evaluating
+from dfkd_core.networks.classifiers import Features, evaluating
 from dfkd_core.networks.generators import ConvGenerator, StandardisedHead
 
 
@@ -38,6 +39,28 @@ class HeadConfig(GeneratorConfig):
     head: Literal["standardised", "sigmoid"] = knob(
         "standardised", "How the generator ends: as released, or with pixels in [0, 1].", group="Networks"
     )
+
+
+class PriorConfig(HeadConfig):
+    """The weights of DAFL's terms, with the values of its MNIST."""
+
+    class_prior_weight: float = knob(
+        1.0, "Weight of the one-hot loss, DAFL's class prior.", group="Generator", live=True, symbol="λ", ge=0, le=100
+    )
+    class_balance_weight: float = knob(
+        5.0, "Weight of the information entropy of the mean prediction.", group="Generator", live=True, symbol="λ_BAL",
+        ge=0, le=100,
+    )  # fmt: skip
+    activation_weight: float = knob(
+        0.1, "Weight of the activation of the teacher's features.", group="Generator", live=True, symbol="λ_a", ge=0,
+        le=100,
+    )  # fmt: skip
+    logarithm: Literal["natural", "10"] = knob("natural", "Base of the information entropy.", group="Generator")
+
+    @property
+    def base(self) -> float:
+        """What divides natural logarithms."""
+        return 1.0 if self.logarithm == "natural" else log(10)
 
 
 C = TypeVar("C", bound=GeneratorConfig)
@@ -71,6 +94,10 @@ class GeneratorMethod(Method[Problem, C]):
         seen.anneal(self.student_optimizer)
         decay = config.student_rate(seen.done) / config.student_lr
         set_rate(self.generator_optimizer, config.generator_lr * decay)
+
+    def last_map(self, answers: Features) -> Tensor:
+        """(B, D): what the teacher's last stage gives, averaged over pixels."""
+        return list(answers.maps.values())[-1].mean(dim=(2, 3))
 
     @torch.no_grad()
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:

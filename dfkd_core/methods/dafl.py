@@ -23,40 +23,29 @@ Differences from the paper and from its released code:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import log
 from typing import Any, ClassVar, Literal
 
 from dfkd_core.events import Event
 from dfkd_core.kit.config import knob, other_default
 from dfkd_core.kit.contract import Term
-from dfkd_core.kit.generation import GeneratorMethod, HeadConfig
+from dfkd_core.kit.generation import GeneratorMethod, PriorConfig
 from dfkd_core.kit.method import descend
 from dfkd_core.kit.recording import SHOWN
 from dfkd_core.losses import generator as losses
 
 
-class DAFLConfig(HeadConfig):
+class DAFLConfig(PriorConfig):
     """Defaults are the released code's for CIFAR-10."""
 
-    class_prior_weight: float = knob(
-        0.05, "Weight of the one-hot loss, DAFL's class prior.", group="Generator", live=True, symbol="λ", ge=0, le=100
-    )
-    class_balance_weight: float = knob(
-        5.0, "Weight of the information entropy of the mean prediction.", group="Generator", live=True, symbol="λ_BAL",
-        ge=0, le=100,
-    )  # fmt: skip
-    activation_weight: float = knob(
-        0.01, "Weight of the activation of the teacher's features.", group="Generator", live=True, symbol="λ_a", ge=0,
-        le=100,
-    )  # fmt: skip
-    logarithm: Literal["natural", "10"] = knob("natural", "Base of the information entropy.", group="Generator")
+    class_prior_weight: float = other_default(PriorConfig, "class_prior_weight", 0.05)
+    activation_weight: float = other_default(PriorConfig, "activation_weight", 0.01)
     schedule: Literal["step", "cosine"] = knob(
         "step", "The student's rate: divided by 10 after 40 and 80 % of the epochs, or cosine.", group="Optimisation"
     )
-    epochs: int = other_default(HeadConfig, "epochs", 2000)
-    iterations: int = other_default(HeadConfig, "iterations", 120)
-    student_lr: float = other_default(HeadConfig, "student_lr", 0.1)
-    generator_lr: float = other_default(HeadConfig, "generator_lr", 0.02)
+    epochs: int = other_default(PriorConfig, "epochs", 2000)
+    iterations: int = other_default(PriorConfig, "iterations", 120)
+    student_lr: float = other_default(PriorConfig, "student_lr", 0.1)
+    generator_lr: float = other_default(PriorConfig, "generator_lr", 0.02)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
             "class_prior_weight": 1.0, "class_balance_weight": 5.0, "activation_weight": 0.1, "epochs": 30,
@@ -99,13 +88,11 @@ class DAFL(GeneratorMethod[DAFLConfig]):
             images = self.image.normalise(pixels)
             answers = self.teacher.features(images)
             self.queries += len(images)
-            features = list(answers.maps.values())[-1].mean(dim=(2, 3))
-            base = 1.0 if c.logarithm == "natural" else log(10)
             generator_loss = seen.weigh(  # L_G = λ·L_oh + λ_BAL·L_ie + λ_a·L_a
                 self.generator,
                 class_prior=c.class_prior_weight * losses.class_prior(answers.logits),
-                class_balance=c.class_balance_weight * losses.class_balance(answers.logits) / base,
-                activation=c.activation_weight * losses.activation(features),
+                class_balance=c.class_balance_weight * losses.class_balance(answers.logits) / c.base,
+                activation=c.activation_weight * losses.activation(self.last_map(answers)),
             )
             descend(generator_loss, self.generator_optimizer)
 
