@@ -84,12 +84,12 @@ class PREDFKDConfig(PriorConfig, UpdatesConfig):
     generator_lr: float = other_default(PriorConfig, "generator_lr", 0.02)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
-            "epochs": 30, "iterations": 20, "batch_size": 128, "student_steps": 5, "memory_steps": 2,
-            "memory_width": 16, "latent": 100, "width": 16, "generator_lr": 5e-3,
+            "adversarial_weight": 20.0, "epochs": 25, "iterations": 20, "batch_size": 128, "student_steps": 5,
+            "memory_steps": 1, "memory_width": 16, "latent": 100, "width": 16, "generator_lr": 5e-3,
         },
         "cpu": {
-            "epochs": 28, "iterations": 50, "batch_size": 256, "student_steps": 5, "memory_steps": 2,
-            "memory_width": 16, "latent": 100, "width": 16, "student_lr": 0.05, "generator_lr": 5e-3,
+            "adversarial_weight": 20.0, "epochs": 28, "iterations": 50, "batch_size": 256, "student_steps": 5,
+            "memory_steps": 1, "memory_width": 16, "latent": 100, "width": 16, "student_lr": 0.05, "generator_lr": 5e-3,
         },
         "paper": {},
     }  # fmt: skip
