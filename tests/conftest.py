@@ -41,7 +41,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TEACHER = "digits-resnet20-plain"
 STUDENT = "lenet5-half-bn"  # small, and with BatchNorm
 TINY = {"epochs": 1, "iterations": 6, "student_steps": 2, "batch_size": 16, "latent": 8, "width": 4}
-TINY_STAGES = {"gan_steps": 3, "distill_steps": 3, "updates": 1, "gan_batch_size": 16, "synthetic": 40}
+TINY_STAGES = {"gan_steps": 3, "distill_steps": 3, "updates": 1, "gan_batch_size": 16, "synthetic": 40, "warm_up": 2}
 TINY_SYNTHESIS = {"synthesis_batches": 3, "synthesis_size": 8, "latent_steps": 2, "denoising_steps": 2}
 NETWORKS = {"classifier": (TEACHER, STUDENT), "generative": ("digits-lvae-32", "lvae-4")}
 """Teacher and student of tiny runs, by what a method distils."""

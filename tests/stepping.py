@@ -130,6 +130,27 @@ class Overheard:
         return self.source.guided(loss, labels, steps, strength, class_guidance, image)
 
 
+STILL = 1e-60  # a learning rate that leaves every weight as it is
+
+
+def assert_descended(network: nn.Module, loss: Tensor) -> None:
+    """What ``network`` holds from its last step is the gradient of ``loss``, and not of nothing."""
+    parameters = list(network.parameters())
+    expected = torch.autograd.grad(loss, parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, expected, strict=True):
+        wanted = torch.zeros_like(parameter) if gradient is None else gradient
+        torch.testing.assert_close(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad, wanted)
+    assert any(gradient is not None and gradient.any() for gradient in expected)
+
+
+def modes_of(network: nn.Module) -> list[tuple[bool, bool]]:
+    """A list that grows with each batch that ``network`` is given: whether it is training, and whether the images
+    have a gradient."""
+    modes: list[tuple[bool, bool]] = []
+    network.register_forward_pre_hook(lambda module, given: modes.append((module.training, given[0].requires_grad)))
+    return modes
+
+
 def weights(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 

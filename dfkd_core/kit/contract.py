@@ -16,7 +16,7 @@ from dfkd_core.networks.latent import LatentNetwork
 from dfkd_core.synthesis.guided import Film
 
 Task = Literal["classifier", "generative"]
-Moved = Literal["student", "generator", "discriminator", "images"]
+Moved = Literal["student", "generator", "discriminator", "images", "memory"]
 
 
 class ImageModel(Protocol):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from math import log
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,8 +11,10 @@ from torch import Tensor
 from dfkd_core.kit.config import EpochConfig, knob
 from dfkd_core.kit.contract import Problem
 from dfkd_core.kit.method import Method, placed, sgd
-from dfkd_core.networks.classifiers import evaluating
-from dfkd_core.networks.generators import ConvGenerator
+from dfkd_core.kit.recorder import Seen
+from dfkd_core.kit.schedules import set_rate
+from dfkd_core.networks.classifiers import Features, evaluating
+from dfkd_core.networks.generators import ConvGenerator, StandardisedHead
 
 
 class GeneratorConfig(EpochConfig):
@@ -28,6 +31,36 @@ class GeneratorConfig(EpochConfig):
     @property
     def latent_length(self) -> int:
         return self.latent
+
+
+class HeadConfig(GeneratorConfig):
+    """For methods whose released generator does not end with a sigmoid."""
+
+    head: Literal["standardised", "sigmoid"] = knob(
+        "standardised", "How the generator ends: as released, or with pixels in [0, 1].", group="Networks"
+    )
+
+
+class PriorConfig(HeadConfig):
+    """The weights of DAFL's terms, with the values of its MNIST."""
+
+    class_prior_weight: float = knob(
+        1.0, "Weight of the one-hot loss, DAFL's class prior.", group="Generator", live=True, symbol="λ", ge=0, le=100
+    )
+    class_balance_weight: float = knob(
+        5.0, "Weight of the information entropy of the mean prediction.", group="Generator", live=True, symbol="λ_BAL",
+        ge=0, le=100,
+    )  # fmt: skip
+    activation_weight: float = knob(
+        0.1, "Weight of the activation of the teacher's features.", group="Generator", live=True, symbol="λ_a", ge=0,
+        le=100,
+    )  # fmt: skip
+    logarithm: Literal["natural", "10"] = knob("natural", "Base of the information entropy.", group="Generator")
+
+    @property
+    def base(self) -> float:
+        """What divides natural logarithms."""
+        return 1.0 if self.logarithm == "natural" else log(10)
 
 
 C = TypeVar("C", bound=GeneratorConfig)
@@ -48,11 +81,23 @@ class GeneratorMethod(Method[Problem, C]):
     def build_generator(self) -> ConvGenerator:
         """Latents to pixels."""
         config, image = self.config, self.image
-        return ConvGenerator(config.latent, image.channels, image.size, config.width)
+        head = StandardisedHead(image) if isinstance(config, HeadConfig) and config.head == "standardised" else None
+        return ConvGenerator(config.latent, image.channels, image.size, config.width, head)
 
     def latents(self) -> Tensor:
         """z ~ N(0, I), (B, z)."""
         return torch.randn(self.config.batch_size, self.config.latent, device=self.device)
+
+    def anneal_both(self, seen: Seen) -> None:
+        """The generator's rate falls as the student's does."""
+        config = self.config
+        seen.anneal(self.student_optimizer)
+        decay = config.student_rate(seen.done) / config.student_lr
+        set_rate(self.generator_optimizer, config.generator_lr * decay)
+
+    def last_map(self, answers: Features) -> Tensor:
+        """(B, D): what the teacher's last stage gives, averaged over pixels."""
+        return list(answers.maps.values())[-1].mean(dim=(2, 3))
 
     @torch.no_grad()
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:

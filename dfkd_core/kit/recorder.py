@@ -27,7 +27,9 @@ from dfkd_core.networks.classifiers import Features
 from dfkd_core.selection.mixture import Selection
 from dfkd_core.synthesis.guided import Film
 
-SUMS = {"generator": "generator_loss", "discriminator": "discriminator_loss", "images": "guidance"}
+SUMS = {
+    "generator": "generator_loss", "discriminator": "discriminator_loss", "images": "guidance", "memory": "memory_loss",
+}  # fmt: skip
 Number = float | Tensor | Callable[[], Tensor | float]
 
 

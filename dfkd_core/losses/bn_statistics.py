@@ -1,7 +1,9 @@
-"""Distance between a batch's statistics and those stored in a network's BatchNorm layers (DeepInversion)."""
+"""Distance between a batch's statistics and those stored in a network's BatchNorm layers: by norms (DeepInversion), or
+as a divergence of Gaussians (DFQ)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -9,21 +11,37 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from dfkd_core.losses.latent import gaussian_kl
 from dfkd_core.networks.classifiers import Classifier, Features
 from dfkd_core.networks.execution import computed
+from dfkd_core.networks.latent import Gaussian
 
 EPSILON = 1e-10  # a constant channel has a variance of 0
+NORM_EPSILON = 1e-5  # what BatchNorm adds to a variance
+Measure = Callable[[Tensor, Any, Any], Tensor]
 
 
 def observe(network: Classifier, images: Tensor) -> tuple[Features, Tensor]:
     """What ``network`` sees in (B, C, H, W) normalised ``images``, and how far their statistics are from those stored:
     BNS = Σ_l ‖μ_l(x̂) − μ̂_l‖₂ + ‖σ²_l(x̂) − σ̂²_l‖₂ over its BatchNorm layers; zero without such layers."""
+    return _listening(network, images, distance, _observed)
+
+
+def observe_divergence(network: Classifier, images: Tensor) -> tuple[Features, Tensor]:
+    """As ``observe``, but the distance is Σ_l,c KL(N(μ_lc(x̂), σ²_lc(x̂)) ‖ N(μ̂_lc, σ̂²_lc)) over all channels of all
+    BatchNorm layers (DFQ, Choi et al. 2020)."""
+    return _listening(network, images, divergence, _observed_divergence)
+
+
+def _listening(
+    network: Classifier, images: Tensor, measure: Measure, observed: Callable[..., tuple[Features, Tensor]]
+) -> tuple[Features, Tensor]:
     ear = _ears.get(network) or _ears.setdefault(network, _Ear(network))
-    ear.listens = True
+    ear.measure = measure
     try:
-        return _observed(network, images)
+        return observed(network, images)
     finally:
-        ear.listens = False
+        ear.measure = None
         ear.heard.clear()
 
 
@@ -34,6 +52,15 @@ def has_statistics(network: nn.Module) -> bool:
 
 @computed
 def _observed(network: Classifier, images: Tensor) -> tuple[Features, Tensor]:
+    return _heard(network, images)
+
+
+@computed
+def _observed_divergence(network: Classifier, images: Tensor) -> tuple[Features, Tensor]:
+    return _heard(network, images)  # a function of its own, since what is captured holds for one measure
+
+
+def _heard(network: Classifier, images: Tensor) -> tuple[Features, Tensor]:
     heard = _ears[network].heard
     heard.clear()  # what is captured or compiled runs more than once
     seen = network.features(images)
@@ -41,20 +68,21 @@ def _observed(network: Classifier, images: Tensor) -> tuple[Features, Tensor]:
 
 
 class _Ear:
-    """What the BatchNorm layers of a network tell while it ``listens``: each the distance of what it was given.
+    """What the BatchNorm layers of a network tell while it has a ``measure``: each how far off is what it was given.
 
     Its hooks stay, since ``torch.compile`` sees only those that are there when it begins.
     """
 
     def __init__(self, network: nn.Module) -> None:
-        self.listens, self.heard = False, list[Tensor]()
+        self.measure: Measure | None = None
+        self.heard = list[Tensor]()
         for layer in network.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.register_forward_pre_hook(self._hear)
 
     def _hear(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if self.listens:
-            self.heard.append(distance(inputs[0], layer.running_mean, layer.running_var))
+        if self.measure is not None:
+            self.heard.append(self.measure(inputs[0], layer.running_mean, layer.running_var))
 
 
 _ears: WeakKeyDictionary[nn.Module, _Ear] = WeakKeyDictionary()
@@ -62,39 +90,47 @@ _ears: WeakKeyDictionary[nn.Module, _Ear] = WeakKeyDictionary()
 
 def distance(features: Tensor, mean: Any, variance: Any) -> Tensor:
     """‖μ(f) − μ̂‖₂ + ‖σ²(f) − σ̂²‖₂ of (B, C, H, W) features f and a layer's ``mean`` μ̂ and ``variance`` σ̂²."""
+    seen_mean, seen_variance = _moments(features)
+    return (seen_mean - mean).norm() + (seen_variance - variance).norm()
+
+
+def divergence(features: Tensor, mean: Any, variance: Any) -> Tensor:
+    """Σ_c KL(N(μ_c(f), σ²_c(f)) ‖ N(μ̂_c, σ̂²_c)) of (B, C, H, W) features f and a layer's ``mean`` and ``variance``."""
+    seen_mean, seen_variance = _moments(features)
+    seen = Gaussian(seen_mean[None], (seen_variance + NORM_EPSILON).sqrt()[None])
+    return gaussian_kl(seen, Gaussian(mean[None], (variance + NORM_EPSILON).sqrt()[None]))[0]
+
+
+def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """``moments`` with a gradient."""
     if torch.compiler.is_compiling():  # which keeps no copies, and makes one kernel of this and what is around it
-        seen_mean, seen_variance = moments(features)
-        return (seen_mean - mean).norm() + (seen_variance - variance).norm()
-    found: Tensor = _Distance.apply(features, mean, variance)
+        return moments(features)
+    found: tuple[Tensor, Tensor] = _Moments.apply(features)
     return found
 
 
-class _Distance(torch.autograd.Function):
-    """``distance``.
+class _Moments(torch.autograd.Function):
+    """``moments``.
 
     Autograd would keep several copies of f, which cost more than the network itself. All that the gradient takes is f,
     which its layer keeps anyway, and two vectors: ∂/∂f = shift + slope·f, channel by channel.
     """
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, running_mean: Tensor, running_var: Tensor) -> Tensor:
+    def forward(ctx: Any, features: Tensor) -> tuple[Tensor, Tensor]:
         mean, variance = moments(features)
-        mean_gap, variance_gap = mean - running_mean, variance - running_var
-        mean_distance, variance_distance = mean_gap.norm(), variance_gap.norm()
-        least = torch.finfo(mean.dtype).tiny  # no gap has no direction
-        count = features.numel() // features.shape[1]
-        slope = variance_gap * (2 / count / variance_distance.clamp_min(least))
-        shift = mean_gap / count / mean_distance.clamp_min(least) - slope * mean
-        ctx.save_for_backward(features, slope, shift)
-        return mean_distance + variance_distance
+        ctx.save_for_backward(features, mean)
+        return mean, variance
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        features, slope, shift = ctx.saved_tensors
-        slope, shift = ((gradients[0] * vector)[:, None, None] for vector in (slope, shift))
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        features, mean = ctx.saved_tensors
+        count = features.numel() // features.shape[1]
+        slope = gradients[1] * (2 / count)
+        shift = gradients[0] / count - slope * mean
         into = torch.empty_like(features)  # of lower precision than the vectors, maybe: rounded as it is written
-        return torch.addcmul(shift, slope, features, out=into), None, None
+        return torch.addcmul(shift[:, None, None], slope[:, None, None], features, out=into)
 
 
 def moments(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -146,6 +146,16 @@ def attended_layers(student_maps: list[list[Tensor]], teacher_maps: list[list[Te
     return (attention * torch.stack(errors, dim=1)).sum(dim=2).mean()
 
 
+def attention_transfer(pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
+    """Σ_l mean (A_l^S − A_l^T)² over ``pairs`` of a student's and a teacher's map of one size, A the mean over channels
+    of the squared map, scaled to length 1 over its pixels (attention transfer, Zagoruyko & Komodakis, ICLR 2017)."""
+
+    def attention(maps: Tensor) -> Tensor:
+        return F.normalize(maps.square().mean(dim=1).flatten(1), dim=1)
+
+    return torch.stack([(attention(ours) - attention(theirs)).square().mean() for ours, theirs in pairs]).sum()
+
+
 def class_attention(student_maps: Tensor, teacher_maps: Tensor, side: int = 2) -> Tensor:
     """Mean squared difference of the class activation maps (B, K, H, W), averaged to ``side`` pixels a side and scaled
     to length 1 each (CAT-KD, Guo et al. 2023, eq. 3)."""

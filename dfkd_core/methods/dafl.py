@@ -15,7 +15,7 @@ Differences from the paper and from its released code:
 2. f is what the teacher's last stage gives, averaged over pixels: LeNet-5's 120 numbers, as released, and a ResNet's
    pooled features.
 3. The generator's last layers are the released ones (tanh, BatchNorm without parameters); ``head`` = sigmoid bounds its
-   pixels, as those of DFAD and TA-DFKD.
+   pixels, as those of TA-DFKD.
 4. ``paper`` is CIFAR-10's: the student's rate is divided by 10 at 40 and 80 % of the epochs (800 and 1,600 of 2,000),
    as released. The released code trains MNIST's student with Adam; here it is SGD for all.
 """
@@ -23,44 +23,29 @@ Differences from the paper and from its released code:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import log
 from typing import Any, ClassVar, Literal
 
 from dfkd_core.events import Event
 from dfkd_core.kit.config import knob, other_default
 from dfkd_core.kit.contract import Term
-from dfkd_core.kit.generation import GeneratorConfig, GeneratorMethod
+from dfkd_core.kit.generation import GeneratorMethod, PriorConfig
 from dfkd_core.kit.method import descend
 from dfkd_core.kit.recording import SHOWN
 from dfkd_core.losses import generator as losses
-from dfkd_core.networks.generators import ConvGenerator, StandardisedHead
 
 
-class DAFLConfig(GeneratorConfig):
+class DAFLConfig(PriorConfig):
     """Defaults are the released code's for CIFAR-10."""
 
-    class_prior_weight: float = knob(
-        0.05, "Weight of the one-hot loss, DAFL's class prior.", group="Generator", live=True, symbol="λ", ge=0, le=100
-    )
-    class_balance_weight: float = knob(
-        5.0, "Weight of the information entropy of the mean prediction.", group="Generator", live=True, symbol="λ_BAL",
-        ge=0, le=100,
-    )  # fmt: skip
-    activation_weight: float = knob(
-        0.01, "Weight of the activation of the teacher's features.", group="Generator", live=True, symbol="λ_a", ge=0,
-        le=100,
-    )  # fmt: skip
-    logarithm: Literal["natural", "10"] = knob("natural", "Base of the information entropy.", group="Generator")
-    head: Literal["standardised", "sigmoid"] = knob(
-        "standardised", "How the generator ends: as released, or with pixels in [0, 1].", group="Networks"
-    )
+    class_prior_weight: float = other_default(PriorConfig, "class_prior_weight", 0.05)
+    activation_weight: float = other_default(PriorConfig, "activation_weight", 0.01)
     schedule: Literal["step", "cosine"] = knob(
         "step", "The student's rate: divided by 10 after 40 and 80 % of the epochs, or cosine.", group="Optimisation"
     )
-    epochs: int = other_default(GeneratorConfig, "epochs", 2000)
-    iterations: int = other_default(GeneratorConfig, "iterations", 120)
-    student_lr: float = other_default(GeneratorConfig, "student_lr", 0.1)
-    generator_lr: float = other_default(GeneratorConfig, "generator_lr", 0.02)
+    epochs: int = other_default(PriorConfig, "epochs", 2000)
+    iterations: int = other_default(PriorConfig, "iterations", 120)
+    student_lr: float = other_default(PriorConfig, "student_lr", 0.1)
+    generator_lr: float = other_default(PriorConfig, "generator_lr", 0.02)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
             "class_prior_weight": 1.0, "class_balance_weight": 5.0, "activation_weight": 0.1, "epochs": 30,
@@ -92,11 +77,6 @@ class DAFL(GeneratorMethod[DAFLConfig]):
     )
     phases = ("latents", "generate", "answer", "generator", "student")
 
-    def build_generator(self) -> ConvGenerator:
-        c, image = self.config, self.image
-        head = StandardisedHead(image) if c.head == "standardised" else None
-        return ConvGenerator(c.latent, image.channels, image.size, c.width, head)
-
     def train(self) -> Iterator[Event]:
         """One step of the generator and one of the student on the same batch."""
         self.generator.train()
@@ -108,13 +88,11 @@ class DAFL(GeneratorMethod[DAFLConfig]):
             images = self.image.normalise(pixels)
             answers = self.teacher.features(images)
             self.queries += len(images)
-            features = list(answers.maps.values())[-1].mean(dim=(2, 3))
-            base = 1.0 if c.logarithm == "natural" else log(10)
             generator_loss = seen.weigh(  # L_G = λ·L_oh + λ_BAL·L_ie + λ_a·L_a
                 self.generator,
                 class_prior=c.class_prior_weight * losses.class_prior(answers.logits),
-                class_balance=c.class_balance_weight * losses.class_balance(answers.logits) / base,
-                activation=c.activation_weight * losses.activation(features),
+                class_balance=c.class_balance_weight * losses.class_balance(answers.logits) / c.base,
+                activation=c.activation_weight * losses.activation(self.last_map(answers)),
             )
             descend(generator_loss, self.generator_optimizer)
 

@@ -10,8 +10,8 @@ from dfkd_core.networks.execution import computed
 
 
 class StandardisedHead(nn.Module):
-    """DAFL's released generator ends so: tanh, then BatchNorm without parameters, so that each batch of normalised
-    images has mean 0 and variance 1 in every channel. Its pixels may lie outside [0, 1]."""
+    """The released generators of DAFL, DFAD and PRE-DFKD end so: tanh, then BatchNorm without parameters, so that each
+    batch of normalised images has mean 0 and variance 1 in every channel. Its pixels may lie outside [0, 1]."""
 
     def __init__(self, image: ImageSpec) -> None:
         super().__init__()

@@ -339,3 +339,24 @@ def test_shares_of_two_images_are_mostly_near_0_or_1() -> None:
     means = student_losses.mix_distribution(lone, 0.1).mean(dim=(1, 2, 3))
     between = ((means > 0.2) & (means < 0.8)).float().mean()
     assert 0 < between < 0.2
+
+
+def test_attention_transfer_by_hand_and_its_gradient() -> None:
+    """Energies (9, 16) and (1, 0) of two pixels are (0.49, 0.87) and (1, 0) when scaled to length 1."""
+    ours = torch.tensor([3.0, 4.0], dtype=torch.double).view(1, 1, 1, 2).requires_grad_()
+    theirs = torch.tensor([1.0, 0.0], dtype=torch.double).view(1, 1, 1, 2)
+    found = student_losses.attention_transfer([(ours, theirs)])
+    found.backward()
+    length = math.sqrt(9**2 + 16**2)
+    assert found.item() == pytest.approx(((9 / length - 1) ** 2 + (16 / length) ** 2) / 2)
+    # (2 − 2 a₁/|a|)/2 by the energies a: −(1/|a| − a₁²/|a|³) and a₁a₂/|a|³, times 2f
+    expected = [-(1 / length - 81 / length**3) * 6, 9 * 16 / length**3 * 8]
+    assert ours.grad is not None and ours.grad.flatten().tolist() == pytest.approx(expected)
+
+
+def test_attention_transfer_sums_over_layers_of_any_width_and_does_not_mind_their_scale() -> None:
+    one, other = torch.randn(4, 3, 5, 5, dtype=torch.double), torch.randn(4, 7, 5, 5, dtype=torch.double)
+    alone = student_losses.attention_transfer([(one, other)])
+    assert student_losses.attention_transfer([(one, other)] * 2).item() == pytest.approx(2 * alone.item())
+    assert student_losses.attention_transfer([(3 * one, other)]).item() == pytest.approx(alone.item())
+    assert student_losses.attention_transfer([(one, -2 * one)]).item() == pytest.approx(0, abs=1e-12)
