@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -27,9 +27,36 @@ def observe(network: Classifier, images: Tensor) -> tuple[Features, Tensor]:
         ear.heard.clear()
 
 
+class Statistics(NamedTuple):
+    """``mean`` and ``variance`` (ΣC,) of the channels of all BatchNorm layers of a network, in the order in which it
+    has them."""
+
+    mean: Tensor
+    variance: Tensor
+
+
+def stored_statistics(network: nn.Module) -> Statistics:
+    """Those that it gathered while it was trained."""
+    layers = _layers(network)
+    return Statistics(*(torch.cat([getattr(layer, f"running_{of}") for layer in layers]) for of in ("mean", "var")))
+
+
+def observe_from(network: Classifier, images: Tensor, wanted: Statistics) -> tuple[Features, Tensor, Statistics]:
+    """The same as ``observe`` with ``wanted`` statistics in the place of those stored, for a network that has some; and
+    those of the images, which no gradient flows through."""
+    ear = _ears.get(network) or _ears.setdefault(network, _Ear(network))
+    ear.listens = True
+    try:
+        seen, distance, mean, variance = _observed_from(network, images, wanted.mean, wanted.variance)
+        return seen, distance, Statistics(mean, variance)
+    finally:
+        ear.listens, ear.wanted = False, {}
+        ear.heard.clear()
+
+
 def has_statistics(network: nn.Module) -> bool:
     """Whether ``network`` has BatchNorm layers at all."""
-    return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    return bool(_layers(network))
 
 
 @computed
@@ -40,6 +67,23 @@ def _observed(network: Classifier, images: Tensor) -> tuple[Features, Tensor]:
     return seen, torch.stack(heard).sum() if heard else torch.zeros((), device=images.device)
 
 
+@computed
+def _observed_from(
+    network: Classifier, images: Tensor, means: Tensor, variances: Tensor
+) -> tuple[Features, Tensor, Tensor, Tensor]:
+    ear, layers = _ears[network], _layers(network)
+    widths = [layer.num_features for layer in layers]
+    ear.wanted = dict(zip(layers, zip(means.split(widths), variances.split(widths), strict=True), strict=True))
+    ear.heard.clear()
+    seen = network.features(images)
+    found = [ear.found[layer] for layer in layers]
+    return seen, torch.stack(ear.heard).sum(), *(torch.cat(part) for part in zip(*found, strict=True))
+
+
+def _layers(network: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
 class _Ear:
     """What the BatchNorm layers of a network tell while it ``listens``: each the distance of what it was given.
 
@@ -48,12 +92,16 @@ class _Ear:
 
     def __init__(self, network: nn.Module) -> None:
         self.listens, self.heard = False, list[Tensor]()
-        for layer in network.modules():
-            if isinstance(layer, nn.BatchNorm2d):
-                layer.register_forward_pre_hook(self._hear)
+        self.wanted: dict[nn.Module, tuple[Tensor, Tensor]] = {}  # statistics other than those stored
+        self.found: dict[nn.Module, tuple[Tensor, Tensor]] = {}  # of the images, where others are wanted
+        for layer in _layers(network):
+            layer.register_forward_pre_hook(self._hear)
 
     def _hear(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if self.listens:
+        if self.listens and self.wanted:
+            self.heard.append(distance(inputs[0], *self.wanted[layer]))
+            self.found[layer] = moments(inputs[0].detach())
+        elif self.listens:
             self.heard.append(distance(inputs[0], layer.running_mean, layer.running_var))
 
 
