@@ -72,11 +72,12 @@ class DeepInversionConfig(PoolConfig):
     synthesis_steps: int = other_default(PoolConfig, "synthesis_steps", 2000)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
-            "synthesis_steps": 60, "synthesis_size": 100, "distill_steps": 70, "updates": 25, "jitter": "none",
-            "augmentation": "none",
+            "bn_weight": 0.1, "adversarial_weight": 1.0, "synthesis_steps": 25, "synthesis_size": 64,
+            "distill_steps": 30, "updates": 40, "jitter": "none", "augmentation": "none",
         },
         "cpu": {
-            "synthesis_steps": 80, "distill_steps": 120, "updates": 40, "jitter": "none", "augmentation": "none",
+            "bn_weight": 0.1, "adversarial_weight": 1.0, "synthesis_steps": 50, "synthesis_size": 128,
+            "distill_steps": 100, "updates": 50, "jitter": "none", "augmentation": "none",
         },
         "paper": {},
     }  # fmt: skip

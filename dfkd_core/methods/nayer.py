@@ -83,11 +83,13 @@ class NAYERConfig(PooledGeneratorConfig):
     student_lr: float = other_default(PooledGeneratorConfig, "student_lr", 0.2)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
-            "synthesis_steps": 20, "synthesis_size": 100, "warm_steps": 10, "distill_steps": 90, "updates": 25,
+            "bn_weight": 0.3, "class_prior_weight": 1.0, "adversarial_weight": 1.0, "generator_lr": 1e-2,
+            "synthesis_steps": 10, "synthesis_size": 64, "warm_steps": 5, "distill_steps": 40, "updates": 30,
             "batch_size": 128, "generator_life": 10, "latent": 100, "width": 16, "embedding_length": 64,
             "pool_size": 10_000, "view": "none", "augmentation": "none",
         },
         "cpu": {
+            "bn_weight": 0.3, "class_prior_weight": 1.0, "adversarial_weight": 1.0, "generator_lr": 1e-2,
             "synthesis_steps": 20, "synthesis_size": 200, "warm_steps": 20, "distill_steps": 140, "updates": 40,
             "batch_size": 256, "latent": 100, "width": 16, "embedding_length": 64, "pool_size": 40_000, "view": "none",
             "augmentation": "none",

@@ -70,7 +70,7 @@ class SpaceshipNetConfig(PooledGeneratorConfig):
     temperature: float = other_default(PooledGeneratorConfig, "temperature", 30.0)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
-            "synthesis_steps": 15, "synthesis_size": 64, "distill_steps": 90, "updates": 30, "batch_size": 128,
+            "synthesis_steps": 15, "synthesis_size": 64, "distill_steps": 25, "updates": 40, "batch_size": 128,
             "generator_lr": 1e-2, "latent": 100, "width": 16, "bn_weight": 0.03, "class_prior_weight": 1.0,
             "pool_size": 4096, "view": "none", "augmentation": "none",
         },
