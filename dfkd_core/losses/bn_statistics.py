@@ -77,7 +77,8 @@ def _observed_from(
     ear.heard.clear()
     seen = network.features(images)
     found = [ear.found[layer] for layer in layers]
-    return seen, torch.stack(ear.heard).sum(), *(torch.cat(part) for part in zip(*found, strict=True))
+    mean, variance = (torch.cat(part) for part in zip(*found, strict=True))
+    return seen, torch.stack(ear.heard).sum(), mean, variance
 
 
 def _layers(network: nn.Module) -> list[nn.BatchNorm2d]:

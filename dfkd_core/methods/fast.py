@@ -78,12 +78,14 @@ class FastConfig(PooledGeneratorConfig):
     student_lr: float = other_default(PooledGeneratorConfig, "student_lr", 0.2)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
-            "synthesis_steps": 5, "synthesis_size": 100, "warm_steps": 20, "distill_steps": 150, "updates": 25,
-            "generator_lr": 5e-3, "latent": 100, "width": 16, "view": "none", "augmentation": "none",
+            "bn_weight": 0.3, "class_prior_weight": 1.0, "adversarial_weight": 1.0, "generator_lr": 1e-2,
+            "synthesis_steps": 5, "synthesis_size": 64, "warm_steps": 10, "distill_steps": 40, "updates": 30,
+            "latent": 100, "width": 16, "view": "none", "augmentation": "none",
         },
         "cpu": {
-            "synthesis_steps": 5, "warm_steps": 20, "distill_steps": 180, "updates": 40, "generator_lr": 5e-3,
-            "latent": 100, "width": 16, "view": "none", "augmentation": "none",
+            "bn_weight": 0.3, "class_prior_weight": 1.0, "adversarial_weight": 1.0, "synthesis_steps": 5,
+            "warm_steps": 20, "distill_steps": 180, "updates": 40, "generator_lr": 5e-3, "latent": 100, "width": 16,
+            "view": "none", "augmentation": "none",
         },
         "paper": {},
     }  # fmt: skip
@@ -124,7 +126,7 @@ class Fast(PooledGeneratorMethod[FastConfig]):
         met = [torch.zeros_like(parameter) for parameter in self.generator.parameters()]
         latents = nn.Parameter(torch.randn(c.synthesis_size, c.latent, device=self.device))
         labels = torch.randint(len(self.image.classes), (c.synthesis_size,), device=self.device)
-        moved = [{"params": self.copy.parameters()}, {"params": [latents], "lr": c.latent_lr}]
+        moved: list[dict[str, Any]] = [{"params": self.copy.parameters()}, {"params": [latents], "lr": c.latent_lr}]
         optimizer = torch.optim.Adam(moved, c.generator_lr, BETAS, fused=True)
         seen.phase("latents", arrays={"latents": latents.detach()[:SHOWN].clone()}, values={"length": c.latent})
         for _ in seen.repeat(c.synthesis_steps):

@@ -103,6 +103,8 @@ class NoisyLayerGenerator(ConvGenerator):
     """NAYER's: a fixed embedding of the class goes through a layer of random weights, its only noise, and becomes what
     is a latent elsewhere. A layer serves as many images as there are classes, so that each class meets it once."""
 
+    embeddings: Tensor
+
     def __init__(
         self, embeddings: Tensor, images: int, latent: int, channels: int, size: int, width: int, epsilon: float
     ) -> None:
@@ -116,6 +118,7 @@ class NoisyLayerGenerator(ConvGenerator):
     def renew(self) -> None:
         """Other noise: the weights of the noisy layers from N(0, 1), no biases."""
         for layer in self.noisy:
+            assert isinstance(layer, nn.Linear)
             nn.init.normal_(layer.weight)
             nn.init.zeros_(layer.bias)
 
