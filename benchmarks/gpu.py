@@ -53,6 +53,7 @@ SHARES = {"methods": 0.22, "paper": 0.34, "memory": 0.05, "small": 0.15, "resume
 BRIEF = {
     "epochs": 1, "iterations": 10, "updates": 1, "gan_steps": 5, "distill_steps": 5, "synthetic": 64,
     "synthesis_batches": 2, "synthesis_size": 16, "latent_steps": 2, "denoising_steps": 2,
+    "synthesis_steps": 2, "warm_steps": 1,
 }  # fmt: skip
 SILENT: dict[str, Any] = dict.fromkeys(("samples_every", "probes_every", "health_every", "phases_every", "real"), 0)
 

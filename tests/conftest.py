@@ -43,6 +43,7 @@ STUDENT = "lenet5-half-bn"  # small, and with BatchNorm
 TINY = {"epochs": 1, "iterations": 6, "student_steps": 2, "batch_size": 16, "latent": 8, "width": 4}
 TINY_STAGES = {"gan_steps": 3, "distill_steps": 3, "updates": 1, "gan_batch_size": 16, "synthetic": 40, "warm_up": 2}
 TINY_SYNTHESIS = {"synthesis_batches": 3, "synthesis_size": 8, "latent_steps": 2, "denoising_steps": 2}
+TINY_POOL = {"synthesis_steps": 2, "warm_steps": 1}
 NETWORKS = {"classifier": (TEACHER, STUDENT), "generative": ("digits-lvae-32", "lvae-4")}
 """Teacher and student of tiny runs, by what a method distils."""
 REPLAYED_TYPES = {event.__name__.lower() for event in REPLAYED}
@@ -84,7 +85,7 @@ def tiny_knobs(method: str) -> dict[str, Any]:
     """What makes a run of ``method`` take a fraction of a second: six steps, at most."""
     found = methods.find(method)
     source = {"source": "latents"} if found.requires.task == "generative" else {}
-    tiny = TINY | TINY_STAGES | TINY_SYNTHESIS | source
+    tiny = TINY | TINY_STAGES | TINY_SYNTHESIS | TINY_POOL | source
     return {name: value for name, value in tiny.items() if name in found.Config.model_fields}
 
 

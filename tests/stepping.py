@@ -155,6 +155,15 @@ def weights(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
+@torch.no_grad()
+def nearly_taught(method: Method[Any, Any]) -> None:
+    """Give a student of the teacher's kind its weights, with a preference for the first class: they agree on most
+    images, though never quite."""
+    method.student.load_state_dict(method.teacher.state_dict())
+    method.student.head.weight.mul_(0.7)
+    method.student.head.bias[0] += 0.5
+
+
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 

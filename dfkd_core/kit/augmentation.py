@@ -27,6 +27,28 @@ def augment(images: Tensor, kind: str) -> Tensor:
     return _Crop.apply(images, top, left, mirrored, padding)
 
 
+def resized_crop(images: Tensor, least: float, mirror: bool) -> Tensor:
+    """A square part of each of (B, C, H, W) square images, at a random place and of an area from ``least`` to 1 of the
+    whole, brought back to the image's size; then it is mirrored with probability ½ if asked for.
+
+    Bilinear, as two products with matrices: the gradient is the same every time, on a GPU too.
+    """
+    count, size = len(images), images.shape[-1]
+    area, top, left = torch.rand(3, count, 1, device=images.device, dtype=images.dtype)
+    side = (least + (1 - least) * area).sqrt()  # as a share of the whole
+    mirrored = torch.rand(count, 1, device=images.device) < 0.5 * mirror
+    middles = (torch.arange(size, device=images.device, dtype=images.dtype) + 0.5) / size  # of the pixels, 0 to 1
+    rows = _taps((top * (1 - side) + side * middles) * size, size)
+    columns = _taps((left * (1 - side) + side * torch.where(mirrored, 1 - middles, middles)) * size, size)
+    return rows[:, None] @ images @ columns[:, None].transpose(2, 3)
+
+
+def _taps(places: Tensor, size: int) -> Tensor:
+    """(B, size) places, in pixels from the edge -> (B, size, size): the share of each of a line's pixels in each."""
+    middles = (places - 0.5).clamp(0, size - 1)
+    return (1 - (middles[:, :, None] - torch.arange(size, device=places.device)).abs()).clamp(min=0)
+
+
 class _Crop(torch.autograd.Function):
     """Pixel (y, x) is that of (y + top − p, x + left − p), which lies in the image or is 0; then it is mirrored.
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from dfkd_core.errors import RequestError, validated
+from dfkd_core.images import ImageSpec
 
 BOUNDS = ("ge", "gt", "le", "lt")
 
@@ -99,6 +100,11 @@ class MethodConfig(BaseModel):
     @property
     def latent_length(self) -> int:
         """Numbers of a latent that slow motion records."""
+        return 0
+
+    def kept_bytes(self, image: ImageSpec, width: int) -> int:
+        """About how many bytes a checkpoint holds of what was made for the student; ``width`` is that of the teacher's
+        pooled features."""
         return 0
 
     @property

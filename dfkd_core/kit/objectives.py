@@ -21,7 +21,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -56,10 +56,15 @@ class Objective(nn.Module):
     student: nn.Module
     terms: tuple[Term, ...] = ()
 
+    def ask(self, teacher: Classifier, images: Tensor) -> Features:
+        """What the terms need of the teacher on normalised ``images``, without gradients."""
+        with torch.no_grad():
+            return teacher.features(images)
+
     def forward(self, images: Tensor, seen: Features) -> tuple[dict[str, Tensor], Tensor]:
         """Weighted terms by name, and the student's logits (B, K).
 
-        ``images``: (B, C, H, W), normalised; ``seen``: what the teacher sees in them, without gradients.
+        ``images``: (B, C, H, W), normalised; ``seen``: what ``ask`` found.
         """
         raise NotImplementedError
 
@@ -76,6 +81,65 @@ class SoftTargets(Objective):
     def forward(self, images: Tensor, seen: Features) -> tuple[dict[str, Tensor], Tensor]:
         logits = self.student(images)
         return {"kl": losses.kl_discrepancy(logits, seen.logits, temperature=self.temperature)}, logits
+
+
+class ActivationRegions(Objective):
+    """KL, and where the networks look: class activation maps of the last stage, Grad-CAMs of every stage behind the
+    stem (mSARC of SpaceshipNet, Yu et al. 2023). Class activation maps take networks that average their last maps; of
+    others Grad-CAMs are matched alone.
+
+    ``seen.maps`` are these maps here, "class" (B, K, H, W) and by the stages' names (B, H, W).
+    """
+
+    def __init__(self, problem: Problem, temperature: float, cam_weight: float, grad_cam_weight: float) -> None:
+        super().__init__()
+        self.student, self.temperature = problem.student, temperature
+        self.weights = {"cam": cam_weight, "grad_cam": grad_cam_weight}
+        networks = problem.student, problem.teacher
+        averaging = all(_averages(network, _last(_maps(network, problem))) for network in networks)
+        shared = [set(_behind_stem_names(network)) for network in networks]
+        self.stages = sorted(shared[0] & shared[1])
+        on = {"cam": averaging and cam_weight > 0, "grad_cam": bool(self.stages) and grad_cam_weight > 0}
+        titles = {"cam": "class activation maps", "grad_cam": "Grad-CAM"}
+        self.terms = (KL, *of_student(**{name: title for name, title in titles.items() if on[name]}))
+
+    def ask(self, teacher: Classifier, images: Tensor) -> Features:
+        seen = self.regions(teacher, images.detach().requires_grad_(), None)
+        return Features(
+            seen.logits.detach(), seen.pooled.detach(), {name: at.detach() for name, at in seen.maps.items()}
+        )
+
+    def forward(self, images: Tensor, seen: Features) -> tuple[dict[str, Tensor], Tensor]:
+        ours = self.regions(self.student, images, seen.logits.argmax(dim=1))
+        terms = {"kl": losses.kl_discrepancy(ours.logits, seen.logits, temperature=self.temperature)}
+        for name in (term.name for term in self.terms[1:]):
+            stages = ["class"] if name == "cam" else self.stages
+            gaps = [student_losses.region_mse(ours.maps[stage], seen.maps[stage]) for stage in stages]
+            terms[name] = self.weights[name] * torch.stack(gaps).sum()
+        return terms, ours.logits
+
+    def regions(self, network: Any, images: Tensor, labels: Tensor | None) -> Features:
+        """What ``network`` sees, and where, of the classes ``labels``, its own argmax unless they are given.
+
+        As written, whatever else the device does with networks: Grad-CAM needs the graph between logits and maps.
+        """
+        with torch.enable_grad():
+            seen: Features = type(network).features.__wrapped__(network, images)
+        wanted = seen.logits.argmax(dim=1) if labels is None else labels
+        stages = {name: seen.maps[name] for name in self.stages}
+        maps = dict(zip(stages, student_losses.grad_cams(seen.logits, list(stages.values()), wanted), strict=True))
+        return Features(seen.logits, seen.pooled, {**maps, "class": class_maps(_last(seen.maps), network.head)})
+
+
+def class_maps(last_map: Tensor, head: nn.Linear) -> Tensor:
+    """(B, D, H, W) -> (B, K, H, W): the linear layer at every pixel, without its bias (CAM, Zhou et al. 2016)."""
+    if last_map.shape[1] != head.in_features:  # a hidden layer stands in between
+        return last_map.new_zeros(len(last_map), head.out_features, 1, 1)
+    return torch.einsum("bdhw,kd->bkhw", last_map, head.weight)
+
+
+def _behind_stem_names(network: Classifier) -> list[str]:
+    return [name for name in network.stages if name != "stem"]
 
 
 # --- classifier sharing ---
@@ -320,7 +384,7 @@ class ClassAttention(_Plain):
         self.register_buffer("head", problem.teacher.head.weight.detach().clone(), persistent=False)
 
     def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
-        student = torch.einsum("bdhw,kd->bkhw", _last(ours.maps), self.student.head.weight)
+        student = class_maps(_last(ours.maps), self.student.head)
         teacher = torch.einsum("bdhw,kd->bkhw", _last(seen.maps), self.head)
         return {
             "cross_entropy": F.cross_entropy(ours.logits, labels),

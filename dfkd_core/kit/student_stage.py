@@ -36,7 +36,7 @@ class StudentConfig(MethodConfig):
         37_500, "Steps in which the student learns.", group="Schedule", unit="steps", ge=1, le=10_000_000
     )
     updates: int = knob(
-        10, "Updates in one step: batches that the GAN, or the student, learns from.", group="Schedule", ge=1, le=1000
+        10, "Updates in one step: batches that the GAN, or the student, learns from.", group="Schedule", ge=1, le=10_000
     )
     batch_size: int = knob(
         64, "Images per batch of the student.", group="Schedule", symbol="B", unit="images", memory=True, ge=4, le=16384
@@ -90,8 +90,7 @@ class StudentStage:
         for _ in seen.repeat(config.updates):
             images = method.image.normalise(augment(draw(), config.augmentation))
             images = images.contiguous(memory_format=torch.channels_last)
-            with torch.no_grad():
-                answers = method.teacher.features(images)
+            answers = self.objective.ask(method.teacher, images)
             method.queries += len(images)
             terms, student_logits = self.objective(images, answers)
             loss = torch.stack(list(terms.values())).sum()

@@ -4,7 +4,7 @@ as a divergence of Gaussians (DFQ)."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -45,9 +45,36 @@ def _listening(
         ear.heard.clear()
 
 
+class Statistics(NamedTuple):
+    """``mean`` and ``variance`` (ΣC,) of the channels of all BatchNorm layers of a network, in the order in which it
+    has them."""
+
+    mean: Tensor
+    variance: Tensor
+
+
+def stored_statistics(network: nn.Module) -> Statistics:
+    """Those that it gathered while it was trained."""
+    layers = _layers(network)
+    return Statistics(*(torch.cat([getattr(layer, f"running_{of}") for layer in layers]) for of in ("mean", "var")))
+
+
+def observe_from(network: Classifier, images: Tensor, wanted: Statistics) -> tuple[Features, Tensor, Statistics]:
+    """The same as ``observe`` with ``wanted`` statistics in the place of those stored, for a network that has some; and
+    those of the images, which no gradient flows through."""
+    ear = _ears.get(network) or _ears.setdefault(network, _Ear(network))
+    ear.measure = distance
+    try:
+        seen, apart, mean, variance = _observed_from(network, images, wanted.mean, wanted.variance)
+        return seen, apart, Statistics(mean, variance)
+    finally:
+        ear.measure, ear.wanted = None, {}
+        ear.heard.clear()
+
+
 def has_statistics(network: nn.Module) -> bool:
     """Whether ``network`` has BatchNorm layers at all."""
-    return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    return bool(_layers(network))
 
 
 @computed
@@ -67,6 +94,24 @@ def _heard(network: Classifier, images: Tensor) -> tuple[Features, Tensor]:
     return seen, torch.stack(heard).sum() if heard else torch.zeros((), device=images.device)
 
 
+@computed
+def _observed_from(
+    network: Classifier, images: Tensor, means: Tensor, variances: Tensor
+) -> tuple[Features, Tensor, Tensor, Tensor]:
+    ear, layers = _ears[network], _layers(network)
+    widths = [layer.num_features for layer in layers]
+    ear.wanted = dict(zip(layers, zip(means.split(widths), variances.split(widths), strict=True), strict=True))
+    ear.heard.clear()
+    seen = network.features(images)
+    found = [ear.found[layer] for layer in layers]
+    mean, variance = (torch.cat(part) for part in zip(*found, strict=True))
+    return seen, torch.stack(ear.heard).sum(), mean, variance
+
+
+def _layers(network: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
 class _Ear:
     """What the BatchNorm layers of a network tell while it has a ``measure``: each how far off is what it was given.
 
@@ -76,13 +121,18 @@ class _Ear:
     def __init__(self, network: nn.Module) -> None:
         self.measure: Measure | None = None
         self.heard = list[Tensor]()
-        for layer in network.modules():
-            if isinstance(layer, nn.BatchNorm2d):
-                layer.register_forward_pre_hook(self._hear)
+        self.wanted: dict[nn.Module, tuple[Tensor, Tensor]] = {}  # statistics other than those stored
+        self.found: dict[nn.Module, tuple[Tensor, Tensor]] = {}  # of the images, where others are wanted
+        for layer in _layers(network):
+            layer.register_forward_pre_hook(self._hear)
 
     def _hear(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if self.measure is not None:
-            self.heard.append(self.measure(inputs[0], layer.running_mean, layer.running_var))
+        if self.measure is None:
+            return
+        mean, variance = self.wanted.get(layer, (layer.running_mean, layer.running_var))
+        self.heard.append(self.measure(inputs[0], mean, variance))
+        if self.wanted:
+            self.found[layer] = moments(inputs[0].detach())
 
 
 _ears: WeakKeyDictionary[nn.Module, _Ear] = WeakKeyDictionary()

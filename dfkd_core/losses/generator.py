@@ -36,6 +36,13 @@ def kl_discrepancy(
     return temperature**2 * masked_mean(divergence, mask)
 
 
+def decision_adversarial(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """−1/B Σ_i 1[argmax S(x̂_i) = argmax T(x̂_i)]·KL(T ‖ S): images on which the student is unsure, but not wrong
+    (CMI, Fang et al. 2021, "decision adversarial"; Fast and NAYER have it, too)."""
+    agree = (student_logits.argmax(dim=1) == teacher_logits.argmax(dim=1)).to(student_logits.dtype)
+    return -kl_discrepancy(student_logits, teacher_logits, agree) * agree.mean()
+
+
 def js_discrepancy(student_logits: Tensor, teacher_logits: Tensor, mask: Tensor | None = None) -> Tensor:
     """JS(T, S) = ½KL(T‖M) + ½KL(S‖M), M = (T + S)/2, in nats (at most log 2), mean over samples."""
     log_student, log_teacher = F.log_softmax(student_logits, dim=1), F.log_softmax(teacher_logits, dim=1)
@@ -107,6 +114,17 @@ def total_variation(images: Tensor) -> Tensor:
 def image_norm(images: Tensor) -> Tensor:
     """‖x̂‖₂ over the whole batch. Grows with √B."""
     return images.norm()
+
+
+def instance_discrimination(local: Tensor, whole: Tensor, temperature: float, earlier: int = 0) -> Tensor:
+    """InfoNCE: each local view (B, D) has to find the whole view (B, D) of its own image among all of them, by cosine
+    similarity over ``temperature`` (CMI, eq. 6). Of the images the last ``earlier`` were made before: their mean is
+    added to that of the others. No gradient goes to the whole views."""
+    similarity = F.normalize(local, dim=1) @ F.normalize(whole, dim=1).detach().t() / temperature
+    own = torch.arange(len(local), device=local.device)
+    losses = F.cross_entropy(similarity, own, reduction="none")
+    new = len(local) - earlier
+    return losses[:new].mean() + (losses[new:].mean() if earlier else 0.0)
 
 
 def coverage(teacher_logits: Tensor) -> float:

@@ -166,6 +166,25 @@ def class_attention(student_maps: Tensor, teacher_maps: Tensor, side: int = 2) -
     return F.mse_loss(directions(student_maps), directions(teacher_maps))
 
 
+def grad_cams(logits: Tensor, maps: list[Tensor], labels: Tensor) -> list[Tensor]:
+    """Grad-CAM, Σ_d w_d A_d (B, H, W) of each of ``maps`` A (B, D, H, W) that (B, K) ``logits`` were computed from: w
+    is the mean over pixels of the gradient of the logit of ``labels`` (Selvaraju et al. 2017, without its ReLU). The
+    weights w are constants: gradients flow through A alone."""
+    if not maps:
+        return []
+    chosen = logits.gather(1, labels[:, None]).sum()
+    gradients = torch.autograd.grad(chosen, maps, retain_graph=True)
+    return [
+        (gradient.mean(dim=(2, 3), keepdim=True) * at).sum(dim=1) for gradient, at in zip(gradients, maps, strict=True)
+    ]
+
+
+def region_mse(ours: Tensor, theirs: Tensor) -> Tensor:
+    """Mean squared difference of two maps (…, H, W), averaged to the smaller of their sides (SpaceshipNet, mSARC)."""
+    side = min(ours.shape[-1], theirs.shape[-1])
+    return F.mse_loss(*(F.adaptive_avg_pool2d(maps, side) for maps in (ours, theirs)))
+
+
 # --- DFND (Chen et al., CVPR 2021) and KD3 (Tang et al., ICCV 2023) ---
 
 

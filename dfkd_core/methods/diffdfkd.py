@@ -44,7 +44,7 @@ from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.samples import to_bytes
 from dfkd_core.kit.student_stage import StudentConfig, StudentStage, choose, draw
 from dfkd_core.losses.bn_statistics import observe
-from dfkd_core.losses.generator import kl_discrepancy
+from dfkd_core.losses.generator import decision_adversarial
 from dfkd_core.synthesis.guided import Film
 
 ADVERSARIAL_AFTER = 0.1  # of the batches: 20 of 200 images a class in the released settings
@@ -189,10 +189,7 @@ class DiffDFKD(Method[Problem, DiffDFKDConfig]):
             told = labels if self.source.names == self.image.classes else found
             terms["class_prior"] = c.class_prior_weight * F.cross_entropy(logits, told)
         if self.is_on("adversarial") and self.step > ADVERSARIAL_AFTER * c.synthesis_batches:
-            student_logits = self.student(images)
-            agree = (student_logits.argmax(dim=1) == found).float()
-            disagreement = kl_discrepancy(student_logits, logits, agree) * agree.mean()
-            terms["adversarial"] = -c.adversarial_weight * disagreement
+            terms["adversarial"] = c.adversarial_weight * decision_adversarial(self.student(images), logits)
         return terms or {"class_prior": 0 * logits.sum()}  # nothing guides
 
     def draw(self) -> Tensor:

@@ -20,7 +20,8 @@ from dfkd_core.runs.assemble import assemble, execution_of
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.teachers.cards import find_card
 
-BATCHES = ("batch_size", "gan_batch_size")
+BATCHES = ("batch_size", "gan_batch_size", "synthesis_size")
+REPEATED = {"synthesis_steps": 2, "updates": 2, "warm_steps": 0}  # a step takes no more memory for doing it more often
 PARTS = (8, 4)  # of the batch, that are tried
 LEAST = 8  # images, for BatchNorm to mean something
 SMALL = 1 << 20  # numbers of a batch of images: less is not worth the seconds
@@ -62,7 +63,8 @@ def check_memory(spec: RunSpec) -> int | None:
 
 def _peak(spec: RunSpec, sizes: dict[str, int]) -> int:
     """Of two steps in which batches are of ``sizes``."""
-    spec = spec.model_copy(update={"config": {**spec.config, **sizes}})
+    brief = {name: min(few, spec.config[name]) for name, few in REPEATED.items() if name in spec.config}
+    spec = spec.model_copy(update={"config": {**spec.config, **sizes, **brief}})
     device = torch.device(spec.device)
     _, _, method = assemble(spec)
     torch.cuda.reset_peak_memory_stats(device)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import MethodConfig, Stage
 from dfkd_core.kit.recording import FILE, Recording, times
-from dfkd_core.store import RunFolder
+from dfkd_core.store import KEPT_CHECKPOINTS, RunFolder
 
 Task = Literal["classifier", "generative"]
 NOT_DATA_FREE = "not data-free"
@@ -112,7 +112,8 @@ class RunSpec(BaseModel):
         return Recording(**{name: getattr(self, name) for name in names})
 
     def recorded_bytes(self, config: MethodConfig, image: ImageSpec, width: int, original: int) -> int:
-        """About how much disk the samples, fixed latents, slow motion, real and collected images of the whole run take.
+        """About how much disk the samples, fixed latents, slow motion, real and collected images of the whole run take,
+        and the pools in its checkpoints.
 
         ``width``: of the teacher's pooled features. ``original``: |D_o|, the images that it was trained on.
         """
@@ -121,7 +122,8 @@ class RunSpec(BaseModel):
         probes = times(self.probes_every, config.total_steps) * (self.probes * one + FILE)
         real = self.real * one if self.features else 0
         collected = min(KEPT, self.ratio * original) if self.collected else 0
-        return recording.bytes_of(config, image, width) + probes + real + round(collected) * one
+        pools = KEPT_CHECKPOINTS * config.kept_bytes(image, width)
+        return recording.bytes_of(config, image, width) + probes + real + round(collected) * one + pools
 
     def fingerprint(self, teacher_sha256: str, data: str, code: str) -> str:
         """SHA-256 over the canonical specification, the teacher's weights, the data and the code's version."""

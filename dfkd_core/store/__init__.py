@@ -22,6 +22,7 @@ from dfkd_core.store.events_log import (
 )
 from dfkd_core.store.folder import (
     ACTIVE,
+    KEPT_CHECKPOINTS,
     LEFT_WAITING,
     OUT_OF_MEMORY,
     SPECS,

@@ -15,9 +15,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from dfkd_core.errors import DamagedError, StoreError
-from dfkd_core.store.folder import CHECKPOINTS, MARK, RunFolder
+from dfkd_core.store.folder import CHECKPOINTS, KEPT_CHECKPOINTS, MARK, RunFolder
 
-KEPT = 2
 _OURS = re.compile(r"(step-\d{8,})\.(safetensors|json)")
 _HALF = re.compile(r"\.step-\d{8,}\.(safetensors|json)\.\w+\.part")  # what a kill leaves
 
@@ -37,7 +36,7 @@ def save_checkpoint(folder: RunFolder, step: int, state: dict[str, Any]) -> None
 def _tidy(folder: RunFolder, newest: str) -> None:
     """Keep the last two. Later ones were damaged, or the run would have begun there; a kill leaves halves behind. What
     was not made here stays."""
-    kept = [stem for stem in _marks(folder) if stem <= newest][-KEPT:]
+    kept = [stem for stem in _marks(folder) if stem <= newest][-KEPT_CHECKPOINTS:]
     for name in folder.files.names(CHECKPOINTS):
         ours = _OURS.fullmatch(name)
         if _HALF.fullmatch(name) or (ours and ours[1] not in kept):

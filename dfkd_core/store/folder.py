@@ -40,6 +40,7 @@ from dfkd_core.store.sealed import sealed, unsealed
 STATES = ("queued", "running", "paused", "done", "stopped", "failed", "interrupted")
 ACTIVE = ("queued", "running", "paused")
 CHECKPOINTS = "checkpoints"
+KEPT_CHECKPOINTS = 2  # the last ones
 RESERVE, RESERVED_BYTES = ".reserve", (65_536, 16_384, 4096)  # the most that there is room for
 FOLDERS = ("samples", CHECKPOINTS, "attempts")  # which every run has
 SPECS = ("spec.json", "spec.copy.json")

@@ -13,7 +13,7 @@ LEAST_STEPS = 20  # of a run that others are judged by
 MOST_RUNS = 200  # looked at
 MEASURING_SECONDS = 8.0  # of a run: mostly the start of its process
 SAME_FIELDS = ("benchmark", "method", "student", "device", "threads", "teacher")
-PACE_KNOBS = ("student_steps", "batch_size", "width", "updates", "gan_batch_size", "source")
+PACE_KNOBS = ("student_steps", "batch_size", "width", "updates", "gan_batch_size", "source", "synthesis_steps")
 SYNTHESIS_KNOBS = ("synthesis_batches", "synthesis_size", "denoising_steps", "latent_steps")
 SAME_KNOBS = (
     *PACE_KNOBS, *SYNTHESIS_KNOBS, "latent", "augmentation", "selection", "gan_steps", "distill_steps", "objective"

@@ -177,3 +177,48 @@ def test_diversity_is_one_minus_the_mean_pairwise_cosine() -> None:
     pairwise = np.mean([[a @ b for a in unit] for b in unit])
     assert losses.diversity(*tensors(FEATURES)).item() == pytest.approx(1 - pairwise, rel=1e-10)
     assert losses.diversity(torch.ones(8, 5)).item() == pytest.approx(0, abs=1e-6)
+
+
+# --- of methods with a pool ------------------------------------------------------------------------------------
+
+
+def test_the_decision_adversarial_term_counts_agreement_only_and_divides_by_all() -> None:
+    """Golden: two of three agree, (0.6, 0.4) ‖ (0.8, 0.2) and equal distributions."""
+    teacher = torch.tensor([[0.6, 0.4], [0.9, 0.1], [0.3, 0.7]]).log()
+    student = torch.tensor([[0.8, 0.2], [0.9, 0.1], [0.6, 0.4]]).log().requires_grad_()
+    found = losses.decision_adversarial(student, teacher)
+    assert found.item() == pytest.approx(-(0.6 * math.log(0.6 / 0.8) + 0.4 * math.log(0.4 / 0.2)) / 3, rel=1e-5)
+    found.backward()
+    assert student.grad is not None
+    expected = torch.tensor([[0.6 - 0.8, 0.4 - 0.2], [0, 0], [0, 0]]) / 3  # −∇KL = (p^T − p^S)
+    torch.testing.assert_close(student.grad, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("earlier", [0, 2])
+def test_instance_discrimination_is_info_nce_of_parts_among_wholes(earlier: int) -> None:
+    local, whole = FEATURES[:6, :4], FEATURES[6:12, :4]
+    one, other = (views / np.linalg.norm(views, axis=1, keepdims=True) for views in (local, whole))
+    per_image = -np.diag(log_softmax(one @ other.T / 0.2, axis=1))
+    expected = per_image[: 6 - earlier].mean() + (per_image[6 - earlier :].mean() if earlier else 0)
+    parts, wholes = (torch.tensor(views, requires_grad=True) for views in (local, whole))
+    found = losses.instance_discrimination(parts, wholes, 0.2, earlier)
+    assert found.item() == pytest.approx(expected)
+    found.backward()
+    assert wholes.grad is None and parts.grad is not None
+    for place in ((0, 0), (5, 3)):  # against finite differences of the formula
+        moved = [local.copy() for _ in range(2)]
+        for sign, views in zip((1, -1), moved, strict=True):
+            views[place] += sign * 1e-6
+        values = []
+        for views in moved:
+            unit = views / np.linalg.norm(views, axis=1, keepdims=True)
+            ones = -np.diag(log_softmax(unit @ other.T / 0.2, axis=1))
+            values.append(ones[: 6 - earlier].mean() + (ones[6 - earlier :].mean() if earlier else 0))
+        assert parts.grad[place].item() == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-4, abs=1e-8)
+
+
+def test_instances_that_are_told_apart_cost_nothing_and_equal_ones_log_of_their_number() -> None:
+    apart = torch.eye(4)
+    assert losses.instance_discrimination(apart, apart, 0.01).item() == pytest.approx(0, abs=1e-6)
+    alike = torch.ones(4, 3)
+    assert losses.instance_discrimination(alike, alike, 0.1).item() == pytest.approx(math.log(4), rel=1e-5)

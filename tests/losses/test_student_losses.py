@@ -360,3 +360,28 @@ def test_attention_transfer_sums_over_layers_of_any_width_and_does_not_mind_thei
     assert student_losses.attention_transfer([(one, other)] * 2).item() == pytest.approx(2 * alone.item())
     assert student_losses.attention_transfer([(3 * one, other)]).item() == pytest.approx(alone.item())
     assert student_losses.attention_transfer([(one, -2 * one)]).item() == pytest.approx(0, abs=1e-12)
+
+
+# --- SpaceshipNet ----------------------------------------------------------------------------------------------
+
+
+def test_grad_cam_weighs_channels_by_the_mean_gradient_of_the_label() -> None:
+    """Golden: two channels, logit k of image i is Σ_d c_kd · mean of channel d, so that the weight is c_kd / pixels."""
+    maps = torch.tensor([[[[1.0, 2.0]], [[3.0, 5.0]]], [[[4.0, 0.0]], [[1.0, 1.0]]]], requires_grad=True)
+    head = torch.tensor([[1.0, 0.0], [2.0, -1.0]])
+    logits = maps.mean(dim=(2, 3)) @ head.t()
+    (found,) = student_losses.grad_cams(logits, [maps], torch.tensor([1, 0]))
+    expected = torch.tensor([[[2 * 1.0 - 3, 2 * 2.0 - 5]], [[4.0, 0.0]]]) / 2
+    torch.testing.assert_close(found, expected)
+    found.sum().backward()
+    weights = torch.tensor([[2.0, -1.0], [1.0, 0.0]])[:, :, None, None] / 2
+    torch.testing.assert_close(maps.grad, weights.expand_as(maps))  # the weights themselves are constants
+
+
+def test_regions_are_compared_at_the_smaller_of_their_sides() -> None:
+    ours = torch.tensor([[[1.0, 3.0], [5.0, 7.0]]], requires_grad=True)
+    found = student_losses.region_mse(ours, torch.tensor([[[2.0]]]))
+    assert found.item() == pytest.approx(4.0)  # (4 − 2)²
+    found.backward()
+    torch.testing.assert_close(ours.grad, torch.full((1, 2, 2), 2 * 2 / 4))
+    assert student_losses.region_mse(ours, ours.detach() + 2).item() == pytest.approx(4.0)
