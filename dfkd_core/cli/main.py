@@ -33,6 +33,7 @@ COMMANDS = {
     "layout": ("looking:layout", "Lay out a run's samples in the plane, for Inspect."),
     "study": ("study:study", "Carry out a study of many runs, continue, list or show one."),
     "methods": ("methods:methods", "List the methods."),
+    "networks": ("networks:networks", "List the networks that suit a benchmark as students."),
     "benchmarks": ("benchmarks:benchmarks", "List the benchmarks, or download one."),
     "collected": ("collected:collected", "List where images can be collected, look at them, or add some."),
     "teachers": ("teachers:teachers", "List the teachers."),

@@ -14,7 +14,7 @@ from dfkd_core.data.own import own_data, saw_data_of
 from dfkd_core.data.sources import Folder, check_collected, find_source
 from dfkd_core.errors import RequestError, validated
 from dfkd_core.kit.config import MethodConfig
-from dfkd_core.networks.classifiers import CLASSIFIERS
+from dfkd_core.networks.classifiers import check_network, fitted
 from dfkd_core.networks.latent import MOST_WIDTH, latent_network
 from dfkd_core.runs.spec import NOT_DATA_FREE, RunSpec
 from dfkd_core.synthesis.stable_diffusion import INSTALL, MODEL
@@ -45,7 +45,7 @@ def _resolved(asked: RunSpec, changes: dict[str, Any] | None, fields: dict[str, 
     if card.task != task:
         raise RequestError("teacher", card.name, f"is a {card.task} network; {method.title} takes a {task} one.")
     benchmark = find_benchmark(asked.benchmark, card.image.spec())
-    student = asked.student or usual_student(asked.benchmark, task)
+    student = asked.student or usual_student(asked.benchmark, task, card.image.size)
     _check_student(student, card)
     ours, theirs = benchmark.image, card.image.spec()
     same_shape = (ours.channels, ours.size, len(ours.classes)) == (theirs.channels, theirs.size, len(theirs.classes))
@@ -126,16 +126,16 @@ def usual_teacher(benchmark: str, task: str = "classifier") -> str:
     return fitting
 
 
-def usual_student(benchmark: str, task: str = "classifier") -> str:
-    """The network that a form begins with."""
-    return usual_of(benchmark).student_of(task)
+def usual_student(benchmark: str, task: str = "classifier", size: int = 0) -> str:
+    """The network that a form begins with, as it is for images of ``size`` pixels."""
+    usual = usual_of(benchmark).student_of(task)
+    return fitted(usual, size) if task == "classifier" else usual
 
 
 def _check_student(student: str, teacher: TeacherCard) -> None:
     """Raises ``RequestError`` for a network of another task, or with other latents than the teacher's."""
     if teacher.task == "classifier":
-        if student not in CLASSIFIERS:
-            raise RequestError("student", student, f"should be one of {', '.join(CLASSIFIERS)}.")
+        check_network(student, "student")
         return
     kind = teacher.network.rpartition("-")[0]
     if not latent_network(student) or student.rpartition("-")[0] != kind:
