@@ -171,7 +171,8 @@ def training(method: str, without: Collection[str] = ()) -> Iterator[inspect.Par
     from dfkd_core.runs.spec import RunSpec
 
     found, of_the_run = methods.find(method), Group("Run", sort_key=1)
-    networks = tuple(CLASSIFIERS) if found.requires.task == "classifier" else ("lvae-H", "conv-vae-H")
+    networks = tuple(name for name, known in CLASSIFIERS.items() if known.student)
+    networks = networks if found.requires.task == "classifier" else ("lvae-H", "conv-vae-H")
     choices = {"student": networks, "method": methods.available(), "preset": found.Config.presets}
     for name in ("method", *RunSpec.asked_fields()):
         if name not in without:

@@ -34,6 +34,7 @@ COMMANDS = {
     "study": ("study:study", "Carry out a study of many runs, continue, list or show one."),
     "audit": ("audit:audit", "Look at the gradient of each term of a method at each network."),
     "methods": ("methods:methods", "List the methods."),
+    "networks": ("networks:networks", "List the networks that suit a benchmark as students."),
     "benchmarks": ("benchmarks:benchmarks", "List the benchmarks, or download one."),
     "collected": ("collected:collected", "List where images can be collected, look at them, or add some."),
     "teachers": ("teachers:teachers", "List the teachers."),

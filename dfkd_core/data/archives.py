@@ -1,4 +1,4 @@
-"""Data sets that are kept in one archive: scikit-learn's digits, MNIST's files, torchvision's CIFAR."""
+"""Data sets that are kept in one archive: scikit-learn's digits, MNIST's files, SVHN's, torchvision's CIFAR."""
 
 from __future__ import annotations
 
@@ -20,8 +20,18 @@ DEEP = 2  # folders below the data folder, in which a data set's own is looked f
 MOST_BYTES = 1 << 30  # of one of MNIST's files
 OWN_FOLDER = {
     "MNIST": "mnist", "FashionMNIST": "fashion mnist", "CIFAR10": "cifar-10-batches-py", "CIFAR100": "cifar-100-python",
+    "SVHN": "svhn",
 }  # fmt: skip
 """What the folder is called; case and dashes do not matter."""
+IDX = "train-images-idx3-ubyte, train-labels-idx1-ubyte, and the same two of t10k, or each as .gz"
+EXPECTED = {
+    "MNIST": IDX,
+    "FashionMNIST": IDX,
+    "CIFAR10": "beside it cifar-10-batches-py/ as the published archive unpacks it",
+    "CIFAR100": "train, test and meta as the published archive, cifar-100-python.tar.gz, unpacks them",
+    "SVHN": "train_32x32.mat and test_32x32.mat",
+}
+"""What it should hold, in words."""
 
 
 class UnknownFilesError(Exception):
@@ -54,6 +64,8 @@ def read_archive(dataset: str, folder: Path, train: bool) -> LabelledImages:
         if pixels.ndim != 3 or labels.shape != pixels.shape[:1]:
             raise UnknownFilesError("its images and labels are not as many")
         return LabelledImages(torch.from_numpy(pixels[:, None]), torch.from_numpy(labels).long())
+    if dataset == "SVHN":
+        return _svhn(place / f"{'train' if train else 'test'}_32x32.mat")
     from torchvision import datasets
 
     try:
@@ -81,6 +93,10 @@ def download(dataset: str, folder: Path) -> None:
     """Fetch both splits of torchvision's class ``dataset`` into a data folder."""
     from torchvision import datasets
 
+    if dataset == "SVHN":
+        for split in ("train", "test"):
+            datasets.SVHN(str(folder / OWN_FOLDER[dataset]), split=split, download=True)
+        return
     for train in (True, False):
         getattr(datasets, dataset)(str(folder), train=train, download=True)
 
@@ -104,6 +120,31 @@ def _inside(folder: Path) -> list[str]:
 def _plain(name: str) -> str:
     """Case, dashes and the like aside: FashionMNIST, fashion-mnist."""
     return re.sub(r"[\s_\-]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).casefold()
+
+
+# --- SVHN's files ------------------------------------------------------------------------------------------------
+
+
+def _svhn(path: Path) -> LabelledImages:
+    """``X`` (32, 32, 3, N) and ``y`` (N, 1), where 10 is the digit 0."""
+    import torch
+    from scipy.io import loadmat
+
+    from dfkd_core.data.labelled import LabelledImages
+
+    if not path.is_file():
+        raise UnknownFilesError(f"it has no {path.name}")
+    if path.stat().st_size > MOST_BYTES:
+        raise UnknownFilesError(f"{path.name} is larger than {MOST_BYTES:,} bytes")
+    try:
+        found = loadmat(str(path), variable_names=("X", "y"))
+        pixels, labels = found["X"], found["y"].ravel()
+    except Exception as error:  # damaged files make scipy raise nearly anything
+        raise UnknownFilesError(f"{path.name} cannot be read ({type(error).__name__}: {error})") from None
+    if pixels.dtype != "uint8" or pixels.ndim != 4 or pixels.shape[2] != 3 or pixels.shape[3] != len(labels):
+        raise UnknownFilesError(f"{path.name} should have X of 32×32×3×N bytes and y of N labels")
+    images = torch.from_numpy(pixels.transpose(3, 2, 0, 1).copy())
+    return LabelledImages(images, torch.from_numpy(labels.astype("int64") % 10))
 
 
 # --- MNIST's files -----------------------------------------------------------------------------------------------

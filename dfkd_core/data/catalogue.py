@@ -36,8 +36,10 @@ class Usual:
     """What a form begins with, and a request that says nothing gets."""
 
     teacher: str = ""  # a classifier; empty: the first that there is
+    teacher_network: str = "resnet34"  # that teachers of it mostly are in papers
     student: str = "resnet18"
     source: str = "pool"  # of collected images
+    shipped: str = "photo-patches"  # the same where that is not there
     ratio: float = 0.1  # ρ = |D_c| / |D_o|
     generative_student: str = "lvae-8"
 
@@ -111,8 +113,9 @@ class Benchmark:
         folder = data_folder()
         place = folder / self.where
         if any(not is_junk(name) for name in _names(place)):
-            return self._unknown(place, f"should hold {layouts.EXPECTED[self.layout]}" if self.layout else "")
-        hint = f"has no {self.title} (looked for {place}). Give another folder{self._fetch()}."
+            return self._unknown(place, f"should hold {self.expected}")
+        hint = f"has no {self.title}: {place} should hold {self.expected}. Put it there, give another folder"
+        hint += f"{self._fetch()}."
         return RequestError("DFKD_DATA", str(folder), hint)
 
     def _unknown(self, place: Path | None, amiss: str) -> RequestError:
@@ -120,6 +123,12 @@ class Benchmark:
         there = ", ".join(names[:6]) + (" …" if len(names) > 6 else "") or "nothing"
         says = f"has {place}, but not in a layout of {self.title} that is known: {amiss}; it holds {there}"
         return RequestError("DFKD_DATA", str(data_folder()), f"{says}. Lay it out so{self._fetch()}.")
+
+    @property
+    def expected(self) -> str:
+        """What the data folder's ``where`` should hold, in words."""
+        as_files, as_archive = layouts.EXPECTED.get(self.layout, ""), archives.EXPECTED.get(self.archive, "")
+        return f"{as_files} (or {as_archive})" if as_files and as_archive else as_files or as_archive
 
     def _fetch(self) -> str:
         return f", or fetch it: python -m dfkd_core benchmarks download {self.name}" if self.megabytes else ""

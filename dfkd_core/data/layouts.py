@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from dfkd_core.images import ImageSpec
 
 SPLITS = ("train", "training", "test", "testing", "val", "valid", "validation", "dev")
 """What people call the folders of a split."""
+SYNSET = re.compile(r"n\d{8}")  # a class folder of ImageNet
 LISTED_CLASSES = 20  # at most, with how many images each has
 
 
@@ -53,8 +55,9 @@ class Listing:
 def class_folders(root: Path, train: bool, image: ImageSpec, test_split: str = "test") -> Listing:
     """Two folders with one subfolder a class each: CINIC-10 (its valid/ stays unused), ImageNet (val/ in folders)."""
     found = _by_class(root / ("train" if train else test_split), image)
-    # In alphabetical order is how ImageNet's synsets are numbered, and how CIFAR-100's classes are.
-    return replace(found, warning="") if are_placeholders(image.classes) else found
+    # In alphabetical order is how ImageNet's synsets are numbered.
+    in_order = are_placeholders(image.classes) or all(map(SYNSET.fullmatch, found.labels))
+    return replace(found, warning="") if in_order else found
 
 
 def one_folder(root: Path, train: bool, image: ImageSpec) -> Listing:
@@ -102,11 +105,14 @@ def _subfolders(root: Path) -> dict[str, Path]:
 
 def _splits(root: Path, classes: Sequence[str]) -> dict[str, Path]:
     """The folders of splits below ``root``, in small letters; empty where the folders are classes. Only train and test
-    are taken for what they are called: what a val/ is for is not ours to say."""
+    are taken for what they are called: what a val/ is for is not ours to say, but for ImageNet's, whose classes are
+    synsets: that is what everybody tests on."""
     found = _subfolders(root)
     if set(found) <= set(classes):
         return {}
     splits = {name.casefold(): path for name, path in found.items() if name.casefold() in SPLITS and _subfolders(path)}
+    if set(splits) == {"train", "val"} and all(SYNSET.fullmatch(name) for name in _subfolders(splits["val"])):
+        return {"train": splits["train"], "test": splits["val"]}
     return splits if {"train", "test"} & set(splits) or len(splits) == len(found) else {}
 
 

@@ -134,6 +134,14 @@ class SixteenBits:
             raise RequestError("image", self.first, says)
 
 
+def squares(sheet: Path, side: int) -> Tensor:
+    """(N, C, side, side) uint8 of a ``sheet`` of squares, from left to right, line by line."""
+    pixels = torch.from_numpy(np.array(decode(sheet, str(sheet))))
+    pixels = pixels if pixels.ndim == 3 else pixels[:, :, None]
+    lines = pixels.unfold(0, side, side).unfold(1, side, side)  # (rows, columns, C, side, side)
+    return lines.flatten(0, 1).contiguous()
+
+
 def resize(pixels: Tensor, size: int) -> Tensor:
     """(N, C, H, W) uint8 -> (N, C, size, size)."""
     if pixels.shape[-1] == size:

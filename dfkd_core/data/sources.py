@@ -1,7 +1,8 @@
 """Collected images: real ones from elsewhere, few and without labels, that a method may learn from. No torch.
 
-A source is a benchmark's training images by its name, ``pool`` (20,000 natural images), ``webvision``, ``isic``, any
-folder as ``folder:PATH``, or an unpacked upload as ``upload:NAME``. Whatever labels or folder names it has are
+A source is a benchmark's training images by its name, ``pool`` (20,000 natural images), ``webvision``, ``isic``, some
+that come with the lab (``mnist-sample``, ``photo-patches``), any folder as ``folder:PATH``, or an unpacked upload as
+``upload:NAME``. Whatever labels or folder names it has are
 dropped here: a method gets pixels, and even their order depends on file names and contents only. Files are listed
 first, and only those that were chosen, or that the teacher has to look at, are read.
 """
@@ -16,7 +17,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dfkd_core.data.catalogue import BENCHMARKS, LISTED, Benchmark, data_folder
+from dfkd_core.data.catalogue import BENCHMARKS, LISTED, Benchmark, data_folder, usual_of
 from dfkd_core.data.files import Skipped, TooManyError, folder_of, images_in
 from dfkd_core.data.uploads import check_name, uploaded, uploads
 from dfkd_core.errors import RequestError
@@ -25,6 +26,7 @@ from dfkd_core.images import ImageSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
+SHEETS = Path(__file__).resolve().parents[2] / "assets" / "collected"  # of images that come with the lab
 
 # --- sources ---------------------------------------------------------------------------------------------------
 
@@ -112,7 +114,35 @@ class TrainingImages:
         return self.benchmark.load(train=True).images
 
 
-Source = Folder | TrainingImages
+class Shipped:
+    """Images that come with the lab, as squares of ``side`` pixels on one sheet; asked in the same way."""
+
+    roots: tuple[Path, ...] = ()
+    where = ""
+
+    def __init__(self, name: str, title: str, sheet: str, side: int, count: int) -> None:
+        self.name, self.title, self.sheet, self.side, self.images = name, title, SHEETS / sheet, side, count
+
+    def is_there(self) -> bool:
+        return True
+
+    def count(self, enough: int | None = None, looked: int | None = None) -> int:
+        return self.images
+
+    def read(self, indices: Tensor, image: ImageSpec) -> Tensor:
+        from dfkd_core.data.pictures import resize, to_channels
+
+        return resize(to_channels(self._pixels[indices], image.channels), image.size)
+
+    @cached_property
+    def _pixels(self) -> Tensor:
+        """(N, C, side, side) uint8, from left to right, line by line."""
+        from dfkd_core.data.pictures import squares
+
+        return squares(self.sheet, self.side)[: self.images]
+
+
+Source = Folder | TrainingImages | Shipped
 
 
 def _read(paths: list[Path], indices: Tensor, image: ImageSpec) -> Tensor:
@@ -174,6 +204,8 @@ def find_source(name: str, benchmark: Benchmark | None = None) -> Source:
         upload = check_name(name.removeprefix("upload:"))
         return Folder(name, f"Upload {upload}", (uploads() / upload,))
     only_collected = LISTED["sources"]
+    if "sheet" in only_collected.get(name, {}):
+        return Shipped(name, **only_collected[name])
     if name not in only_collected:
         known = ", ".join([*BENCHMARKS, *only_collected])
         raise RequestError("collected", name, f"should be one of {known}, folder:PATH or upload:NAME.")
@@ -191,12 +223,25 @@ def find_source(name: str, benchmark: Benchmark | None = None) -> Source:
 # --- what is asked of them -------------------------------------------------------------------------------------
 
 
+def usual_source(benchmark: str) -> str:
+    """What is collected for the benchmark of that name where nobody says it; images that come with the lab, where the
+    usual ones are not there, so that everything can be tried at once."""
+    usual = usual_of(benchmark)
+    return usual.source if find_source(usual.source).is_there() else usual.shipped
+
+
+def usual_ratio(source: Source, benchmark: Benchmark) -> float:
+    """ρ where nobody says it; of images that come with the lab, no more than there are."""
+    usual = benchmark.usual.ratio
+    return min(usual, _most(source.count(), benchmark)) if isinstance(source, Shipped) else usual
+
+
 def check_collected(name: str, benchmark: Benchmark, ratio: float, looked: int | None = None) -> str:
     """The source's name (empty: the usual one of ``benchmark``), if it holds the images that ``ratio`` asks for.
 
     Raises ``RequestError`` with how many it has, and which ratio would fit, or after ``looked`` files and folders.
     """
-    name = name or benchmark.usual.source
+    name = name or usual_source(benchmark.name)
     checked_count(find_source(name, benchmark), benchmark, ratio, looked)
     return name
 
@@ -218,10 +263,14 @@ def checked_count(source: Source, benchmark: Benchmark, ratio: float, looked: in
         says = f"asks for {count:,} of {source.title}, which has {there:,} images; "
         if there < 2:
             raise RequestError("collected", source.name, f"has {there} images; should have two at least.")
-        digits = 10 ** (3 - math.floor(math.log10(there / benchmark.original)))  # four of them, rounded down
-        says += f"should be at most {math.floor(digits * there / benchmark.original) / digits:g}."
-        raise RequestError("ratio", ratio, says)
+        raise RequestError("ratio", ratio, f"{says}should be at most {_most(there, benchmark):g}.")
     return count
+
+
+def _most(there: int, benchmark: Benchmark) -> float:
+    """The largest ρ that ``there`` images are enough for, with four digits, rounded down."""
+    digits = 10 ** (3 - math.floor(math.log10(there / benchmark.original)))
+    return math.floor(digits * there / benchmark.original) / digits
 
 
 def source_facts(name: str, benchmark: Benchmark, ratio: float, collecting: str) -> dict[str, Any]:

@@ -11,10 +11,10 @@ import torch
 from dfkd_core import methods
 from dfkd_core.data.catalogue import BENCHMARKS, Benchmark, data_folder, data_in, find_benchmark, usual_of
 from dfkd_core.data.own import own_data, saw_data_of
-from dfkd_core.data.sources import Folder, check_collected, find_source
+from dfkd_core.data.sources import Folder, check_collected, find_source, usual_ratio, usual_source
 from dfkd_core.errors import RequestError, validated
 from dfkd_core.kit.config import MethodConfig
-from dfkd_core.networks.classifiers import CLASSIFIERS
+from dfkd_core.networks.classifiers import check_network, fitted, title_of
 from dfkd_core.networks.latent import MOST_WIDTH, latent_network
 from dfkd_core.runs.spec import NOT_DATA_FREE, RunSpec
 from dfkd_core.synthesis.stable_diffusion import INSTALL, MODEL
@@ -45,7 +45,7 @@ def _resolved(asked: RunSpec, changes: dict[str, Any] | None, fields: dict[str, 
     if card.task != task:
         raise RequestError("teacher", card.name, f"is a {card.task} network; {method.title} takes a {task} one.")
     benchmark = find_benchmark(asked.benchmark, card.image.spec())
-    student = asked.student or usual_student(asked.benchmark, task)
+    student = asked.student or usual_student(asked.benchmark, task, card.image.size)
     _check_student(student, card)
     ours, theirs = benchmark.image, card.image.spec()
     same_shape = (ours.channels, ours.size, len(ours.classes)) == (theirs.channels, theirs.size, len(theirs.classes))
@@ -60,8 +60,9 @@ def _resolved(asked: RunSpec, changes: dict[str, Any] | None, fields: dict[str, 
     resolved |= {"benchmark": benchmark.name, "data": str(data_folder().absolute())}
     resolved |= _resolved_execution(asked, device, config)
     if method.requires.collected:
-        resolved["ratio"] = ratio = asked.ratio or benchmark.usual.ratio
-        resolved["collected"] = name = check_collected(asked.collected, benchmark, ratio)
+        source = find_source(asked.collected or usual_source(benchmark.name), benchmark)
+        resolved["ratio"] = ratio = asked.ratio or usual_ratio(source, benchmark)
+        resolved["collected"] = name = check_collected(source.name, benchmark, ratio)
         resolved["not_data_free"] = _insisted(name, card, benchmark, asked.not_data_free)
     else:  # nothing that such a run depends on
         resolved |= {name: RunSpec.model_fields[name].default for name in OF_COLLECTED}
@@ -121,21 +122,23 @@ def usual_teacher(benchmark: str, task: str = "classifier") -> str:
     fitting = next(filter(None, [usual_of(benchmark).teacher if task == "classifier" else None, *names]), None)
     if fitting is None:
         find_benchmark(benchmark)  # a misspelt name is the nearer cause
-        how = "import one: python -m dfkd_core teacher import" if task == "classifier" else "train one from a card"
+        papers = title_of(usual_of(benchmark).teacher_network)
+        how = f"import one, of papers mostly a {papers}: python -m dfkd_core teacher import"
+        how = how if task == "classifier" else "train one from a card"
         raise RequestError("teacher", "", f"there is no {task} one for {benchmark}; {how}.")
     return fitting
 
 
-def usual_student(benchmark: str, task: str = "classifier") -> str:
-    """The network that a form begins with."""
-    return usual_of(benchmark).student_of(task)
+def usual_student(benchmark: str, task: str = "classifier", size: int = 0) -> str:
+    """The network that a form begins with, as it is for images of ``size`` pixels."""
+    usual = usual_of(benchmark).student_of(task)
+    return fitted(usual, size) if task == "classifier" else usual
 
 
 def _check_student(student: str, teacher: TeacherCard) -> None:
     """Raises ``RequestError`` for a network of another task, or with other latents than the teacher's."""
     if teacher.task == "classifier":
-        if student not in CLASSIFIERS:
-            raise RequestError("student", student, f"should be one of {', '.join(CLASSIFIERS)}.")
+        check_network(student, "student")
         return
     kind = teacher.network.rpartition("-")[0]
     if not latent_network(student) or student.rpartition("-")[0] != kind:

@@ -29,7 +29,9 @@ class RunSpec(BaseModel):
     benchmark: str = Field("digits", description="Evaluation data, and the task's name.")
     method: str = Field("ta-dfkd", description="Distillation method.")
     teacher: str = Field("", description="A teacher's name or the path of its card; empty: the benchmark's first.")
-    student: str = Field("", description="Student network; empty: the benchmark's usual one.")
+    student: str = Field(
+        "", description="Student network; empty: the benchmark's usual one. Which suit it: dfkd_core networks."
+    )
     collected: str = Field("", description="Where collected images come from; empty: the benchmark's usual source.")
     ratio: float = Field(
         0.0, ge=0, le=20, description="Collected images, as a ratio (ρ) of the original ones; 0: the usual."

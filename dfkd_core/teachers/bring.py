@@ -11,7 +11,7 @@ import torch
 from dfkd_core.data.catalogue import BENCHMARKS, find_benchmark
 from dfkd_core.errors import RequestError, validated
 from dfkd_core.images import ImageSpec
-from dfkd_core.networks.classifiers import CLASSIFIERS, DEEPER, Classifier, build_classifier
+from dfkd_core.networks.classifiers import Classifier, build_classifier, check_network
 from dfkd_core.networks.weights import WeightsError
 from dfkd_core.teachers.cards import ImageCard, TeacherCard, is_taken
 from dfkd_core.teachers.containers import opened
@@ -57,8 +57,8 @@ def import_weights(
             variants = found.networks if task.is_there() else found.networks[:1]
             networks = {variant: _filled(variant, image, found) for variant in variants}
     except WeightsError as error:
-        if network and network.partition("+")[0] not in (known := CLASSIFIERS | DEEPER):
-            raise RequestError("network", network, f"should be one of {', '.join(known)}; {error}.") from None
+        if network:
+            check_network(network, said=str(error))
         raise RequestError("weights", str(weights), f"{error}.") from None
     origin = ", ".join(filter(None, (weights.name, found.part, f"names as {found.style.name}")))
     free = said.mean is None and said.std is None and usual_image is None

@@ -138,8 +138,8 @@ class TeacherCard(_Strict):
     network: str = Field(
         min_length=1,
         max_length=80,
-        description="Key of networks.CLASSIFIERS, maybe with options (resnet18+maxpool); lvae-H or conv-vae-H if "
-        "generative, unet-W if diffusion.",
+        description="Key of networks.CLASSIFIERS, maybe with options (resnet18+maxpool), or timm:NAME; lvae-H or "
+        "conv-vae-H if generative, unet-W if diffusion.",
     )
     image: ImageCard
     recipe: Recipe | ElboRecipe | DiffusionRecipe | None = Field(

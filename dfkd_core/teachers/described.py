@@ -30,7 +30,7 @@ def described(shapes: Shapes) -> str:
     """What a network with these tensors is called; empty where one cannot tell."""
     found = _wide(shapes) or _vgg(shapes)
     for style in STYLES:
-        if not found and style.block:
+        if not found and style.is_residual:
             found = next((told for prefix in style.prefixes(shapes) if (told := residual(shapes, prefix, style))), "")
     return found or next((words for mark, words in OTHERS if any(re.search(mark, name) for name in shapes)), "")
 

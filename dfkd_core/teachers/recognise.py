@@ -13,8 +13,9 @@ import torch
 
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
-from dfkd_core.networks.classifiers import CLASSIFIERS, DEEPER, build_classifier
+from dfkd_core.networks.classifiers import CLASSIFIERS, build_classifier
 from dfkd_core.networks.weights import WeightsError
+from dfkd_core.teachers import from_timm
 from dfkd_core.teachers.containers import Held, Parts
 from dfkd_core.teachers.described import described, residual
 from dfkd_core.teachers.styles import STYLES, Style
@@ -23,7 +24,7 @@ COUNTERS = ("total_ops", "total_params")  # of a profiler, in every layer
 TRACKED = "num_batches_tracked"  # of BatchNorm, which nothing here reads
 AVERAGE = re.compile(r"ema|averag|swa", re.IGNORECASE)
 MOST_PREFIXES, MOST_CHANNELS, MOST_CLASSES = 64, 4, 10_000
-FIRST = ("stages.stem.0.weight", "stages.conv1.0.weight")  # what sees the image
+FIRST = ("stages.stem.0.weight", "stages.conv1.0.weight", "stages.stage1.0.weight")  # what sees the image
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def recognise(parts: Parts, size: int, network: str = "", part: str = "") -> tup
     """
     if not parts:
         raise WeightsError("it holds no tensors by name: save a state_dict, torch.save(network.state_dict(), FILE)")
-    candidates = [one for one in _candidates(parts) if not part or f"{one.where}.".startswith(f"{part}.")]
+    found_places = _candidates(parts, _styles(network))
+    candidates = [one for one in found_places if not part or f"{one.where}.".startswith(f"{part}.")]
     fitting = [found for one in candidates if (found := _fitted(one, candidates, parts[one.part], size))]
     asked = [found for found in fitting if not network or network in found.networks]
     if not asked:
@@ -107,17 +109,28 @@ def _same(one: Found, other: Found) -> bool:
 # --- by names --------------------------------------------------------------------------------------------------
 
 
-def _candidates(parts: Parts) -> Iterator[_Candidate]:
-    """Every place where first and last layer of a style are, in the style that knows most of the names there."""
+def _styles(network: str) -> tuple[Style, ...]:
+    """Those that a file is looked through for: all, or that of the network of timm that was asked for."""
+    return (from_timm.style(network),) if network.startswith(from_timm.PREFIX) else STYLES
+
+
+def _candidates(parts: Parts, styles: tuple[Style, ...]) -> Iterator[_Candidate]:
+    """Every place where first and last layer of a style are, in the style of each family that knows most of the names
+    there; families that know fewer than another are left out."""
     for part, tensors in parts.items():
         places: dict[str, list[_Candidate]] = {}
-        for style in STYLES:
+        for style in styles:
             heads = [f"{layer}.weight" for layer, ours in style.layers.items() if ours == "head"]
             prefixes = (one for one in style.prefixes(tensors) if any(one + head in tensors for head in heads))
             for prefix in islice(prefixes, MOST_PREFIXES):
                 places.setdefault(prefix, []).append(_mapped(part, prefix, style, tensors))
         for same_place in places.values():
-            yield min(same_place, key=lambda candidate: len(candidate.unknown))
+            least = min(len(candidate.unknown) for candidate in same_place)
+            families: dict[str, _Candidate] = {}
+            for candidate in same_place:
+                if len(candidate.unknown) == least:
+                    families.setdefault(candidate.style.family, candidate)
+            yield from families.values()
 
 
 def _mapped(part: str, prefix: str, style: Style, tensors: Mapping[str, Held]) -> _Candidate:
@@ -144,11 +157,11 @@ def _fitted(
         return None
     normaliser = _normaliser(candidate, tensors)
     for side in dict.fromkeys((size, *_sizes(candidate.mapped))):
-        for base in CLASSIFIERS | DEEPER:
+        for base in _bases(candidate):
             networks = _variants(base, candidate)
             tensors_of_ours = _placed(networks[0], candidate.mapped, side)
             if tensors_of_ours is not None:
-                told = side if base.startswith("lenet") else None
+                told = side if _is_lenet(base) else None
                 mean, std = (next((normaliser[n] for n in normaliser if kind(n)), None) for kind in (_is_mean, _is_std))
                 return Found(candidate.where, candidate.style, networks, tensors_of_ours, told, mean, std)
     return None
@@ -174,25 +187,55 @@ def _strangers(candidate: _Candidate, candidates: list[_Candidate], tensors: Map
     return [name for name in candidate.unknown if not name.startswith(beside) and name not in normaliser]
 
 
+def _bases(candidate: _Candidate) -> list[str]:
+    """Names of the networks that a style's layers may make."""
+    family = candidate.style.family
+    if family == from_timm.PREFIX:
+        return [candidate.style.name]
+    return [name for name, known in CLASSIFIERS.items() if known.family == family]
+
+
+def _is_lenet(network: str) -> bool:
+    return network.startswith("lenet")
+
+
 def _variants(base: str, candidate: _Candidate) -> tuple[str, ...]:
     """``base`` with the options that the shapes show, the usual one of those that they leave open first."""
-    if not base.startswith("resnet"):
+    if base.startswith(from_timm.PREFIX):
         return (base,)
+    known = CLASSIFIERS[base]
+    if known.family == "ResNet":
+        return tuple(base + more for more in _of_resnet(candidate, "option-a" in known.options))
+    if known.family == "VGG":
+        return tuple(base + more for more in _of_vgg(candidate))
+    return (base + "+3x3" if "3x3" in known.options and _first(candidate.mapped).shape[-1] == 3 else base,)
+
+
+def _of_resnet(candidate: _Candidate, has_option_a: bool) -> list[str]:
     stem, style = _first(candidate.mapped), candidate.style
     stems = ["", "+maxpool"] if style.may_pool and any("stage4" in name for name in candidate.mapped) else [""]
     if stem.shape[-1] == 7:
         stems = ["+7x7+maxpool", "+7x7"]
     shortcuts = [""]
-    if not any("downsample" in name for name in candidate.mapped):
+    if has_option_a and not any("downsample" in name for name in candidate.mapped):
         shortcuts = sorted(["+option-a", "+option-a-behind"], reverse=style.behind)
-    return tuple(base + stem + shortcut for shortcut, stem in product(shortcuts, stems))
+    return [stem + shortcut for shortcut, stem in product(shortcuts, stems)]
+
+
+def _of_vgg(candidate: _Candidate) -> list[str]:
+    """How wide its hidden layers are, and of how many cells, shapes show; without them, not whether it always pools."""
+    hidden = candidate.mapped.get("hidden.0.weight")
+    if hidden is None or len(hidden.shape) != 2:
+        return sorted(["", "+five-pools"], reverse=candidate.style.five_pools)
+    units, inputs = hidden.shape
+    return [f"+five-pools+hidden-{4096 if units > 512 else 512}" + "+grid-7" * (inputs > 512)]
 
 
 def _placed(network: str, mapped: Mapping[str, Held], size: int) -> dict[str, Held] | None:
     """``mapped`` in the shapes that ``network`` has; None unless names and shapes are exactly its own."""
     channels, classes = _first(mapped).shape[1], mapped["head.weight"].shape[0]
     try:
-        own = _shapes(network, channels, size if network.startswith("lenet") else 32, classes)
+        own = _shapes(network, channels, size if _is_lenet(network) else 32, classes)
     except RequestError:  # too small for a LeNet-5
         return None
     if mapped.keys() - own.keys() or any(not name.endswith(TRACKED) for name in own.keys() - mapped.keys()):
@@ -219,8 +262,9 @@ def _sizes(mapped: Mapping[str, Held]) -> list[int]:
 
 
 def _first(tensors: Mapping[str, Held]) -> Held:
-    """The weights that see the image."""
-    return next(tensors[name] for name in FIRST if name in tensors)
+    """The weights that see the image: those of timm's networks are the first with a kernel."""
+    known = next((tensors[name] for name in FIRST if name in tensors), None)
+    return known or next((held for held in tensors.values() if len(held.shape) == 4), next(iter(tensors.values())))
 
 
 # --- normalisation inside --------------------------------------------------------------------------------------
@@ -253,7 +297,7 @@ def _refusal(parts: Parts, candidates: list[_Candidate], fitting: list[Found], n
     if part and not candidates:
         return f"it has no network in {part!r}; what it holds lies in {', '.join(list(parts)[:5])}"
     if fitting:
-        here = next(one for one in candidates if one.where == fitting[0].part)
+        here = next(one for one in candidates if (one.where, one.style) == (fitting[0].part, fitting[0].style))
         names = ", or ".join(f"--network {name}" for name in fitting[0].networks)
         return f"the weights are not this network's: they are {_words(here, parts)}; take {names}"
     if not candidates:
@@ -267,7 +311,7 @@ def _refusal(parts: Parts, candidates: list[_Candidate], fitting: list[Found], n
 def _words(candidate: _Candidate, parts: Parts) -> str:
     """What a candidate is called, though it may be none of ours."""
     shapes = {name: held.shape for name, held in parts[candidate.part].items()}
-    told = residual(shapes, candidate.prefix, candidate.style) if candidate.style.block else ""
+    told = residual(shapes, candidate.prefix, candidate.style) if candidate.style.is_residual else ""
     return told or described(shapes) or "a network that is not known"
 
 
@@ -277,7 +321,9 @@ def _misfit(candidate: _Candidate, candidates: list[_Candidate], parts: Parts, n
         return f"{', '.join(strangers[:3])} have no place in one"
     if odd := _oddity(candidate):
         return odd
-    found = [_differences(candidate, base) for base in CLASSIFIERS | DEEPER if network.partition("+")[0] in ("", base)]
+    bases = _bases(candidate)
+    asked = [base for base in bases if base == network.partition("+")[0]]
+    found = [_differences(candidate, base) for base in asked or bases]
     return min(found, key=lambda differences: differences[0])[1]
 
 

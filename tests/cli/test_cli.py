@@ -18,6 +18,7 @@ from dfkd_core import methods
 from dfkd_core.data.catalogue import BENCHMARKS
 from dfkd_core.methods import index
 from dfkd_core.methods.ta_dfkd import TADFKD
+from dfkd_core.networks.classifiers import students
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import SPECS, Owner, RunFolder, RunStatus, runs_in
 from dfkd_core.teachers.cards import available_teachers
@@ -130,7 +131,7 @@ def test_a_failed_run_exits_with_1_and_its_sentence(capsys: Any, runs: Path, mon
         (["--teacher", "nobody"], "teacher = 'nobody': should be one of"),
         (["--teacher", "nothing.json"], "teacher = 'nothing.json'"),
         (["--student", "nobody"], "student = 'nobody': should be one of lenet5"),
-        (["--benchmark", "svhn"], "benchmark = 'svhn': should be one of digits"),
+        (["--benchmark", "omniglot"], "benchmark = 'omniglot': should be one of digits"),
         (
             ["--benchmark", "mnist", "--teacher", TEACHER],
             "teacher = 'digits-resnet20-plain': takes other images than MNIST",
@@ -214,6 +215,7 @@ def test_methods_benchmarks_and_teachers_are_listed(
         ("methods", methods.available()),
         ("benchmarks", BENCHMARKS),
         ("teachers", teachers),
+        ("networks", students(8)),
     ):
         status, out, _ = call(capsys, command)
         assert status == 0 and [line.split()[0] for line in out.splitlines()] == list(names)

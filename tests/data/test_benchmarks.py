@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
 import zlib
 from collections.abc import Callable
@@ -12,10 +13,12 @@ import pytest
 import torch
 from conftest import TEACHER, execute, new_run, write_mnist
 from PIL import Image
+from scipy.io import savemat
 
 from dfkd_core.data.catalogue import BENCHMARKS, find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
+from dfkd_core.runs.request import usual_student, usual_teacher
 
 TWO = ImageSpec(1, 8, (0.5,), (0.5,), ("cat", "dog"))
 COLOUR = ImageSpec(3, 8, (0.5,) * 3, (0.5,) * 3, ("cat", "dog"))
@@ -116,6 +119,104 @@ def test_tiny_imagenet_is_read_from_its_own_layout(data: Path) -> None:
     assert test.labels.tolist() == [1, 0] and test.images.shape == (2, 3, 64, 64)
 
 
+def write_svhn(data: Path, split: str, pixels: np.ndarray, labels: list[int]) -> None:
+    (data / "svhn").mkdir(exist_ok=True)
+    columns = {"X": pixels, "y": np.array(labels, np.uint8)[:, None]}
+    savemat(data / "svhn" / f"{split}_32x32.mat", columns, do_compression=True)
+
+
+def test_svhn_is_read_from_its_mat_files(data: Path) -> None:
+    """Images stand in their last dimension; the digit 0 is labelled 10."""
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3, 4), dtype=np.uint8)
+    write_svhn(data, "train", pixels, [1, 10, 9, 5])
+    write_svhn(data, "test", pixels[..., :2], [10, 2])
+    benchmark = find_benchmark("svhn")
+    assert benchmark.is_there() and benchmark.files(train=True) is None
+    train, test = (benchmark.load(train=split) for split in (True, False))
+    assert train.labels.tolist() == [1, 0, 9, 5] and test.labels.tolist() == [0, 2]
+    assert train.images.shape == (4, 3, 32, 32) and train.images.dtype == torch.uint8
+    assert train.images[2, 1, 7, 30] == pixels[7, 30, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda file: file.unlink(), "it has no test_32x32.mat"),
+        (lambda file: file.write_bytes(b"not a matrix" * 40), "test_32x32.mat cannot be read"),
+        (
+            lambda file: savemat(file, {"X": np.zeros((32, 32, 3, 3)), "y": np.ones((3, 1))}),
+            "should have X of 32×32×3",
+        ),
+        (lambda file: savemat(file, {"y": np.ones((3, 1))}), "test_32x32.mat cannot be read (KeyError: 'X')"),
+    ],
+)
+def test_what_is_amiss_in_svhns_files_is_said(data: Path, spoil: Callable[[Path], object], says: str) -> None:
+    for split in ("train", "test"):
+        write_svhn(data, split, np.zeros((32, 32, 3, 1), np.uint8), [1])
+    spoil(data / "svhn" / "test_32x32.mat")
+    with pytest.raises(RequestError) as caught:
+        find_benchmark("svhn").load(train=False)
+    assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_cifar100_is_read_as_it_is_unpacked(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision import datasets
+
+    root = data / "cifar-100-python"
+    root.mkdir()
+    for name, count in (("train", 3), ("test", 2)):
+        rows = np.arange(count * 3072, dtype=np.uint32).astype(np.uint8).reshape(count, 3072)
+        content = {"data": rows, "fine_labels": [99, 0, 7][:count], "coarse_labels": [1, 2, 3][:count]}
+        (root / name).write_bytes(pickle.dumps(content))
+    (root / "meta").write_bytes(pickle.dumps({"fine_label_names": ["apple"]}))
+    monkeypatch.setattr(datasets.CIFAR100, "_check_integrity", lambda self: True)  # those are not the published bytes
+    monkeypatch.setattr(datasets.cifar, "check_integrity", lambda *given: True)
+    benchmark = find_benchmark("cifar100")
+    train, test = (benchmark.load(train=split) for split in (True, False))
+    assert train.images.shape == (3, 3, 32, 32) and train.labels.tolist() == [99, 0, 7] and len(test) == 2
+    names = benchmark.image.classes
+    assert len(names) == 100 == len(set(names)) and list(names) == sorted(names) and names[99] == "worm"
+
+
+SYNSETS = ("n01440764", "n02102040", "n02979186")
+
+
+def write_imagenet(root: Path, synsets: tuple[str, ...]) -> None:
+    for split, each in (("train", 2), ("val", 1)):
+        for label, name in enumerate(synsets):
+            for index in range(each):
+                picture(root / split / name / f"{split}_{name}_{index}.JPEG", 60 * label, (20, 16), "RGB")
+
+
+def test_imagenets_layout_with_a_part_of_its_classes(data: Path) -> None:
+    """As a folder: its synsets are the classes, val/ is what one tests on."""
+    write_imagenet(data / "part", SYNSETS)
+    benchmark = find_benchmark(f"folder:{data / 'part'}")
+    assert benchmark.image.classes == SYNSETS and benchmark.original == 6
+    assert benchmark.load(train=True).labels.tolist() == [0, 0, 1, 1, 2, 2]
+    test = benchmark.listing(train=False)
+    assert test is not None and [label for _, label in test.files] == [0, 1, 2]
+    assert all("val" in path.parts for path, _ in test.files)
+
+
+def test_imagenette_has_ten_synsets_in_order(data: Path) -> None:
+    synsets = (*SYNSETS, "n03000684", "n03028079", "n03394916", "n03417042", "n03425413", "n03445777", "n03888257")
+    write_imagenet(data / "imagenette2", synsets)
+    listing = find_benchmark("imagenette").listing(train=False)
+    assert listing is not None and not listing.warning and listing.labels["n03888257"] == 9
+    assert find_benchmark("imagenette").image.classes[9] == "parachute"
+
+
+def test_a_folder_of_large_images_gets_a_student_for_them(data: Path) -> None:
+    assert usual_student("folder:anywhere", size=224) == "resnet18+7x7+maxpool" == usual_student("imagenet", size=224)
+    assert usual_student("folder:anywhere", size=32) == "resnet18" == usual_student("cifar100", size=32)
+
+
+def test_without_a_teacher_one_is_told_which_papers_take() -> None:
+    with pytest.raises(RequestError, match="no classifier one for svhn; import one, of papers mostly a WRN-40-2: "):
+        usual_teacher("svhn")
+
+
 @pytest.mark.parametrize("name", [name for name, benchmark in BENCHMARKS.items() if benchmark.where])
 @pytest.mark.parametrize("empty", [False, True], ids=["no folder", "an empty folder"])
 def test_missing_data_are_answered_with_the_folder_and_how_to_get_them(data: Path, name: str, empty: bool) -> None:
@@ -125,6 +226,8 @@ def test_missing_data_are_answered_with_the_folder_and_how_to_get_them(data: Pat
     with pytest.raises(RequestError) as caught:
         benchmark.load(train=False)
     assert caught.value.field == "DFKD_DATA" and str(data) in str(caught.value)
+    said = str(caught.value)
+    assert f"should hold {benchmark.expected}" in said or (empty and "but not in a layout" in said)
     assert (f"download {name}" in str(caught.value)) == (benchmark.download is not None)
 
 
@@ -216,7 +319,7 @@ def test_a_bad_folder_is_named(tmp_path: Path, kind: str) -> None:
     [
         ("folder:/does/not/exist", TWO, "benchmark", "a folder that exists"),
         ("folder:", TWO, "benchmark", "a folder that exists"),
-        ("svhn", TWO, "benchmark", "should be one of digits"),
+        ("omniglot", TWO, "benchmark", "should be one of digits"),
     ],
 )
 def test_a_benchmark_that_is_not_there_is_named(name: str, image: ImageSpec | None, field: str, says: str) -> None:

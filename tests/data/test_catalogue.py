@@ -9,8 +9,8 @@ import pytest
 from conftest import ROOT
 
 from dfkd_core.data.catalogue import BENCHMARKS, Usual, overlap, usual_of
-from dfkd_core.data.sources import available_sources, find_source
-from dfkd_core.networks.classifiers import CLASSIFIERS
+from dfkd_core.data.sources import Shipped, available_sources, find_source
+from dfkd_core.networks.classifiers import check_network
 from dfkd_core.networks.latent import latent_network
 from dfkd_core.teachers.cards import available_teachers
 
@@ -18,9 +18,12 @@ from dfkd_core.teachers.cards import available_teachers
 @pytest.mark.parametrize("name", [*BENCHMARKS, "folder:anywhere"])
 def test_what_is_usual_exists(name: str) -> None:
     usual = usual_of(name)
-    assert usual.student_of("classifier") in CLASSIFIERS and latent_network(usual.student_of("generative"))
+    check_network(usual.student_of("classifier"))
+    assert latent_network(usual.student_of("generative"))
     assert find_source(usual.source).name == usual.source != name
     assert 0 < usual.ratio < 1
+    check_network(usual.teacher_network)
+    assert isinstance(find_source(usual.shipped), Shipped) and not overlap(name, usual.shipped)
     assert usual.teacher in {"", *available_teachers(name)}
 
 

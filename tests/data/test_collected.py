@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import TEACHER, execute, new_run, student_hash, tiny_spec, write_mnist
+from conftest import TEACHER, eventually, execute, new_run, student_hash, tiny_spec, write_mnist
 from PIL import Image
 from tampering import content
 from torch import Tensor
@@ -25,11 +25,19 @@ from dfkd_core.data import collecting
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.data.collecting import Collected, collect
 from dfkd_core.data.pictures import to_channels
-from dfkd_core.data.sources import available_sources, blind_order, check_collected, find_source
+from dfkd_core.data.sources import (
+    SHEETS,
+    Shipped,
+    available_sources,
+    blind_order,
+    check_collected,
+    find_source,
+    usual_source,
+)  # fmt: skip
 from dfkd_core.data.uploads import unpack, uploads
 from dfkd_core.errors import RequestError
 from dfkd_core.runs.assemble import assemble, config_of
-from dfkd_core.runs.request import make_spec
+from dfkd_core.runs.request import make_spec, why_not_data_free
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.runs.survey import COLLECTED
 from dfkd_core.selection.collected import (
@@ -37,7 +45,8 @@ from dfkd_core.selection.collected import (
     class_adaptive,
     class_histogram,
 )  # fmt: skip
-from dfkd_core.store import RunFolder, read_samples
+from dfkd_core.store import EventReader, RunFolder, read_samples, runs_in
+from dfkd_core.teachers.cards import find_card
 from dfkd_core.teachers.load import load_teacher
 
 DIGITS = find_benchmark("digits")
@@ -237,11 +246,11 @@ def collected_by(spec: RunSpec) -> Tensor:
 
 
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
-    "an unknown source": ({"collected": "svhn"}, "collected", "should be one of digits, mnist"),
+    "an unknown source": ({"collected": "omniglot"}, "collected", "should be one of digits, mnist"),
     "no such folder": ({"collected": "folder:/does/not/exist"}, "collected", "there is no folder /does/not/exist"),
     "no such upload": ({"collected": "upload:nothing"}, "collected", "there is no folder"),
     "an upload elsewhere": ({"collected": "upload:../../etc"}, "name", "letters, digits"),
-    "the usual one, missing": ({"collected": ""}, "DFKD_DATA", "download mnist"),
+    "one that is missing": ({"collected": "mnist"}, "DFKD_DATA", "download mnist"),
     "a pool that is missing": ({"collected": "pool"}, "collected", "collected-pool"),
     "more than there are": ({"ratio": 2}, "ratio", "asks for 2,396 of Digits 8×8, training images, which has 1,198 "
                             "images; should be at most 1."),
@@ -267,6 +276,64 @@ def test_the_ratios_that_are_named_fit() -> None:
     with pytest.raises(RequestError, match="should be at most 0.0199"):
         check_collected("digits", mnist, 0.02)  # 1,198 of 60,000 is 0.01997
     assert check_collected("digits", mnist, 0.0199) == "digits"
+
+
+# --- that come with the lab --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "count", "shape"), [("mnist-sample", 300, (1, 28)), ("photo-patches", 320, (3, 32))])
+def test_images_that_come_with_the_lab_are_there_all_different(name: str, count: int, shape: tuple[int, int]) -> None:
+    source, (channels, side) = find_source(name), shape
+    image = replace(DIGITS.image, channels=channels, size=side, mean=(0.5,) * channels, std=(0.5,) * channels)
+    images = source.read(torch.arange(source.count()), image)
+    assert source.is_there() and images.shape == (count, channels, side, side) and images.dtype == torch.uint8
+    assert len(images.flatten(1).unique(dim=0)) == count
+    assert (images.flatten(1).float().std(dim=1) > 10).all(), "none is blank"
+    small = source.read(torch.tensor([5, 2]), DIGITS.image)
+    assert small.shape == (2, 1, 8, 8)
+
+
+def test_they_are_few_bytes_and_their_licences_are_named() -> None:
+    files = [path for path in SHEETS.iterdir() if path.suffix != ".md"]
+    licences = (SHEETS / "LICENCES.md").read_text()
+    assert sum(path.stat().st_size for path in files) <= 300_000
+    assert {path.name for path in files} == {
+        source.sheet.name for source in available_sources() if isinstance(source, Shipped)
+    }
+    assert all(f"`{path.name}`" in licences for path in files) and "CC BY-SA 3.0" in licences
+
+
+def test_the_sample_is_of_mnists_own_images_in_no_order(teacher: Predictor) -> None:
+    seen = teacher.predict(find_source("mnist-sample").read(torch.arange(300), DIGITS.image)).logits.argmax(dim=1)
+    assert len(seen[:20].unique()) > 4, "as a teacher of digits sees them"
+    assert why_not_data_free("mnist-sample", find_card("mnist-lenet5-plain")[0], find_benchmark("mnist"))
+    assert not why_not_data_free("mnist-sample", find_card(TEACHER)[0], DIGITS)
+
+
+def test_without_any_data_they_are_what_is_collected() -> None:
+    digits = make_spec(method="collected", teacher=TEACHER)
+    assert (digits.collected, digits.ratio) == ("mnist-sample", 0.05) and len(collected_by(digits)) == 60
+    colour = make_spec(method="collected", benchmark="cifar10")
+    assert colour.collected == "photo-patches" and len(collected_by(colour)) == 320 == round(50_000 * colour.ratio)
+    with pytest.raises(RequestError, match="asks for 500 of Pieces .+ 320 images; should be at most 0.0064"):
+        make_spec(method="collected", benchmark="cifar10", ratio=0.01)
+
+
+def test_the_usual_source_is_taken_where_it_is_there(tmp_path: Path) -> None:
+    write_mnist(tmp_path / "data", 70)
+    assert usual_source("digits") == "mnist" and make_spec(method="collected", teacher=TEACHER).collected == "mnist"
+
+
+def test_hidfd_starts_on_a_machine_without_data(tmp_path: Path, start: Callable[..., Any]) -> None:
+    """As it is typed, in an empty data folder, until it has done its first steps."""
+    command = ["-m", "dfkd_core", "train", "--method", "hidfd", "--benchmark", "digits", "--preset", "demo"]
+    process = start(*command, "--runs", str(tmp_path / "runs"))
+
+    def steps() -> list[dict[str, Any]]:
+        assert process.poll() is None, process.communicate()[1]
+        return [row for run in runs_in(tmp_path / "runs") for row in EventReader(run).read() if row["type"] == "step"]
+
+    assert eventually(steps) and not list((tmp_path / "data").glob("*"))
 
 
 # --- in a run ----------------------------------------------------------------------------------------------------
@@ -403,7 +470,7 @@ def test_the_sources_are_listed_with_what_is_there(capsys: Any, tmp_path: Path) 
     lines = {line.split()[0]: line for line in out.splitlines()}
     assert status == 0 and {"pool", "webvision", "isic", "imagenet", "digits"} <= lines.keys()
     assert "1,198 images" in lines["digits"] and "12 images in " in lines["mnist"]
-    assert f"not in {tmp_path / 'data' / 'collected-pool'}" in lines["pool"] and "looked for" in lines["imagenet"]
+    assert f"not in {tmp_path / 'data' / 'collected-pool'}" in lines["pool"] and "should hold" in lines["imagenet"]
     assert call(capsys, "list")[1] == out
 
 

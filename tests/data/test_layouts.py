@@ -198,7 +198,7 @@ def test_cifar10s_batches_are_found_wherever_they_lie(data: Path, place: str, mo
 
 def test_not_there_is_another_sentence_than_in_another_layout(data: Path) -> None:
     for name in ("cifar10", "cinic10", "mnist"):
-        with pytest.raises(RequestError, match="looked for"):
+        with pytest.raises(RequestError, match="should hold"):
             find_benchmark(name).load(train=False)
     for place in ("cifar10/cifar-10-batches-py/data_batch_1", "cinic-10/images/1.png", "MNIST/t10k.parquet"):
         write(data / f"{place}.png")

@@ -181,7 +181,7 @@ def test_a_wrong_knob_is_answered_with_field_value_and_what_would_be_right(
     [
         ({"method": "magic"}, "method", "ta-dfkd"),
         ({"preset": "huge"}, "preset", "demo"),
-        ({"benchmark": "svhn"}, "benchmark", "digits"),
+        ({"benchmark": "omniglot"}, "benchmark", "digits"),
         ({"benchmark": "folder:/does/not/exist", "teacher": TEACHER}, "benchmark", "a folder that exists"),
         ({"benchmark": "mnist", "teacher": TEACHER}, "teacher", "choose a teacher made for it"),
         ({"teacher": "nobody"}, "teacher", TEACHER),

@@ -27,7 +27,7 @@ from torch import Tensor
 from dfkd_core.events import ClassShares, Phases
 from dfkd_core.kit.terms import gradient_norms
 from dfkd_core.methods.kd3 import KD3, KD3Config, teacher_share
-from dfkd_core.networks.classifiers import CLASSIFIERS, Features
+from dfkd_core.networks.classifiers import Features, students
 from dfkd_core.store import RunFolder
 
 SMALL = {"distill_steps": 6, "updates": 2, "batch_size": 16, "selections": 3}
@@ -178,7 +178,7 @@ def test_live_knobs_take_effect() -> None:
     assert metrics["kept"] == 1.0 and "contrast" not in metrics
 
 
-@pytest.mark.parametrize("student", list(CLASSIFIERS))
+@pytest.mark.parametrize("student", list(students(8)))
 def test_every_student_fits_under_the_teachers_classifier(student: str) -> None:
     method = make(student=student, batch_size=4, updates=1, distill_steps=1)
     (metrics,) = values(events(method, 1))

@@ -155,6 +155,17 @@ def test_a_source_that_is_not_here_can_be_fetched(app: AppTest, tmp_path: Path) 
     assert "Download MNIST (12 MB)" in [button.label for button in app.button]
 
 
+def test_without_data_hybrid_begins_with_images_that_come_with_the_lab(app: AppTest) -> None:
+    app.run()
+    app.switch_page("pages/hybrid.py").run()
+    assert app.selectbox(key="form:collected").value == "mnist-sample"
+    assert app.number_input(key="form:ratio:digits").value == 0.05
+    assert "60 images of Sample of MNIST" in " ".join(caption.value for caption in app.caption)
+    assert not app.warning and not app.button(key="start").disabled
+    app.selectbox(key="form:benchmark").set_value("cifar10").run()
+    assert not app.exception and app.selectbox(key="form:collected").value == "mnist-sample", "what was chosen stays"
+
+
 def test_hybrid_offers_the_methods_that_collect_only(app: AppTest) -> None:
     app.run()
     app.switch_page("pages/hybrid.py").run()

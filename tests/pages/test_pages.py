@@ -113,6 +113,22 @@ def test_what_a_link_asks_for_and_is_not_there_is_said_and_start_waits_until_it_
     assert not app.sidebar.warning and not app.button(key="start").disabled
 
 
+def test_students_are_those_that_suit_the_images_or_what_a_link_brings(app: AppTest) -> None:
+    app.run()
+    students = app.selectbox(key="form:student")
+    assert students.value == "resnet8" and students.options[:2] == ["LeNet-5", "LeNet-5-half"]
+    assert "WRN-16-1" in students.options and "VGG-13" not in students.options
+    app.selectbox(key="form:benchmark").set_value("cifar10").run()
+    assert {"VGG-13", "ResNet-110", "ShuffleNet V1"} < set(app.selectbox(key="form:student").options)
+
+
+def test_a_link_brings_any_student(app: AppTest) -> None:
+    app.query_params["student"] = "vgg11-bn"
+    app.run()
+    students = app.selectbox(key="form:student")
+    assert students.value == "vgg11-bn" and "VGG-11" in students.options and not app.sidebar.warning
+
+
 @pytest.mark.parametrize("text", ["true", "True", "1", "yes", "false", "False", "0", "no"])
 def test_a_switch_in_a_link_is_read_as_the_command_line_reads_it(app: AppTest, text: str) -> None:
     app.query_params["k.selection"] = text

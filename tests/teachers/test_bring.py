@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -175,15 +176,32 @@ def test_a_network_that_is_not_ours_is_named() -> None:
 
     with torch.device("meta"):
         others = {
-            "a ResNet-50 from 64 to 2048 channels with bottlenecks, a 7×7 stem": models.resnet50(),
-            "a VGG-11 with BatchNorm": models.vgg11_bn(),
-            "a MobileNet": models.mobilenet_v2(),
+            "a ResNet-50 from 64 to 2048 channels with bottlenecks, a 7×7 stem": models.resnext50_32x4d(),
+            "a VGG-11": models.vgg11(),
+            "a MobileNet": models.mobilenet_v3_small(),
             "a DenseNet": models.densenet121(),
             "a vision transformer": models.vit_b_16(),
         }
     for words, network in others.items():
         tiny = {name: torch.zeros(()).expand(tensor.shape) for name, tensor in network.state_dict().items()}
         assert words in refused(tiny, "imagenet"), words
+
+
+def test_a_network_of_timm_is_asked_for_by_its_name(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    source = timm.create_model("resnet26", num_classes=10).eval()
+    card = bring({"state_dict": prefixed(source.state_dict(), "module.")}, NO_DATA, "timm:resnet26")
+    assert card.network == "timm:resnet26" and "names as timm:resnet26" in card.origin
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(load_teacher("mine")[0](images), source(images))
+    assert "of timm:resnet26" in refused(timm.create_model("resnet18").state_dict(), NO_DATA, "timm:resnet26")
+
+
+def test_without_timm_its_networks_are_refused_in_one_sentence(state: State) -> None:
+    if find_spec("timm") is None:
+        sentence = refused(state, network="timm:resnet26", field="network")
+        assert sentence == "network = 'timm:resnet26': needs the package timm: pip install timm."
 
 
 def test_another_network_than_the_one_asked_for_is_named(state: State) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
 import torch
-from repositories import CONTAINERS, PRECISIONS, REPOSITORIES, some_network
+from repositories import CONTAINERS, LARGE_ONES, PRECISIONS, REPOSITORIES, saved, some_network
 
+from dfkd_core.images import ImageSpec
+from dfkd_core.networks.classifiers import build_classifier
 from dfkd_core.teachers.bring import import_weights
 from dfkd_core.teachers.containers import opened
 from dfkd_core.teachers.load import load_teacher
@@ -30,6 +33,23 @@ def test_every_file_is_read_as_the_network_that_it_is(repository: str, tmp_path:
                 assert (found.networks[0], others) == (kind, ()), (container, precision)
                 assert found.tensors.keys() == state.keys()
                 assert all(torch.equal(held.read(), state[name]) for name, held in found.tensors.items()), container
+
+
+@pytest.mark.parametrize("repository", LARGE_ONES)
+def test_a_large_file_is_told_by_names_and_shapes(repository: str, tmp_path: Path) -> None:
+    """Every tensor is one number, spread over its shape: so one sees where each went, and the file is small."""
+    kind, names_of = LARGE_ONES[repository]
+    image, path = ImageSpec(3, 32, (0.5,) * 3, (0.5,) * 3, tuple("0123456789")), tmp_path / "weights"
+    with torch.device("meta"):
+        own = {name: tensor.shape for name, tensor in build_classifier(kind, image).state_dict().items()}
+    numbered = {name: torch.tensor(float(at)).expand(shape) for at, (name, shape) in enumerate(own.items())}
+    path.write_bytes(saved(names_of(numbered)))
+    with opened(path) as parts:
+        found, others = recognise(parts, 32)
+        told = {name: struct.unpack("<f", held.bytes_of(4 * held.first, 4))[0] for name, held in found.tensors.items()}
+        assert (found.networks[0], others) == (kind, ())
+        assert {name: held.shape for name, held in found.tensors.items()} == own
+        assert told == {name: float(at) for at, name in enumerate(own)}
 
 
 @pytest.mark.parametrize("repository", REPOSITORIES)

@@ -10,7 +10,15 @@ from typing import Any, get_args
 import streamlit as st
 
 from dfkd_core.data.catalogue import BENCHMARKS, Benchmark, data_folder, data_in, find_benchmark, usual_of
-from dfkd_core.data.sources import Folder, available_sources, check_collected, find_source, wanted
+from dfkd_core.data.sources import (
+    Folder,
+    available_sources,
+    check_collected,
+    find_source,
+    usual_ratio,
+    usual_source,
+    wanted,
+)
 from dfkd_core.data.uploads import unpack, uploaded, uploads
 from dfkd_core.errors import RequestError
 from dfkd_core.runs.request import why_not_data_free
@@ -32,7 +40,7 @@ def choose(benchmark: str, teacher: str) -> dict[str, Any]:
     source = _source(benchmark)
     if source in BENCHMARKS and not BENCHMARKS[source].is_there():
         download.offer(BENCHMARKS[source], "Fetch it, or collect from elsewhere.")
-    ratio = _ratio(benchmark)
+    ratio = _ratio(benchmark, source)
     ways = list(get_args(RunSpec.model_fields["collecting"].annotation))
     titles = {"random": "At random", "cross-entropy": "Lowest cross-entropy", "confidence": "Confident for their class"}
     collecting = widgets.select("Chosen", "collecting", ways, ways[0], lambda way: titles.get(way, way))
@@ -67,8 +75,9 @@ def _why_not(source: str, teacher: str, benchmark: str, data: str) -> str:
 
 def _source(benchmark: str) -> str:
     """The name of the source; without its second part while a folder or an upload is still to be named."""
-    usual = usual_of(benchmark).source
-    titles = {one.name: one.title for one in available_sources() if one.is_there() or one.name == usual}
+    usual = usual_source(benchmark)
+    named = usual_of(benchmark).source  # may be fetched where it is not there
+    titles = {one.name: one.title for one in available_sources() if one.is_there() or one.name == named}
     titles.pop(benchmark, None)  # those are the original images
     titles |= OTHERS
     name = widgets.select("Collected images from", "collected", list(titles), usual, lambda one: titles[one])
@@ -109,9 +118,11 @@ def _free_name(file: str) -> str:
     return name
 
 
-def _ratio(benchmark: str) -> float:
-    """ρ; each benchmark has a usual one of its own."""
+def _ratio(benchmark: str, source: str) -> float:
+    """ρ; each benchmark has a usual one of its own, and images that come with the lab are few."""
     usual, key = usual_of(benchmark).ratio, f"form:ratio:{benchmark}"
+    with suppress(RequestError):  # a folder that is not there, or has not been named
+        usual = usual_ratio(find_source(source), find_benchmark(benchmark))
     linked = st.session_state.get("form:asked", {}).pop("ratio", None)
     if key not in st.session_state:
         st.session_state[key] = widgets.parsed("ratio", RunSpec.model_fields["ratio"], linked, usual) or usual

@@ -16,7 +16,7 @@ from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.kit.method import Method
 from dfkd_core.losses.bn_statistics import has_statistics
-from dfkd_core.networks.classifiers import CLASSIFIERS, build_classifier, parameter_count
+from dfkd_core.networks.classifiers import build_classifier, check_network, parameter_count, students, title_of
 from dfkd_core.networks.latent import LATENT_MODELS, build_latent_model, latent_network
 from dfkd_core.runs.request import usual_student, usual_teacher
 from dfkd_core.teachers.cards import TeacherCard, available_teachers
@@ -26,16 +26,6 @@ from pages.ui.form.address import FOLDER
 from pages.ui.words import glossary
 
 USUAL_METHOD = {"classifier": "ta-dfkd", "generative": "ukd"}
-NETWORK_TITLES = {
-    "lenet5": "LeNet-5",
-    "lenet5-half": "LeNet-5-half",
-    "lenet5-bn": "LeNet-5 with BatchNorm",
-    "lenet5-half-bn": "LeNet-5-half with BatchNorm",
-    "resnet8": "ResNet-8",
-    "resnet20": "ResNet-20",
-    "resnet18": "ResNet-18",
-    "resnet34": "ResNet-34",
-}
 
 
 @dataclass(frozen=True)
@@ -146,9 +136,7 @@ def _student(benchmark: str, teacher: str, task: str) -> str:
     """A classifier; or a latent-variable model of the teacher's kind, of some width."""
     usual = usual_student(benchmark, task)
     if task == "classifier":
-        return widgets.select(
-            "Student", "student", list(CLASSIFIERS), usual, lambda name: NETWORK_TITLES.get(name, name)
-        )
+        return _classifier(benchmark, teacher)
     card = available_teachers(None, task).get(teacher)
     if card is None:
         return usual
@@ -160,6 +148,19 @@ def _student(benchmark: str, teacher: str, task: str) -> str:
     return widgets.select(
         "Student", "student", names, f"{kind}-8", lambda name: f"{name} · {_parameters(name, image):,} parameters"
     )
+
+
+def _classifier(benchmark: str, teacher: str) -> str:
+    """One of those that suit the size of the images, by family; a link may bring any other."""
+    card, known = available_teachers().get(teacher), BENCHMARKS.get(benchmark)
+    size = card.image.size if card is not None else known.image.size if known is not None else 32
+    titles, usual = students(size), usual_student(benchmark, size=size)
+    asked = str(st.session_state.get("form:student", ""))
+    for name in filter(None, (usual, asked)):
+        with suppress(RequestError):
+            check_network(name)
+            titles.setdefault(name, title_of(name))
+    return widgets.select("Student", "student", list(titles), usual, lambda name: titles[name])
 
 
 @st.cache_data(show_spinner=False)
@@ -194,7 +195,7 @@ def _card(card: TeacherCard) -> None:
     else:
         quality = "accuracy unknown" if card.accuracy is None else f"accuracy {card.accuracy:.2%} on the test images"
     after = "" if "unknown" in quality else ", after the last epoch"
-    network = link.name(NETWORK_TITLES.get(card.network, card.network))
+    network = link.name(title_of(card.network))
     st.markdown(f"**{link.name(card.title)}** — {network}, {quality}{after}.")
     if card.recipe is not None:
         used = card.recipe.model_dump()
