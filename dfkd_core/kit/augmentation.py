@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+LEAST_AREA = 0.08  # of a resized crop, as in torchvision's RandomResizedCrop
+
 
 def random_crop(images: Tensor, padding: int) -> Tensor:
     """Zero-pad by ``padding`` pixels and crop back at a random place per sample. ``images``: (B, C, H, W)."""
@@ -18,9 +20,11 @@ def random_crop(images: Tensor, padding: int) -> Tensor:
 
 def augment(images: Tensor, kind: str) -> Tensor:
     """``none``, ``crop`` (padding of an eighth of the side: 4 pixels of 32) or ``crop+flip``: also mirrored left to
-    right, with probability ½. ``images``: (B, C, H, W)."""
+    right, with probability ½; ``resized-crop+flip``: a part of the image instead. ``images``: (B, C, H, W)."""
     if kind == "none":
         return images
+    if kind == "resized-crop+flip":
+        return resized_crop(images, LEAST_AREA, mirror=True)
     padding = max(1, images.shape[-1] // 8)
     top, left = torch.randint(0, 2 * padding + 1, (2, len(images), 1), device=images.device)
     mirrored = torch.rand(len(images), 1, device=images.device) < 0.5 if kind == "crop+flip" else None

@@ -49,7 +49,7 @@ class StudentConfig(MethodConfig):
     )
     momentum: float = knob(0.9, "Momentum of the student's SGD.", group="Student", ge=0, lt=1)
     weight_decay: float = knob(5e-4, "Weight decay of the student's SGD.", group="Student", ge=0, le=1)
-    augmentation: Literal["none", "crop", "crop+flip"] = knob(
+    augmentation: Literal["none", "crop", "crop+flip", "resized-crop+flip"] = knob(
         "crop+flip", "Augmentation of the images that the student learns from.", group="Student"
     )
 

@@ -143,6 +143,25 @@ def test_down_the_gradient_of_the_adversarial_term_teacher_and_student_drift_apa
     assert after < before < 0
 
 
+def test_as_released_the_teachers_answers_are_constants() -> None:
+    """The gradient is then the student's part alone: that of the divergence from answers that do not move."""
+    found = {}
+    for gradient in ("both", "student"):
+        method = make(bn_weight=0, class_prior_weight=0, adversarial_gradient=gradient)
+        method.step = method.config.synthesis_batches
+        method.student = load_teacher("digits-lenet5-long")[0]
+        torch.manual_seed(3)
+        images = made_by(method).requires_grad_()
+        (found[gradient],) = torch.autograd.grad(method.guidance(images, LABELS)["adversarial"], images)
+    answers = method.teacher(images)
+    agree = answers.argmax(dim=1) == method.student(images).argmax(dim=1)
+    log_student = method.student(images).log_softmax(dim=1)
+    by_hand = (agree * (answers.detach().softmax(dim=1) * log_student).sum(dim=1)).mean()
+    (expected,) = torch.autograd.grad(by_hand, images)
+    torch.testing.assert_close(found["student"], expected, atol=1e-6, rtol=1e-3)
+    assert not torch.allclose(found["both"], expected, atol=1e-6, rtol=1e-1)
+
+
 def test_the_teacher_takes_guided_images_for_the_class_asked_for() -> None:
     method = make(bn_weight=0.02, denoising_steps=8, strength=1.0)
     right = (method.teacher(made_by(method)).argmax(dim=1) == LABELS).float().mean()
