@@ -27,8 +27,6 @@ ARMS: dict[str, dict[str, Any]] = {
     "λ_g 1, λ_y 0": {**PAPER, "frequency_weight": 1.0},
     "λ_y 0, twice as long": {**PAPER, "gan_steps": 260},
     "λ_y 0, fake labels uniform, as released": {**PAPER, "fake_labels": "uniform"},
-    "λ_y 0, collected images drawn class by class": {**PAPER, "balanced": True},
-    "λ_y 0, class by class, λ_c 5": {**PAPER, "balanced": True, "class_weight": 5.0},
 }
 EACH = 40  # images of a class
 TARGET = 0.8

@@ -86,12 +86,22 @@ class GanStage:
         seen.phase("collected", pixels=collected, arrays=known, values={"collected": 0 if few is None else len(few)})
         seen.phase("discriminate", pixels=collected, arrays=known, of="discriminator", values=sure)
 
-    def show_generator(self, seen: Seen, pixels: Tensor, answers: Features, wanted: Tensor | None = None) -> None:
-        """It made ``pixels`` for the classes ``wanted``; ``answers`` are the teacher's."""
+    def show_generator(
+        self,
+        seen: Seen,
+        pixels: Tensor,
+        answers: Features,
+        wanted: Tensor | None = None,
+        known: Tensor | None = None,
+    ) -> None:
+        """It made ``pixels`` for the classes ``wanted``; ``answers`` are the teacher's. ``known``: (B,), of which the
+        class is one that was collected."""
         answers = Features(answers.logits.detach(), answers.pooled.detach(), {})
         told = {"wanted": wanted.to(torch.int16)} if wanted is not None else {}
         counts = F.one_hot(answers.logits.argmax(dim=1), answers.logits.shape[1]).sum(dim=0)  # bincount asks the host
         teacher = answers.logits if wanted is None else None
+        if wanted is not None and known is not None:
+            seen.note(told_class=(answers.logits.argmax(dim=1) == wanted)[known].float().mean())
         seen.judged(answers)
         seen.samples(answers, self._method.student, pixels=pixels, columns=told)
         seen.class_shares(made=counts / counts.sum())

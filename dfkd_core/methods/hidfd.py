@@ -30,7 +30,7 @@ What the paper leaves open, and our reading of it:
 10. ``paper`` crops and resizes as the released code does, but squares; its ``gan_steps`` are 500 epochs at ρ = 0.1 on
     CIFAR-10, 25,000 updates: of ten times the images give ten times the steps.
 11. ``demo`` adds λ_y·CE(T(x̂), y) to L_G: from some sixty images, most of them of few classes, the generator does not
-    learn what it is told. ``balanced`` draws those images class by class.
+    learn what it is told.
 
 Differences from the released code: it computes L_blend and L_trans without gradients and never updates the class
 frequencies, so that none of the three does there what the paper says; here all three are alive, and each can be
@@ -79,20 +79,7 @@ class HiDFDConfig(GanConfig):
         "adc", "How the GAN knows of classes: ADC-GAN, AC-GAN, a projection, not at all.", group="GAN"
     )
     fake_labels: Literal["collected", "uniform"] = knob(
-        "collected", "Classes that the discriminator's generated images are told: those of the collected ones beside "
-        "them, or any.", group="GAN",
-    )  # fmt: skip
-    balanced: bool = knob(
-        False, "Draw the GAN's collected images class by class, as the teacher sees them, or each alike.", group="GAN"
-    )
-    class_weight: float = knob(
-        1.0,
-        "Weight of the class terms beside the adversarial ones.",
-        group="GAN",
-        live=True,
-        symbol="λ_c",
-        ge=0,
-        le=100,
+        "collected", "Classes of generated beside collected images: the same, or any.", group="GAN"
     )
     discriminator_steps: int = knob(1, "Discriminator steps per generator step.", group="GAN", ge=1, le=20)
     ema: float = knob(0.9999, "Memory of the generator's average, which makes D_s.", group="GAN", ge=0, lt=1)
@@ -145,12 +132,12 @@ class HiDFD(Method[Problem, HiDFDConfig]):
     requires = Requirements(collected=True)
     terms = (
         Term("adversarial_d", "adversarial (D)", of="discriminator"),
-        Term("class_real", "class, real", "class_weight", of="discriminator"),
-        Term("class_fake", "class, fake", "class_weight", of="discriminator"),
+        Term("class_real", "class, real", of="discriminator"),
+        Term("class_fake", "class, fake", of="discriminator"),
         Term("blend", "blend", "guidance_weight", of="discriminator"),
         Term("transfer", "transfer", "guidance_weight", of="discriminator"),
         Term("adversarial_g", "adversarial (G)"),
-        Term("class_g", "class (G)", "class_weight"),
+        Term("class_g", "class (G)"),
         Term("frequency", "frequency", "frequency_weight"),
         Term("told", "told class", "told_weight"),
     )
@@ -208,7 +195,7 @@ class HiDFD(Method[Problem, HiDFDConfig]):
     def discriminator_step(self, seen: Seen) -> None:
         """One step on L_D = L_adc_d + λ_d (L_blend + L_trans) (eqs. 1, 8, 9)."""
         c = self.config
-        chosen = self.choose()
+        chosen = torch.randint(len(self.collected), (c.gan_batch_size,), device=self.device)
         drawn, labels = self.collected[chosen], self.labels[chosen]
         real_images = self.see(drawn)
         wanted = labels if c.fake_labels == "collected" else self.any_classes()
@@ -219,9 +206,9 @@ class HiDFD(Method[Problem, HiDFDConfig]):
         real, fake = (logits + self.projection(features, torch.cat([labels, wanted]))).chunk(2)
         terms = {"adversarial_d": DISCRIMINATOR[c.adversarial](real, fake)}
         if c.conditioning in ("adc", "ac"):
-            terms["class_real"] = c.class_weight * gan_losses.class_real(class_logits.chunk(2)[0], labels)
+            terms["class_real"] = gan_losses.class_real(class_logits.chunk(2)[0], labels)
         if c.conditioning == "adc":  # AC-GAN knows no fake classes
-            terms["class_fake"] = c.class_weight * gan_losses.class_fake(class_logits.chunk(2)[1], wanted)
+            terms["class_fake"] = gan_losses.class_fake(class_logits.chunk(2)[1], wanted)
         draw = torch.rand(()).item()
         blending = c.blend and (draw < c.blend_gate if c.gate == "probability-q" else draw > c.blend_gate)
         if c.guidance_weight > 0 and (blending or c.transfer):
@@ -246,7 +233,7 @@ class HiDFD(Method[Problem, HiDFDConfig]):
         terms = {"adversarial_g": GENERATOR[c.adversarial](logits + self.projection(features, wanted))}
         if c.conditioning in ("adc", "ac"):
             class_loss = gan_losses.class_generator if c.conditioning == "adc" else gan_losses.class_real
-            terms["class_g"] = c.class_weight * class_loss(class_logits, wanted)
+            terms["class_g"] = class_loss(class_logits, wanted)
         with torch.set_grad_enabled(c.smoothing or c.told_weight > 0):
             answers = self.teacher.features(images)
         self.queries += len(images)
@@ -260,24 +247,11 @@ class HiDFD(Method[Problem, HiDFDConfig]):
         descend(seen.weigh(self.gan.generator, **terms), self.gan.generator_optimizer)
         self.updates += 1
         follow(self.average, self.gan.generator, min(c.ema, (1 + self.updates) / (10 + self.updates)))
-        self.gan.show_generator(seen, pixels, answers, wanted)
-        seen.note(told_class=lambda: self._as_told(answers.logits, wanted))
-
-    def choose(self) -> Tensor:
-        """Which collected images a batch of the GAN has, (B,)."""
-        count = self.config.gan_batch_size
-        if not self.config.balanced:
-            return torch.randint(len(self.collected), (count,), device=self.device)
-        return torch.multinomial(1 / self.labels.bincount()[self.labels].float(), count, replacement=True)
+        self.gan.show_generator(seen, pixels, answers, wanted, self.present[wanted])
 
     def any_classes(self) -> Tensor:
         """(B,), uniform over the classes."""
         return torch.randint(self.classes, (self.config.gan_batch_size,), device=self.device)
-
-    def _as_told(self, logits: Tensor, wanted: Tensor) -> float:
-        """Of the images of classes that D_c has, the share in which the teacher sees the class that was asked for."""
-        asked = self.present[wanted]
-        return (logits.argmax(dim=1) == wanted)[asked].float().mean().item()
 
     def projection(self, features: Tensor, labels: Tensor) -> Tensor:
         """What the projection discriminator (Miyato & Koyama 2018) adds to its logits: Φ_D(x)·e_y."""

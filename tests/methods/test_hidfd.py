@@ -238,13 +238,6 @@ def test_fake_labels_are_those_of_the_collected_images_or_any() -> None:
         assert torch.isin(told[0], method.labels).all().item() is among, "the discriminator's step comes first"
 
 
-def test_balanced_batches_have_every_class_alike() -> None:
-    method = make(collected=40, balanced=True, gan_batch_size=4000)
-    method.labels = torch.tensor([0] * 37 + [1] * 2 + [2])
-    shares = method.labels[method.choose()].bincount(minlength=3) / 4000
-    assert shares.tolist() == pytest.approx([1 / 3] * 3, abs=0.04)
-
-
 def test_the_projection_discriminator_looks_at_the_class() -> None:
     method = make(conditioning="projection")
     features = torch.randn(2, method.parts["join"].in_features)
