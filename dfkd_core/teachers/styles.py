@@ -88,7 +88,7 @@ def _same(names: str) -> dict[str, str]:
 
 def _vggs(depth: int) -> Iterator[Style]:
     """A VGG whose layers are numbered as one sequence, max-pools included; what stands behind them."""
-    layers, at = {}, 0
+    layers, at = dict[str, str](), 0
     for stage, convolutions in enumerate(VGG[depth], 1):
         for number in range(convolutions):
             for part in (0, 1):
