@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import log
-from typing import Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -69,13 +69,13 @@ C = TypeVar("C", bound=GeneratorConfig)
 class GeneratorMethod(Method[Problem, C]):
     """``generator`` makes images of latents; Adam moves it, SGD the student."""
 
-    saved = ("student", "generator", "student_optimizer", "generator_optimizer")
+    saved: ClassVar[tuple[str, ...]] = ("student", "generator", "student_optimizer", "generator_optimizer")
     rates = {"generator_optimizer": "generator_lr"}
 
     def __init__(self, problem: Problem, config: C) -> None:
         super().__init__(problem, config)
         self.generator = placed(self.build_generator(), self.device)
-        self.student_optimizer = sgd(self.student.parameters(), config)
+        self.student_optimizer: torch.optim.Optimizer = sgd(self.student.parameters(), config)
         self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), config.generator_lr, fused=True)
 
     def build_generator(self) -> ConvGenerator:
