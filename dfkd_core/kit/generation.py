@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import log
-from typing import Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor
