@@ -172,7 +172,7 @@ def grad_cams(logits: Tensor, maps: list[Tensor], labels: Tensor) -> list[Tensor
 def region_mse(ours: Tensor, theirs: Tensor) -> Tensor:
     """Mean squared difference of two maps (…, H, W), averaged to the smaller of their sides (SpaceshipNet, mSARC)."""
     side = min(ours.shape[-1], theirs.shape[-1])
-    return F.mse_loss(*(F.adaptive_avg_pool2d(maps, side) for maps in (ours, theirs)))
+    return F.mse_loss(F.adaptive_avg_pool2d(ours, side), F.adaptive_avg_pool2d(theirs, side))
 
 
 # --- DFND (Chen et al., CVPR 2021) and KD3 (Tang et al., ICCV 2023) ---
