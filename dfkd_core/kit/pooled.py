@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -85,7 +85,7 @@ C = TypeVar("C", bound=PoolConfig)
 class PooledMethod(Method[Problem, C]):
     """A method says how it ``synthesise``s a batch; the rest stands here."""
 
-    saved = ("pool", "stage")
+    saved: ClassVar[tuple[str, ...]] = ("pool", "stage")
 
     def __init__(self, problem: Problem, config: C) -> None:
         super().__init__(problem, config)

@@ -155,7 +155,7 @@ class Fast(PooledGeneratorMethod[FastConfig]):
     def learn_start(self, met: list[Tensor]) -> None:
         """One step of the meta-generator; ``met``: Σ_i ∇L_inv(θ_i) over the copy's iterations."""
         if self.config.meta == "reptile":
-            met = torch._foreach_sub(list(self.generator.parameters()), list(self.copy.parameters()))  # θ − θ_k
+            met = list(torch._foreach_sub(list(self.generator.parameters()), list(self.copy.parameters())))  # θ − θ_k
         for parameter, gradient in zip(self.generator.parameters(), met, strict=True):
             parameter.grad = gradient
         self.meta_optimizer.step()
