@@ -80,12 +80,14 @@ class CMIConfig(PooledGeneratorConfig):
     batch_size: int = other_default(PooledGeneratorConfig, "batch_size", 128)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
-            "synthesis_steps": 30, "synthesis_size": 100, "distill_steps": 70, "updates": 25, "generator_lr": 1e-2,
-            "latent": 100, "width": 16, "negatives": 512, "view": "none", "augmentation": "none",
+            "bn_weight": 0.3, "adversarial_weight": 1.0, "contrast_weight": 0.3, "negatives": 512, "generator_lr": 1e-2,
+            "synthesis_steps": 40, "synthesis_size": 64, "distill_steps": 20, "updates": 50, "latent": 100, "width": 16,
+            "view": "none",
         },
         "cpu": {
-            "synthesis_steps": 40, "distill_steps": 120, "updates": 40, "generator_lr": 1e-2, "latent": 100,
-            "width": 16, "negatives": 1024, "view": "none", "augmentation": "none",
+            "bn_weight": 0.3, "adversarial_weight": 1.0, "contrast_weight": 0.3, "negatives": 1024,
+            "generator_lr": 1e-2, "synthesis_steps": 40, "distill_steps": 120, "updates": 40, "latent": 100,
+            "width": 16, "view": "none", "augmentation": "none",
         },
         "paper": {},
     }  # fmt: skip

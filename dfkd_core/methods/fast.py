@@ -78,9 +78,9 @@ class FastConfig(PooledGeneratorConfig):
     student_lr: float = other_default(PooledGeneratorConfig, "student_lr", 0.2)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
-            "bn_weight": 0.3, "class_prior_weight": 1.0, "adversarial_weight": 1.0, "generator_lr": 1e-2,
-            "synthesis_steps": 5, "synthesis_size": 64, "warm_steps": 10, "distill_steps": 40, "updates": 30,
-            "latent": 100, "width": 16, "view": "none", "augmentation": "none",
+            "bn_weight": 0.3, "class_prior_weight": 1.0, "adversarial_weight": 1.0, "generator_lr": 5e-3,
+            "synthesis_steps": 5, "synthesis_size": 64, "warm_steps": 30, "distill_steps": 120, "updates": 20,
+            "batch_size": 128, "latent": 100, "width": 16, "view": "none", "augmentation": "none",
         },
         "cpu": {
             "bn_weight": 0.3, "class_prior_weight": 1.0, "adversarial_weight": 1.0, "synthesis_steps": 5,
