@@ -18,6 +18,7 @@ from benchmarks.command import Quick, Rounds, command
 from benchmarks.overhead import ENGINE, OFF, BareLoop, Overhead, descend, without
 from benchmarks.report import Report
 from dfkd_core.losses import gan as gan_losses
+from dfkd_core.losses.generator import masked_mean
 from dfkd_core.networks.gan import follow
 from dfkd_core.runs.spec import RunSpec
 
@@ -76,7 +77,8 @@ class BareGan(BareLoop):
         frequencies = gan_losses.class_frequencies(self.counts)
         loss = gan_losses.hinge_generator(logits) + gan_losses.class_generator(classes, wanted)
         loss = loss + c["frequency_weight"] * gan_losses.frequency_regulariser(teacher_logits, frequencies)
-        loss = loss + c["told_weight"] * functional.cross_entropy(teacher_logits, wanted)
+        told = functional.cross_entropy(teacher_logits, wanted, reduction="none")
+        loss = loss + c["told_weight"] * masked_mean(told, self.method.present[wanted])
         drawn = torch.bincount(teacher_logits.argmax(dim=1), minlength=10).float()
         self.counts = gan_losses.smoothed(self.counts, drawn, c["frequency_rate"])
         descend(loss, self.explore, self.generator.parameters())

@@ -28,17 +28,20 @@ from dfkd_core.study.tables import in_points, interval, plus_minus
 
 VARIANTS = EXPERIMENTS["ablation"].variants
 ALONE = "collected images alone, classifier sharing"
+PAPER = {"told_weight": 0.0}  # the losses of HiDFD's equations alone
 PARTS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {  # the first arm is what the others are compared with
     "rivals": {
-        "HiDFD": ("hidfd", {}),
+        "HiDFD": ("hidfd", PAPER),
         ALONE: ("collected", {"objective": "classifier-sharing"}),
         "collected images alone, KD": ("collected", {"objective": "kd"}),
         "DeGAN": ("degan", {}),
         "DFND": ("dfnd", {}),
         "KD3": ("kd3", {}),
     },
-    "closest": {"HiDFD": ("hidfd", {}), "DeGAN": ("degan", {})},
-    "ablation": {f"HiDFD, {name}": ("hidfd", VARIANTS[name]) for name in ("full", "w/o all three", *VARIANTS)},
+    "closest": {"HiDFD": ("hidfd", PAPER), "DeGAN": ("degan", {})},
+    "ablation": {
+        f"HiDFD, {name}": ("hidfd", {**PAPER, **VARIANTS[name]}) for name in ("full", "w/o all three", *VARIANTS)
+    },
 }
 SEEDS = 3
 SECONDS = 300.0  # for HiDFD and the collected images alone, three seeds, two at a time

@@ -29,8 +29,8 @@ What the paper leaves open, and our reading of it:
    them, as released.
 10. ``paper`` crops and resizes as the released code does, but squares; its ``gan_steps`` are 500 epochs at ρ = 0.1 on
     CIFAR-10, 25,000 updates: of ten times the images give ten times the steps.
-11. ``demo`` adds λ_y·CE(T(x̂), y) to L_G: from some sixty images, most of them of few classes, the generator does not
-    learn what it is told.
+11. ``demo`` adds λ_y·CE(T(x̂), y) to L_G, for the classes that D_c has: from some sixty images, most of them of few
+    classes, the generator does not learn what it is told.
 
 Differences from the released code: it computes L_blend and L_trans without gradients and never updates the class
 frequencies, so that none of the three does there what the paper says; here all three are alive, and each can be
@@ -59,6 +59,7 @@ from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.samples import to_bytes
 from dfkd_core.kit.student_stage import StudentStage, collected_images
 from dfkd_core.losses import gan as gan_losses
+from dfkd_core.losses.generator import masked_mean
 from dfkd_core.networks.gan import ClassGenerator, Discriminator, follow
 
 DISCRIMINATOR = {"hinge": gan_losses.hinge_discriminator, "log": gan_losses.log_discriminator}
@@ -243,7 +244,8 @@ class HiDFD(Method[Problem, HiDFDConfig]):
             drawn = F.one_hot(answers.logits.argmax(dim=1), self.classes).sum(dim=0).float()  # n̄_c
             self.counts = gan_losses.smoothed(self.counts, drawn, c.frequency_rate)
         if c.told_weight > 0:
-            terms["told"] = c.told_weight * F.cross_entropy(answers.logits, wanted)
+            told = F.cross_entropy(answers.logits, wanted, reduction="none")
+            terms["told"] = c.told_weight * masked_mean(told, self.present[wanted])
         descend(seen.weigh(self.gan.generator, **terms), self.gan.generator_optimizer)
         self.updates += 1
         follow(self.average, self.gan.generator, min(c.ema, (1 + self.updates) / (10 + self.updates)))
