@@ -14,8 +14,8 @@ images together. Algorithm A-1, two stages of one run:
 What the paper leaves open, and our reading of it:
 
 1. Collected images have no labels: y = argmax T(x). Only that enters eq. 1.
-2. In the discriminator's step x̂ is generated for the y of x, so that the pairs of eqs. 8 and 9 match; in the
-   generator's step y is uniform over the classes, as in the released code.
+2. In the discriminator's step x̂ is generated for the y of x, so that the pairs of eqs. 8 and 9 match; with
+   ``fake_labels`` = ``uniform`` for any, as released. In the generator's step y is uniform, as there.
 3. A learned linear map joins Φ_D to the width of Φ_T. Φ is what the last linear layer sees, in eq. 14 the last map of
    features behind a projector, as in the released code.
 4. L_blend is applied "with a probability of q", as the text says; its indicator 1(p > q) would fire 1 − q of the
@@ -25,11 +25,9 @@ What the paper leaves open, and our reading of it:
 7. The average of the generator starts with a shorter memory, (1 + t)/(10 + t), so that short runs can use it; its
    BatchNorm statistics are those of the generator itself.
 8. ``ac`` trains its classifier on collected images only; Odena's AC-GAN on generated ones as well.
-9. The discriminator's generated images are told the classes of the collected ones; ``fake_labels`` = ``uniform`` draws
-   them, as released.
-10. ``paper`` crops and resizes as the released code does, but squares; its ``gan_steps`` are 500 epochs at ρ = 0.1 on
-    CIFAR-10, 25,000 updates: of ten times the images give ten times the steps.
-11. ``demo`` adds λ_y·CE(T(x̂), y) to L_G, for the classes that D_c has: from some sixty images, most of them of few
+9. ``paper`` crops and resizes as the released code does, but squares; its ``gan_steps`` are 500 epochs at ρ = 0.1 on
+   CIFAR-10, 25,000 updates: of ten times the images give ten times the steps.
+10. ``demo`` adds λ_y·CE(T(x̂), y) to L_G, for the classes that D_c has: from some sixty images, most of them of few
     classes, the generator does not learn what it is told.
 
 Differences from the released code: it computes L_blend and L_trans without gradients and never updates the class
@@ -102,7 +100,7 @@ class HiDFDConfig(GanConfig):
         "probability-q", "Apply L_blend in a share q of the steps, or 1 − q as eq. 8 is printed.", group="Guidance"
     )
     frequency_rate: float = knob(
-        0.5, "Weight of the newest batch in the class frequencies.", group="Guidance", live=True, symbol="γ", ge=0, le=1
+        0.5, "Weight of the newest batch in n_c.", group="Guidance", live=True, symbol="γ", ge=0, le=1
     )
     synthetic: int = knob(
         50_000, "Synthetic images of the hybrid set.", group="Hybrid", symbol="|D_s|", unit="images", ge=1, le=1_000_000
@@ -198,11 +196,10 @@ class HiDFD(Method[Problem, HiDFDConfig]):
         c = self.config
         chosen = torch.randint(len(self.collected), (c.gan_batch_size,), device=self.device)
         drawn, labels = self.collected[chosen], self.labels[chosen]
-        real_images = self.see(drawn)
         wanted = labels if c.fake_labels == "collected" else self.any_classes()
         with torch.no_grad():
             fake_images = self.image.normalise(self.gan.generator(self.gan.latents(), self.told(wanted)))
-        images = torch.cat([real_images, fake_images])
+        images = torch.cat([self.see(drawn), fake_images])
         features, logits, class_logits = self.parts["network"](images)
         real, fake = (logits + self.projection(features, torch.cat([labels, wanted]))).chunk(2)
         terms = {"adversarial_d": DISCRIMINATOR[c.adversarial](real, fake)}
@@ -214,9 +211,9 @@ class HiDFD(Method[Problem, HiDFDConfig]):
         blending = c.blend and (draw < c.blend_gate if c.gate == "probability-q" else draw > c.blend_gate)
         if c.guidance_weight > 0 and (blending or c.transfer):
             with torch.no_grad():
-                teacher = self.teacher.features(images).pooled.chunk(2)
+                teacher = self.teacher.features(images).pooled
             self.queries += len(images)
-            four = (*teacher, *self.parts["join"](features).chunk(2))
+            four = (*teacher.chunk(2), *self.parts["join"](features).chunk(2))
             if blending:
                 terms["blend"] = c.guidance_weight * gan_losses.blend(*four)
             if c.transfer:

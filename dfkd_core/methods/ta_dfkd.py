@@ -26,7 +26,7 @@ Differences from the paper and from its released code:
 8. The adversarial term is chosen by ``adversarial``. ``js-released`` is the published one; it averages over classes,
    which leaves its gradient far below that of the other terms.
 9. ``cut`` = ``class`` fits a mixture to each class, so that none is rejected for being harder than the others, and
-   ``warm_up`` selects only after a share of the steps; both are off by default.
+   ``selection_after`` selects only after a share of the steps; both are off by default.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class TADFKDConfig(GeneratorConfig, UpdatesConfig):
     cut: Literal["batch", "class"] = knob(
         "batch", "Fit the mixture to the whole batch, or to the samples of each class.", group="Selection"
     )
-    warm_up: float = knob(0.0, "Share of the steps before the selection begins.", group="Selection", ge=0, le=1)
+    selection_after: float = knob(0.0, "Share of the steps before the selection begins.", group="Selection", ge=0, le=1)
     max_draws: int = knob(
         10, "Batches generated at most for one student step.", group="Selection", unit="batches", ge=1, le=100
     )
@@ -227,7 +227,7 @@ class TADFKD(GeneratorMethod[TADFKDConfig]):
 
     def selects(self, seen: Seen) -> bool:
         """Whether samples are selected in this step."""
-        return self.config.selection and seen.progress >= self.config.warm_up
+        return self.config.selection and seen.progress >= self.config.selection_after
 
     def verdict(self, teacher_logits: Tensor) -> Selection:
         """ℓ = CE(T(x̂), argmax T(x̂)), then the mixture: clean where P(low component | ℓ) > τ."""

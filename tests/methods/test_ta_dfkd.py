@@ -237,7 +237,7 @@ def test_one_draw_is_enough_when_all_of_it_is_clean(monkeypatch: pytest.MonkeyPa
 
 def test_a_warm_up_learns_from_every_sample_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     reject(monkeypatch, clean_of_a_batch=2)
-    method = tiny_method({"warm_up": 0.5})
+    method = tiny_method({"selection_after": 0.5})
     kept = [metrics["kept"] for metrics in values(events(method, method.total_steps))]
     half = method.total_steps // 2
     assert set(kept[:half]) == {1.0} and max(kept[half:]) < 1
