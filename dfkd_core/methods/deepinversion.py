@@ -17,9 +17,9 @@ Differences from the paper and from its released code:
    [0.01, 0.99], the other way round. 1 is left out of 1 − JS, since it moves nothing.
 3. TV and ‖x̂‖₂ are norms over the whole batch, weighed for one of 256; here both are divided by √(B/256).
 4. Pixels are kept within [0, 1]; the released code for CIFAR-10 lets them leave it.
-5. The paper makes 50 batches at a time and its student learns from each of them at once; a step here makes one batch,
-   then takes ``updates`` updates, as the re-implementation that comes with Fast and CMI does, whose 200 rounds of 400
-   updates ``paper`` has. The temperature is that one's, too.
+5. The paper makes all images before its student learns; a step here makes one batch, then takes ``updates`` updates, as
+   the re-implementation that comes with Fast and CMI does, whose 200 rounds of 400 updates ``paper`` has. The
+   temperature is that one's, too.
 """
 
 from __future__ import annotations
