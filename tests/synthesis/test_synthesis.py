@@ -121,7 +121,7 @@ def test_guided_images_end_with_a_clearly_lower_loss(diffusion: Diffusion, teach
             with torch.no_grad():
                 ends.append(loss(images).mean())
             paths.append(film.loss)
-        assert ends[1] < 0.7 * ends[0]
+        assert ends[1] < 0.8 * ends[0]
         assert paths[0][0] == pytest.approx(paths[1][0].item(), rel=1e-3), "what is there before the first correction"
         assert paths[1][-1] < 0.8 * paths[0][-1]
 
@@ -227,7 +227,7 @@ def test_latents_are_moved_to_a_lower_loss(teacher: LatentNetwork) -> None:
     images, film = optimise_latents(teacher, loss_of(teacher), 12, 15, 0.1, 1.0, CPU)
     assert torch.allclose(film.frames[0], start[:FILMED])
     assert (images - start).abs().amax(dim=(1, 2, 3)).min() > 0.05, "every image moved"
-    assert loss_of(teacher)(images).mean() < 0.7 * film.loss[0]
+    assert loss_of(teacher)(images).mean() < 0.8 * film.loss[0]
     assert film.timesteps.tolist() == list(range(15)) and film.loss.shape == (15,)
 
 
