@@ -121,9 +121,9 @@ def test_guided_images_end_with_a_clearly_lower_loss(diffusion: Diffusion, teach
             with torch.no_grad():
                 ends.append(loss(images).mean())
             paths.append(film.loss)
-        assert ends[1] < 0.8 * ends[0]
+        assert ends[1] < 0.9 * ends[0]
         assert paths[0][0] == pytest.approx(paths[1][0].item(), rel=1e-3), "what is there before the first correction"
-        assert paths[1][-1] < 0.8 * paths[0][-1]
+        assert paths[1][-1] < 0.9 * paths[0][-1]
 
 
 def test_the_gradient_reaches_the_noisy_image_through_the_network(diffusion: Diffusion) -> None:
