@@ -75,9 +75,10 @@ class Recipe(_Strict):
     mixup: float = Field(
         default=0.0, ge=0, le=10, description="α of mixup's Beta(α, α), one draw a batch; 0 turns it off."
     )
-    augment: Literal["none", "shift", "strong"] = Field(
+    augment: Literal["none", "shift", "shift+flip", "strong"] = Field(
         default="none",
-        description="Per image, black moving in. shift: by up to an eighth of the side in each direction. "
+        description="Per image, black moving in. shift: by up to an eighth of the side in each direction; "
+        "shift+flip: mirrored half of the time, too. "
         "strong: turned by up to 15°, sheared by up to 0.2, scaled by 0.85 to 1.15, a square of a quarter of the "
         "side blackened, then shifted.",
     )

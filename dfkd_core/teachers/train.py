@@ -16,7 +16,7 @@ from dfkd_core.data.pictures import resize, to_channels
 from dfkd_core.data.sources import find_source
 from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.images import ImageSpec, pixels_of
-from dfkd_core.kit.augmentation import random_crop
+from dfkd_core.kit import augmentation as crops
 from dfkd_core.kit.schedules import cosine
 from dfkd_core.losses.latent import BETA, negative_elbo
 from dfkd_core.networks.classifiers import evaluating
@@ -117,13 +117,15 @@ def _batch_loss(network: nn.Module, images: Tensor, labels: Tensor, image: Image
 
 
 def augment(pixels: Tensor, kind: str) -> Tensor:
-    """``none``, ``shift`` or ``strong`` (see ``Recipe.augment``). ``pixels``: (B, C, H, W) in [0, 1]."""
+    """As ``Recipe.augment`` says. ``pixels``: (B, C, H, W) in [0, 1]."""
     if kind == "none":
         return pixels
+    if kind == "shift+flip":
+        return crops.augment(pixels, "crop+flip")
     side = pixels.shape[-1]
     if kind == "strong":
         pixels = _erase(_warp(pixels), side // 4)
-    return random_crop(pixels, max(1, side // 8))
+    return crops.random_crop(pixels, max(1, side // 8))
 
 
 def _warp(pixels: Tensor) -> Tensor:

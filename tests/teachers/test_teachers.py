@@ -265,6 +265,7 @@ def test_recipes_train_what_they_say(own_folder: Path) -> None:
         {"label_smoothing": 0.1},
         {"mixup": 1.0},
         {"augment": "shift"},
+        {"augment": "shift+flip"},
         {"augment": "strong"},
         {"schedule": "constant"},
         {"batch_size": 100},
