@@ -23,9 +23,9 @@ Differences from the paper and from its released code:
 5. BNS comes from the forward of the full generated batch; there, from whichever teacher forward ran last.
 6. A batch of equal losses is kept whole; there, min–max scaling makes it NaN.
 7. Crops and flips are drawn per sample; there, once per batch.
-8. The adversarial term is chosen by ``adversarial``. ``js-released`` is the published one; it averages over classes,
-   which leaves its gradient far below that of the other terms.
-9. The released code normalises CIFAR-10 by a std of (0.2023, 0.1994, 0.2010); here the teacher's card says what it takes.
+8. ``adversarial`` = ``js-released`` is the published term. It averages over classes, so that its gradient is 0.023
+   beside 220 of BNS (CIFAR-10, the published weights): ``paper`` is BNS alone, or nearly.
+9. The released code normalises CIFAR-10 by a std of (0.2023, 0.1994, 0.2010); here the teacher's card says by what.
 10. ``cut`` = ``class`` fits a mixture to each class, so that none is rejected for being harder than the others, and
     ``selection_after`` selects only after a share of the steps; both are off by default.
 """
@@ -58,8 +58,9 @@ class TADFKDConfig(GeneratorConfig, UpdatesConfig):
     """Defaults are the paper's CIFAR-10 settings."""
 
     adversarial: Literal["l1", "kl", "js", "js-released"] = knob(
-        "js-released", "How the disagreement between student and teacher is measured.", group="Generator", symbol="D"
-    )
+        "js-released", "How far student and teacher are apart; js-released hardly pulls beside BN statistics.",
+        group="Generator", symbol="D",
+    )  # fmt: skip
     adversarial_weight: float = knob(
         1.0, "Weight of the adversarial term; 0 switches it off.", group="Generator", live=True, symbol="λ_adv", ge=0,
         le=100,
@@ -68,14 +69,9 @@ class TADFKDConfig(GeneratorConfig, UpdatesConfig):
         10.0, "Weight of the BatchNorm statistics term.", group="Generator", live=True, symbol="λ_BN", ge=0, le=1000
     )
     l2_weight: float = knob(
-        6e-3,
-        "Weight of the image norm, for a batch of 1024.",
-        group="Generator",
-        live=True,
-        symbol="λ_L2",
-        ge=0,
+        6e-3, "Weight of the image norm, for a batch of 1024.", group="Generator", live=True, symbol="λ_L2", ge=0,
         le=100,
-    )
+    )  # fmt: skip
     tv_weight: float = knob(
         1.5e-5, "Weight of the total variation, for a batch of 1024.", group="Generator", live=True, symbol="λ_TV",
         ge=0, le=100,
