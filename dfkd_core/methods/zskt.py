@@ -124,8 +124,8 @@ class ZSKT(GeneratorMethod[ZSKTConfig]):
             if pairs:
                 terms["attention"] = c.attention_weight * attention_transfer(pairs)  # β·Σ_l mean (A_l^S − A_l^T)²
             loss = torch.stack(list(terms.values())).sum()
+            seen.student_loss(loss, terms)
             descend(loss, self.student_optimizer)
-        seen.student_loss(loss, terms)
         seen.judged(answers)
         seen.samples(answers, ours.logits.detach(), pixels=pixels)
         seen.phase("generate", pixels=pixels)
