@@ -30,7 +30,7 @@ ORDER = (
     "digits", "mnist", "step_overhead", "mixture", "student_step", "watchers-watchers", "watchers-reruns",
     "watchers-paint", "watchers-latency", "watchers-class", "soak", "projection", "microscope", "prior-digits",
     "prior-mnist", "hybrid-digits", "hybrid-closest-digits-5-seeds", "hybrid-ablation-digits-first-2-5-seeds",
-    "gan_step", "generative-digits", "generative-mnist", "guidance",
+    "gradients", "gan_step", "generative-digits", "generative-mnist", "guidance",
 )  # fmt: skip
 GENERATIVE = ("digits", "mnist")  # whose tables of generative students are shown
 

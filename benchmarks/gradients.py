@@ -1,0 +1,46 @@
+"""The gradient audit of every method on digits, preset ``demo``: which term pulls at which network, at the start of
+each stage and some steps later. ``python -m dfkd_core audit METHOD`` does the same for one, with any flags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Annotated
+
+import torch
+from cyclopts import Parameter
+
+from benchmarks.command import Quick, command
+from benchmarks.report import Report, Row, say
+from dfkd_core import methods
+from dfkd_core.runs import gradients
+from dfkd_core.runs.request import make_spec
+
+
+def measure(
+    *,
+    steps: Annotated[int, Parameter(help="Steps that are looked at, at the start of each stage and later.")] = 3,
+    later: Annotated[int, Parameter(help="Steps between.")] = 20,
+    quick: Quick = False,
+) -> Iterator[Report]:
+    torch.set_num_threads(1)
+    rows, details = [], {}
+    for name in methods.available():
+        found = gradients.audit(make_spec({}, method=name), *((1, 1) if quick else (steps, later)))
+        details[name] = asdict(found)
+        alive = [pull for pull in found.pulls if pull.verdict != "off"]
+        wrong = [f"{pull.term} {pull.verdict}" for pull in alive if pull.verdict != "alive"]
+        shares = ", ".join(f"{pull.term} {_shares(pull)}" for pull in alive)
+        say(f"{name}: {', '.join(wrong) or 'all alive'}")
+        said = f"{shares}{'; ' + ', '.join(wrong) if wrong else ''}"
+        rows.append(Row(f"{name}: shares of each network's gradient, start → later", said, "none dead or leaking",
+                        not found.wrong))  # fmt: skip
+    yield Report(rows, details)
+
+
+def _shares(pull: gradients.Pull) -> str:
+    return " → ".join(f"{share:.0%}" for share in pull.share.values())
+
+
+if __name__ == "__main__":
+    command(measure)
