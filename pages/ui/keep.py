@@ -14,9 +14,13 @@ OF_A_LESSON = ("lesson", "stop")  # parts of the address that are no page's own
 
 def alive() -> dict[str, Any]:
     """What is set; Streamlit forgets widgets that a run did not draw, unless they are set again."""
-    here = {str(key): st.session_state[key] for key in st.session_state if str(key).startswith(SET)}
+    here = _set()
     st.session_state.update(here)
     return here
+
+
+def _set() -> dict[str, Any]:
+    return {str(key): st.session_state[key] for key in st.session_state if str(key).startswith(SET)}
 
 
 @contextmanager
@@ -25,9 +29,9 @@ def page(name: str) -> Iterator[None]:
     is followed, the menu leads back to where one was."""
     state, here = st.session_state, alive()
     before, addresses = state.get("page"), state.setdefault("addresses", {})
+    settings = state.setdefault("settings", {})
     if before != name:
-        settings = state.setdefault("settings", {})
-        settings[before] = here
+        settings[before] = settings.get(before, {}) | here  # Streamlit may have forgotten widgets on the way
         for key in here:
             del state[key]
         state.update(settings.get(name, {}))
@@ -37,5 +41,5 @@ def page(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        said = st.query_params.to_dict()
+        settings[name], said = _set(), st.query_params.to_dict()
         addresses[name] = {part: value for part, value in said.items() if part not in OF_A_LESSON}
