@@ -218,7 +218,7 @@ def test_every_image_that_the_teacher_judges_is_a_query() -> None:
 
 
 def test_the_told_term_is_the_teachers_cross_entropy_with_the_class_that_was_told() -> None:
-    method = make(updates=1, told_weight=0.7, generator_lr=1e-60)
+    method = make(collected=3, updates=1, told_weight=0.7, generator_lr=1e-60)
     told, made = [], []
     method.gan.generator.register_forward_hook(lambda _, given, __: told.append(given[1]))
     method.gan.generator.register_forward_hook(lambda _, __, output: made.append(output))
