@@ -100,6 +100,22 @@ class Requirements:
         return "nothing but the teacher"
 
 
+class Summary(NamedTuple):
+    """What tables say of a method beside all else that it declares, in a few words each.
+
+    ``images``: where those come from that the student learns from. ``student``: what it matches of its teacher.
+    ``chosen``: which of the images it learns from; empty: all. ``kept``: what is kept of images from step to step, with
+    knobs in braces as ``str.format`` takes them; empty: nothing. ``fitted``: each batch of images takes an optimisation
+    of its own.
+    """
+
+    images: str = ""
+    student: str = ""
+    chosen: str = ""
+    kept: str = ""
+    fitted: bool = False
+
+
 class Term(NamedTuple):
     """One term of a loss, declared once: legends, charts, alarms and audits read it from here.
 

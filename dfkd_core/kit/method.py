@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dfkd_core.events import Event
 from dfkd_core.kit.config import MethodConfig
-from dfkd_core.kit.contract import GenerativeProblem, Problem, Requirements, Term
+from dfkd_core.kit.contract import GenerativeProblem, Problem, Requirements, Summary, Term
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.schedules import set_rate
 from dfkd_core.kit.terms import TermGuard, watcher
@@ -39,6 +39,7 @@ class Method(ABC, Generic[P, C]):
     title: ClassVar[str]
     Config: ClassVar[type[MethodConfig]]
     requires: ClassVar[Requirements] = Requirements()
+    summary: ClassVar[Summary] = Summary()
     terms: ClassVar[tuple[Term, ...]] = ()
     phases: ClassVar[tuple[str, ...]] = ()
     saved: ClassVar[tuple[str, ...]] = ()

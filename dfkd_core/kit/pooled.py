@@ -13,7 +13,7 @@ from torch import Tensor
 from dfkd_core.events import Event
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.augmentation import augment
-from dfkd_core.kit.config import Stage, knob, other_default
+from dfkd_core.kit.config import Stage, exactly, knob, other_default
 from dfkd_core.kit.contract import Problem
 from dfkd_core.kit.method import Method
 from dfkd_core.kit.objectives import Objective, SoftTargets
@@ -54,6 +54,15 @@ class PoolConfig(StudentConfig):
     def stages(self) -> tuple[Stage, ...]:
         warm = (Stage("warm-up", "Images fill the pool", self.warm_steps),) if self.warm_steps else ()
         return (*warm, *super().stages())
+
+    def queries(self, stage: str) -> tuple[int, int]:
+        learning = super().queries(stage)[0] if stage == "student" else 0
+        return exactly(self.queries_a_batch + learning)
+
+    @property
+    def queries_a_batch(self) -> int:
+        """Images that the teacher judges while one batch of them is made."""
+        return self.synthesis_steps * self.synthesis_size
 
     @property
     def shown(self) -> int:

@@ -33,7 +33,7 @@ from dfkd_core.images import ImageSpec
 from dfkd_core.kit import student_stage
 from dfkd_core.kit.augmentation import resized_crop
 from dfkd_core.kit.config import knob, other_default
-from dfkd_core.kit.contract import Problem, Term
+from dfkd_core.kit.contract import Problem, Summary, Term
 from dfkd_core.kit.method import descend, placed
 from dfkd_core.kit.pooled import Best, PooledGeneratorConfig, PooledGeneratorMethod
 from dfkd_core.kit.recorder import Seen
@@ -92,6 +92,10 @@ class CMIConfig(PooledGeneratorConfig):
         "paper": {},
     }  # fmt: skip
 
+    @property
+    def queries_a_batch(self) -> int:
+        return super().queries_a_batch * (2 if self.contrast_weight > 0 else 1)  # their parts, too
+
     def kept_bytes(self, image: ImageSpec, width: int) -> int:
         features = 2 * width  # of all stages: each of a ResNet is half as wide as the next
         return super().kept_bytes(image, width) + self.bank_size * 2 * features * 2  # part and whole, 16 bits
@@ -101,6 +105,12 @@ class CMI(PooledGeneratorMethod[CMIConfig]):
     """See the module's docstring."""
 
     name, title, Config = "cmi", "CMI", CMIConfig
+    summary = Summary(
+        images="a pool that a new generator for each batch fills, unlike what was made before",
+        student="softened answers",
+        kept="a pool of {pool_size:,} images, a bank of features of {bank_size:,}",
+        fitted=True,
+    )
     terms = (
         Term("bn_statistics", "BN statistics", "bn_weight", batch_norm=True),
         Term("class_prior", "class prior", "class_prior_weight"),

@@ -28,8 +28,8 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from dfkd_core.events import Event
-from dfkd_core.kit.config import UpdatesConfig, knob, other_default
-from dfkd_core.kit.contract import Term
+from dfkd_core.kit.config import UpdatesConfig, exactly, knob, other_default
+from dfkd_core.kit.contract import Summary, Term
 from dfkd_core.kit.generation import GeneratorConfig, GeneratorMethod
 from dfkd_core.kit.method import descend
 from dfkd_core.kit.recorder import Seen
@@ -69,11 +69,18 @@ class DDADConfig(GeneratorConfig, UpdatesConfig):
         "paper": {},
     }  # fmt: skip
 
+    def queries(self, stage: str) -> tuple[int, int]:
+        return exactly((self.student_steps + 1) * self.batch_size)
+
 
 class DDAD(GeneratorMethod[DDADConfig]):
     """See the module's docstring."""
 
     name, title, Config = "ddad", "DDAD", DDADConfig
+    summary = Summary(
+        images="a generator, told what BatchNorm remembers and where student and teacher differ",
+        student="logits, L1",
+    )
     terms = (
         Term("bn_statistics", "BN statistics", "bn_weight", batch_norm=True),
         Term("adversarial", "adversarial", "adversarial_weight"),

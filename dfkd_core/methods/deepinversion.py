@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from dfkd_core.kit import student_stage
 from dfkd_core.kit.config import knob, other_default
-from dfkd_core.kit.contract import Term
+from dfkd_core.kit.contract import Summary, Term
 from dfkd_core.kit.method import descend
 from dfkd_core.kit.pooled import Best, PoolConfig, PooledMethod
 from dfkd_core.kit.recorder import Seen
@@ -87,6 +87,12 @@ class DeepInversion(PooledMethod[DeepInversionConfig]):
     """See the module's docstring."""
 
     name, title, Config = "deepinversion", "DeepInversion", DeepInversionConfig
+    summary = Summary(
+        images="a pool of images whose pixels descended",
+        student="softened answers",
+        kept="a pool of {pool_size:,} images",
+        fitted=True,
+    )
     terms = (
         Term("class_prior", "class prior", "class_prior_weight", of="images"),
         Term("bn_statistics", "BN statistics", "bn_weight", of="images", batch_norm=True),

@@ -27,8 +27,8 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from dfkd_core.events import Event
-from dfkd_core.kit.config import UpdatesConfig, knob, other_default
-from dfkd_core.kit.contract import Term
+from dfkd_core.kit.config import UpdatesConfig, exactly, knob, other_default
+from dfkd_core.kit.contract import Summary, Term
 from dfkd_core.kit.generation import GeneratorMethod, HeadConfig
 from dfkd_core.kit.method import descend
 from dfkd_core.kit.recorder import Seen
@@ -61,6 +61,9 @@ class DFADConfig(HeadConfig, UpdatesConfig):
         "paper": {},
     }  # fmt: skip
 
+    def queries(self, stage: str) -> tuple[int, int]:
+        return exactly((self.student_steps + 1) * self.batch_size)
+
     def student_rate(self, done: int) -> float:
         if self.schedule == "cosine":
             return super().student_rate(done)
@@ -72,6 +75,10 @@ class DFAD(GeneratorMethod[DFADConfig]):
     """See the module's docstring."""
 
     name, title, Config = "dfad", "DFAD", DFADConfig
+    summary = Summary(
+        images="a generator, told where student and teacher differ",
+        student="logits, L1",
+    )
     terms = (Term("adversarial", "adversarial"),)
     phases = ("latents", "generate", "answer", "student", "generator")
 

@@ -34,8 +34,8 @@ import torch
 from torch import Tensor
 
 from dfkd_core.events import Event
-from dfkd_core.kit.config import Stage, UpdatesConfig, knob, other_default
-from dfkd_core.kit.contract import Problem, Term
+from dfkd_core.kit.config import Stage, UpdatesConfig, exactly, knob, other_default
+from dfkd_core.kit.contract import Problem, Summary, Term
 from dfkd_core.kit.generation import GeneratorMethod, HeadConfig
 from dfkd_core.kit.method import descend
 from dfkd_core.kit.recorder import Seen
@@ -85,6 +85,9 @@ class DFQConfig(HeadConfig, UpdatesConfig):
     def stages(self) -> tuple[Stage, ...]:
         return (Stage("warm-up", "The generator warms up", self.warm_up), *super().stages())
 
+    def queries(self, stage: str) -> tuple[int, int]:
+        return exactly(self.batch_size * (1 if stage == "warm-up" else 1 + self.student_steps))
+
     def epoch_at(self, step: int) -> int | None:
         return super().epoch_at(step - self.warm_up)
 
@@ -93,6 +96,10 @@ class DFQ(GeneratorMethod[DFQConfig]):
     """See the module's docstring."""
 
     name, title, Config = "dfq", "DFQ", DFQConfig
+    summary = Summary(
+        images="a generator, told what BatchNorm remembers, to make every class, and where student and teacher differ",
+        student="softened answers, at temperature 1",
+    )
     terms = (
         Term("bn_statistics", "BN statistics", "bn_weight", batch_norm=True),
         Term("entropy", "entropy", "entropy_weight"),

@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from dfkd_core.kit import student_stage
 from dfkd_core.kit.config import knob, other_default
-from dfkd_core.kit.contract import Problem, Term
+from dfkd_core.kit.contract import Problem, Summary, Term
 from dfkd_core.kit.method import descend, placed
 from dfkd_core.kit.pooled import Best, PooledGeneratorConfig, PooledGeneratorMethod
 from dfkd_core.kit.recorder import Seen
@@ -95,6 +95,12 @@ class Fast(PooledGeneratorMethod[FastConfig]):
     """See the module's docstring."""
 
     name, title, Config = "fast", "Fast", FastConfig
+    summary = Summary(
+        images="a pool that a meta-generator fills in a few iterations each",
+        student="softened answers",
+        kept="a pool of {pool_size:,} images, a meta-generator, averages of statistics",
+        fitted=True,
+    )
     terms = (
         Term("bn_statistics", "BN statistics", "bn_weight", batch_norm=True),
         Term("class_prior", "class prior", "class_prior_weight"),

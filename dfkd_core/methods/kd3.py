@@ -41,7 +41,7 @@ from dfkd_core.events import Event
 from dfkd_core.images import pixels_of
 from dfkd_core.kit import student_stage
 from dfkd_core.kit.config import knob
-from dfkd_core.kit.contract import Problem, Requirements, Term
+from dfkd_core.kit.contract import Problem, Requirements, Summary, Term
 from dfkd_core.kit.method import Method
 from dfkd_core.kit.objectives import Objective, SharedClassifier
 from dfkd_core.kit.recorder import Seen
@@ -136,6 +136,11 @@ class KD3(Method[Problem, KD3Config]):
 
     name, title, Config = "kd3", "KD3", KD3Config
     requires = Requirements(collected=True)
+    summary = Summary(
+        images="collected images",
+        student="features under the shared classifier, contrast",
+        chosen="those that teacher and student are both sure of",
+    )
     phases = ("choose", *student_stage.PHASES)
     saved = ("joint", "kept", "stage")
 

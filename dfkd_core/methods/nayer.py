@@ -35,7 +35,7 @@ from torch import Tensor
 
 from dfkd_core.kit import student_stage
 from dfkd_core.kit.config import knob, other_default
-from dfkd_core.kit.contract import Problem, Term
+from dfkd_core.kit.contract import Problem, Summary, Term
 from dfkd_core.kit.method import descend, placed
 from dfkd_core.kit.pooled import Best, PooledGeneratorConfig, PooledGeneratorMethod
 from dfkd_core.kit.recorder import Seen
@@ -102,6 +102,12 @@ class NAYER(PooledGeneratorMethod[NAYERConfig]):
     """See the module's docstring."""
 
     name, title, Config = "nayer", "NAYER", NAYERConfig
+    summary = Summary(
+        images="a pool that a generator fills from embeddings of the classes",
+        student="softened answers",
+        kept="a pool of {pool_size:,} images, averages of statistics",
+        fitted=True,
+    )
     terms = (
         Term("bn_statistics", "BN statistics", "bn_weight", batch_norm=True),
         Term("class_prior", "class prior", "class_prior_weight"),
