@@ -89,14 +89,14 @@ class Requirements:
     source: bool = False
     task: Task = "classifier"
 
-    def words(self) -> str:
-        """What a method needs beside its teacher."""
+    def words(self, always: bool = False) -> str:
+        """What a method needs beside its teacher; ``always``: a model of images however it is configured."""
         if self.collected:
             return "collected images"
         if self.original:
             return "the teacher's training images"
         if self.source:
-            return "nothing but the teacher, or a diffusion model that was trained on other data"
+            return f"{'' if always else 'nothing but the teacher, or '}a diffusion model that was trained on other data"
         return "nothing but the teacher"
 
 

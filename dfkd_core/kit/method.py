@@ -61,6 +61,11 @@ class Method(ABC, Generic[P, C]):
         self.step = self.queries = 0  # queries: images that the teacher has judged so far
         self.slow = False  # somebody watches the next step in slow motion
 
+    @classmethod
+    def needs(cls) -> str:
+        """What it needs beside its teacher, in words."""
+        return cls.requires.words(always=bool(cls.requires.source and cls.Config().source_kind))
+
     # --- the algorithm ---
 
     @abstractmethod

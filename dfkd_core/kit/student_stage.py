@@ -20,7 +20,7 @@ from dfkd_core.kit.augmentation import augment
 from dfkd_core.kit.config import MethodConfig, Stage, exactly, knob
 from dfkd_core.kit.contract import Problem
 from dfkd_core.kit.method import Method, descend, sgd
-from dfkd_core.kit.objectives import Objective
+from dfkd_core.kit.objective import Objective
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.schedules import cosine
 

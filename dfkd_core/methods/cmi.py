@@ -35,7 +35,7 @@ from dfkd_core.kit.augmentation import resized_crop
 from dfkd_core.kit.config import knob, other_default
 from dfkd_core.kit.contract import Problem, Summary, Term
 from dfkd_core.kit.method import descend, placed
-from dfkd_core.kit.pooled import Best, PooledGeneratorConfig, PooledGeneratorMethod
+from dfkd_core.kit.pooled import TERMS, Best, InversionConfig, PooledGeneratorMethod
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.recording import SHOWN
 from dfkd_core.kit.ring import Ring
@@ -47,20 +47,12 @@ from dfkd_core.networks.generators import ConvGenerator, reset
 LEAST_PART = 0.25  # of an image's area
 
 
-class CMIConfig(PooledGeneratorConfig):
+class CMIConfig(InversionConfig):
     """Defaults are the released code's for CIFAR-10, without images from elsewhere."""
 
-    bn_weight: float = knob(
-        1.0, "Weight of the BatchNorm statistics.", group="Generator", live=True, symbol="λ_BN", ge=0, le=1000
-    )
-    class_prior_weight: float = knob(
-        1.0, "Weight of the cross-entropy with the class drawn.", group="Generator", live=True, symbol="λ_OH", ge=0,
-        le=100,
-    )  # fmt: skip
-    adversarial_weight: float = knob(
-        0.5, "Weight of the disagreement of student and teacher.", group="Generator", live=True, symbol="λ_adv", ge=0,
-        le=100,
-    )  # fmt: skip
+    bn_weight: float = other_default(InversionConfig, "bn_weight", 1.0)
+    class_prior_weight: float = other_default(InversionConfig, "class_prior_weight", 1.0)
+    adversarial_weight: float = other_default(InversionConfig, "adversarial_weight", 0.5)
     contrast_weight: float = knob(
         0.8, "Weight of telling images apart.", group="Contrast", live=True, symbol="α", ge=0, le=100
     )
@@ -77,7 +69,7 @@ class CMIConfig(PooledGeneratorConfig):
     generator_lr: float = knob(
         1e-3, "Learning rate of generator, latents and head (Adam).", group="Generator", symbol="η_G", gt=0, le=10
     )
-    batch_size: int = other_default(PooledGeneratorConfig, "batch_size", 128)
+    batch_size: int = other_default(InversionConfig, "batch_size", 128)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
             "bn_weight": 0.3, "adversarial_weight": 1.0, "contrast_weight": 0.3, "negatives": 512, "generator_lr": 1e-2,
@@ -112,9 +104,7 @@ class CMI(PooledGeneratorMethod[CMIConfig]):
         fitted=True,
     )
     terms = (
-        Term("bn_statistics", "BN statistics", "bn_weight", batch_norm=True),
-        Term("class_prior", "class prior", "class_prior_weight"),
-        Term("adversarial", "adversarial", "adversarial_weight"),
+        *TERMS,
         Term("contrast", "contrast", "contrast_weight"),
     )
     phases = ("latents", "generate", "generator", *student_stage.PHASES)

@@ -35,7 +35,7 @@ from dfkd_core.kit.config import knob, other_default
 from dfkd_core.kit.contract import Problem, Requirements, Summary, Term
 from dfkd_core.kit.gan_stage import GanConfig, GanStage
 from dfkd_core.kit.method import Method, descend, placed
-from dfkd_core.kit.objectives import SoftTargets
+from dfkd_core.kit.objective import SoftTargets
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.student_stage import StudentStage, collected_images, draw
 from dfkd_core.losses import gan as gan_losses

@@ -24,8 +24,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
-import torch
-
 from dfkd_core.events import Event
 from dfkd_core.kit.config import UpdatesConfig, exactly, knob, other_default
 from dfkd_core.kit.contract import Summary, Term
@@ -94,22 +92,9 @@ class DFAD(GeneratorMethod[DFADConfig]):
     def imitation(self, seen: Seen) -> None:
         """The student descends L_S = D on new images."""
         c = self.config
-        self.student.train()
-        for _ in seen.repeat(c.student_steps):
-            latents = self.latents()
-            with torch.no_grad():
-                pixels = self.generator(latents)
-                images = self.image.normalise(pixels)
-                teacher_logits = self.teacher(images)
-            self.queries += len(images)
-            student_logits = self.student(images)
-            loss = losses.l1_discrepancy(student_logits, teacher_logits)  # L_S = E[mean |T(x̂) − S(x̂)|]
-            descend(loss, self.student_optimizer)
-        seen.student_loss(loss)
+        latents, pixels = self.learn_from_new(seen, c.student_steps, losses.l1_discrepancy)  # L_S = E[mean |T − S|]
         seen.phase("latents", arrays={"latents": latents[:SHOWN]}, values={"length": c.latent})
         seen.phase("generate", pixels=pixels)
-        seen.phase("answer", pixels=pixels, teacher=teacher_logits)
-        seen.phase_student(self.student, images, teacher_logits, student_logits, c.student_steps)
 
     def generation(self, seen: Seen) -> None:
         """The generator descends L_G = −D, or −log(D + 1), on new images."""

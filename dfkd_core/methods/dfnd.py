@@ -38,7 +38,7 @@ from dfkd_core.kit import student_stage
 from dfkd_core.kit.config import knob
 from dfkd_core.kit.contract import Problem, Requirements, Summary, Term
 from dfkd_core.kit.method import Method
-from dfkd_core.kit.objectives import KL, Objective
+from dfkd_core.kit.objective import KL, Objective
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.recording import SHOWN
 from dfkd_core.kit.student_stage import StudentConfig, StudentStage, choose, collected_images, draw

@@ -154,16 +154,4 @@ class DFQ(GeneratorMethod[DFQConfig]):
 
     def student_phase(self, seen: Seen) -> None:
         """The student descends L_S on new images."""
-        c = self.config
-        self.student.train()
-        for _ in seen.repeat(c.student_steps):
-            with torch.no_grad():
-                images = self.image.normalise(self.generator(self.latents()))
-                teacher_logits = self.teacher(images)
-            self.queries += len(images)
-            student_logits = self.student(images)
-            loss = losses.kl_discrepancy(student_logits, teacher_logits)  # L_S = KL(T(x̂) ‖ S(x̂))
-            descend(loss, self.student_optimizer)
-        seen.student_loss(loss)
-        seen.phase("answer", images=images, teacher=teacher_logits)
-        seen.phase_student(self.student, images, teacher_logits, student_logits, c.student_steps)
+        self.learn_from_new(seen, self.config.student_steps, losses.kl_discrepancy)  # L_S = KL(T(x̂) ‖ S(x̂))

@@ -41,7 +41,7 @@ from dfkd_core.kit import student_stage
 from dfkd_core.kit.config import Stage, exactly, knob, other_default
 from dfkd_core.kit.contract import Problem, Requirements, Summary, Term
 from dfkd_core.kit.method import Method
-from dfkd_core.kit.objectives import SoftTargets
+from dfkd_core.kit.objective import SoftTargets
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.samples import to_bytes
 from dfkd_core.kit.student_stage import StudentConfig, StudentStage, choose, draw

@@ -37,10 +37,10 @@ from dfkd_core.kit import student_stage
 from dfkd_core.kit.config import knob, other_default
 from dfkd_core.kit.contract import Problem, Summary, Term
 from dfkd_core.kit.method import descend, placed
-from dfkd_core.kit.objectives import ActivationRegions
 from dfkd_core.kit.pooled import Best, PooledGeneratorConfig, PooledGeneratorMethod
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.recording import SHOWN
+from dfkd_core.kit.region_objectives import ActivationRegions
 from dfkd_core.kit.ring import Ring
 from dfkd_core.losses.bn_statistics import observe
 from dfkd_core.networks.classifiers import evaluating
