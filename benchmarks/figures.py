@@ -76,9 +76,7 @@ def overview() -> str:
     for name, method in methods.available().items():
         said = method.summary
         chosen = f", on {said.chosen}" if said.chosen else ""
-        lines.append(
-            f"| [{method.title}]({name}.md) | {method.needs()} | {said.images} | {said.student}{chosen} |"
-        )
+        lines.append(f"| [{method.title}]({name}.md) | {method.needs()} | {said.images} | {said.student}{chosen} |")
     return "\n".join(lines)
 
 

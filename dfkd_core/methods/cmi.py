@@ -14,11 +14,11 @@ Differences from the paper and from its released code:
 
 1. The features of h are the means over pixels of what each of the teacher's stages gives, whatever the teacher. The
    released code takes what enters each BatchNorm layer and, of a ResNet-34, what enters its four stages.
-2. The bank is kept in half precision, and none of it is used before there is one. A part is a square.
+2. The bank is kept in half precision. A part is a square; there, its sides may be as 3 to 4.
 3. As released, no gradient flows through the whole views, and the earlier images' own losses are added: they train h.
 4. ``paper`` are the released settings that start from nothing; the paper's best start from images that another program
    inverted beforehand. Labels are drawn for each batch, as there.
-5. Crops, parts and flips are drawn per sample. The student draws from the pool with replacement.
+5. The student draws from the pool with replacement.
 """
 
 from __future__ import annotations

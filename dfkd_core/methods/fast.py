@@ -20,8 +20,7 @@ Differences from the paper and from its released code:
 3. It means to reset the first layer late in the run, by a condition that is always true; left out.
 4. The generator has an activation between its first normalisation and the first upsampling, as those of the other
    methods.
-5. Crops and flips are drawn per sample. The student draws from the pool with replacement, and its rate is annealed
-   to 0, not to 2e-4.
+5. The student draws from the pool with replacement, and its rate is annealed to 0, not to 2e-4.
 6. ``paper`` is Fast-10; Fast-5 has a generator's rate of 3e-3, Fast-2 one of 5e-3 and 0.015 for the latents.
 """
 

@@ -21,8 +21,7 @@ Differences from the paper and from its released code:
    each batch has its own.
 4. The generator has an activation between its first normalisation and the first upsampling, as those of the other
    methods.
-5. Crops and flips are drawn per sample. The student draws from the pool with replacement, and its rate is annealed
-   to 0, not to 2e-4.
+5. The student draws from the pool with replacement, and its rate is annealed to 0, not to 2e-4.
 """
 
 from __future__ import annotations
