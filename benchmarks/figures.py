@@ -70,6 +70,16 @@ def generative_students(result: dict[str, Any]) -> str:
     return "\n".join([*details["table"], "", " ".join([*details["notes"], f"`{result['command']}`"])])
 
 
+def overview() -> str:
+    """Every method with what it declares of itself."""
+    lines = ["| method | needs beside its teacher | images come from | the student matches |", "|---|---|---|---|"]
+    for name, method in methods.available().items():
+        said = method.summary
+        chosen = f", on {said.chosen}" if said.chosen else ""
+        lines.append(f"| [{method.title}]({name}.md) | {method.needs()} | {said.images} | {said.student}{chosen} |")
+    return "\n".join(lines)
+
+
 def knobs(method: type[Method[Any, Any]]) -> str:
     """Every knob of a method, with its default and what the presets change of it."""
     config = method.Config
@@ -120,6 +130,7 @@ def tables() -> Iterator[tuple[Path, str, str]]:
     for benchmark in GENERATIVE:
         if result := stored(f"generative-{benchmark}"):
             yield DOCS / "generative.md", f"generative {benchmark}", generative_students(result)
+    yield DOCS / "methods" / "README.md", "methods", overview()
     for name, method in methods.available().items():
         yield DOCS / "methods" / f"{name}.md", f"knobs {name}", knobs(method)
 

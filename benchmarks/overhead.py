@@ -72,6 +72,14 @@ def descend(loss: Tensor, optimizer: torch.optim.Optimizer, only: Iterable[Tenso
     optimizer.step()
 
 
+def tensors(state: Any, name: str = "") -> dict[str, Tensor]:
+    """All tensors of a state, whatever it nests them in."""
+    if isinstance(state, Tensor):
+        return {name: state}
+    parts = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, list | tuple) else ()
+    return {key: one for part, value in parts for key, one in tensors(value, f"{name}.{part}").items()}
+
+
 @dataclass(frozen=True)
 class Overhead:
     """``loop`` against the engine, over ``steps`` steps of a run with the knobs ``changes`` and ``fields``."""
@@ -109,7 +117,7 @@ class Overhead:
             seed_step(spec.seed, step)
             loop.step(step)
             times[step] = time.process_time()
-        return self.of_a_step(times), getattr(loop, self.loop.trained).state_dict()
+        return self.of_a_step(times), tensors(getattr(loop, self.loop.trained).state_dict())
 
     def engine(self, seed: int, **fields: Any) -> tuple[float, dict[str, Tensor]]:
         """The same in ``run``, into a temporary folder."""
@@ -122,7 +130,7 @@ class Overhead:
         with folder_of_runs() as runs:
             kept = load_checkpoint(carried_out(runs, self.spec(seed=seed, **fields), progress))
         assert kept is not None
-        return self.of_a_step(times), kept.state["method"][self.loop.trained]
+        return self.of_a_step(times), tensors(kept.state["method"][self.loop.trained])
 
     def of_a_step(self, times: dict[int, float]) -> float:
         return (times[self.steps] - times[self.warm_up]) / (self.steps - self.warm_up)

@@ -19,6 +19,7 @@ import pytest
 import streamlit as st
 import torch
 from browser import FOLDERS, browser, lab, mortal_lab, page, server  # noqa: F401 - fixtures of the tests that drive a browser
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core import methods
@@ -29,9 +30,11 @@ from dfkd_core.kit.contract import Problem
 from dfkd_core.kit.recording import Recording
 from dfkd_core.networks.classifiers import build_classifier
 from dfkd_core.runs import latent_evaluation as generative_evaluation
+from dfkd_core.runs.assemble import assemble
 from dfkd_core.runs.loop import run
 from dfkd_core.runs.request import make_spec
 from dfkd_core.runs.spec import RunSpec
+from dfkd_core.selection.collected import Predictor
 from dfkd_core.store import EventReader, Place, RunFolder, RunStatus
 from dfkd_core.teachers.bring import import_weights
 from dfkd_core.teachers.load import load_teacher
@@ -219,6 +222,40 @@ def write_mnist(folder: Path, count: int = 12, dataset: str = "MNIST") -> Path:
         labels = np.arange(images, dtype=np.uint8) % 10
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(header + labels.tobytes())
     return folder
+
+
+# --- collected images ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def teacher() -> Predictor:
+    network, card = load_teacher(TEACHER)
+    return Predictor(network, card.image.spec(), torch.device("cpu"))
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    """400 different images in three folders, at different depths; all file names differ."""
+    root = tmp_path / "pets"
+    random = np.random.default_rng(0)
+    for index in range(400):
+        folder = root / ("cat", "dog/small", "emu")[index % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 256, (10, 10, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"image-{index}.png")
+    return root
+
+
+def keys(images: torch.Tensor | None) -> list[bytes]:
+    """Images as what they are told apart by."""
+    return [] if images is None else [image.numpy().tobytes() for image in images]
+
+
+def collected_by(spec: RunSpec) -> torch.Tensor:
+    """The images that a run of ``spec`` collects."""
+    _, problem, _ = assemble(spec)
+    assert isinstance(problem, Problem) and problem.collected is not None
+    return problem.collected
 
 
 # --- processes -------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -101,6 +101,25 @@ def by_hand(method: Method[Any, Any], part: Callable[[Seen], Any]) -> dict[str, 
 def shares(metrics: dict[str, float]) -> dict[str, float]:
     """Each term's share of the gradient, where it is measured."""
     return {name.removeprefix("share/"): share for name, share in metrics.items() if name.startswith("share/")}
+
+
+M = TypeVar("M", bound=Method[Any, Any])
+
+
+def maker(kind: type[M], tiny: dict[str, Any], student: str = "resnet8", taught: bool = False) -> Callable[..., M]:
+    """What makes a ``kind`` of the demo preset with the ``tiny`` knobs and others, measured and shown in each step; its
+    student is ``nearly_taught`` or not."""
+
+    def make(student: str = student, **changes: Any) -> M:
+        recording = Recording(samples_every=0, health_every=1, phases_every=1)
+        method = kind(
+            collecting_problem(student=student, recording=recording), kind.Config.build("demo", tiny | changes)
+        )
+        if taught:
+            nearly_taught(method)
+        return method
+
+    return make
 
 
 def overhear(teacher: Classifier) -> list[tuple[Tensor, Features]]:

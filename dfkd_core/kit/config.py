@@ -43,6 +43,11 @@ def other_default(base: type[BaseModel], name: str, default: Any) -> Any:
     return Field(default, description=field.description, json_schema_extra=field.json_schema_extra, **bounds)
 
 
+def exactly(count: int) -> tuple[int, int]:
+    """What ``MethodConfig.queries`` says where nothing is left to chance."""
+    return count, count
+
+
 class Stage(NamedTuple):
     """A part of a run: its name, its title in words, and how many steps it takes."""
 
@@ -101,6 +106,10 @@ class MethodConfig(BaseModel):
     def latent_length(self) -> int:
         """Numbers of a latent that slow motion records."""
         return 0
+
+    def queries(self, stage: str) -> tuple[int, int] | None:
+        """The fewest and the most images that the teacher judges in one step of ``stage``; None where nobody counts."""
+        return None
 
     def kept_bytes(self, image: ImageSpec, width: int) -> int:
         """About how many bytes a checkpoint holds of what was made for the student; ``width`` is that of the teacher's

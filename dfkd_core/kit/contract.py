@@ -89,15 +89,31 @@ class Requirements:
     source: bool = False
     task: Task = "classifier"
 
-    def words(self) -> str:
-        """What a method needs beside its teacher."""
+    def words(self, always: bool = False) -> str:
+        """What a method needs beside its teacher; ``always``: a model of images however it is configured."""
         if self.collected:
             return "collected images"
         if self.original:
             return "the teacher's training images"
         if self.source:
-            return "nothing but the teacher, or a diffusion model that was trained on other data"
+            return f"{'' if always else 'nothing but the teacher, or '}a diffusion model that was trained on other data"
         return "nothing but the teacher"
+
+
+class Summary(NamedTuple):
+    """What tables say of a method beside all else that it declares, in a few words each.
+
+    ``images``: where those come from that the student learns from. ``student``: what it matches of its teacher.
+    ``chosen``: which of the images it learns from; empty: all. ``kept``: what is kept of images from step to step, with
+    knobs in braces as ``str.format`` takes them; empty: nothing. ``fitted``: each batch of images takes an optimisation
+    of its own.
+    """
+
+    images: str = ""
+    student: str = ""
+    chosen: str = ""
+    kept: str = ""
+    fitted: bool = False
 
 
 class Term(NamedTuple):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dfkd_core.kit.config import Stage, knob
+from dfkd_core.kit.config import Stage, exactly, knob
 from dfkd_core.kit.contract import Problem
 from dfkd_core.kit.method import Method
 from dfkd_core.kit.recorder import Seen
@@ -42,6 +42,9 @@ class GanConfig(StudentConfig):
 
     def stages(self) -> tuple[Stage, ...]:
         return (Stage("gan", "The GAN learns from the collected images", self.gan_steps), *super().stages())
+
+    def queries(self, stage: str) -> tuple[int, int]:
+        return exactly(self.updates * self.gan_batch_size) if stage == "gan" else super().queries(stage)
 
     @property
     def latent_length(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import log
 from typing import ClassVar, Literal, TypeVar
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from dfkd_core.kit.config import EpochConfig, knob
 from dfkd_core.kit.contract import Problem
-from dfkd_core.kit.method import Method, placed, sgd
+from dfkd_core.kit.method import Method, descend, placed, sgd
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.schedules import set_rate
 from dfkd_core.networks.classifiers import Features, evaluating
@@ -94,6 +95,27 @@ class GeneratorMethod(Method[Problem, C]):
         seen.anneal(self.student_optimizer)
         decay = config.student_rate(seen.done) / config.student_lr
         set_rate(self.generator_optimizer, config.generator_lr * decay)
+
+    def learn_from_new(
+        self, seen: Seen, times: int, discrepancy: Callable[[Tensor, Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """``times`` updates of the student down ``discrepancy`` of its logits and the teacher's, each on B new
+        images, which does not reach the generator. Latents and pixels of the last."""
+        self.student.train()
+        for _ in seen.repeat(times):
+            latents = self.latents()
+            with torch.no_grad():
+                pixels = self.generator(latents)
+                images = self.image.normalise(pixels)
+                teacher_logits = self.teacher(images)
+            self.queries += len(images)
+            student_logits = self.student(images)
+            loss = discrepancy(student_logits, teacher_logits)
+            descend(loss, self.student_optimizer)
+        seen.student_loss(loss)
+        seen.phase("answer", pixels=pixels, teacher=teacher_logits)
+        seen.phase_student(self.student, images, teacher_logits, student_logits, times)
+        return latents, pixels
 
     def last_map(self, answers: Features) -> Tensor:
         """(B, D): what the teacher's last stage gives, averaged over pixels."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dfkd_core.events import Event
 from dfkd_core.kit.config import MethodConfig
-from dfkd_core.kit.contract import GenerativeProblem, Problem, Requirements, Term
+from dfkd_core.kit.contract import GenerativeProblem, Problem, Requirements, Summary, Term
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.schedules import set_rate
 from dfkd_core.kit.terms import TermGuard, watcher
@@ -39,6 +39,7 @@ class Method(ABC, Generic[P, C]):
     title: ClassVar[str]
     Config: ClassVar[type[MethodConfig]]
     requires: ClassVar[Requirements] = Requirements()
+    summary: ClassVar[Summary] = Summary()
     terms: ClassVar[tuple[Term, ...]] = ()
     phases: ClassVar[tuple[str, ...]] = ()
     saved: ClassVar[tuple[str, ...]] = ()
@@ -59,6 +60,11 @@ class Method(ABC, Generic[P, C]):
         self.batch_norm = has_statistics(problem.teacher)
         self.step = self.queries = 0  # queries: images that the teacher has judged so far
         self.slow = False  # somebody watches the next step in slow motion
+
+    @classmethod
+    def needs(cls) -> str:
+        """What it needs beside its teacher, in words."""
+        return cls.requires.words(always=bool(cls.requires.source and cls.Config().source_kind))
 
     # --- the algorithm ---
 

@@ -13,10 +13,10 @@ from torch import Tensor
 from dfkd_core.events import Event
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.augmentation import augment
-from dfkd_core.kit.config import Stage, knob, other_default
-from dfkd_core.kit.contract import Problem
+from dfkd_core.kit.config import Stage, exactly, knob, other_default
+from dfkd_core.kit.contract import Problem, Term
 from dfkd_core.kit.method import Method
-from dfkd_core.kit.objectives import Objective, SoftTargets
+from dfkd_core.kit.objective import Objective, SoftTargets
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.ring import ImagePool
 from dfkd_core.kit.student_stage import StudentConfig, StudentStage, choose, draw
@@ -55,6 +55,15 @@ class PoolConfig(StudentConfig):
         warm = (Stage("warm-up", "Images fill the pool", self.warm_steps),) if self.warm_steps else ()
         return (*warm, *super().stages())
 
+    def queries(self, stage: str) -> tuple[int, int]:
+        learning = super().queries(stage)[0] if stage == "student" else 0
+        return exactly(self.queries_a_batch + learning)
+
+    @property
+    def queries_a_batch(self) -> int:
+        """Images that the teacher judges while one batch of them is made."""
+        return self.synthesis_steps * self.synthesis_size
+
     @property
     def shown(self) -> int:
         return self.synthesis_size
@@ -78,6 +87,38 @@ class PooledGeneratorConfig(PoolConfig):
     def latent_length(self) -> int:
         return self.latent
 
+
+class InversionConfig(PooledGeneratorConfig):
+    """What the generator descends, with the values of Fast: L_inv = λ_BN·BNS + λ_OH·CE(T(x̂), y) + λ_adv·L_adv."""
+
+    bn_weight: float = knob(
+        10.0, "Weight of the BatchNorm statistics.", group="Generator", live=True, symbol="λ_BN", ge=0, le=1000
+    )
+    class_prior_weight: float = knob(
+        0.5, "Weight of the cross-entropy with the class wanted.", group="Generator", live=True, symbol="λ_OH", ge=0,
+        le=100,
+    )  # fmt: skip
+    adversarial_weight: float = knob(
+        1.33, "Weight of the disagreement of student and teacher.", group="Generator", live=True, symbol="λ_adv", ge=0,
+        le=100,
+    )  # fmt: skip
+
+
+class RememberedConfig(InversionConfig):
+    """Whose statistics are those of earlier batches, too."""
+
+    bn_momentum: float = knob(
+        0.9, "How much earlier batches count in their statistics; 0: not at all.", group="Generator", symbol="m", ge=0,
+        lt=1,
+    )  # fmt: skip
+
+
+TERMS = (
+    Term("bn_statistics", "BN statistics", "bn_weight", batch_norm=True),
+    Term("class_prior", "class prior", "class_prior_weight"),
+    Term("adversarial", "adversarial", "adversarial_weight"),
+)
+"""Of ``InversionConfig``."""
 
 C = TypeVar("C", bound=PoolConfig)
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec, pixels_of
 from dfkd_core.kit.augmentation import augment
-from dfkd_core.kit.config import MethodConfig, Stage, knob
+from dfkd_core.kit.config import MethodConfig, Stage, exactly, knob
 from dfkd_core.kit.contract import Problem
 from dfkd_core.kit.method import Method, descend, sgd
-from dfkd_core.kit.objectives import Objective
+from dfkd_core.kit.objective import Objective
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.schedules import cosine
 
@@ -61,6 +61,9 @@ class StudentConfig(MethodConfig):
         if self.schedule == "cosine":
             return self.student_lr * cosine(progress)
         return self.student_lr * 0.1 ** sum(progress >= milestone for milestone in MILESTONES)
+
+    def queries(self, stage: str) -> tuple[int, int]:
+        return exactly(self.updates * self.batch_size)
 
     @property
     def shown(self) -> int:

@@ -14,11 +14,11 @@ Differences from the paper and from its released code:
 
 1. The features of h are the means over pixels of what each of the teacher's stages gives, whatever the teacher. The
    released code takes what enters each BatchNorm layer and, of a ResNet-34, what enters its four stages.
-2. The bank is kept in half precision, and none of it is used before there is one. A part is a square.
+2. The bank is kept in half precision. A part is a square; there, its sides may be as 3 to 4.
 3. As released, no gradient flows through the whole views, and the earlier images' own losses are added: they train h.
 4. ``paper`` are the released settings that start from nothing; the paper's best start from images that another program
    inverted beforehand. Labels are drawn for each batch, as there.
-5. Crops, parts and flips are drawn per sample. The student draws from the pool with replacement.
+5. The student draws from the pool with replacement.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from dfkd_core.images import ImageSpec
 from dfkd_core.kit import student_stage
 from dfkd_core.kit.augmentation import resized_crop
 from dfkd_core.kit.config import knob, other_default
-from dfkd_core.kit.contract import Problem, Term
+from dfkd_core.kit.contract import Problem, Summary, Term
 from dfkd_core.kit.method import descend, placed
-from dfkd_core.kit.pooled import Best, PooledGeneratorConfig, PooledGeneratorMethod
+from dfkd_core.kit.pooled import TERMS, Best, InversionConfig, PooledGeneratorMethod
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.recording import SHOWN
 from dfkd_core.kit.ring import Ring
@@ -47,20 +47,12 @@ from dfkd_core.networks.generators import ConvGenerator, reset
 LEAST_PART = 0.25  # of an image's area
 
 
-class CMIConfig(PooledGeneratorConfig):
+class CMIConfig(InversionConfig):
     """Defaults are the released code's for CIFAR-10, without images from elsewhere."""
 
-    bn_weight: float = knob(
-        1.0, "Weight of the BatchNorm statistics.", group="Generator", live=True, symbol="λ_BN", ge=0, le=1000
-    )
-    class_prior_weight: float = knob(
-        1.0, "Weight of the cross-entropy with the class drawn.", group="Generator", live=True, symbol="λ_OH", ge=0,
-        le=100,
-    )  # fmt: skip
-    adversarial_weight: float = knob(
-        0.5, "Weight of the disagreement of student and teacher.", group="Generator", live=True, symbol="λ_adv", ge=0,
-        le=100,
-    )  # fmt: skip
+    bn_weight: float = other_default(InversionConfig, "bn_weight", 1.0)
+    class_prior_weight: float = other_default(InversionConfig, "class_prior_weight", 1.0)
+    adversarial_weight: float = other_default(InversionConfig, "adversarial_weight", 0.5)
     contrast_weight: float = knob(
         0.8, "Weight of telling images apart.", group="Contrast", live=True, symbol="α", ge=0, le=100
     )
@@ -77,7 +69,7 @@ class CMIConfig(PooledGeneratorConfig):
     generator_lr: float = knob(
         1e-3, "Learning rate of generator, latents and head (Adam).", group="Generator", symbol="η_G", gt=0, le=10
     )
-    batch_size: int = other_default(PooledGeneratorConfig, "batch_size", 128)
+    batch_size: int = other_default(InversionConfig, "batch_size", 128)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
             "bn_weight": 0.3, "adversarial_weight": 1.0, "contrast_weight": 0.3, "negatives": 512, "generator_lr": 1e-2,
@@ -92,6 +84,10 @@ class CMIConfig(PooledGeneratorConfig):
         "paper": {},
     }  # fmt: skip
 
+    @property
+    def queries_a_batch(self) -> int:
+        return super().queries_a_batch * (2 if self.contrast_weight > 0 else 1)  # their parts, too
+
     def kept_bytes(self, image: ImageSpec, width: int) -> int:
         features = 2 * width  # of all stages: each of a ResNet is half as wide as the next
         return super().kept_bytes(image, width) + self.bank_size * 2 * features * 2  # part and whole, 16 bits
@@ -101,10 +97,14 @@ class CMI(PooledGeneratorMethod[CMIConfig]):
     """See the module's docstring."""
 
     name, title, Config = "cmi", "CMI", CMIConfig
+    summary = Summary(
+        images="a pool that a new generator for each batch fills, unlike what was made before",
+        student="softened answers",
+        kept="a pool of {pool_size:,} images, a bank of features of {bank_size:,}",
+        fitted=True,
+    )
     terms = (
-        Term("bn_statistics", "BN statistics", "bn_weight", batch_norm=True),
-        Term("class_prior", "class prior", "class_prior_weight"),
-        Term("adversarial", "adversarial", "adversarial_weight"),
+        *TERMS,
         Term("contrast", "contrast", "contrast_weight"),
     )
     phases = ("latents", "generate", "generator", *student_stage.PHASES)

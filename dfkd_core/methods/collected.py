@@ -23,7 +23,7 @@ from torch import Tensor
 
 from dfkd_core.events import Event
 from dfkd_core.kit.config import knob
-from dfkd_core.kit.contract import Problem, Requirements
+from dfkd_core.kit.contract import Problem, Requirements, Summary
 from dfkd_core.kit.method import Method
 from dfkd_core.kit.objectives import ObjectiveName, build_objective
 from dfkd_core.kit.student_stage import PHASES, StudentConfig, StudentStage, choose, collected_images, draw
@@ -45,6 +45,10 @@ class Collected(Method[Problem, CollectedConfig]):
 
     name, title, Config = "collected", "Collected images only", CollectedConfig
     requires = Requirements(collected=True)
+    summary = Summary(
+        images="collected images",
+        student="features under the shared classifier, or one of nine others",
+    )
     phases = PHASES
     saved = ("stage",)
 

@@ -26,8 +26,8 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from dfkd_core.events import Event
-from dfkd_core.kit.config import knob, other_default
-from dfkd_core.kit.contract import Term
+from dfkd_core.kit.config import exactly, knob, other_default
+from dfkd_core.kit.contract import Summary, Term
 from dfkd_core.kit.generation import GeneratorMethod, PriorConfig
 from dfkd_core.kit.method import descend
 from dfkd_core.kit.recording import SHOWN
@@ -59,6 +59,9 @@ class DAFLConfig(PriorConfig):
         "paper": {},
     }  # fmt: skip
 
+    def queries(self, stage: str) -> tuple[int, int]:
+        return exactly(self.batch_size)
+
     def student_rate(self, done: int) -> float:
         if self.schedule == "cosine":
             return super().student_rate(done)
@@ -70,6 +73,10 @@ class DAFL(GeneratorMethod[DAFLConfig]):
     """See the module's docstring."""
 
     name, title, Config = "dafl", "DAFL", DAFLConfig
+    summary = Summary(
+        images="a generator, told what the teacher's data are like",
+        student="softened answers, at temperature 1",
+    )
     terms = (
         Term("class_prior", "class prior", "class_prior_weight"),
         Term("class_balance", "class balance", "class_balance_weight"),

@@ -25,11 +25,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
-import torch
-
 from dfkd_core.events import Event
-from dfkd_core.kit.config import UpdatesConfig, knob, other_default
-from dfkd_core.kit.contract import Term
+from dfkd_core.kit.config import UpdatesConfig, exactly, knob, other_default
+from dfkd_core.kit.contract import Summary, Term
 from dfkd_core.kit.generation import GeneratorConfig, GeneratorMethod
 from dfkd_core.kit.method import descend
 from dfkd_core.kit.recorder import Seen
@@ -69,11 +67,18 @@ class DDADConfig(GeneratorConfig, UpdatesConfig):
         "paper": {},
     }  # fmt: skip
 
+    def queries(self, stage: str) -> tuple[int, int]:
+        return exactly((self.student_steps + 1) * self.batch_size)
+
 
 class DDAD(GeneratorMethod[DDADConfig]):
     """See the module's docstring."""
 
     name, title, Config = "ddad", "DDAD", DDADConfig
+    summary = Summary(
+        images="a generator, told what BatchNorm remembers and where student and teacher differ",
+        student="logits, L1",
+    )
     terms = (
         Term("bn_statistics", "BN statistics", "bn_weight", batch_norm=True),
         Term("adversarial", "adversarial", "adversarial_weight"),
@@ -92,22 +97,10 @@ class DDAD(GeneratorMethod[DDADConfig]):
     def student_phase(self, seen: Seen) -> None:
         """The student descends L_S = D on new images."""
         c = self.config
-        self.student.train()
-        for _ in seen.repeat(c.student_steps):
-            latents = self.latents()
-            with torch.no_grad():
-                pixels = self.generator(latents)
-                images = self.image.normalise(pixels)
-                teacher_logits = self.teacher(images)
-            self.queries += len(images)
-            student_logits = self.student(images)
-            loss = losses.DISCREPANCIES[c.discrepancy](student_logits, teacher_logits)  # L_S = D(S(x̂), T(x̂))
-            descend(loss, self.student_optimizer)
-        seen.student_loss(loss)
+        discrepancy = losses.DISCREPANCIES[c.discrepancy]
+        latents, pixels = self.learn_from_new(seen, c.student_steps, discrepancy)  # L_S = D(S(x̂), T(x̂))
         seen.phase("latents", arrays={"latents": latents[:SHOWN]}, values={"length": c.latent})
         seen.phase("generate", pixels=pixels)
-        seen.phase("answer", pixels=pixels, teacher=teacher_logits)
-        seen.phase_student(self.student, images, teacher_logits, student_logits, c.student_steps)
 
     def generator_step(self, seen: Seen) -> None:
         """The generator descends what both discriminators say of new images."""

@@ -20,6 +20,7 @@ Differences from the paper and from its released code:
 5. The paper makes all images before its student learns; a step here makes one batch, then takes ``updates`` updates, as
    the re-implementation that comes with Fast and CMI does, whose 200 rounds of 400 updates ``paper`` has. The
    temperature is that one's, too.
+6. Mirroring is that of the released code for ImageNet; that for CIFAR-10 shifts only (``jitter`` = shift).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from torch import Tensor, nn
 
 from dfkd_core.kit import student_stage
 from dfkd_core.kit.config import knob, other_default
-from dfkd_core.kit.contract import Term
+from dfkd_core.kit.contract import Summary, Term
 from dfkd_core.kit.method import descend
 from dfkd_core.kit.pooled import Best, PoolConfig, PooledMethod
 from dfkd_core.kit.recorder import Seen
@@ -87,6 +88,12 @@ class DeepInversion(PooledMethod[DeepInversionConfig]):
     """See the module's docstring."""
 
     name, title, Config = "deepinversion", "DeepInversion", DeepInversionConfig
+    summary = Summary(
+        images="a pool of images whose pixels descended",
+        student="softened answers",
+        kept="a pool of {pool_size:,} images",
+        fitted=True,
+    )
     terms = (
         Term("class_prior", "class prior", "class_prior_weight", of="images"),
         Term("bn_statistics", "BN statistics", "bn_weight", of="images", batch_norm=True),

@@ -32,10 +32,10 @@ from torch import Tensor
 from dfkd_core.events import Event
 from dfkd_core.kit import gan_stage, student_stage
 from dfkd_core.kit.config import knob, other_default
-from dfkd_core.kit.contract import Problem, Requirements, Term
+from dfkd_core.kit.contract import Problem, Requirements, Summary, Term
 from dfkd_core.kit.gan_stage import GanConfig, GanStage
 from dfkd_core.kit.method import Method, descend, placed
-from dfkd_core.kit.objectives import SoftTargets
+from dfkd_core.kit.objective import SoftTargets
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.student_stage import StudentStage, collected_images, draw
 from dfkd_core.losses import gan as gan_losses
@@ -76,6 +76,10 @@ class DeGAN(Method[Problem, DeGANConfig]):
 
     name, title, Config = "degan", "DeGAN", DeGANConfig
     requires = Requirements(collected=True)
+    summary = Summary(
+        images="a GAN that the teacher guides",
+        student="softened answers",
+    )
     terms = (
         Term("adversarial_d", "adversarial (D)", of="discriminator"),
         Term("adversarial_g", "adversarial (G)"),

@@ -24,11 +24,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
-import torch
-
 from dfkd_core.events import Event
-from dfkd_core.kit.config import UpdatesConfig, knob, other_default
-from dfkd_core.kit.contract import Term
+from dfkd_core.kit.config import UpdatesConfig, exactly, knob, other_default
+from dfkd_core.kit.contract import Summary, Term
 from dfkd_core.kit.generation import GeneratorMethod, HeadConfig
 from dfkd_core.kit.method import descend
 from dfkd_core.kit.recorder import Seen
@@ -61,6 +59,9 @@ class DFADConfig(HeadConfig, UpdatesConfig):
         "paper": {},
     }  # fmt: skip
 
+    def queries(self, stage: str) -> tuple[int, int]:
+        return exactly((self.student_steps + 1) * self.batch_size)
+
     def student_rate(self, done: int) -> float:
         if self.schedule == "cosine":
             return super().student_rate(done)
@@ -72,6 +73,10 @@ class DFAD(GeneratorMethod[DFADConfig]):
     """See the module's docstring."""
 
     name, title, Config = "dfad", "DFAD", DFADConfig
+    summary = Summary(
+        images="a generator, told where student and teacher differ",
+        student="logits, L1",
+    )
     terms = (Term("adversarial", "adversarial"),)
     phases = ("latents", "generate", "answer", "student", "generator")
 
@@ -87,22 +92,9 @@ class DFAD(GeneratorMethod[DFADConfig]):
     def imitation(self, seen: Seen) -> None:
         """The student descends L_S = D on new images."""
         c = self.config
-        self.student.train()
-        for _ in seen.repeat(c.student_steps):
-            latents = self.latents()
-            with torch.no_grad():
-                pixels = self.generator(latents)
-                images = self.image.normalise(pixels)
-                teacher_logits = self.teacher(images)
-            self.queries += len(images)
-            student_logits = self.student(images)
-            loss = losses.l1_discrepancy(student_logits, teacher_logits)  # L_S = E[mean |T(x̂) − S(x̂)|]
-            descend(loss, self.student_optimizer)
-        seen.student_loss(loss)
+        latents, pixels = self.learn_from_new(seen, c.student_steps, losses.l1_discrepancy)  # L_S = E[mean |T − S|]
         seen.phase("latents", arrays={"latents": latents[:SHOWN]}, values={"length": c.latent})
         seen.phase("generate", pixels=pixels)
-        seen.phase("answer", pixels=pixels, teacher=teacher_logits)
-        seen.phase_student(self.student, images, teacher_logits, student_logits, c.student_steps)
 
     def generation(self, seen: Seen) -> None:
         """The generator descends L_G = −D, or −log(D + 1), on new images."""

@@ -36,9 +36,9 @@ from dfkd_core.events import Event
 from dfkd_core.images import pixels_of
 from dfkd_core.kit import student_stage
 from dfkd_core.kit.config import knob
-from dfkd_core.kit.contract import Problem, Requirements, Term
+from dfkd_core.kit.contract import Problem, Requirements, Summary, Term
 from dfkd_core.kit.method import Method
-from dfkd_core.kit.objectives import KL, Objective
+from dfkd_core.kit.objective import KL, Objective
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.recording import SHOWN
 from dfkd_core.kit.student_stage import StudentConfig, StudentStage, choose, collected_images, draw
@@ -113,6 +113,11 @@ class DFND(Method[Problem, DFNDConfig]):
 
     name, title, Config = "dfnd", "DFND", DFNDConfig
     requires = Requirements(collected=True)
+    summary = Summary(
+        images="collected images",
+        student="softened answers, labels through a noise layer",
+        chosen="those that suit the teacher",
+    )
     phases = ("choose", *student_stage.PHASES)
     saved = ("stage",)
     rates = {"noise_optimizer": "noise_lr"}

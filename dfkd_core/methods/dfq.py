@@ -34,8 +34,8 @@ import torch
 from torch import Tensor
 
 from dfkd_core.events import Event
-from dfkd_core.kit.config import Stage, UpdatesConfig, knob, other_default
-from dfkd_core.kit.contract import Problem, Term
+from dfkd_core.kit.config import Stage, UpdatesConfig, exactly, knob, other_default
+from dfkd_core.kit.contract import Problem, Summary, Term
 from dfkd_core.kit.generation import GeneratorMethod, HeadConfig
 from dfkd_core.kit.method import descend
 from dfkd_core.kit.recorder import Seen
@@ -85,6 +85,9 @@ class DFQConfig(HeadConfig, UpdatesConfig):
     def stages(self) -> tuple[Stage, ...]:
         return (Stage("warm-up", "The generator warms up", self.warm_up), *super().stages())
 
+    def queries(self, stage: str) -> tuple[int, int]:
+        return exactly(self.batch_size * (1 if stage == "warm-up" else 1 + self.student_steps))
+
     def epoch_at(self, step: int) -> int | None:
         return super().epoch_at(step - self.warm_up)
 
@@ -93,6 +96,10 @@ class DFQ(GeneratorMethod[DFQConfig]):
     """See the module's docstring."""
 
     name, title, Config = "dfq", "DFQ", DFQConfig
+    summary = Summary(
+        images="a generator, told what BatchNorm remembers, to make every class, and where student and teacher differ",
+        student="softened answers, at temperature 1",
+    )
     terms = (
         Term("bn_statistics", "BN statistics", "bn_weight", batch_norm=True),
         Term("entropy", "entropy", "entropy_weight"),
@@ -147,16 +154,4 @@ class DFQ(GeneratorMethod[DFQConfig]):
 
     def student_phase(self, seen: Seen) -> None:
         """The student descends L_S on new images."""
-        c = self.config
-        self.student.train()
-        for _ in seen.repeat(c.student_steps):
-            with torch.no_grad():
-                images = self.image.normalise(self.generator(self.latents()))
-                teacher_logits = self.teacher(images)
-            self.queries += len(images)
-            student_logits = self.student(images)
-            loss = losses.kl_discrepancy(student_logits, teacher_logits)  # L_S = KL(T(x̂) ‖ S(x̂))
-            descend(loss, self.student_optimizer)
-        seen.student_loss(loss)
-        seen.phase("answer", images=images, teacher=teacher_logits)
-        seen.phase_student(self.student, images, teacher_logits, student_logits, c.student_steps)
+        self.learn_from_new(seen, self.config.student_steps, losses.kl_discrepancy)  # L_S = KL(T(x̂) ‖ S(x̂))

@@ -38,10 +38,10 @@ from torch import Tensor, nn
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Event
 from dfkd_core.kit import student_stage
-from dfkd_core.kit.config import Stage, knob, other_default
-from dfkd_core.kit.contract import Problem, Requirements, Term
+from dfkd_core.kit.config import Stage, exactly, knob, other_default
+from dfkd_core.kit.contract import Problem, Requirements, Summary, Term
 from dfkd_core.kit.method import Method
-from dfkd_core.kit.objectives import SoftTargets
+from dfkd_core.kit.objective import SoftTargets
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.samples import to_bytes
 from dfkd_core.kit.student_stage import StudentConfig, StudentStage, choose, draw
@@ -110,6 +110,10 @@ class DiffDFKDConfig(StudentConfig):
     def stages(self) -> tuple[Stage, ...]:
         return (Stage("synthesis", "The teacher steers a diffusion model", self.synthesis_batches), *super().stages())
 
+    def queries(self, stage: str) -> tuple[int, int]:
+        made = self.synthesis_size * self.denoising_steps if stage == "synthesis" else 0
+        return exactly(made + super().queries(stage)[0])
+
     @property
     def source_kind(self) -> str:
         return self.source
@@ -124,6 +128,12 @@ class DiffDFKD(Method[Problem, DiffDFKDConfig]):
 
     name, title, Config = "diffdfkd", "DiffDFKD", DiffDFKDConfig
     requires = Requirements(source=True)
+    summary = Summary(
+        images="a diffusion model that was trained on other data, guided by the teacher",
+        student="softened answers",
+        kept="all images that were made: {synthesis_batches:,} batches of {synthesis_size:,}",
+        fitted=True,
+    )
     terms = (
         Term("bn_statistics", "BN statistics", "bn_weight", of="images", batch_norm=True),
         Term("class_prior", "class prior", "class_prior_weight", of="images"),

@@ -20,8 +20,7 @@ Differences from the paper and from its released code:
 3. It means to reset the first layer late in the run, by a condition that is always true; left out.
 4. The generator has an activation between its first normalisation and the first upsampling, as those of the other
    methods.
-5. Crops and flips are drawn per sample. The student draws from the pool with replacement, and its rate is annealed
-   to 0, not to 2e-4.
+5. The student draws from the pool with replacement, and its rate is annealed to 0, not to 2e-4.
 6. ``paper`` is Fast-10; Fast-5 has a generator's rate of 3e-3, Fast-2 one of 5e-3 and 0.015 for the latents.
 """
 
@@ -36,9 +35,9 @@ from torch import Tensor, nn
 
 from dfkd_core.kit import student_stage
 from dfkd_core.kit.config import knob, other_default
-from dfkd_core.kit.contract import Problem, Term
+from dfkd_core.kit.contract import Problem, Summary
 from dfkd_core.kit.method import descend, placed
-from dfkd_core.kit.pooled import Best, PooledGeneratorConfig, PooledGeneratorMethod
+from dfkd_core.kit.pooled import TERMS, Best, PooledGeneratorMethod, RememberedConfig
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.recording import SHOWN
 from dfkd_core.kit.remembered import RememberedStatistics
@@ -47,24 +46,9 @@ from dfkd_core.networks.generators import ConvGenerator
 BETAS = (0.5, 0.999)
 
 
-class FastConfig(PooledGeneratorConfig):
+class FastConfig(RememberedConfig):
     """Defaults are those of Fast-10 on CIFAR-10."""
 
-    bn_weight: float = knob(
-        10.0, "Weight of the BatchNorm statistics.", group="Generator", live=True, symbol="λ_BN", ge=0, le=1000
-    )
-    bn_momentum: float = knob(
-        0.9, "How much earlier batches count in their statistics; 0: not at all.", group="Generator", symbol="m", ge=0,
-        lt=1,
-    )  # fmt: skip
-    class_prior_weight: float = knob(
-        0.5, "Weight of the cross-entropy with the class drawn.", group="Generator", live=True, symbol="λ_OH", ge=0,
-        le=100,
-    )  # fmt: skip
-    adversarial_weight: float = knob(
-        1.33, "Weight of the disagreement of student and teacher.", group="Generator", live=True, symbol="λ_adv", ge=0,
-        le=100,
-    )  # fmt: skip
     meta: Literal["fomaml", "reptile"] = knob("fomaml", "What the meta-generator learns by.", group="Generator")
     generator_lr: float = knob(
         2e-3, "Learning rate of the copy (Adam); times k that of the meta-generator.", group="Generator", live=True,
@@ -73,9 +57,9 @@ class FastConfig(PooledGeneratorConfig):
     latent_lr: float = knob(
         0.01, "Learning rate of the latents (Adam).", group="Generator", live=True, symbol="η_z", gt=0, le=10
     )
-    synthesis_steps: int = other_default(PooledGeneratorConfig, "synthesis_steps", 10)
-    warm_steps: int = other_default(PooledGeneratorConfig, "warm_steps", 20)
-    student_lr: float = other_default(PooledGeneratorConfig, "student_lr", 0.2)
+    synthesis_steps: int = other_default(RememberedConfig, "synthesis_steps", 10)
+    warm_steps: int = other_default(RememberedConfig, "warm_steps", 20)
+    student_lr: float = other_default(RememberedConfig, "student_lr", 0.2)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
             "bn_weight": 0.3, "class_prior_weight": 1.0, "adversarial_weight": 1.0, "generator_lr": 5e-3,
@@ -95,11 +79,13 @@ class Fast(PooledGeneratorMethod[FastConfig]):
     """See the module's docstring."""
 
     name, title, Config = "fast", "Fast", FastConfig
-    terms = (
-        Term("bn_statistics", "BN statistics", "bn_weight", batch_norm=True),
-        Term("class_prior", "class prior", "class_prior_weight"),
-        Term("adversarial", "adversarial", "adversarial_weight"),
+    summary = Summary(
+        images="a pool that a meta-generator fills in a few iterations each",
+        student="softened answers",
+        kept="a pool of {pool_size:,} images, a meta-generator, averages of statistics",
+        fitted=True,
     )
+    terms = TERMS
     phases = ("latents", "generate", "generator", *student_stage.PHASES)
     saved = ("generator", "meta_optimizer", "statistics", "pool", "stage")
 

@@ -49,7 +49,7 @@ from dfkd_core.events import Event
 from dfkd_core.images import pixels_of
 from dfkd_core.kit import gan_stage, student_stage
 from dfkd_core.kit.config import knob
-from dfkd_core.kit.contract import Problem, Requirements, Term
+from dfkd_core.kit.contract import Problem, Requirements, Summary, Term
 from dfkd_core.kit.gan_stage import GanConfig, GanStage
 from dfkd_core.kit.method import Method, descend, placed
 from dfkd_core.kit.objectives import ObjectiveName, build_objective
@@ -123,12 +123,25 @@ class HiDFDConfig(GanConfig):
         "paper": {"augmentation": "resized-crop+flip"},
     }  # fmt: skip
 
+    def queries(self, stage: str) -> tuple[int, int]:
+        least, most = super().queries(stage)
+        if stage == "gan" and self.guidance_weight > 0:  # what the discriminator's features come near
+            guided = 2 * least * self.discriminator_steps
+            most += guided if self.transfer or self.blend else 0
+            least += guided if self.transfer else 0
+        return least, most
+
 
 class HiDFD(Method[Problem, HiDFDConfig]):
     """See the module's docstring."""
 
     name, title, Config = "hidfd", "HiDFD", HiDFDConfig
     requires = Requirements(collected=True)
+    summary = Summary(
+        images="collected images, and a GAN that the teacher guides",
+        student="features under the shared classifier, or one of nine others",
+        kept="{synthetic:,} synthetic images",
+    )
     terms = (
         Term("adversarial_d", "adversarial (D)", of="discriminator"),
         Term("class_real", "class, real", of="discriminator"),

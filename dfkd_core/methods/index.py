@@ -89,7 +89,7 @@ def _found() -> Iterator[Listed]:
     for name, method in methods.items():
         presets, knobs = list(method.Config.presets), len(method.Config.model_fields)
         words = [*_knobs(method), *_terms(method)]
-        needs = method.requires.words()
+        needs = method.needs()
         yield Listed(name=name, title=method.title, needs=needs, presets=presets, knobs=knobs, words=words)
 
 

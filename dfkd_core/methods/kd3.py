@@ -41,11 +41,12 @@ from dfkd_core.events import Event
 from dfkd_core.images import pixels_of
 from dfkd_core.kit import student_stage
 from dfkd_core.kit.config import knob
-from dfkd_core.kit.contract import Problem, Requirements, Term
+from dfkd_core.kit.contract import Problem, Requirements, Summary, Term
 from dfkd_core.kit.method import Method
-from dfkd_core.kit.objectives import Objective, SharedClassifier
+from dfkd_core.kit.objective import Objective, last_of
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.recording import SHOWN
+from dfkd_core.kit.shared_classifier import SharedClassifier
 from dfkd_core.kit.student_stage import StudentConfig, StudentStage, choose, collected_images, draw
 from dfkd_core.losses import student as losses
 from dfkd_core.networks.classifiers import Features
@@ -106,7 +107,7 @@ class _Alignment(Objective):
     def forward(self, images: Tensor, seen: Features) -> tuple[dict[str, Tensor], Tensor]:
         last_map = self._last_map(images)
         projected = self.student.project(F.adaptive_avg_pool2d(last_map, self.student.side))
-        target = F.adaptive_avg_pool2d(_last(seen), self.student.side)
+        target = F.adaptive_avg_pool2d(last_of(seen.maps), self.student.side)
         with torch.no_grad():
             logits = self.student.classify(projected)
             weights = losses.distance_weights(logits, seen.logits)
@@ -123,12 +124,7 @@ class _Alignment(Objective):
         return losses.instance_contrast(one, other, c.contrast_temperature)
 
     def _last_map(self, images: Tensor) -> Tensor:
-        return _last(self.student.network.features(images))
-
-
-def _last(features: Features) -> Tensor:
-    """The last feature map, (B, C, H, W)."""
-    return list(features.maps.values())[-1]
+        return last_of(self.student.network.features(images).maps)
 
 
 class KD3(Method[Problem, KD3Config]):
@@ -136,6 +132,11 @@ class KD3(Method[Problem, KD3Config]):
 
     name, title, Config = "kd3", "KD3", KD3Config
     requires = Requirements(collected=True)
+    summary = Summary(
+        images="collected images",
+        student="features under the shared classifier, contrast",
+        chosen="those that teacher and student are both sure of",
+    )
     phases = ("choose", *student_stage.PHASES)
     saved = ("joint", "kept", "stage")
 

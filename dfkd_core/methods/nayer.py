@@ -21,8 +21,7 @@ Differences from the paper and from its released code:
    each batch has its own.
 4. The generator has an activation between its first normalisation and the first upsampling, as those of the other
    methods.
-5. Crops and flips are drawn per sample. The student draws from the pool with replacement, and its rate is annealed
-   to 0, not to 2e-4.
+5. The student draws from the pool with replacement, and its rate is annealed to 0, not to 2e-4.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ from torch import Tensor
 
 from dfkd_core.kit import student_stage
 from dfkd_core.kit.config import knob, other_default
-from dfkd_core.kit.contract import Problem, Term
+from dfkd_core.kit.contract import Problem, Summary
 from dfkd_core.kit.method import descend, placed
-from dfkd_core.kit.pooled import Best, PooledGeneratorConfig, PooledGeneratorMethod
+from dfkd_core.kit.pooled import TERMS, Best, PooledGeneratorMethod, RememberedConfig
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.recording import SHOWN
 from dfkd_core.kit.remembered import RememberedStatistics
@@ -46,24 +45,9 @@ from dfkd_core.networks.generators import NoisyLayerGenerator
 WARM_LIVES = 5  # lives of a generator that it lives longer while the student does not learn
 
 
-class NAYERConfig(PooledGeneratorConfig):
+class NAYERConfig(RememberedConfig):
     """Defaults are the released code's for CIFAR-10, 300 epochs."""
 
-    bn_weight: float = knob(
-        10.0, "Weight of the BatchNorm statistics.", group="Generator", live=True, symbol="λ_BN", ge=0, le=1000
-    )
-    bn_momentum: float = knob(
-        0.9, "How much earlier batches count in their statistics; 0: not at all.", group="Generator", symbol="m", ge=0,
-        lt=1,
-    )  # fmt: skip
-    class_prior_weight: float = knob(
-        0.5, "Weight of the cross-entropy with the class wanted.", group="Generator", live=True, symbol="λ_OH", ge=0,
-        le=100,
-    )  # fmt: skip
-    adversarial_weight: float = knob(
-        1.33, "Weight of the disagreement of student and teacher.", group="Generator", live=True, symbol="λ_adv", ge=0,
-        le=100,
-    )  # fmt: skip
     generator_lr: float = knob(
         4e-3, "Learning rate of the generator (Adam).", group="Generator", live=True, symbol="η_G", gt=0, le=10
     )
@@ -72,15 +56,15 @@ class NAYERConfig(PooledGeneratorConfig):
     )
     embedding: Literal["random", "one-hot"] = knob("random", "What stands for a class.", group="Generator")
     embedding_length: int = knob(512, "Length of a random embedding.", group="Generator", ge=2, le=4096)
-    latent: int = other_default(PooledGeneratorConfig, "latent", 1000)
-    synthesis_steps: int = other_default(PooledGeneratorConfig, "synthesis_steps", 30)
-    synthesis_size: int = other_default(PooledGeneratorConfig, "synthesis_size", 400)
-    pool_size: int = other_default(PooledGeneratorConfig, "pool_size", 320_000)
-    warm_steps: int = other_default(PooledGeneratorConfig, "warm_steps", 200)
-    distill_steps: int = other_default(PooledGeneratorConfig, "distill_steps", 600)
-    updates: int = other_default(PooledGeneratorConfig, "updates", 200)
-    batch_size: int = other_default(PooledGeneratorConfig, "batch_size", 512)
-    student_lr: float = other_default(PooledGeneratorConfig, "student_lr", 0.2)
+    latent: int = other_default(RememberedConfig, "latent", 1000)
+    synthesis_steps: int = other_default(RememberedConfig, "synthesis_steps", 30)
+    synthesis_size: int = other_default(RememberedConfig, "synthesis_size", 400)
+    pool_size: int = other_default(RememberedConfig, "pool_size", 320_000)
+    warm_steps: int = other_default(RememberedConfig, "warm_steps", 200)
+    distill_steps: int = other_default(RememberedConfig, "distill_steps", 600)
+    updates: int = other_default(RememberedConfig, "updates", 200)
+    batch_size: int = other_default(RememberedConfig, "batch_size", 512)
+    student_lr: float = other_default(RememberedConfig, "student_lr", 0.2)
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
             "bn_weight": 0.3, "class_prior_weight": 1.0, "adversarial_weight": 1.0, "generator_lr": 1e-2,
@@ -102,11 +86,13 @@ class NAYER(PooledGeneratorMethod[NAYERConfig]):
     """See the module's docstring."""
 
     name, title, Config = "nayer", "NAYER", NAYERConfig
-    terms = (
-        Term("bn_statistics", "BN statistics", "bn_weight", batch_norm=True),
-        Term("class_prior", "class prior", "class_prior_weight"),
-        Term("adversarial", "adversarial", "adversarial_weight"),
+    summary = Summary(
+        images="a pool that a generator fills from embeddings of the classes",
+        student="softened answers",
+        kept="a pool of {pool_size:,} images, averages of statistics",
+        fitted=True,
     )
+    terms = TERMS
     phases = ("generate", "generator", *student_stage.PHASES)
     saved = ("generator", "statistics", "pool", "stage")
 

@@ -25,8 +25,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dfkd_core.events import Event
-from dfkd_core.kit.config import UpdatesConfig, knob
-from dfkd_core.kit.contract import Problem
+from dfkd_core.kit.config import UpdatesConfig, exactly, knob
+from dfkd_core.kit.contract import Problem, Summary
 from dfkd_core.kit.method import Method, descend, sgd
 
 
@@ -42,11 +42,18 @@ class NoiseConfig(UpdatesConfig):
         "paper": {},
     }
 
+    def queries(self, stage: str) -> tuple[int, int]:
+        return exactly(self.student_steps * self.batch_size)
+
 
 class Noise(Method[Problem, NoiseConfig]):
     """See the module's docstring."""
 
     name, title, Config = "noise", "Noise images", NoiseConfig
+    summary = Summary(
+        images="random numbers",
+        student="logits, L1",
+    )
     phases = ("draw", "answer", "student")
     saved = ("student", "student_optimizer")
 

@@ -38,8 +38,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dfkd_core.events import Event
-from dfkd_core.kit.config import UpdatesConfig, knob, other_default
-from dfkd_core.kit.contract import Problem, Term
+from dfkd_core.kit.config import UpdatesConfig, exactly, knob, other_default
+from dfkd_core.kit.contract import Problem, Summary, Term
 from dfkd_core.kit.generation import GeneratorMethod, PriorConfig
 from dfkd_core.kit.method import descend, placed
 from dfkd_core.kit.recorder import Seen
@@ -94,11 +94,26 @@ class PREDFKDConfig(PriorConfig, UpdatesConfig):
         "paper": {},
     }  # fmt: skip
 
+    @property
+    def replayed_images(self) -> int:
+        """Images that are replayed beside a batch of new ones."""
+        return max(2, round(self.replayed * self.batch_size))
+
+    def queries(self, stage: str) -> tuple[int, int]:
+        new, again = self.batch_size, self.replayed_images
+        remembered = min(self.memory_steps, self.student_steps) * (again + new // 2)
+        return exactly(new + self.student_steps * (new + 2 * again) + remembered)
+
 
 class PREDFKD(GeneratorMethod[PREDFKDConfig]):
     """See the module's docstring."""
 
     name, title, Config = "pre-dfkd", "PRE-DFKD", PREDFKDConfig
+    summary = Summary(
+        images="a generator as DAFL's that also looks for differences; a VAE that remembers what it made",
+        student="logits, L1, on new and replayed images",
+        kept="a VAE, {memory_width} channels wide; no image",
+    )
     terms = (
         Term("class_prior", "class prior", "class_prior_weight"),
         Term("class_balance", "class balance", "class_balance_weight"),
@@ -177,11 +192,10 @@ class PREDFKD(GeneratorMethod[PREDFKDConfig]):
     def replay(self) -> Tensor:
         """Normalised images of the memory, whose latents were balanced over the classes."""
         c = self.config
-        count = max(2, round(c.replayed * c.batch_size))
-        (latents,) = draw_noise(self.memory, count, self.device)
+        (latents,) = draw_noise(self.memory, c.replayed_images, self.device)
         latents.requires_grad_()
         logits = self.teacher(self.memory.generate((latents,)).images)
-        self.queries += count
+        self.queries += len(latents)
         balance = c.class_prior_weight * losses.class_prior(logits)
         balance = balance + c.class_balance_weight * losses.class_balance(logits) / c.base
         moments = (latents.var(dim=0) - 1).square().mean() + latents.mean(dim=0).square().mean()

@@ -35,12 +35,12 @@ from torch import Tensor
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit import student_stage
 from dfkd_core.kit.config import knob, other_default
-from dfkd_core.kit.contract import Problem, Term
+from dfkd_core.kit.contract import Problem, Summary, Term
 from dfkd_core.kit.method import descend, placed
-from dfkd_core.kit.objectives import ActivationRegions
 from dfkd_core.kit.pooled import Best, PooledGeneratorConfig, PooledGeneratorMethod
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.recording import SHOWN
+from dfkd_core.kit.region_objectives import ActivationRegions
 from dfkd_core.kit.ring import Ring
 from dfkd_core.losses.bn_statistics import observe
 from dfkd_core.networks.classifiers import evaluating
@@ -91,6 +91,12 @@ class SpaceshipNet(PooledGeneratorMethod[SpaceshipNetConfig]):
     """See the module's docstring."""
 
     name, title, Config = "spaceshipnet", "SpaceshipNet", SpaceshipNetConfig
+    summary = Summary(
+        images="a generator's features, exchanged between images",
+        student="softened answers, and where the teacher looks",
+        kept="a pool of {pool_size:,} images, and their features at three stages",
+        fitted=True,
+    )
     terms = (
         Term("bn_statistics", "BN statistics", "bn_weight", batch_norm=True),
         Term("class_prior", "class prior", "class_prior_weight"),

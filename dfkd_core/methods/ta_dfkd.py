@@ -44,7 +44,7 @@ from torch import Tensor
 from dfkd_core.events import Event
 from dfkd_core.kit.augmentation import augment
 from dfkd_core.kit.config import UpdatesConfig, knob
-from dfkd_core.kit.contract import Term
+from dfkd_core.kit.contract import Summary, Term
 from dfkd_core.kit.generation import GeneratorConfig, GeneratorMethod
 from dfkd_core.kit.method import descend
 from dfkd_core.kit.recorder import Seen
@@ -115,6 +115,12 @@ class TADFKDConfig(GeneratorConfig, UpdatesConfig):
         "paper": {},
     }  # fmt: skip
 
+    def queries(self, stage: str) -> tuple[int, int]:
+        views = 1 if self.augmentation == "none" else 2  # what is learned from is asked about again
+        draws = self.max_draws if self.selection else 1
+        least, most = self.student_steps, self.student_steps * (draws + views - 1)
+        return (least + views) * self.batch_size, (most + views) * self.batch_size
+
 
 @dataclass
 class _Drawn:
@@ -129,6 +135,11 @@ class TADFKD(GeneratorMethod[TADFKDConfig]):
     """See the module's docstring."""
 
     name, title, Config = "ta-dfkd", "TA-DFKD", TADFKDConfig
+    summary = Summary(
+        images="a generator that gets no class prior; the teacher selects from what it makes",
+        student="logits, L1",
+        chosen="those that the teacher vouches for",
+    )
     terms = (
         Term("adversarial", "adversarial", "adversarial_weight"),
         Term("bn_statistics", "BN statistics", "bn_weight", batch_norm=True),

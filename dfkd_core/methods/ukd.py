@@ -40,7 +40,7 @@ from dfkd_core.errors import RequestError
 from dfkd_core.events import Event
 from dfkd_core.kit import generative_stage
 from dfkd_core.kit.config import Stage, knob
-from dfkd_core.kit.contract import GenerativeProblem, Requirements, Term
+from dfkd_core.kit.contract import GenerativeProblem, Requirements, Summary, Term
 from dfkd_core.kit.generative_stage import SYNTHETIC, DistillConfig, GenerativeStage, sampled
 from dfkd_core.kit.method import Method
 from dfkd_core.kit.recorder import Seen
@@ -99,6 +99,11 @@ class UKD(Method[GenerativeProblem, UKDConfig]):
 
     name, title, Config = "ukd", "UKD, data-free", UKDConfig
     requires = Requirements(source=True, task="generative")
+    summary = Summary(
+        images="the teacher's own latents, or a diffusion model that was trained on other data",
+        student="output and every level of latents",
+        kept="all images that were made: {synthesis_batches:,} batches of {synthesis_size:,}, or none if ancestral",
+    )
     terms = (*generative_stage.TERMS, Term("guidance", "guidance", of="images"))
     phases = ("synthesis", *generative_stage.PHASES)
     saved = ("synthesised", "stage")

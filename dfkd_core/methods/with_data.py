@@ -22,7 +22,7 @@ from torch import Tensor
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Event
 from dfkd_core.kit import generative_stage
-from dfkd_core.kit.contract import GenerativeProblem, Requirements
+from dfkd_core.kit.contract import GenerativeProblem, Requirements, Summary
 from dfkd_core.kit.generative_stage import DistillConfig, GenerativeStage, sampled
 from dfkd_core.kit.method import Method
 from dfkd_core.kit.student_stage import draw
@@ -43,6 +43,10 @@ class WithData(Method[GenerativeProblem, WithDataConfig]):
 
     name, title, Config = "with-data", "With data (baseline)", WithDataConfig
     requires = Requirements(original=True, task="generative")
+    summary = Summary(
+        images="the teacher's training images",
+        student="output and every level of latents",
+    )
     terms = generative_stage.TERMS
     phases = generative_stage.PHASES
     saved = ("stage",)

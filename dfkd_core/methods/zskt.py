@@ -31,8 +31,8 @@ import torch
 from torch import Tensor
 
 from dfkd_core.events import Event
-from dfkd_core.kit.config import UpdatesConfig, knob, other_default
-from dfkd_core.kit.contract import Problem, Term
+from dfkd_core.kit.config import UpdatesConfig, exactly, knob, other_default
+from dfkd_core.kit.contract import Problem, Summary, Term
 from dfkd_core.kit.generation import GeneratorMethod, HeadConfig
 from dfkd_core.kit.method import descend
 from dfkd_core.kit.recorder import Seen
@@ -66,11 +66,18 @@ class ZSKTConfig(HeadConfig, UpdatesConfig):
         "paper": {},
     }
 
+    def queries(self, stage: str) -> tuple[int, int]:
+        return exactly(2 * self.batch_size)
+
 
 class ZSKT(GeneratorMethod[ZSKTConfig]):
     """See the module's docstring."""
 
     name, title, Config = "zskt", "ZSKT", ZSKTConfig
+    summary = Summary(
+        images="a generator, told where student and teacher differ",
+        student="softened answers, attention",
+    )
     terms = (
         Term("adversarial", "adversarial"),
         Term("divergence", "divergence", of="student"),

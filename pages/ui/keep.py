@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 SET = ("form:", "knob:")  # keys of what somebody sets on a page
+HOME = "distill"  # the page without a name in the address
 OF_A_LESSON = ("lesson", "stop")  # parts of the address that are no page's own
 
 
@@ -23,6 +24,13 @@ def forget(*keys: str) -> None:
 
 def _set() -> dict[str, Any]:
     return {str(key): st.session_state[key] for key in st.session_state if str(key).startswith(SET)}
+
+
+def fill(page: str, chosen: dict[str, str]) -> None:
+    """The form of ``page`` has ``chosen`` when it is visited next; what else was set there stays."""
+    name = "" if page == HOME else page
+    if kept := st.session_state.get("settings", {}).get(name):
+        kept.update({f"form:{key}": value for key, value in chosen.items()})
 
 
 @contextmanager

@@ -43,7 +43,7 @@ section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; 
 /* The button that loads a run into the form comes late, and so does what a stage is made of. */
 .st-key-showing { min-height: 2.5rem; }
 :is(.st-key-stage, [class*="st-key-stage-"], .st-key-hybrid, .st-key-microscope, .st-key-generative,
-  .st-key-lesson):has(.dfkd-host, [data-testid="stSkeleton"]) { min-height: 75vh; }
+  .st-key-lesson, .st-key-methods):has(.dfkd-host, [data-testid="stSkeleton"]) { min-height: 75vh; }
 /* A box to choose from, with its label. */
 :is([class*="st-key-form-"], .st-key-runs-named, .st-key-runs-metric):has(> [data-testid="stSkeleton"]) {
   min-height: 68px; }

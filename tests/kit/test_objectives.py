@@ -17,14 +17,10 @@ from torch import Tensor, nn
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.contract import Problem
-from dfkd_core.kit.objectives import (
-    CrossLayer,
-    Objective,
-    ObjectiveName,
-    OneForAll,
-    SharedClassifier,
-    build_objective,
-)
+from dfkd_core.kit.layer_objectives import CrossLayer, OneForAll
+from dfkd_core.kit.objective import Objective
+from dfkd_core.kit.objectives import ObjectiveName, build_objective
+from dfkd_core.kit.shared_classifier import SharedClassifier
 from dfkd_core.kit.terms import gradient_norms
 from dfkd_core.losses import generator as losses
 from dfkd_core.losses import student as student_losses

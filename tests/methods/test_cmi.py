@@ -8,9 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from stepping import (
-    collecting_problem,
     events,
-    nearly_taught,
+    maker,
     of,
     overhear,
     own_generator,  # noqa: F401 - in every test here
@@ -21,9 +20,8 @@ from stepping import (
 )
 
 from dfkd_core.events import Phases
-from dfkd_core.kit.recording import Recording
 from dfkd_core.methods import cmi
-from dfkd_core.methods.cmi import CMI, CMIConfig, stage_means
+from dfkd_core.methods.cmi import CMI, stage_means
 
 TINY = {
     "synthesis_steps": 1, "synthesis_size": 12, "distill_steps": 4, "updates": 1, "batch_size": 16, "latent": 8,
@@ -31,15 +29,7 @@ TINY = {
 }  # fmt: skip
 KNOBS = {term.name: term.knob for term in CMI.terms}
 ALL_OFF = dict.fromkeys(KNOBS.values(), 0.0)
-
-
-def make(**changes: Any) -> CMI:
-    problem = collecting_problem(
-        student="resnet8", recording=Recording(samples_every=0, health_every=1, phases_every=1)
-    )
-    method = CMI(problem, CMIConfig.build("demo", {**TINY, **changes}))
-    nearly_taught(method)
-    return method
+make = maker(CMI, TINY, taught=True)
 
 
 def test_the_terms_are_those_of_the_equations(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from stepping import (
-    collecting_problem,
     events,
+    maker,
     own_generator,  # noqa: F401 - in every test here
     same,
     shares,
@@ -17,20 +15,15 @@ from stepping import (
 )
 from torch import Tensor
 
-from dfkd_core.kit.recording import Recording
 from dfkd_core.methods import deepinversion
-from dfkd_core.methods.deepinversion import DeepInversion, DeepInversionConfig
+from dfkd_core.methods.deepinversion import DeepInversion
 
 TINY = {
     "synthesis_steps": 1, "synthesis_size": 16, "distill_steps": 3, "updates": 1, "batch_size": 16, "pool_size": 40,
 }  # fmt: skip
 KNOBS = {term.name: term.knob for term in DeepInversion.terms}
 ALL_OFF = dict.fromkeys(KNOBS.values(), 0.0)
-
-
-def make(**changes: Any) -> DeepInversion:
-    problem = collecting_problem(recording=Recording(samples_every=0, health_every=1, phases_every=1))
-    return DeepInversion(problem, DeepInversionConfig.build("demo", {**TINY, **changes}))
+make = maker(DeepInversion, TINY, "lenet5-bn")
 
 
 def first_images(method: DeepInversion) -> tuple[Tensor, dict[str, float]]:

@@ -8,9 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from stepping import (
-    collecting_problem,
     events,
-    nearly_taught,
+    maker,
     overhear,
     own_generator,  # noqa: F401 - in every test here
     same,
@@ -21,8 +20,7 @@ from stepping import (
 from torch import Tensor
 
 from dfkd_core.kit import pooled
-from dfkd_core.kit.recording import Recording
-from dfkd_core.methods.fast import Fast, FastConfig
+from dfkd_core.methods.fast import Fast
 
 TINY = {
     "synthesis_steps": 3, "synthesis_size": 12, "warm_steps": 0, "distill_steps": 4, "updates": 1, "batch_size": 16,
@@ -30,15 +28,7 @@ TINY = {
 }  # fmt: skip
 KNOBS = {term.name: term.knob for term in Fast.terms}
 ALL_OFF = dict.fromkeys(KNOBS.values(), 0.0)
-
-
-def make(**changes: Any) -> Fast:
-    problem = collecting_problem(
-        student="resnet8", recording=Recording(samples_every=0, health_every=1, phases_every=1)
-    )
-    method = Fast(problem, FastConfig.build("demo", {**TINY, **changes}))
-    nearly_taught(method)
-    return method
+make = maker(Fast, TINY, taught=True)
 
 
 def test_the_terms_are_those_of_the_equations(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ def test_what_is_listed_is_what_the_methods_say(kept: Path) -> None:
     found = index.listed()
     assert [method.name for method in found] == list(methods.available())
     for method, known in zip(found, methods.available().values(), strict=True):
-        assert (method.title, method.needs) == (known.title, known.requires.words())
+        assert (method.title, method.needs) == (known.title, known.needs())
         assert (method.presets, method.knobs) == (list(known.Config.presets), len(known.Config.model_fields))
     assert kept.is_file() and index.listed() == found
     assert [path.name for path in kept.parent.iterdir()] == [kept.name], "nothing is left beside it"

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 import torch
 from stepping import (
-    collecting_problem,
     events,
-    nearly_taught,
+    maker,
     own_generator,  # noqa: F401 - in every test here
     same,
     shares,
@@ -18,8 +17,7 @@ from stepping import (
 )
 from torch import Tensor
 
-from dfkd_core.kit.recording import Recording
-from dfkd_core.methods.nayer import NAYER, NAYERConfig
+from dfkd_core.methods.nayer import NAYER
 
 TINY = {
     "synthesis_steps": 2, "synthesis_size": 24, "warm_steps": 0, "distill_steps": 6, "updates": 1, "batch_size": 16,
@@ -27,15 +25,7 @@ TINY = {
 }  # fmt: skip
 KNOBS = {term.name: term.knob for term in NAYER.terms}
 ALL_OFF = dict.fromkeys(KNOBS.values(), 0.0)
-
-
-def make(**changes: Any) -> NAYER:
-    problem = collecting_problem(
-        student="resnet8", recording=Recording(samples_every=0, health_every=1, phases_every=1)
-    )
-    method = NAYER(problem, NAYERConfig.build("demo", {**TINY, **changes}))
-    nearly_taught(method)
-    return method
+make = maker(NAYER, TINY, taught=True)
 
 
 def test_the_terms_are_those_of_the_equation() -> None:

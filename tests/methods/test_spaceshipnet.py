@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from stepping import (
-    collecting_problem,
     events,
+    maker,
     own_generator,  # noqa: F401 - in every test here
     same,
     shares,
@@ -17,20 +15,15 @@ from stepping import (
 )
 from torch import Tensor
 
-from dfkd_core.kit.recording import Recording
 from dfkd_core.methods import spaceshipnet
-from dfkd_core.methods.spaceshipnet import SpaceshipNet, SpaceshipNetConfig
+from dfkd_core.methods.spaceshipnet import SpaceshipNet
 
 TINY = {
     "synthesis_steps": 2, "synthesis_size": 20, "warm_steps": 0, "distill_steps": 4, "updates": 1, "batch_size": 16,
     "latent": 8, "width": 4, "pool_size": 30,
 }  # fmt: skip
 KNOBS = {term.name: term.knob for term in SpaceshipNet.terms}
-
-
-def make(student: str = "resnet8", **changes: Any) -> SpaceshipNet:
-    problem = collecting_problem(student=student, recording=Recording(samples_every=0, health_every=1, phases_every=1))
-    return SpaceshipNet(problem, SpaceshipNetConfig.build("demo", {**TINY, **changes}))
+make = maker(SpaceshipNet, TINY)
 
 
 def test_the_generators_terms_are_those_of_the_paper() -> None:

@@ -169,7 +169,7 @@ def test_a_bad_request_is_one_sentence_on_the_page(page: Page, lab: Lab) -> None
     shoot(page, "refused")
 
 
-@pytest.mark.parametrize(("path", "seen"), [("runs", "No runs in"), ("library", "TA-DFKD")])
+@pytest.mark.parametrize(("path", "seen"), [("runs", "No runs in"), ("methods", "TA-DFKD")])
 def test_a_link_to_a_page_opens_the_whole_lab_even_as_the_first_visit(
     page: Page, lab: Lab, path: str, seen: str
 ) -> None:

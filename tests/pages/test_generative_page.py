@@ -267,8 +267,9 @@ def test_the_runs_of_both_kinds_stand_in_one_list(app: AppTest, tmp_path: Path) 
     assert table.loc[shares[0].id, "score"] == 0.9 and np.isnan(table.loc[shares[0].id, "distance"])
 
 
-def test_the_library_has_generative_teachers_and_diffusion_models(app: AppTest) -> None:
-    _visit(app, "library")
+def test_the_teachers_have_generative_teachers_and_diffusion_models(app: AppTest) -> None:
+    app.query_params["view"] = "teachers"
+    _visit(app, "methods")
     assert not app.exception
     table = next(frame.value for frame in app.dataframe if "teacher" in frame.value)
     kinds = table.set_index("teacher")["kind"]

@@ -165,7 +165,7 @@ def test_start_submits_the_run_that_the_form_says(app: AppTest, tmp_path: Path) 
     assert folder.spec()["config"]["batch_size"] == 16 and folder.spec()["config"]["epochs"] == 1
 
 
-@pytest.mark.parametrize("page", ["pages/runs.py", "pages/library.py"])
+@pytest.mark.parametrize("page", ["pages/runs.py", "pages/methods.py"])
 def test_the_other_pages_open_even_when_there_is_nothing_yet(app: AppTest, page: str) -> None:
     app.run()
     app.switch_page(page).run()

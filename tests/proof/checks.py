@@ -45,12 +45,13 @@ def test_a_request_for_it_has_its_stages() -> None:
     assert (spec.preset, [one.name for one in spec.stages]) == ("", ["warm-up", "student"])
 
 
-def test_the_library_shows_it(app: AppTest) -> None:
+def test_the_page_of_methods_shows_it(app: AppTest) -> None:
     app.query_params["method"] = "pull"
-    app.switch_page("pages/library.py").run()
+    app.switch_page("pages/methods.py").run()
     assert not app.exception
     assert "Pull to grey" in [heading.value for heading in app.subheader]
-    assert any("def train" in code.value and "pull_weight" in code.value for code in app.code)
+    shown = " ".join(box.proto.body for box in app.get("html"))
+    assert "train</span>" in shown and "pull_weight" in shown
 
 
 def test_flags_show_its_knobs(capsys: Any) -> None:
