@@ -50,6 +50,7 @@ def main() -> None:
             st.Page("pages/lessons.py", title="Lessons", icon=":material/school:"),
             st.Page("pages/studies.py", title="Studies", icon=":material/account_tree:"),
             st.Page("pages/runs.py", title="Runs", icon=":material/list:"),
+            st.Page("pages/teachers.py", title="Teachers", icon=":material/psychology:"),
             st.Page("pages/library.py", title="Library", icon=":material/menu_book:"),
             st.Page("pages/glossary.py", title="Glossary", icon=":material/dictionary:"),
             st.Page("pages/notes.py", title="Notes", icon=":material/speaker_notes:", visibility="hidden"),

@@ -1,4 +1,4 @@
-"""Library: the methods with their algorithm and knobs, the benchmarks, the teachers."""
+"""Library: the methods with their algorithm and knobs, the benchmarks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from dfkd_core.kit.method import Method
 
 USUAL = "ta-dfkd"
-TASKS = {"classifier": "classifier", "generative": "generative", "diffusion": "diffusion model"}
 
 
 def main() -> None:
@@ -24,13 +23,11 @@ def main() -> None:
         starting = "The engine is still starting. Reload the page in a moment."
         st.error(link.plain(booted.error or starting))
         return
-    methods, benchmarks, teachers = st.tabs(["Methods", "Benchmarks", "Teachers"])
+    methods, benchmarks = st.tabs(["Methods", "Benchmarks"])
     with methods:
         _methods()
     with benchmarks:
         _benchmarks()
-    with teachers:
-        _teachers()
 
 
 def _methods() -> None:
@@ -85,34 +82,6 @@ def _benchmarks() -> None:
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True)
     st.caption("Data are only for evaluation: no method ever sees them. `DFKD_DATA` says where they lie.")
-
-
-def _teachers() -> None:
-    from dfkd_core.teachers.cards import available_teachers
-
-    cards = [card for task in TASKS for card in available_teachers(None, task).values()]
-    rows = [
-        {
-            "teacher": card.name,
-            "kind": TASKS[card.task],
-            "benchmark": card.benchmark,
-            "network": card.network,
-            "recipe": card.recipe.kind if card.recipe else "imported",
-            "accuracy": card.accuracy,
-            "ELBO": card.elbo,
-            "seed": card.seed,
-        }
-        for card in cards
-    ]
-    config = {
-        "accuracy": st.column_config.NumberColumn("accuracy", format="percent"),
-        "ELBO": st.column_config.NumberColumn("ELBO, nats", format="%.2f", help="Of a test image; higher is better."),
-    }
-    st.dataframe(link.table(pd.DataFrame(rows)), hide_index=True, column_config=config)
-    st.caption(
-        "All well trained, by recipes that differ in kind. Diffusion models teach nobody: they help to make images, "
-        "and their benchmark is what they learned from. `python -m dfkd_core teacher import` brings your own."
-    )
 
 
 look.through_app("pages/library.py")

@@ -53,7 +53,7 @@ body:has(> .lab-gone) [data-testid="stDialog"] { display: none; }
     :has([data-testid="stMain"]) { margin-left: 300px; }
 }
 [data-testid="stSidebarContent"]:not(:has([data-testid="stSidebarNav"])) [data-testid="stSidebarUserContent"] {
-  margin-top: 371px; }
+  margin-top: 405px; }
 </style>
 """
 

@@ -25,6 +25,7 @@ PAGES = {  # address, what is there when it is drawn
     "lessons": ("lessons?study=fig-1a", STUDY),
     "studies": ("studies", "[data-testid=stMain] p"),
     "runs": ("runs?chosen=ta-dfkd", "[data-testid=stMain] .js-plotly-plot"),
+    "teachers": ("teachers?teacher=digits-resnet20-plain", "[data-testid=stMain] details"),
     "library": ("library", "[data-testid=stMain] details"),
     "glossary": ("glossary", ".terms article"),
     "notes": ("notes?of=ta-dfkd", "[data-testid=stMain] p"),
