@@ -47,6 +47,7 @@ def begin(card: TeacherCard, folder: Path) -> Path:
         raise RequestError("name", card.name, "is taken by another teacher; choose a new one.")
     place = place_of(card.name, folder)
     try:
+        place.path.mkdir(parents=True, exist_ok=True)
         place.write(CARD, card.model_copy(update={"sha256": "", "accuracy": None}).model_dump_json(indent=1).encode())
         place.remove(CURVE)
     except OSError as error:
@@ -56,7 +57,9 @@ def begin(card: TeacherCard, folder: Path) -> Path:
 
 def keep(name: str, folder: Path, trained: Trained) -> None:
     """Write down how far it is."""
-    place_of(name, folder).write_json(CURVE, trained.model_dump(), durable=False)
+    place = place_of(name, folder)
+    place.path.mkdir(parents=True, exist_ok=True)
+    place.write_json(CURVE, trained.model_dump(), durable=False)
 
 
 def trained(name: str, folder: Path) -> Trained | None:

@@ -17,7 +17,7 @@ from dfkd_core.losses.bn_statistics import has_statistics
 from dfkd_core.networks.classifiers import parameter_count
 from dfkd_core.store import Place, runs_folder
 from dfkd_core.study.tables import plural
-from dfkd_core.teachers.cards import TeacherCard, available_teachers, user_folder
+from dfkd_core.teachers.cards import SHIPPED, TeacherCard, available_teachers, find_card, user_folder
 from dfkd_core.teachers.load import build_network
 from dfkd_core.teachers.measured import Measured, measured
 from pages.ui import link
@@ -35,6 +35,7 @@ COLUMNS = {
     "runs": st.column_config.NumberColumn("runs", help="Of this machine, that learned from it."),
 }
 MOST_CLASSES = 25  # whose confusion is drawn
+FEW = 0.01  # of the images, whose bar is pale
 BLUE, ORANGE = "#0072B2", "#D55E00"
 ROW = 35  # pixels
 
@@ -65,7 +66,8 @@ def facts(card: TeacherCard) -> Facts | None:
 
 def show() -> None:
     """The table, and the teacher that is chosen in it."""
-    cards = {card.name: card for task in TASKS for card in available_teachers(None, task).values()}
+    every = {card.name: card for task in TASKS for card in available_teachers(None, task).values()}
+    cards = dict(sorted(every.items(), key=lambda item: find_card(item[0])[1].parent == SHIPPED))  # one's own first
     used: dict[str, int] = {}
     for entry in listing.all_of(runs_folder()):
         name = str(entry.spec.get("teacher"))
@@ -216,6 +218,7 @@ def _offer_measuring(card: TeacherCard) -> None:
         st.error(link.plain(state.message))
     st.caption("Calibration and accuracy by class were not measured yet.")
     if st.button("Measure on the test images", key="teachers:measure", icon=":material/analytics:", type="primary"):
+        job.files.path.mkdir(parents=True, exist_ok=True)
         job.start(["teacher", "measure", card.name])
         st.rerun()
 
@@ -247,8 +250,9 @@ def _charts(card: TeacherCard, found: Measured) -> None:
             st.markdown("**What it takes for what**")
             st.plotly_chart(_confusion(classes, found), key="teachers:confusion")
     st.caption(
-        f"On {found.images:,} test images. Bars below the diagonal: it is surer than right, which tells a generator "
-        f"more than it knows. Negative log-likelihood {found.nll:.3f} nats an image."
+        f"On {found.images:,} test images; pale bars stand for few of them. A bar below the diagonal: surer than "
+        "right, which tells a generator more than the teacher knows. The class with the least is orange. Negative "
+        f"log-likelihood {found.nll:.3f} nats an image."
     )
 
 
@@ -258,14 +262,19 @@ def _layout(figure: go.Figure, **more: object) -> go.Figure:
 
 
 def _reliability(found: Measured) -> go.Figure:
-    full = [one for one in found.bins if one.count]
+    width = 1 / len(found.bins)
+    full = [(width * (at + 0.5), one) for at, one in enumerate(found.bins) if one.count]
+    many = [1.0 if one.count >= FEW * found.images else 0.35 for _, one in full]
     figure = go.Figure()
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": "#999999", "dash": "dash"}, hoverinfo="skip")
-    text = [f"{one.count:,} images" for one in full]
     figure.add_bar(
-        x=[one.confidence for one in full], y=[one.accuracy for one in full], width=0.9 / len(found.bins),
-        marker_color=BLUE, hovertext=text, hovertemplate="sure %{x:.1%}, right %{y:.1%}<br>%{hovertext}<extra></extra>",
-    )  # fmt: skip
+        x=[middle for middle, _ in full],
+        y=[one.accuracy for _, one in full],
+        width=0.92 * width,
+        marker={"color": BLUE, "opacity": many},
+        hovertext=[f"{one.count:,} images, sure {one.confidence:.1%}, right {one.accuracy:.1%}" for _, one in full],
+        hovertemplate="%{hovertext}<extra></extra>",
+    )
     axis = {"range": [0, 1.02], "tickformat": ".0%"}
     return _layout(figure, xaxis={**axis, "title": "how sure"}, yaxis={**axis, "title": "how right"})
 
@@ -273,16 +282,20 @@ def _reliability(found: Measured) -> go.Figure:
 def _by_class(classes: list[str], found: Measured) -> go.Figure:
     shares = found.per_class()
     least = min((share for share in shares if share is not None), default=0.0)
-    worst = [ORANGE if share is not None and share == least else BLUE for share in shares]
+    colours = [ORANGE if share == least else BLUE for share in shares]
     figure = go.Figure()
-    figure.add_bar(
-        x=list(range(len(classes))), y=shares, marker_color=worst, hovertext=classes,
+    figure.add_scatter(
+        x=list(range(len(classes))),
+        y=shares,
+        mode="markers",
+        marker={"color": colours, "size": 11},
+        hovertext=classes,
         hovertemplate="%{hovertext}: %{y:.2%}<extra></extra>",
-    )  # fmt: skip
+    )
     ticks = {"tickvals": list(range(len(classes))), "ticktext": classes} if len(classes) <= MOST_CLASSES else {}
-    low = max(0.0, least - 0.1 * (1 - least) - 0.02)
+    low = max(0.0, least - 0.2 * (1 - least) - 0.01)
     return _layout(
-        figure, xaxis={"title": "class", **ticks}, yaxis={"range": [low, 1.002], "tickformat": ".1%", "title": "right"}
+        figure, xaxis={"title": "class", **ticks}, yaxis={"range": [low, 1.003], "tickformat": ".1%", "title": "right"}
     )
 
 
