@@ -51,6 +51,7 @@ def main() -> None:
             st.Page("pages/studies.py", title="Studies", icon=":material/account_tree:"),
             st.Page("pages/runs.py", title="Runs", icon=":material/list:"),
             st.Page("pages/methods.py", title="Methods", icon=":material/menu_book:"),
+            st.Page("pages/teachers.py", title="Teachers", icon=":material/psychology:"),
             st.Page("pages/glossary.py", title="Glossary", icon=":material/dictionary:"),
             st.Page("pages/notes.py", title="Notes", icon=":material/speaker_notes:", visibility="hidden"),
         ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import streamlit as st
 
 from pages.ui import boot, keep, link, look
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from dfkd_core.data.catalogue import Benchmark
 
 PAGE_CSS = boot.ROOT / "pages" / "ui" / "methods" / "page.css"
-VIEWS = {"methods": "Methods", "benchmarks": "Benchmarks", "teachers": "Teachers"}
+VIEWS = {"methods": "Methods", "benchmarks": "Benchmarks"}
 OF_A_METHOD = ("method", "with", "part")  # parts of the address
 TASKS = {"classifier": "classifier", "generative": "generative", "diffusion": "diffusion model"}
 
@@ -33,8 +32,6 @@ def main() -> None:
         preset = _preset() if shown == "methods" else ""
     if shown == "benchmarks":
         _benchmarks()
-    elif shown == "teachers":
-        _teachers()
     else:
         _methods(preset)
 
@@ -193,34 +190,6 @@ def _benchmark(benchmark: Benchmark) -> str:
     return (
         f'<tr><th scope="row"><b>{escape(benchmark.title)}</b> <code>{escape(benchmark.name)}</code></th>'
         f"<td>{size}</td><td>{len(image.classes)}</td><td>{data}</td></tr>"
-    )
-
-
-def _teachers() -> None:
-    from dfkd_core.teachers.cards import available_teachers
-
-    cards = [card for task in TASKS for card in available_teachers(None, task).values()]
-    rows = [
-        {
-            "teacher": card.name,
-            "kind": TASKS[card.task],
-            "benchmark": card.benchmark,
-            "network": card.network,
-            "recipe": card.recipe.kind if card.recipe else "imported",
-            "accuracy": card.accuracy,
-            "ELBO": card.elbo,
-            "seed": card.seed,
-        }
-        for card in cards
-    ]
-    config = {
-        "accuracy": st.column_config.NumberColumn("accuracy", format="percent"),
-        "ELBO": st.column_config.NumberColumn("ELBO, nats", format="%.2f", help="Of a test image; higher is better."),
-    }
-    st.dataframe(link.table(pd.DataFrame(rows)), hide_index=True, column_config=config)
-    st.caption(
-        "All well trained, by recipes that differ in kind. Diffusion models teach nobody: they help to make images, "
-        "and their benchmark is what they learned from. `python -m dfkd_core teacher import` brings your own."
     )
 
 

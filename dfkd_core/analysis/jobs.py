@@ -20,7 +20,7 @@ from pydantic import Field, TypeAdapter
 
 import dfkd_core
 from dfkd_core.errors import DamagedError, HeldError, StoreError
-from dfkd_core.store import Leases, RunFolder
+from dfkd_core.store import Leases, Place, RunFolder
 
 ENDED = ("done", "failed", "stopped")
 DIED = "Its process ended without a word; start it again."
@@ -49,11 +49,11 @@ _STATE = TypeAdapter(JobState)
 
 
 class Job:
-    """The job ``name`` of a run."""
+    """The job ``name`` of a run, or of another folder."""
 
-    def __init__(self, folder: RunFolder, name: str) -> None:
-        self.folder, self.name = folder, name
-        self.leases = Leases(folder.files, f"analysis/{name}.job", WAY_OUT)
+    def __init__(self, folder: RunFolder | Place, name: str) -> None:
+        self.files, self.name = folder.files if isinstance(folder, RunFolder) else folder, name
+        self.leases = Leases(self.files, f"analysis/{name}.job", WAY_OUT)
 
     def state(self) -> JobState:
         """As a watcher should see it: a job whose process died has failed."""
@@ -79,7 +79,7 @@ class Job:
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         with lease:
             self._write(lease.number, JobState("running", 0.0, "Starting", time.time()))
-            ours = f"{lease.descriptor}:{lease.number}:{self.name}:{self.folder.path.resolve()}"
+            ours = f"{lease.descriptor}:{lease.number}:{self.name}:{self.files.path.resolve()}"
             process = subprocess.Popen(
                 ["nice", "-n", "10", sys.executable, "-m", "dfkd_core", *arguments],
                 stdin=subprocess.DEVNULL,
@@ -103,17 +103,17 @@ class Job:
         if not number:
             return JobState()
         try:
-            stored = self.folder.files.read_json(self.leases.file(number, "state.json"), _STATE)
+            stored = self.files.read_json(self.leases.file(number, "state.json"), _STATE)
         except DamagedError:
             stored = None
         return stored or JobState("running", message="Starting")  # as long as somebody holds it
 
     def _write(self, number: int, state: JobState) -> None:
         try:
-            self.folder.files.write_json(self.leases.file(number, "state.json"), asdict(state), durable=False)
+            self.files.write_json(self.leases.file(number, "state.json"), asdict(state), durable=False)
         except OSError as error:
             reason = f"its folder cannot be written to ({error.strerror})"
-            raise StoreError(f"run {self.folder.id}: {reason}") from None
+            raise StoreError(f"{self.files.title}: {reason}") from None
 
 
 _children: list[subprocess.Popen[bytes]] = []  # kept so that they are reaped
@@ -124,7 +124,7 @@ class OwnJob:
 
     def __init__(self, started_as: str) -> None:
         descriptor, number, name, folder = started_as.split(":", 3)
-        self.job, self.number = Job(RunFolder(Path(folder)), name), int(number)
+        self.job, self.number = Job(Place(Path(folder)), name), int(number)
         self.lease = self.job.leases.received(self.number, int(descriptor))
 
     def say(self, state: str, share: float, message: str) -> None:

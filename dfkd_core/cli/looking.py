@@ -10,13 +10,15 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from dfkd_core import store
+from dfkd_core.analysis.finding import in_order, matching, names_of
+from dfkd_core.analysis.index import Entry, RunIndex
 from dfkd_core.analysis.jobs import report
 from dfkd_core.analysis.measured import GENERATIVE_SAMPLES, SAMPLES, generative_notes, generative_table
 from dfkd_core.cli.flags import Json, RunId, Runs, run_of, runs_of
-from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.errors import RequestError
 from dfkd_core.quality.score import score_text
 from dfkd_core.runs.spec import NOT_DATA_FREE, read_spec
-from dfkd_core.store import EventReader, RunFolder, RunStatus, damage, is_plain, orphans_in, remove_orphans, runs_in
+from dfkd_core.store import EventReader, RunFolder, RunStatus, damage, is_plain, orphans_in, remove_orphans
 from dfkd_core.study.folder import FOLDER, Study
 
 MOST_SAID = 3  # of what is damaged in one run of a list
@@ -39,11 +41,17 @@ def summary(folder: RunFolder, status: RunStatus) -> dict[str, Any]:
 
 def runs(
     *,
+    search: Annotated[
+        str, Parameter(help='Only some: words, and comparisons of any field, knob or result: "method=dafl best>90%".')
+    ] = "",
+    sort: Annotated[str, Parameter(help="By any field, knob or result; the newest first unless given.")] = "",
+    descending: Annotated[bool, Parameter(help="The largest first.")] = False,
+    columns: Annotated[str, Parameter(help="What else to show of each, between commas: seed,student_lr.")] = "",
     clean: Annotated[bool, Parameter(help="Remove what starts that were killed have left.")] = False,
     runs: Runs = None,
     as_json: Json = False,
 ) -> int:
-    """List the runs."""
+    """List the runs, all or those that are sought."""
     where = runs_of(runs)
     if where.exists() and not where.is_dir():
         raise RequestError("runs", str(where), "is a file; should be the folder of the runs.")
@@ -54,27 +62,34 @@ def runs(
         print(f"{path.name}  never begun: its start was killed; {said}", file=sys.stderr)
     if clean:
         remove_orphans(where)
-    for folder in runs_in(where):
-        try:
-            shown = summary(folder, folder.status_seen())
-        except (OSError, StoreError) as error:
-            print(f"{folder.id}  damaged: {error}", file=sys.stderr)
+    found = matching(RunIndex(where).entries(), search)
+    names = [name.strip() for name in columns.split(",") if name.strip()]
+    if unknown := found and set(names) - set(names_of(found)):
+        raise RequestError("columns", sorted(unknown)[0], "no run has that.")
+    for entry in in_order(found, sort, descending) if sort else found:
+        if entry.problem:
+            print(f"{entry.id}  damaged: {entry.problem}", file=sys.stderr)
             continue
-        print(json.dumps(shown) if as_json else _line(shown))
-        for said in shown["damaged"][:MOST_SAID]:
-            print(f"{folder.id}  damaged: {said}", file=sys.stderr)
+        print(json.dumps(_facts(entry)) if as_json else _line(entry, names))
+        for said in entry.damaged[:MOST_SAID]:
+            print(f"{entry.id}  damaged: {said}", file=sys.stderr)
     return 0
 
 
-def _line(shown: dict[str, Any]) -> str:
-    result, score = shown["result"], ""
+def _facts(entry: Entry) -> dict[str, Any]:
+    said = {"damaged": list(entry.damaged), "spec": entry.spec, "about": entry.about.model_dump()}
+    return {"id": entry.id, **asdict(entry.status), **said}
+
+
+def _line(entry: Entry, names: list[str]) -> str:
+    result, spec, status, score = entry.status.result, entry.spec, entry.status, ""
     if result:
         final, best = (score_text(result["measure"], result[name]) for name in ("final", "best"))
         score = f"{result['measure']} {final} (best {best})"
-    progress = f"{shown['step']}/{shown['total_steps']}"
-    spec = shown["spec"]
+    progress = f"{status.step}/{status.total_steps}"
     what = f"{spec['method']} {spec['teacher']}" + (f" ({NOT_DATA_FREE})" if spec["not_data_free"] else "")
-    return f"{shown['id']}  {shown['state']:<11} {progress:>11}  {what}  {score}".rstrip()
+    words = "  ".join(filter(None, [entry.about.name, *(f"{name}={entry.values.get(name, '–')}" for name in names)]))
+    return f"{entry.id}  {status.state:<11} {progress:>11}  {what}  {score}  {words}".rstrip()
 
 
 def show(

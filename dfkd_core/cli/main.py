@@ -26,7 +26,7 @@ COMMANDS = {
     "runs": ("looking:runs", "List the runs."),
     "show": ("looking:show", "Show one run."),
     "verify": ("looking:verify", "Hold every file of a run, or of a study, against its checksum."),
-    "export": ("exchange:export", "Write a run, or a study with all its runs, as one ZIP file."),
+    "export": ("exchange:export", "Write a run, or a study with all its runs, as one file: ZIP, report, ONNX …"),
     "import": ("exchange:take_in", "Put the runs and studies of a ZIP file into the folder of runs."),
     "measure": ("looking:measure", "Measure what a run's generator or generative student makes."),
     "distance": ("looking:distance", "Tell a run's synthetic images from its collected ones."),
@@ -38,7 +38,7 @@ COMMANDS = {
     "benchmarks": ("benchmarks:benchmarks", "List the benchmarks, or download one."),
     "collected": ("collected:collected", "List where images can be collected, look at them, or add some."),
     "teachers": ("teachers:teachers", "List the teachers."),
-    "teacher": ("teachers:teacher", "Train a teacher again from its card, or import one."),
+    "teacher": ("teachers:teacher", "Train a teacher from its card, import one, or measure one."),
 }
 """Where each command stands below this folder, and what it does."""
 

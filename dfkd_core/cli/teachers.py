@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from dfkd_core.cli.flags import group
+from dfkd_core.analysis.jobs import report
+from dfkd_core.cli.flags import Json, group
+from dfkd_core.teachers import making, measured
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card, user_folder
+from dfkd_core.teachers.making import Trained
 from dfkd_core.teachers.taken import Taken
 
 To = Annotated[Path | None, Parameter(help="Folder to write into (DFKD_TEACHERS).", show_default="teachers")]
 OfImages = partial(Parameter, allow_leading_hyphen=True, show_default=False)
 
-teacher = group("teacher", "Train a teacher again from its card, or import one.")
+teacher = group("teacher", "Train a teacher from its card, import one, or measure one.")
 
 
 def teachers() -> int:
@@ -39,10 +43,54 @@ def _quality(card: TeacherCard) -> str:
 @teacher.command
 def train(card: Annotated[str, Parameter(help="A teacher's name, or the path of a card.")], /, *, to: To = None) -> int:
     """Train a teacher again from its card."""
+    from tqdm import tqdm
+
     from dfkd_core.teachers.make import train_teacher
 
-    folder = to or user_folder()
-    return _say(train_teacher(find_card(card)[0], folder), folder)
+    folder, asked = to or user_folder(), find_card(card)[0]
+    so_far = Trained(epochs=asked.recipe.epochs if asked.recipe else 1)
+    with tqdm(total=so_far.epochs, unit="epoch", dynamic_ncols=True, leave=False, file=sys.stderr) as bar:
+
+        def watch(epoch: int, of: int, loss: float, accuracy: float | None) -> None:
+            so_far.loss.append(loss)
+            so_far.accuracy.append(accuracy)
+            making.keep(asked.name, folder, so_far)
+            said = "" if accuracy is None else f", accuracy {accuracy:.2%}"
+            report(epoch / of, f"Epoch {epoch} of {of}: loss {loss:.4g}{said}")
+            bar.set_postfix_str(f"loss {loss:.4g}{said}")
+            bar.update()
+
+        made = train_teacher(asked, folder, watch)
+    if made.task == "classifier":
+        measured.keep(made, calibration_of(folder / f"{made.name}.json"), folder)
+    return _say(made, folder)
+
+
+@teacher.command
+def measure(name: Annotated[str, Parameter(help="A teacher's name.")], /, *, as_json: Json = False) -> int:
+    """Measure a classifier on its test images: calibration, and accuracy by class."""
+    card = find_card(name)[0]
+    found = calibration_of(name)
+    measured.keep(card, found)
+    if as_json:
+        print(found.model_dump_json())
+        return 0
+    print(
+        f"{name}: {found.images:,} test images, accuracy {found.accuracy:.2%}, confidence {found.confidence:.2%}, ",
+        end="",
+    )
+    print(f"ECE {found.ece:.2%}, {found.nll:.3f} nats an image")
+    width = max(map(len, card.image.classes))
+    for title, share in zip(card.image.classes, found.per_class(), strict=True):
+        print(f"{title:<{width}} {'–' if share is None else f'{share:.2%}':>8}")
+    return 0
+
+
+def calibration_of(name: str | Path) -> measured.Measured:
+    """With a word to whoever started it as a job."""
+    from dfkd_core.teachers import calibration
+
+    return calibration.measure(str(name), lambda share: report(share, "Measuring on the test images"))
 
 
 @teacher.command(name="import")

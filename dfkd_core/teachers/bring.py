@@ -16,6 +16,7 @@ from dfkd_core.networks.weights import WeightsError
 from dfkd_core.teachers.cards import ImageCard, TeacherCard, is_taken
 from dfkd_core.teachers.containers import opened
 from dfkd_core.teachers.examine import Examined, examine, of_weights
+from dfkd_core.teachers.load import load_teacher
 from dfkd_core.teachers.make import store_teacher
 from dfkd_core.teachers.recognise import Found, recognise
 from dfkd_core.teachers.taken import Taken, class_folders, located, numbered, spread, usual
@@ -71,6 +72,19 @@ def import_weights(
     doubts = [*seen.doubts, *(f"the file holds another network, too; take it with --part {one}" for one in others)]
     card = validated(TeacherCard, {**about, "doubts": tuple(doubts[:16])})
     return store_teacher(networks[seen.network], card, folder)
+
+
+def register(card: Path, name: str, folder: Path) -> TeacherCard:
+    """Take a teacher that ``import_weights`` wrote elsewhere, the card at ``card``, into ``folder`` as ``name``. Raises
+    ``RequestError`` for a name that is none, or taken."""
+    network, looked_at = load_teacher(card)
+    if is_taken(name, folder):
+        raise RequestError("name", name, "is taken by another teacher; choose a new one.")
+    about = looked_at.model_dump() | {"name": name, "title": name[:80]}
+    try:
+        return store_teacher(network, validated(TeacherCard, about), folder)
+    except OSError as error:
+        raise RequestError("DFKD_TEACHERS", str(folder), f"cannot be written to ({error.strerror}).") from None
 
 
 def _inside(found: Found) -> Taken:

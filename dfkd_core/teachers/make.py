@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from safetensors.torch import save
 from torch import nn
 
 from dfkd_core.data.catalogue import find_benchmark
-from dfkd_core.data.labelled import LabelledImages
+from dfkd_core.data.labelled import LabelledImages, evenly_by_class
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.classifiers import Classifier, evaluating
@@ -20,13 +21,17 @@ from dfkd_core.store import Place
 from dfkd_core.teachers.cards import DiffusionRecipe, ElboRecipe, Recipe, TeacherCard
 from dfkd_core.teachers.load import build_network
 from dfkd_core.teachers.train import (
-    Progress,
     diffusion_data,
     elbo_of,
     train_classifier,
     train_diffusion,
     train_latent_model,
 )
+
+WATCHED = 1000  # test images that tell how far a training is
+Progress = Callable[[int, int, float, float | None], None]
+"""Called after each epoch with its number (from 1), the number of epochs, its mean loss, and of a classifier the
+accuracy on the first ``WATCHED`` test images."""
 
 
 def train_teacher(
@@ -38,7 +43,7 @@ def train_teacher(
     """Make the teacher of ``card`` from its recipe and seed; writes NAME.safetensors and NAME.json into ``folder``.
 
     On a CPU the weights come out the same each time on the same machine: it trains on one thread, since sums
-    depend on how threads share them. ``progress`` gets the epoch, of how many, and its mean loss.
+    depend on how threads share them. Watching by ``progress`` changes nothing.
     Raises ``RequestError`` without a recipe or without the data, ``NonFiniteError`` if the training diverges.
     """
     if card.recipe is None:
@@ -59,16 +64,28 @@ def train_teacher(
 def _train(network: nn.Module, card: TeacherCard, device: torch.device, progress: Progress | None) -> dict[str, float]:
     """Train ``network`` by its card's recipe; what to note on the card."""
     image, recipe = card.image.spec(), card.recipe
+
+    def without_accuracy(epoch: int, of: int, loss: float) -> None:
+        if progress is not None:
+            progress(epoch, of, loss, None)
+
     if isinstance(network, Diffusion) and isinstance(recipe, DiffusionRecipe):
-        train_diffusion(network, diffusion_data(card.benchmark, image), recipe, device, progress)
+        train_diffusion(network, diffusion_data(card.benchmark, image), recipe, device, without_accuracy)
         return {}
     task = find_benchmark(card.benchmark, image)
     data, test = task.load(train=True), task.load(train=False)
     if isinstance(network, LatentNetwork) and isinstance(recipe, ElboRecipe):
-        train_latent_model(network, data, image, recipe, device, progress)
+        train_latent_model(network, data, image, recipe, device, without_accuracy)
         return {"elbo": elbo_of(network, test, image, device, recipe.beta)}
     if isinstance(network, Classifier) and isinstance(recipe, Recipe):
-        train_classifier(network, data, image, recipe, device, progress)
+        chosen = evenly_by_class(test.labels, WATCHED)
+        few = LabelledImages(test.images[chosen], test.labels[chosen])
+
+        def with_accuracy(epoch: int, of: int, loss: float) -> None:
+            if progress is not None:
+                progress(epoch, of, loss, evaluate_accuracy(network, few, image, device))
+
+        train_classifier(network, data, image, recipe, device, with_accuracy)
         return {"accuracy": evaluate_accuracy(network, test, image, device)}
     raise RequestError("recipe", recipe and recipe.kind, f"does not fit {card.network}, a {card.task} network.")
 

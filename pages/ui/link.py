@@ -24,6 +24,14 @@ def word(name: str) -> str:
     return str(st.query_params.get(name, ""))
 
 
+def say(name: str, value: str) -> None:
+    """Have one part of the address say ``value``; one that says nothing is left out."""
+    if value:
+        st.query_params[name] = value
+    else:
+        st.query_params.pop(name, None)
+
+
 def number(text: str) -> int | None:
     """A whole number of at most nine digits; None for everything else."""
     return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
@@ -31,6 +39,8 @@ def number(text: str) -> int | None:
 
 def legible(text: object) -> str:
     """``text`` as it is written: control marks, and those that turn its order around, become a replacement sign."""
+    if str(text).isprintable():  # most are, and a table has many
+        return str(text)
     return "".join("\ufffd" if unicodedata.category(one) in ("Cc", "Cf", "Cs") else one for one in str(text))
 
 

@@ -56,7 +56,7 @@ UNTIL = {
 @media (min-width: 768px) { [data-testid="stAppViewContainer"] > :has([data-testid="stMain"]) { margin-left: 300px; } }
 """,
     "stSidebarNav": """
-[data-testid="stSidebarContent"] [data-testid="stSidebarUserContent"] { margin-top: 371px; }
+[data-testid="stSidebarContent"] [data-testid="stSidebarUserContent"] { margin-top: 405px; }
 """,
 }
 

@@ -28,6 +28,7 @@ PAGES = {  # address, what is there when it is drawn
     "methods": ("methods", ".methods-table tbody tr"),
     "method": ("methods?method=cmi", ".source .line"),
     "two methods": ("methods?method=cmi&with=nayer", ".methods-page tr.differs"),
+    "teachers": ("teachers?teacher=digits-resnet20-plain", "[data-testid=stMain] details"),
     "glossary": ("glossary", ".terms article"),
     "notes": ("notes?of=ta-dfkd", "[data-testid=stMain] p"),
     "given": ("?lesson=ta-dfkd&stop=3", STAGE),

@@ -263,13 +263,12 @@ def test_the_runs_of_both_kinds_stand_in_one_list(app: AppTest, tmp_path: Path) 
     _visit(app, "runs")
     assert not app.exception
     table = app.dataframe[0].value.set_index("run")
-    assert table.loc[figures[0].id, "distance"] == 8.8 and np.isnan(table.loc[figures[0].id, "score"])
-    assert table.loc[shares[0].id, "score"] == 0.9 and np.isnan(table.loc[shares[0].id, "distance"])
+    assert table.loc[figures[0].id, "distance"] == 8.8 and np.isnan(table.loc[figures[0].id, "final"])
+    assert table.loc[shares[0].id, "final"] == 0.9 and np.isnan(table.loc[shares[0].id, "distance"])
 
 
-def test_the_teachers_have_generative_teachers_and_diffusion_models(app: AppTest) -> None:
-    app.query_params["view"] = "teachers"
-    _visit(app, "methods")
+def test_the_zoo_has_generative_teachers_and_diffusion_models(app: AppTest) -> None:
+    _visit(app, "teachers")
     assert not app.exception
     table = next(frame.value for frame in app.dataframe if "teacher" in frame.value)
     kinds = table.set_index("teacher")["kind"]

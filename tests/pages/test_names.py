@@ -23,7 +23,19 @@ from dfkd_core.store.sealed import unsealed
 from dfkd_core.study import Record, Study
 from pages.ui import recordings
 
-PAGES = ("", "inspect", "hybrid", "generative", "prior", "lessons", "studies", "runs", "methods", "glossary")
+PAGES = (
+    "",
+    "inspect",
+    "hybrid",
+    "generative",
+    "prior",
+    "lessons",
+    "studies",
+    "runs",
+    "teachers",
+    "methods",
+    "glossary",
+)
 KEPT = {"state", "task", "device", "precision", "student", "collecting", "knob", "of", "measure", "compile"}
 SHOWN = {"classes", "link", "message", "method", "problem", "stage", "study", "tag", "teacher", "title"}
 LABELS = (

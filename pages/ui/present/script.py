@@ -14,7 +14,17 @@ from dfkd_core.store import is_plain
 
 SHIPPED = Path(__file__).parent.parent.parent.parent / "assets" / "lessons"
 PAGES = Literal[
-    "distill", "inspect", "hybrid", "generative", "prior", "lessons", "studies", "runs", "methods", "glossary"
+    "distill",
+    "inspect",
+    "hybrid",
+    "generative",
+    "prior",
+    "lessons",
+    "studies",
+    "runs",
+    "methods",
+    "teachers",
+    "glossary",
 ]
 MOST_BYTES = 1 << 20
 Text = Annotated[str, StringConstraints(strip_whitespace=True)]

@@ -1,0 +1,117 @@
+"""How fast many runs are listed: the command `runs`, and the page Runs in a real browser.
+
+One small run is trained; the others are copies of its folder with specifications and results of their own, so that
+each is a finished run like any other. ``first`` is without an index, as after its file was deleted; ``again`` is what
+everybody meets who lists runs a second time, when every folder is only looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from benchmarks.command import Quick, command
+from benchmarks.lab import browsing, new_page, serving
+from benchmarks.report import ROOT, Report, Row, say
+from benchmarks.timing import bootstrap
+from dfkd_core.runs.loop import run
+from dfkd_core.runs.request import make_spec
+from dfkd_core.store import SPECS, RunFolder
+
+LIMIT = 1.0  # seconds
+SHARED = ("environment.json", "events.jsonl", "owner.json", "lock")  # of an attempt: one file for all copies
+DRAWN = "() => document.querySelector('[data-testid=stMain] [data-testid=stDataFrame] canvas')"
+
+
+def trained(runs: Path) -> RunFolder:
+    """A small run, finished."""
+    knobs = {"epochs": 2, "iterations": 10, "batch_size": 16, "width": 4, "student_steps": 1, "latent": 8}
+    spec = make_spec(knobs, method="ta-dfkd", student="lenet5-half-bn", samples_every=10, probes_every=0)
+    folder, lease = RunFolder.begin(runs, spec.model_dump())
+    run(folder, lease)
+    return folder
+
+
+def copied(folder: RunFolder, count: int) -> None:
+    """``count`` runs beside ``folder``, which differ in method, seed, two knobs and their result."""
+    draw, status, spec = random.Random(0), folder.status(), folder.spec()
+    methods = ("ta-dfkd", "dafl", "dfad", "cmi", "pre-dfkd")
+    for index in range(count):
+        day, second = divmod(index, 86_400)
+        clock = f"{second // 3600:02}{second // 60 % 60:02}{second % 60:02}"
+        copy = RunFolder(folder.path.parent / f"202001{day + 1:02}-{clock}-{index:06x}")
+        (copy.path / "attempts" / "1").mkdir(parents=True)
+        for name in SHARED:
+            os.link(folder.path / "attempts" / "1" / name, copy.path / "attempts" / "1" / name)
+        knobs = {**spec["config"], "student_lr": 0.01 * (1 + index % 7), "posterior_cut": 0.1 * (1 + index % 9)}
+        for name in SPECS:
+            own = {**spec, "seed": index % 5, "method": methods[index % len(methods)], "config": knobs}
+            copy.files.write_json(name, own, durable=False)
+        result = {**status.result, "final": draw.random(), "best": draw.random()}
+        copy.set_status(replace(status, result=result))
+
+
+def listed(runs: Path) -> float:
+    """Seconds of the command, with the start of its process."""
+    began = time.perf_counter()
+    words = [sys.executable, "-m", "dfkd_core", "runs", "--runs", str(runs)]
+    subprocess.run(words, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - began
+
+
+def opened(runs: Path, repeats: int) -> list[float]:
+    """Seconds from the navigation until the table is drawn, in a fresh context each time; the server is up."""
+    seconds = []
+    with browsing() as browser, serving(runs) as lab:
+        for index in range(repeats + 1):
+            page = new_page(browser)
+            page.goto(f"{lab}{'runs' if index else ''}", wait_until="commit")
+            page.wait_for_function(DRAWN if index else "() => document.querySelector('h1')", timeout=120_000)
+            if index:  # before, the server has imported what it needs
+                seconds.append(page.evaluate("performance.now() / 1000"))
+            else:
+                page.wait_for_timeout(15_000)
+            page.close()
+    return seconds
+
+
+def measure(
+    *,
+    counts: Annotated[tuple[int, ...], Parameter(help="How many runs.")] = (1000, 10_000),
+    repeats: Annotated[int, Parameter(help="Of each listing.")] = 5,
+    pages: Annotated[bool, Parameter(help="The page as well, in a browser.")] = True,
+    quick: Quick = False,
+) -> Iterator[Report]:
+    rows: list[Row] = []
+    details: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as place:
+        first = trained(Path(place) / "one")
+        for count in (100,) if quick else counts:
+            runs = Path(place) / str(count)
+            shutil.copytree(first.path.parent, runs)
+            copied(RunFolder(runs / first.id), count - 1)
+            say(f"{count:,} runs are there")
+            taken = {"first": [listed(runs)], "again": [listed(runs) for _ in range(repeats)]}
+            if pages:
+                taken["the page"] = opened(runs, repeats)
+            for what, seconds in taken.items():
+                details[f"{count} {what}"] = seconds
+                title = what if what == "the page" else f"`runs`, {what}"
+                rows.append(bootstrap(seconds).row(f"{count:,} runs: {title}", None if what == "first" else LIMIT, "s"))
+            shutil.rmtree(runs)
+    yield Report(rows, {"seconds": details})
+
+
+if __name__ == "__main__":
+    command(measure)

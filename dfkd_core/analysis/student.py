@@ -1,0 +1,148 @@
+"""A run's student for other programs: its weights, or a program of ``torch.export`` or ONNX, each with the lines that
+load it. The programs take pixels from 0 to 1 and normalise them themselves. Imports torch only where it is needed."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from contextlib import redirect_stdout
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dfkd_core.errors import RequestError
+from dfkd_core.images import ImageSpec
+from dfkd_core.runs.spec import RunSpec, read_spec
+from dfkd_core.store import RunFolder
+from dfkd_core.teachers.cards import find_card
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.export import ExportedProgram
+
+WEIGHTS = "student.safetensors"
+NOT_INSTALLED = (
+    "needs the packages onnx and onnxscript: pip install 'dfkd-lab[export]', or pip install onnx onnxscript."
+)
+
+
+def weights(folder: RunFolder) -> bytes:
+    """The file of its weights. Raises ``RequestError`` before a run has it."""
+    try:
+        return folder.files.read(WEIGHTS)
+    except FileNotFoundError:
+        state = folder.status_seen().state
+        raise RequestError("run", folder.id, f"has no student's weights: it is {state}, and not done.") from None
+
+
+def program(folder: RunFolder) -> bytes:
+    """A program of ``torch.export``, pixels (B, C, H, W) from 0 to 1 -> logits (B, K), for any batch size. Raises
+    ``RequestError`` for a generative student, and where there is none yet."""
+    import torch
+
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "student.pt2"
+        torch.export.save(_exported(folder), file)
+        return file.read_bytes()
+
+
+def onnx(folder: RunFolder) -> bytes:
+    """The same as ONNX, with the input ``pixels`` and the output ``logits``. Raises ``RequestError``, also where
+    onnx is not installed."""
+    if find_spec("onnx") is None or find_spec("onnxscript") is None:
+        raise RequestError("as", "onnx", NOT_INSTALLED)
+    import torch
+
+    with tempfile.TemporaryDirectory() as place, redirect_stdout(io.StringIO()):
+        file = Path(place) / "student.onnx"
+        names = {"input_names": ["pixels"], "output_names": ["logits"]}
+        torch.onnx.export(_exported(folder), f=file, external_data=False, verbose=False, **names)
+        return file.read_bytes()
+
+
+def image_of(spec: RunSpec) -> ImageSpec:
+    """What teacher and student of a run take, as the teacher's card says. Raises ``RequestError`` where it is gone."""
+    return find_card(spec.teacher)[0].image.spec()
+
+
+def snippet(folder: RunFolder, kind: str) -> str:
+    """Python that loads the file ``student.ENDING`` of ``kind`` (``safetensors``, ``torch`` or ``onnx``), and has its
+    ``logits`` of one black image."""
+    spec = read_spec(folder)
+    image = image_of(spec)
+    shape = f"1, {image.channels}, {image.size}, {image.size}"
+    return SNIPPETS[kind].format(shape=shape, image=image, student=spec.student)
+
+
+SNIPPETS = {
+    "safetensors": """\
+import torch
+from safetensors.torch import load_file
+
+from dfkd_core.images import ImageSpec
+from dfkd_core.networks.classifiers import build_classifier
+
+image = {image!r}
+student = build_classifier({student!r}, image).eval()
+student.load_state_dict(load_file("student.safetensors"))
+pixels = torch.zeros({shape})  # from 0 to 1
+logits = student(image.normalise(pixels))
+""",
+    "torch": """\
+import torch
+
+student = torch.export.load("student.pt2").module()
+pixels = torch.zeros({shape})  # from 0 to 1: the program normalises them
+logits = student(pixels)
+""",
+    "onnx": """\
+import numpy as np
+import onnxruntime
+
+student = onnxruntime.InferenceSession("student.onnx")
+pixels = np.zeros(({shape}), np.float32)  # from 0 to 1: the program normalises them
+(logits,) = student.run(None, {{"pixels": pixels}})
+""",
+}
+"""Lines that load a file, by its kind."""
+
+
+def load_student(folder: RunFolder) -> tuple[nn.Module, ImageSpec]:
+    """The student of a run that has ended, in eval mode. Raises ``RequestError`` where it is a generative one, has no
+    weights yet, or they do not fit."""
+    from dfkd_core.networks.classifiers import build_classifier, freeze
+    from dfkd_core.networks.weights import WeightsError, fill, from_safetensors
+
+    spec = read_spec(folder)
+    if spec.is_generative:
+        raise RequestError("run", folder.id, "has a generative student, which can be taken as safetensors only.")
+    data, image = weights(folder), image_of(spec)
+    network = build_classifier(spec.student, image)
+    try:
+        fill(network, from_safetensors(data))
+    except WeightsError as error:
+        raise RequestError("run", folder.id, f"has weights that do not fit its student: {error}.") from None
+    return freeze(network), image
+
+
+def _exported(folder: RunFolder) -> ExportedProgram:
+    import torch
+    from torch import Tensor, nn
+
+    class Program(nn.Module):
+        """Normalises, and asks the student."""
+
+        def __init__(self, network: nn.Module, image: ImageSpec) -> None:
+            super().__init__()
+            self.network = network
+            self.register_buffer("mean", torch.tensor(image.mean).view(1, -1, 1, 1))
+            self.register_buffer("std", torch.tensor(image.std).view(1, -1, 1, 1))
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            logits: Tensor = self.network((pixels - self.mean) / self.std)
+            return logits
+
+    network, image = load_student(folder)
+    example = torch.zeros(2, image.channels, image.size, image.size)
+    shapes = {"pixels": {0: torch.export.Dim("batch")}}
+    return torch.export.export(Program(network, image).eval(), (example,), dynamic_shapes=shapes)

@@ -1,0 +1,51 @@
+"""Deleting with undo: a run that is thrown away lies in ``.trash`` beside the others until that is emptied."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from dfkd_core.errors import StoreError, in_words
+from dfkd_core.store.folder import RunFolder, runs_in
+
+TRASH = ".trash"
+
+
+def throw_away(folder: RunFolder) -> None:
+    """Put a run into the trash. Raises ``StoreError`` for one that goes on, and where that is not possible."""
+    status = folder.status_seen()
+    if status.is_live:
+        raise StoreError(f"run {folder.id} is {status.state}; stop it before it is deleted")
+    _move(folder.path, folder.path.parent / TRASH / folder.id)
+
+
+def thrown_away(runs: Path) -> list[RunFolder]:
+    """The runs in the trash, newest first."""
+    return runs_in(Path(runs) / TRASH)
+
+
+def restore(runs: Path, run_id: str) -> RunFolder:
+    """Take a run out of the trash. Raises ``StoreError`` where it is not there, or another one has its place."""
+    if run_id not in {folder.id for folder in thrown_away(runs)}:
+        raise StoreError(f"run {run_id} is not in the trash of {runs}")
+    _move(Path(runs) / TRASH / run_id, Path(runs) / run_id)
+    return RunFolder(Path(runs) / run_id)
+
+
+def empty_trash(runs: Path) -> None:
+    """Delete for good what lies there."""
+    for folder in thrown_away(runs):
+        folder.discard()
+    shutil.rmtree(Path(runs) / TRASH, ignore_errors=True)
+
+
+def _move(source: Path, target: Path) -> None:
+    """At once, or not at all."""
+    if os.path.lexists(target):
+        raise StoreError(f"run {source.name}: {target.parent} has one of that name already")
+    try:
+        target.parent.mkdir(exist_ok=True)
+        source.rename(target)
+    except OSError as error:
+        raise StoreError(f"run {source.name} could not be moved to {target.parent} ({in_words(error)})") from None

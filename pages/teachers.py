@@ -1,0 +1,35 @@
+"""Teachers: what each is like, training one from a recipe, bringing one."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.ui import boot, link, look
+from pages.ui.run import steering
+from pages.ui.teachers import bring, train, zoo
+
+VIEWS = {"zoo": "All teachers", "train": "Train one", "bring": "Bring one"}
+
+
+def main() -> None:
+    """One script run of the page."""
+    booted = boot.start()
+    if not booted.ready.is_set():
+        boot.wait_for_engine()
+        return
+    if booted.error:
+        st.error(link.plain(booted.error))
+        return
+    asked = link.word("view")
+    st.session_state.setdefault("teachers:view", asked if asked in VIEWS else "zoo")
+    view = st.segmented_control(
+        "View", list(VIEWS), format_func=VIEWS.__getitem__, key="teachers:view", label_visibility="collapsed",
+        required=True,
+    )  # fmt: skip
+    link.say("view", view if view != "zoo" else "")
+    with steering.said():
+        {"zoo": zoo.show, "train": train.show, "bring": bring.show}[str(view)]()
+
+
+look.through_app("pages/teachers.py")
+main()

@@ -1,0 +1,1 @@
+"""All runs: finding some, laying them over each other, what can be done with them."""

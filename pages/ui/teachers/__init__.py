@@ -1,0 +1,1 @@
+"""Teachers on a page: the zoo, training one, bringing one."""

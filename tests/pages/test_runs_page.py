@@ -1,0 +1,117 @@
+"""The page Runs: found, compared, described, begun again, deleted and brought back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TINY, execute, new_run
+from streamlit.testing.v1 import AppTest
+
+from dfkd_core.analysis import about
+from dfkd_core.store import RunFolder, runs_folder, runs_in, thrown_away
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds of one configuration and one of another, done."""
+    runs = tmp_path_factory.mktemp("made")
+    for knobs, seed in (({}, 0), ({}, 1), ({"student_lr": 0.05}, 0)):
+        assert execute(new_run(runs, {**TINY, **knobs}, seed=seed)).state == "done"
+    return runs
+
+
+@pytest.fixture
+def three(made: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[RunFolder]:
+    import shutil
+
+    shutil.copytree(made, tmp_path / "runs", dirs_exist_ok=True)
+    return runs_in(runs_folder())[::-1]
+
+
+def opened(app: AppTest, **address: str) -> AppTest:
+    for name, value in address.items():
+        app.query_params[name] = value
+    app.switch_page("pages/runs.py").run()
+    assert not app.exception, app.exception
+    return app
+
+
+def shown(app: AppTest) -> list[str]:
+    return list(app.dataframe[0].value["run"])
+
+
+def named(app: AppTest, label: str) -> Any:
+    return next(one for one in app.button if one.label == label)
+
+
+def test_the_address_says_what_is_found_and_how_it_is_shown(app: AppTest, three: list[RunFolder]) -> None:
+    first, second, other = (folder.id for folder in three)
+    opened(app, search="student_lr=0.1", sort="seed", columns="seed,student_lr")
+    assert shown(app) == [second, first]
+    assert list(app.dataframe[0].value) == ["run", "seed", "student_lr"]
+    app.text_input(key="runs:search").set_value("").run()
+    app.multiselect(key="runs:columns").set_value(["student_lr"]).run()
+    app.selectbox(key="runs:sort").set_value("student_lr").run()
+    assert shown(app)[-1] == other and "search" not in app.query_params
+    assert app.query_params["sort"] == "student_lr" and app.query_params["columns"] == "student_lr"
+    app.text_input(key="runs:search").set_value("studen_lr=1").run()
+    assert "did you mean student_lr" in app.warning[0].value and len(shown(app)) == 3
+
+
+def test_filters_narrow_and_what_was_chosen_stays_so(app: AppTest, three: list[RunFolder]) -> None:
+    about.say(three[2], tags=("good",), group="july")
+    opened(app, chosen=three[0].id, tags="good")
+    assert shown(app) == [three[2].id] and app.query_params["chosen"] == three[0].id
+    app.multiselect(key="runs:filter:tags").set_value([]).run()
+    assert len(shown(app)) == 3
+
+
+def test_seeds_of_one_configuration_become_a_band(app: AppTest, three: list[RunFolder]) -> None:
+    opened(app, chosen=",".join(folder.id for folder in three))
+    (chart,) = app.get("plotly_chart")
+    assert "2 seeds" in chart.proto.spec or "2 seeds" in str(chart.proto)
+    app.toggle(key="runs:bands").set_value(False).run()
+    assert "2 seeds" not in str(app.get("plotly_chart")[0].proto) and app.query_params["bands"] == "off"
+    differ = app.dataframe[1].value
+    assert {"student lr", "seed"} <= set(differ.index)
+
+
+def test_a_run_is_described(app: AppTest, three: list[RunFolder]) -> None:
+    one = three[0].id
+    opened(app, chosen=one)
+    app.text_input(key=f"runs:name:{one}").set_value("the first")
+    app.text_input(key=f"runs:tags:{one}").set_value("good, for class")
+    app.text_area(key=f"runs:note:{one}").set_value("odd at step 3")
+    app.button(key="runs:keep").click().run()
+    assert about.about(three[0]) == about.About(name="the first", tags=("good", "for class"), note="odd at step 3")
+    app.text_input(key="runs:search").set_value('"odd at"').run()
+    assert list(app.dataframe[0].value["name"]) == ["the first"]
+
+
+def test_deleting_can_be_undone(app: AppTest, three: list[RunFolder]) -> None:
+    one = three[0].id
+    opened(app, chosen=one)
+    app.button(key="runs:delete").click().run()
+    assert one not in shown(app) and [folder.id for folder in thrown_away(runs_folder())] == [one]
+    app.button(key="runs:undo").click().run()
+    assert one in shown(app) and not thrown_away(runs_folder()) and app.query_params["chosen"] == one
+
+
+def test_again_takes_a_seed_that_was_not_used_yet(app: AppTest, three: list[RunFolder]) -> None:
+    opened(app, chosen=three[0].id)
+    app.button(key="runs:again").click().run()
+    assert not app.exception and not app.error
+    (new,) = [folder for folder in runs_in(runs_folder()) if folder.id not in {one.id for one in three}]
+    was, now = three[0].spec(), new.spec()
+    assert now["seed"] == 2 and {**now, "seed": 0, "data": ""} == {**was, "data": ""}
+    assert new.id in app.query_params["chosen"]
+
+
+def test_a_student_is_taken_home_with_the_lines_that_load_it(app: AppTest, three: list[RunFolder]) -> None:
+    opened(app, chosen=three[0].id)
+    app.selectbox(key="runs:as").set_value("torch").run()
+    app.button(key="runs:make").click().run()
+    assert not app.exception and not app.error
+    assert "torch.export.load" in app.code[0].value

@@ -1,0 +1,87 @@
+"""The page Teachers: what each is like, bringing one, training one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from browser import PATIENCE, Lab, button, expect, shoot
+from conftest import eventually, new_run
+from playwright.sync_api import Page
+from streamlit.testing.v1 import AppTest
+
+from dfkd_core.store import runs_folder
+from dfkd_core.teachers.cards import SHIPPED, available_teachers
+from dfkd_core.teachers.measured import measured
+
+
+def opened(app: AppTest, **address: str) -> AppTest:
+    for name, value in address.items():
+        app.query_params[name] = value
+    app.switch_page("pages/teachers.py").run()
+    assert not app.exception, app.exception
+    return app
+
+
+def said(app: AppTest) -> str:
+    return " ".join(one.value for one in [*app.markdown, *app.caption])
+
+
+def test_a_teacher_without_batchnorm_rules_out_what_needs_it(app: AppTest) -> None:
+    new_run(runs_folder(), teacher="digits-lenet5-long")
+    opened(app, teacher="digits-lenet5-long")
+    words = said(app)
+    assert "No BatchNorm" in words and "DeepInversion" in words.partition("rules out")[2]
+    assert "DAFL" not in words.partition("rules out")[2].partition("They run")[0]
+    table = app.dataframe[0].value.set_index("teacher")
+    assert table.loc["digits-lenet5-long", "BatchNorm"] == "none" and table.loc["digits-lenet5-long", "runs"] == 1
+    app.selectbox(key="teachers:chosen").set_value("digits-resnet20-plain").run()
+    assert app.query_params["teacher"] == "digits-resnet20-plain" and "21 layers" in said(app)
+    assert "No BatchNorm" not in said(app)
+
+
+def test_measuring_is_a_job_whose_figures_stay(app: AppTest) -> None:
+    card = available_teachers()["digits-lenet5-long"]
+    opened(app, teacher=card.name)
+    app.button(key="teachers:measure").click().run()
+    found = eventually(lambda: measured(card))
+    app.run()
+    assert not app.exception and f"{found.ece:.2%}" in [one.value for one in app.metric]
+    assert len(app.get("plotly_chart")) == 3
+
+
+def test_a_training_is_begun_and_watched(app: AppTest) -> None:
+    opened(app, view="train")
+    app.text_input(key="train:name").set_value("mine")
+    app.number_input(key="train:digits-lenet5-bn-mixup:epochs").set_value(2).run()
+    app.button(key="train:start").click().run()
+    assert not app.exception and not app.error
+    eventually(lambda: "mine" in available_teachers(), 120)
+    app.run()
+    app.button(key="train:start").click().run()
+    assert "is taken" in app.error[0].value
+    app.button(key="train:away:mine").click().run()
+    assert not app.exception and "mine" in available_teachers()
+
+
+def test_a_teacher_is_brought_from_the_page(page: Page, lab: Lab, tmp_path: Path) -> None:
+    page.goto(f"{lab.url}teachers?view=bring")
+    upload = page.locator("input[type=file]")
+    upload.wait_for(state="attached", timeout=2 * PATIENCE)
+    wrong = tmp_path / "weights.pt"
+    wrong.write_bytes(b"<!doctype html><p>Not found</p>")
+    upload.set_input_files(wrong)
+    button(page, "Look at it").click()
+    expect(page.get_by_text("it is a web page")).to_be_visible(timeout=PATIENCE)
+    assert "Traceback" not in page.content()
+    page.get_by_test_id("stFileChipDeleteBtn").get_by_role("button").click()
+    upload.set_input_files(SHIPPED / "digits-resnet8-adam.safetensors")
+    button(page, "Look at it").click()
+    expect(page.get_by_text("98.66%")).to_be_visible(timeout=PATIENCE)
+    shoot(page, "teacher-brought")
+    page.get_by_role("textbox", name=re.compile("^Name")).fill("mine")
+    page.keyboard.press("Tab")
+    button(page, "Register").click()
+    page.wait_for_url(re.compile("teacher=mine"))
+    expect(page.get_by_role("heading", name="mine")).to_be_visible()
+    assert "mine" in available_teachers("digits")
