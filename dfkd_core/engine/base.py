@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.runs.request import check_device
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import Lease, RunFolder, RunStatus, find_run, runs_in
 
@@ -23,6 +22,8 @@ def take_up(folder: RunFolder, take_over: bool = False) -> Lease | None:
         folder.command("resume")  # also for one that waits for room on a disk too full to say so
         if status.state == "paused":
             return None
+    from dfkd_core.runs.request import check_device  # imports torch
+
     device = read_spec(folder).device
     try:
         check_device(device)
@@ -33,10 +34,18 @@ def take_up(folder: RunFolder, take_over: bool = False) -> Lease | None:
 
 
 class Engine(ABC):
-    """Submits runs into the folder ``runs`` and steers them."""
+    """Submits runs into the folder ``runs`` and steers them. ``slots``: how many train at once, as far as is known;
+    whoever has many runs need not hold them back, since what is submitted beyond that waits its turn."""
+
+    slots = 1
 
     def __init__(self, runs: Path) -> None:
         self.runs = Path(runs)
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """What it is and what it has, in a line."""
 
     @abstractmethod
     def submit(self, spec: RunSpec) -> str:

@@ -88,6 +88,11 @@ class LocalEngine(Engine):
 
     # --- what callers ask for ---
 
+    @property
+    def title(self) -> str:
+        runs = "one run" if self.slots == 1 else f"{self.slots} runs"
+        return f"this machine, {runs} at a time on each device"
+
     def submit(self, spec: RunSpec) -> str:
         """Queue a run; it starts as soon as its device has a free slot."""
         folder, lease = RunFolder.begin(self.runs, spec.model_dump())
@@ -191,10 +196,15 @@ class LocalEngine(Engine):
             elif any(command.name == "stop" for command in next(waiting.commands)):  # by another lab, or a command line
                 self._give_up(waiting, "stopped")
             elif len(others) >= self.slots:
-                _say_waiting(folder, f"Waiting: one run at a time trains on {device}, now {others[0]}")
+                _say_waiting(folder, self._why_waiting(device, others))
             else:
                 self._hand_over(waiting)
                 others.append(folder.id)
+
+    def _why_waiting(self, device: str, others: list[str]) -> str:
+        if self.slots == 1:
+            return f"Waiting: one run at a time trains on {device}, now {others[0]}"
+        return f"Waiting: {self.slots} runs at a time train on {device}"
 
     def _hand_over(self, waiting: _Waiting) -> None:
         folder, lease, worker = waiting.folder, waiting.lease, self._ready_worker()
