@@ -30,4 +30,8 @@ def find(name: str, runs: Path, usual: str = "local") -> Engine:
         return InlineEngine(runs)
     if kind == "local" and (not rest or (rest.isascii() and rest.isdecimal() and int(rest))):
         return LocalEngine(runs, slots=int(rest or 1))
+    if kind == "ray" and (not rest or rest.rpartition(":")[0]):
+        from dfkd_core.engine.ray import RayEngine
+
+        return RayEngine(runs, rest)
     raise RequestError(field, name, EXPECTED)

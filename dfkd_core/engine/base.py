@@ -17,11 +17,8 @@ def take_up(folder: RunFolder, take_over: bool = False) -> Lease | None:
     Raises ``HeldError`` while it goes on, and ``StoreError`` when it is done or its device is not here. ``take_over``:
     also from an owner on a machine that is gone for good.
     """
-    status = folder.status()
-    if status.is_live and not take_over:
-        folder.command("resume")  # also for one that waits for room on a disk too full to say so
-        if status.state == "paused":
-            return None
+    if not take_over and go_on(folder):
+        return None
     from dfkd_core.runs.request import check_device  # imports torch
 
     device = read_spec(folder).device
@@ -31,6 +28,14 @@ def take_up(folder: RunFolder, take_over: bool = False) -> Lease | None:
         said = f"it trains on {device}, which this machine has not; resume it on one that has"
         raise StoreError(f"run {folder.id}: {said}") from None
     return folder.begin_attempt(take_over)
+
+
+def go_on(folder: RunFolder) -> bool:
+    """Tell a run that is alive to go on; whether it was paused, and so does."""
+    status = folder.status()
+    if status.is_live:
+        folder.command("resume")  # also for one that waits for room on a disk too full to say so
+    return status.is_live and status.state == "paused"
 
 
 class Engine(ABC):
