@@ -17,10 +17,11 @@ from pathlib import Path
 import dfkd_core
 from dfkd_core.engine.base import Engine, go_on
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.runs.spec import RunSpec, read_spec
+from dfkd_core.runs.spec import CLUSTER_DEVICES, RunSpec, read_spec
 from dfkd_core.store import Queue, RunFolder, Ticket, find_run
 
 GRACE_SECONDS = 30.0
+GPU = "cuda:0"  # what a worker calls the GPU that it was given
 REACH_SECONDS = 120.0
 INSTALL = "needs the package ray: pip install 'dfkd-lab[ray]'."
 FOLDERS = ("DFKD_DATA", "DFKD_TEACHERS", "DFKD_COLLECTED")
@@ -50,11 +51,13 @@ class RayEngine(Engine):
     @property
     def title(self) -> str:
         state = self.queue.state() if self.queue.coordinator() is not None else None
-        return f"Ray cluster: {state}" if state is not None else "Ray cluster, which does not answer"
+        return f"a Ray cluster: {state}" if state is not None else "a Ray cluster, which does not answer"
 
     def submit(self, spec: RunSpec) -> str:
         """Queue a run; it starts as soon as a machine of the cluster has room for it."""
         self._reach_again()
+        if spec.device != "cpu":
+            spec = spec.model_copy(update={"device": GPU})
         folder = RunFolder.create(self.runs, spec.model_dump())
         try:
             self._entrust(folder, spec, folder.queue_attempt())
@@ -114,3 +117,6 @@ class RayEngine(Engine):
             problem = f"could not be reached ({' '.join(said.stderr.split())[-300:]})."
         if problem:
             raise RequestError("engine", f"ray:{self.address}".rstrip(":"), problem)
+        state = self.queue.state()
+        if state is not None and state.gpus:
+            CLUSTER_DEVICES.add(GPU)

@@ -17,6 +17,8 @@ from dfkd_core.store import KEPT_CHECKPOINTS, RunFolder
 Task = Literal["classifier", "generative"]
 NOT_DATA_FREE = "not data-free"
 ELSEWHERE = {"data", "gpu_share"}  # fields that say where something lies or runs: not what determines a run
+CLUSTER_DEVICES = set[str]()
+"""What runs may ask for though this machine has not got it: an engine that sends them elsewhere says so here."""
 KEPT = 2000  # collected images that are kept with a run
 FOLLOWS = ("method", "task", "config", "stages")  # from what else is asked
 

@@ -115,7 +115,7 @@ def test_a_run_that_kills_its_workers_is_given_up(harness: Harness, monkeypatch:
 @pytest.mark.slow
 def test_runs_of_a_machine_that_is_removed_go_on_elsewhere(harness: Harness, undisturbed: RunFolder) -> None:
     raylet = begin_node(cluster())
-    eventually(lambda: harness.engine.title.startswith("Ray cluster: 2 nodes, 4 CPUs"))
+    eventually(lambda: harness.engine.title.startswith("a Ray cluster: 2 nodes, 4 CPUs"))
     folders = [harness.begin(tiny_spec(SOME, checkpoint_seconds=0.1)) for _ in range(8)]
     on_it = eventually(lambda: [one for one in folders if _runs_below(one, raylet) and len(rows(one, "step")) > 2], 120)
     raylet.kill()
@@ -123,7 +123,7 @@ def test_runs_of_a_machine_that_is_removed_go_on_elsewhere(harness: Harness, und
         assert harness.ended(folder) == "done", folder.status().message
         assert_bit_identical(folder, undisturbed)
     assert all(len(folder.attempts()) > 1 for folder in on_it)
-    eventually(lambda: harness.engine.title.startswith("Ray cluster: 1 node, 2 CPUs"), 120)
+    eventually(lambda: harness.engine.title.startswith("a Ray cluster: 1 node, 2 CPUs"), 120)
 
 
 def _runs_below(folder: RunFolder, raylet: psutil.Process) -> bool:
