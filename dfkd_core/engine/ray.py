@@ -70,8 +70,13 @@ class RayEngine(Engine):
         """A paused run goes on; one that has ended, but is not done, goes on from its newest checkpoint."""
         self._reach_again()
         folder = find_run(self.runs, run_id)
-        if not go_on(folder):
-            self._entrust(folder, read_spec(folder), folder.queue_attempt(), insist)
+        if go_on(folder):
+            return
+        spec = read_spec(folder)
+        if spec.device not in ("cpu", GPU):
+            said = f"it trains on {spec.device}; on a cluster each run sees one GPU, {GPU}. Resume it by another engine"
+            raise StoreError(f"run {folder.id}: {said}")
+        self._entrust(folder, spec, folder.queue_attempt(), insist)
 
     def stop(self, run_id: str) -> None:
         """Ask the run to stop at the end of its step, or at once while it waits; after ``grace`` seconds its process
