@@ -75,7 +75,7 @@ def wait_until_warm(engine: LocalEngine) -> None:
     deadline, used, quiet = time.monotonic() + 60, -1.0, 0
     while time.monotonic() < deadline and quiet < 4:
         time.sleep(0.25)
-        worker = engine._warm
+        worker = next(iter(engine._idle), None)
         if worker is not None and worker.is_alive():
             times = psutil.Process(worker.process.pid).cpu_times()
             now = times.user + times.system

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 PAGE_CSS = boot.ROOT / "pages" / "ui" / "methods" / "page.css"
 VIEWS = {"methods": "Methods", "benchmarks": "Benchmarks"}
 OF_A_METHOD = ("method", "with", "part")  # parts of the address
-TASKS = {"classifier": "classifier", "generative": "generative", "diffusion": "diffusion model"}
 
 
 def main() -> None:

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 RunId = Annotated[str, Parameter(help="A run's id, or the unique beginning or end of one.")]
 Runs = Annotated[Path | None, Parameter(help="Folder of the runs (DFKD_RUNS).", show_default="runs")]
+EngineName = Annotated[
+    str,
+    Parameter(
+        name="--engine",
+        help="Where it is carried out: inline (this process), local, local:N, ray, ray:HOST:PORT (DFKD_ENGINE).",
+        show_default=lambda _: "inline",
+    ),
+]
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON instead, one object a line.")]
 TakeOver = Annotated[bool, Parameter(negative=(), help="Even if it goes on, on a machine that is gone for good.")]
 Insist = Annotated[bool, Parameter(negative=(), help="Even if what it depends on has changed; it is written down.")]

@@ -17,7 +17,7 @@ from dfkd_core.cli.flags import group
 from dfkd_core.errors import RequestError, StoreError, in_words
 
 COMMANDS = {
-    "train": ("train:train", "Distil a teacher in this process."),
+    "train": ("train:train", "Distil a teacher."),
     "resume": ("train:resume", "Go on with a run."),
     "pause": ("steering:pause", "Pause a live run."),
     "step": ("steering:step", "Do one step of a live run."),

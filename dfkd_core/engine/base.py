@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.runs.request import check_device
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import Lease, RunFolder, RunStatus, find_run, runs_in
 
@@ -18,11 +17,10 @@ def take_up(folder: RunFolder, take_over: bool = False) -> Lease | None:
     Raises ``HeldError`` while it goes on, and ``StoreError`` when it is done or its device is not here. ``take_over``:
     also from an owner on a machine that is gone for good.
     """
-    status = folder.status()
-    if status.is_live and not take_over:
-        folder.command("resume")  # also for one that waits for room on a disk too full to say so
-        if status.state == "paused":
-            return None
+    if not take_over and go_on(folder):
+        return None
+    from dfkd_core.runs.request import check_device  # imports torch
+
     device = read_spec(folder).device
     try:
         check_device(device)
@@ -32,11 +30,27 @@ def take_up(folder: RunFolder, take_over: bool = False) -> Lease | None:
     return folder.begin_attempt(take_over)
 
 
+def go_on(folder: RunFolder) -> bool:
+    """Tell a run that is alive to go on; whether it was paused, and so does."""
+    status = folder.status()
+    if status.is_live:
+        folder.command("resume")  # also for one that waits for room on a disk too full to say so
+    return status.is_live and status.state == "paused"
+
+
 class Engine(ABC):
-    """Submits runs into the folder ``runs`` and steers them."""
+    """Submits runs into the folder ``runs`` and steers them. ``slots``: how many train at once, as far as is known;
+    whoever has many runs need not hold them back, since what is submitted beyond that waits its turn."""
+
+    slots = 1
 
     def __init__(self, runs: Path) -> None:
         self.runs = Path(runs)
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """What it is and what it has, in a line."""
 
     @abstractmethod
     def submit(self, spec: RunSpec) -> str:

@@ -1,8 +1,9 @@
 """The default engine: a background thread that queues runs per device and drives one worker process for each.
 
 A thread of the server that trains makes every page slow (the interpreter's lock), and a crash in native code takes
-the page down with it; a process does neither. One idle worker is kept warm, since importing torch takes seconds.
-Workers live in sessions of their own: they outlive the server, and the next one adopts them.
+the page down with it; a process does neither. One idle worker is kept warm, since importing torch takes seconds; one
+that has done a run takes the next that waits. Workers live in sessions of their own: they outlive the server, and the
+next one adopts them.
 """
 
 from __future__ import annotations
@@ -32,17 +33,26 @@ logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.1
 GRACE_SECONDS = 30.0
+USED_SECONDS = 10.0  # that a worker waits for another run; what it keeps in memory nobody knows
 
 
 @dataclass
 class _Worker:
-    """A process, idle until it is told over ``channel`` what to do."""
+    """A process, idle until it is told over ``channel`` what to do; ``used``: when it had done a run, if ever."""
 
     process: subprocess.Popen[bytes]
     channel: socket.socket
+    used: float | None = None
 
     def is_alive(self) -> bool:
         return self.process.poll() is None
+
+    def has_done(self) -> bool:
+        """Whether it says that its run has ended, and could do another."""
+        try:
+            return self.channel.recv(1, socket.MSG_DONTWAIT) != b""
+        except OSError:
+            return False
 
     def end(self) -> None:
         self.channel.close()
@@ -79,7 +89,7 @@ class LocalEngine(Engine):
         self._queue: list[_Waiting] = []
         self._live: dict[str, _Going] = {}
         self._deadlines: dict[str, float] = {}
-        self._warm: _Worker | None = None
+        self._idle: list[_Worker] = []
         self._complaint = ""
         self._closing = threading.Event()
         self._adopt()
@@ -87,6 +97,11 @@ class LocalEngine(Engine):
         self._thread.start()
 
     # --- what callers ask for ---
+
+    @property
+    def title(self) -> str:
+        runs = "one run" if self.slots == 1 else f"{self.slots} runs"
+        return f"this machine, {runs} at a time on each device"
 
     def submit(self, spec: RunSpec) -> str:
         """Queue a run; it starts as soon as its device has a free slot."""
@@ -126,9 +141,11 @@ class LocalEngine(Engine):
             for waiting in list(self._queue):
                 with suppress(OSError):
                     self._give_up(waiting, "interrupted", LEFT_WAITING)
-            if self._warm is not None:
-                self._warm.end()
-                self._warm = None
+            while self._idle:
+                self._idle.pop().end()
+            for going in self._live.values():
+                if going.worker is not None:
+                    going.worker.channel.close()  # so that it ends with its run
 
     # --- the thread ---
 
@@ -147,13 +164,22 @@ class LocalEngine(Engine):
         self._complaint = repr(error)
 
     def _keep_warm(self) -> None:
-        if self.keep_warm:
-            self._ready_worker()
+        now = time.monotonic()
+        for worker in list(self._idle):
+            if not worker.is_alive() or (worker.used is not None and now - worker.used > USED_SECONDS):
+                self._idle.remove(worker)
+                worker.end()
+        if self.keep_warm and not self._idle:
+            self._idle.append(_spawn())
 
     def _ready_worker(self) -> _Worker:
-        if self._warm is None or not self._warm.is_alive():
-            self._warm = _spawn()
-        return self._warm
+        """An idle one, those first that have done a run already."""
+        for worker in sorted(self._idle, key=lambda worker: worker.used is None):
+            self._idle.remove(worker)
+            if worker.is_alive():
+                return worker
+            worker.end()
+        return _spawn()
 
     def _adopt(self) -> None:
         """Runs of this machine that go on count as busy; nothing is written of what is not ours."""
@@ -191,18 +217,23 @@ class LocalEngine(Engine):
             elif any(command.name == "stop" for command in next(waiting.commands)):  # by another lab, or a command line
                 self._give_up(waiting, "stopped")
             elif len(others) >= self.slots:
-                _say_waiting(folder, f"Waiting: one run at a time trains on {device}, now {others[0]}")
+                _say_waiting(folder, self._why_waiting(device, others))
             else:
                 self._hand_over(waiting)
                 others.append(folder.id)
+
+    def _why_waiting(self, device: str, others: list[str]) -> str:
+        if self.slots == 1:
+            return f"Waiting: one run at a time trains on {device}, now {others[0]}"
+        return f"Waiting: {self.slots} runs at a time train on {device}"
 
     def _hand_over(self, waiting: _Waiting) -> None:
         folder, lease, worker = waiting.folder, waiting.lease, self._ready_worker()
         folder.set_status(replace(folder.status(), state="running", message="Starting"))
         job = {"folder": str(folder.path.resolve()), "attempt": lease.number, "insist": waiting.insist}
         self._queue.remove(waiting)
-        self._warm, self._live[folder.id] = None, _Going(lease.number, worker)
-        with worker.channel, suppress(OSError):  # it died just now; the next tick says so
+        self._live[folder.id] = _Going(lease.number, worker)
+        with suppress(OSError):  # it died just now; the next tick says so
             socket.send_fds(worker.channel, [json.dumps(job).encode() + b"\n"], [lease.descriptor])
         lease.give_to(worker.process.pid)
 
@@ -210,11 +241,16 @@ class LocalEngine(Engine):
         """Forget runs that have ended, and write down of a worker of ours that died how it did."""
         for run_id, going in list(self._live.items()):
             folder, worker = RunFolder(self.runs / run_id), going.worker
-            if worker.is_alive() if worker is not None else _trains(folder.status()):
+            done = worker is not None and worker.has_done()
+            if not done and (worker.is_alive() if worker is not None else _trains(folder.status())):
                 continue
             del self._live[run_id]
             self._deadlines.pop(run_id, None)
-            if worker is not None:
+            if worker is not None and done:
+                worker.used = time.monotonic()
+                self._idle.append(worker)
+            elif worker is not None:
+                worker.channel.close()
                 with suppress(OSError, StoreError):  # on a full disk: watchers see that its lock is free
                     self._write_down(folder, going.attempt, worker.process.returncode)
 

@@ -16,7 +16,7 @@ from dfkd_core.errors import RequestError, validated
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.networks.classifiers import check_network, fitted, title_of
 from dfkd_core.networks.latent import MOST_WIDTH, latent_network
-from dfkd_core.runs.spec import NOT_DATA_FREE, RunSpec
+from dfkd_core.runs.spec import CLUSTER_DEVICES, NOT_DATA_FREE, RunSpec
 from dfkd_core.synthesis.stable_diffusion import INSTALL, MODEL
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
 
@@ -204,6 +204,8 @@ def check_device(name: str) -> str:
         raise RequestError("device", name, "should be cpu, cuda or cuda:N.") from None
     if device.type not in ("cpu", "cuda"):
         raise RequestError("device", name, "should be cpu, cuda or cuda:N.")
+    if device.type == "cuda" and CLUSTER_DEVICES:
+        return min(CLUSTER_DEVICES)  # which of a machine's GPUs it is, the cluster decides
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
         raise RequestError("device", name, f"is not here; this machine has {found} CUDA devices. Use cpu.")

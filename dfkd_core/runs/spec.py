@@ -16,7 +16,9 @@ from dfkd_core.store import KEPT_CHECKPOINTS, RunFolder
 
 Task = Literal["classifier", "generative"]
 NOT_DATA_FREE = "not data-free"
-ELSEWHERE = {"data"}  # fields that say where something lies: not part of what determines a run
+ELSEWHERE = {"data", "gpu_share"}  # fields that say where something lies or runs: not what determines a run
+CLUSTER_DEVICES = set[str]()
+"""What runs may ask for though this machine has not got it: an engine that sends them elsewhere says so here."""
 KEPT = 2000  # collected images that are kept with a run
 FOLLOWS = ("method", "task", "config", "stages")  # from what else is asked
 
@@ -53,6 +55,9 @@ class RunSpec(BaseModel):
     data: str = Field("", description="Where data lie; empty: DFKD_DATA, or else data/.")
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of everything random.")
     device: str = Field("cpu", description="cpu, cuda or cuda:N.")
+    gpu_share: float = Field(
+        1.0, gt=0, le=1, description="On a cluster: share of a GPU that it takes; 0.5: two such runs on one."
+    )
     threads: int = Field(1, ge=1, le=256, description="torch threads on the CPU.")
     precision: Literal["auto", "float32", "tf32", "bf16"] = Field(
         "auto", description="What networks compute in; auto: bf16 where a GPU has it, float32 on a CPU."

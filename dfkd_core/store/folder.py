@@ -34,6 +34,7 @@ from typing_extensions import TypedDict
 from dfkd_core.errors import NO_ROOM, RequestError, StoreError
 from dfkd_core.store.lease import OWNER, Lease, Leases, Owner
 from dfkd_core.store.place import Place, T, is_plain
+from dfkd_core.store.queue import Queue
 from dfkd_core.store.rows import FINITE, Count, Knobs
 from dfkd_core.store.sealed import sealed, unsealed
 
@@ -150,7 +151,8 @@ class RunFolder:
         self.id = self.path.name
         self.files = Place(self.path, f"run {self.id}")
         way_out = f"If that machine is gone for good: `python -m dfkd_core resume {self.id} --take-over`"
-        self.leases = Leases(self.files, "attempts", way_out)
+        queue = Queue(self.path.parent)
+        self.leases = Leases(self.files, "attempts", way_out, lambda attempt: queue.keeper(self.id, attempt))
 
     @classmethod
     def create(cls, runs: Path, spec: dict[str, Any]) -> RunFolder:
@@ -292,9 +294,21 @@ class RunFolder:
         """Begin the next attempt; commands given from now on go to it. Raises ``HeldError`` while one goes on, and
         ``StoreError`` when the run is done. ``take_over``: also from an owner of whom nothing can be seen."""
         lease = self.leases.take(take_over, self._has_ended)
+        self._make_room()
+        return lease
+
+    def queue_attempt(self, take_over: bool = False) -> int:
+        """The number of the next attempt, which a process on some machine is to enter (``leases.enter``); it waits, in
+        the queue. Else as ``begin_attempt``."""
+        before = self._stored_status()
+        number = self.leases.queue(take_over, self._has_ended)
+        self._make_room()
+        self.set_status(replace(before, state="queued", message="Starting", attempt=number))
+        return number
+
+    def _make_room(self) -> None:
         with suppress(OSError, StoreError):
             self._reserve()
-        return lease
 
     def _has_ended(self, attempt: int) -> bool:
         status = self._stored_status()

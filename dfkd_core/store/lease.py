@@ -2,7 +2,7 @@
 
 N/lock          locked from before the folder N has its name until its process has ended, in whatever way
 N/owner.json    whose lock that is: for people, and for whoever may have to end it
-N/heartbeat     a counter that goes on, where the file system has no locks
+N/heartbeat     a counter that goes on, where the file system has no locks, or other machines may not see them
 
 Neither a clock nor a process id says who lives: clocks are set, ids are used again.
 """
@@ -35,6 +35,7 @@ from dfkd_core.store.place import Place
 BEAT_SECONDS = 3.0
 PATIENCE_SECONDS = 10.0  # for a heartbeat, before its owner is taken for dead
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+BEATING = ("heartbeat", "both")
 NOT_OURS = (errno.EACCES, errno.EPERM)
 
 
@@ -47,9 +48,13 @@ def _boot() -> str:
         return ""
 
 
+Evidence = Literal["lock", "heartbeat", "both", "queue"]
+
+
 @dataclass(frozen=True)
 class Owner:
-    """A process and the machine that it runs on. ``evidence``: how it shows that it lives. ``oom_kills``: how often the
+    """A process and the machine that it runs on. ``evidence``: how it shows that it lives; "both" where its lock may
+    not be seen from every machine, "queue" of a lease that no process has entered yet. ``oom_kills``: how often the
     kernel had killed there for want of memory. ``seen`` is False where it cannot be seen from here: it may have died.
     """
 
@@ -57,12 +62,12 @@ class Owner:
     host: str
     boot: str = ""
     started: str = ""
-    evidence: Literal["lock", "heartbeat"] = "lock"
+    evidence: Evidence = "lock"
     oom_kills: int = 0
     seen: bool = True
 
     @classmethod
-    def current(cls, evidence: Literal["lock", "heartbeat"] = "lock") -> Owner:
+    def current(cls, evidence: Evidence = "lock") -> Owner:
         """This process."""
         started = time.strftime("%Y-%m-%d %H:%M:%S")
         return cls(os.getpid(), socket.gethostname(), _boot(), started, evidence, oom_kills())
@@ -87,7 +92,7 @@ class Lease:
         self.leases, self.number, self._lock, self._owner = leases, number, lock, owner
         self._next = leases.files.path / leases.folder / str(number + 1)
         self._over = threading.Event()
-        if owner.evidence == "heartbeat":
+        if owner.evidence in BEATING:
             threading.Thread(target=self._beat, name="dfkd-heartbeat", daemon=True).start()
 
     def __enter__(self) -> Lease:
@@ -135,11 +140,14 @@ class Lease:
 class Leases:
     """The leases in ``folder`` of ``files``, one after the other; whoever holds the newest carries it out.
 
-    ``way_out`` says what to do about an owner on a machine that is gone for good.
+    ``way_out`` says what to do about an owner on a machine that is gone for good. ``keeper(number)`` is asked for who
+    sees to it that a lease is carried out while no process holds it.
     """
 
-    def __init__(self, files: Place, folder: str, way_out: str) -> None:
-        self.files, self.folder, self.way_out = files, folder, way_out
+    def __init__(
+        self, files: Place, folder: str, way_out: str, keeper: Callable[[int], Owner | None] = lambda number: None
+    ) -> None:
+        self.files, self.folder, self.way_out, self.keeper = files, folder, way_out, keeper
 
     def numbers(self) -> list[int]:
         """Ascending."""
@@ -156,13 +164,49 @@ class Leases:
 
     # --- taking one ---
 
-    def take(self, take_over: bool = False, is_over: Callable[[int], bool] = lambda number: False) -> Lease:
+    def take(
+        self, take_over: bool = False, is_over: Callable[[int], bool] = lambda number: False, beats: bool = False
+    ) -> Lease:
         """The next lease. Raises ``HeldError``, which names the owner, while the newest is held, and ``StoreError``
         where the folder cannot be written to.
 
         ``is_over(number)``: whether what that lease was for has ended, though its process may not be gone yet.
-        ``take_over``: also from an owner of whom nothing can be seen.
+        ``take_over``: also from an owner of whom nothing can be seen. ``beats``: with a heartbeat beside its lock.
         """
+        number = self._free(take_over, is_over)
+        lock, owner = self._made(number, lambda lock: _evidence(lock, beats))
+        return Lease(self, number, lock, owner)
+
+    def queue(self, take_over: bool = False, is_over: Callable[[int], bool] = lambda number: False) -> int:
+        """The number of the next lease, which a process is to ``enter``, on any machine; else as ``take``."""
+        number = self._free(take_over, is_over)
+        lock, _ = self._made(number, lambda lock: "queue")
+        lock.close()
+        return number
+
+    def enter(self, number: int) -> Lease:
+        """The lease of that number, made by ``queue``. Raises ``HeldError`` if another process has entered it, and
+        ``SupersededError`` if there is a later one."""
+        lock = self.files.append(self.file(number, "lock"))
+        try:
+            before = self.owner(number)
+            owner = Owner.current(_evidence(lock, beats=True))
+            if before.evidence != "queue":
+                raise HeldError(f"{self.files.title}: attempt {number} was begun already, in {before}")
+            if self.newest() != number:
+                raise SupersededError(f"{self.files.title}: attempt {self.newest()} has taken over from {number}")
+            self.files.write(self.file(number, "heartbeat"), b"0", durable=False)
+            self.write_owner(number, owner)
+            return Lease(self, number, lock, owner)
+        except BlockingIOError:
+            lock.close()
+            raise HeldError(f"{self.files.title} goes on already, in {self.owner(number)}") from None
+        except BaseException:
+            lock.close()
+            raise
+
+    def _free(self, take_over: bool, is_over: Callable[[int], bool]) -> int:
+        """The number of the next, which may be taken."""
         # In this order no gap is left. A lease that is taken after the newest was looked up is the very one that is
         # made below, which only one can; one that was taken before is seen to be held. And what has ended was written
         # down before its lock was free, so that is read last.
@@ -170,25 +214,28 @@ class Leases:
         owner = self._holder(newest, patient=True)
         if not is_over(newest) and owner is not None and (owner.seen or not take_over):
             raise HeldError(f"{self.files.title} goes on already, in {owner}" if owner.seen else self.unseen(owner))
-        try:
-            return self._make(newest + 1)
-        except OSError as error:
-            raise StoreError(f"{self.files.title}: its folder cannot be written to ({error.strerror})") from None
+        return newest + 1
 
     def unseen(self, owner: Owner) -> str:
         """What is to be said of an owner of whom nothing can be seen."""
         title = self.files.title
         return f"{title} goes on in {owner}, as far as can be seen from this machine. {self.way_out}"
 
-    def _make(self, number: int) -> Lease:
+    def _made(self, number: int, evidence: Callable[[FileIO], Evidence]) -> tuple[FileIO, Owner]:
+        try:
+            return self._make(number, evidence)
+        except OSError as error:
+            raise StoreError(f"{self.files.title}: its folder cannot be written to ({error.strerror})") from None
+
+    def _make(self, number: int, evidence: Callable[[FileIO], Evidence]) -> tuple[FileIO, Owner]:
         """Locked before it has its name: a folder takes the place of another only if that one is empty."""
         new = f".new-{secrets.token_hex(4)}"
         made = f"{self.folder}/{new}"
         lock = self.files.create(f"{made}/lock")
         try:
-            owner = Owner.current("lock" if _locked(lock) else "heartbeat")
+            owner = Owner.current(evidence(lock))
             self.files.write_json(f"{made}/owner.json", OWNER.dump_python(owner, exclude={"seen"}), durable=False)
-            if owner.evidence == "heartbeat":
+            if owner.evidence in BEATING:
                 self.files.write(f"{made}/heartbeat", b"0", durable=False)
             with self.files.folder(self.folder) as folder:
                 os.rename(new, str(number), src_dir_fd=folder, dst_dir_fd=folder)
@@ -199,7 +246,7 @@ class Leases:
                 owner = self._holder(number) or _UNKNOWN
                 raise HeldError(f"{self.files.title} was begun at the same moment, in {owner}") from None
             raise
-        return Lease(self, number, lock, owner)
+        return lock, owner
 
     def _discard(self, new: str) -> None:
         with suppress(OSError):
@@ -211,7 +258,7 @@ class Leases:
     def received(self, number: int, descriptor: int) -> Lease:
         """The lease of another process that has handed over the lock's descriptor."""
         os.set_inheritable(descriptor, False)
-        return Lease(self, number, FileIO(descriptor, "rb+"), self._owner(number))
+        return Lease(self, number, FileIO(descriptor, "rb+"), self.owner(number))
 
     # --- who holds the newest ---
 
@@ -221,15 +268,23 @@ class Leases:
 
     def _holder(self, number: int, patient: bool = False) -> Owner | None:
         """``patient``: for a decision, wait for the next heartbeat where there are no locks."""
-        if not number:
+        return (self.process(number, patient) or self.keeper(number)) if number else None
+
+    def process(self, number: int, patient: bool = False) -> Owner | None:
+        """The process that holds that lease; None if there is none."""
+        owner = self.owner(number)
+        if owner.evidence == "queue":
             return None
-        owner = self._owner(number)
         if owner.evidence == "heartbeat":
             return owner if self._beats(number, patient) else None
         held = self._is_locked(number)
         if held:
             return owner
-        return None if held is not None and owner.is_here else replace(owner, seen=False)
+        if held is not None and owner.is_here:
+            return None
+        if owner.evidence == "both":
+            return owner if self._beats(number, patient) else None
+        return replace(owner, seen=False)
 
     def _is_locked(self, number: int) -> bool | None:
         """None where that cannot be seen: there are no locks here, though its owner has one, or it is not for us."""
@@ -282,12 +337,13 @@ class Leases:
 
     def died_of_memory(self) -> bool:
         """Whether the kernel has killed here for want of memory since the newest was taken."""
-        owner = self._owner(self.newest())
+        owner = self.owner(self.newest())
         return owner.boot != "" and owner.boot == _boot() and oom_kills() > owner.oom_kills
 
     # --- what an owner leaves ---
 
-    def _owner(self, number: int) -> Owner:
+    def owner(self, number: int) -> Owner:
+        """Who is written down, alive or not."""
         try:
             return replace(self.files.read_json(self.file(number, "owner.json"), OWNER) or _UNKNOWN, seen=True)
         except DamagedError:
@@ -299,6 +355,13 @@ class Leases:
 
     def write_beat(self, number: int, count: int) -> None:
         self.files.write(self.file(number, "heartbeat"), str(count).encode(), durable=False)
+
+
+def _evidence(lock: FileIO, beats: bool) -> Evidence:
+    """Lock a file of our own; how that shows that we live."""
+    if not _locked(lock):
+        return "heartbeat"
+    return "both" if beats else "lock"
 
 
 def _locked(lock: FileIO) -> bool:

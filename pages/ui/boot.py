@@ -17,6 +17,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from dfkd_core.analysis.recorded import Recorded
 from dfkd_core.analysis.timeline import Timeline
+from dfkd_core.errors import RequestError
 from dfkd_core.store import RunFolder, runs_folder
 
 try:
@@ -25,7 +26,7 @@ except ImportError:  # Windows, which has no such limit
     resource = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from dfkd_core.engine import LocalEngine
+    from dfkd_core.engine import Engine
 
 ROOT = Path(__file__).parent.parent.parent
 STATIC = ROOT / "static"
@@ -39,19 +40,21 @@ class Boot:
     def __init__(self) -> None:
         self.ready = threading.Event()
         self.error = ""
-        self.engine: LocalEngine | None = None
+        self.engine: Engine | None = None
         threading.Thread(target=self._load, name="dfkd-boot", daemon=True).start()
 
     def _load(self) -> None:
         try:
-            from dfkd_core.engine import LocalEngine
+            from dfkd_core import engine as engines
 
-            engine = LocalEngine(runs_folder())  # whose worker imports torch at the same time
+            engine = engines.find("", runs_folder())  # whose worker imports torch at the same time
             from dfkd_core import methods
 
             methods.available()
             self.engine = engine
             gc.freeze()  # what was imported stays: no collection need walk it
+        except RequestError as error:
+            self.error = f"The engine did not start: {error}"
         except Exception as error:  # shown on the page, with what to do
             self.error = f"The engine did not start: {type(error).__name__}: {error}"
         self.ready.set()

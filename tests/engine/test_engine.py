@@ -322,16 +322,29 @@ def _others(lab: int, worker: int) -> list[int]:
 
 def test_closing_ends_the_idle_worker_and_the_thread(engines: Callable[..., LocalEngine]) -> None:
     engine = engines(keep_warm=True)
-    idle = eventually(lambda: engine._warm)
+    idle = eventually(lambda: engine._idle)[0]
     engine.close()
     assert not idle.is_alive() and not engine._thread.is_alive()
 
 
 def test_an_idle_worker_that_died_is_replaced(engines: Callable[..., LocalEngine]) -> None:
     engine = engines(keep_warm=True)
-    first = eventually(lambda: engine._warm)
+    first = eventually(lambda: engine._idle)[0]
     first.process.kill()
-    eventually(lambda: engine._warm is not None and engine._warm is not first)
+    eventually(lambda: engine._idle and engine._idle[0] is not first)
+
+
+def test_a_worker_takes_the_next_run_that_waits_and_is_ended_when_none_does(
+    engines: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "USED_SECONDS", 0.5)
+    engine = engines()
+    folders = [RunFolder(engine.runs / engine.submit(tiny_spec())) for _ in range(3)]
+    eventually(lambda: all(folder.status().state == "done" for folder in folders))
+    owners = {folder.leases.owner(1).pid for folder in folders}
+    assert len(owners) == 1 and len({student_hash(folder) for folder in folders}) == 1
+    eventually(lambda: not psutil.pid_exists(owners.copy().pop()))
+    assert all((folder.path / "attempts/1/worker.log").exists() for folder in folders)
 
 
 def test_an_idle_worker_whose_lab_has_gone_goes_too() -> None:
@@ -345,7 +358,7 @@ def test_a_worker_is_told_the_data_folder_of_the_lab(
 ) -> None:
     """It may have been chosen after the worker was started."""
     engine = engines()
-    engine._warm = local._spawn()
+    engine._idle.append(local._spawn())
     monkeypatch.setenv("DFKD_DATA", str(write_mnist(tmp_path / "elsewhere")))
     spec = tiny_spec({"iterations": 1}, benchmark="mnist", teacher=mnist_sized_teacher)
     run_id = engine.submit(spec)

@@ -19,8 +19,9 @@ from dfkd_core.losses.bn_statistics import has_statistics
 from dfkd_core.networks.classifiers import build_classifier, check_network, parameter_count, students, title_of
 from dfkd_core.networks.latent import LATENT_MODELS, build_latent_model, latent_network
 from dfkd_core.runs.request import usual_student, usual_teacher
+from dfkd_core.runs.spec import CLUSTER_DEVICES
 from dfkd_core.teachers.cards import TeacherCard, available_teachers
-from pages.ui import link
+from pages.ui import boot, link
 from pages.ui.form import address, asked, collected, download, folders, recording, widgets
 from pages.ui.form.address import FOLDER
 from pages.ui.words import glossary
@@ -263,7 +264,10 @@ def _recording(config: type[MethodConfig], preset: str, changes: dict[str, Any],
 def _machine() -> dict[str, Any]:
     import torch
 
-    devices = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    here = (f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    devices = ["cpu", *(sorted(CLUSTER_DEVICES) or here)]
+    if (engine := boot.start().engine) is not None:
+        st.caption(f"Where it trains: {engine.title}.")
     device = widgets.select("Device", "device", devices, devices[-1])
     st.session_state.setdefault("form:seed", 0)
     help = glossary.help_of("seed", "Of everything random in the run.")

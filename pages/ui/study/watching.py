@@ -17,7 +17,7 @@ from pages.ui.run import steering
 from pages.ui.web import view as web
 
 if TYPE_CHECKING:
-    from dfkd_core.engine import LocalEngine
+    from dfkd_core.engine import Engine
 
 WIDTH = 116  # pixels, for both faces of the button that stops and continues
 LIVE = ("queued", "running", "paused")
@@ -117,7 +117,7 @@ def _so_far(study: Study) -> tuple[str, str]:
 # --- stopping, going on ----------------------------------------------------------------------------------------
 
 
-def engine() -> LocalEngine | None:
+def engine() -> Engine | None:
     """None while it is still being started."""
     booted = boot.start()
     return booted.engine if booted.ready.is_set() else None

@@ -1,0 +1,270 @@
+"""What goes on within a Ray cluster: a coordinator hands runs out as tasks, each with the CPUs and GPUs it asks for.
+
+All that the coordinator knows is in the cluster's queue, on disk: where it dies, Ray starts it again, and it goes on.
+A run whose worker died is handed out again, as the next attempt, from its last checkpoint; whatever wakes up late finds
+a later attempt, and writes nothing (``store.lease``).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError, TaskCancelledError
+
+from dfkd_core.errors import StoreError, SupersededError
+from dfkd_core.store import ACTIVE, ClusterState, Queue, RunFolder, Ticket
+
+logger = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.1
+LOOK_SECONDS = 2.0  # between two looks at what changes slowly
+MOST_DEATHS = 4  # of a run's workers in a row, without a checkpoint in between
+NICENESS = 10
+
+
+def carry_out(path: str, attempt: int, insist: bool, folders: dict[str, str]) -> None:
+    """One attempt, in a worker of the cluster. Does nothing where another worker has begun it, or a later one."""
+    os.environ.update(folders)
+    if os.nice(0) < NICENESS:
+        os.nice(NICENESS)
+    folder = RunFolder(Path(path))
+    try:
+        lease = folder.leases.enter(attempt)
+    except StoreError as error:
+        logger.warning("%s", error)
+        return
+    from dfkd_core.runs.loop import WORKER_LOG, run  # imports torch
+
+    with folder.files.append(folder.attempt_file(attempt, WORKER_LOG)) as log, _printing_into(log.fileno()):
+        run(folder, lease, insist=insist)
+
+
+@contextmanager
+def _printing_into(log: int) -> Iterator[None]:
+    """What this process prints; it carries out other runs afterwards."""
+    before = {number: os.dup(number) for number in (1, 2)}
+    try:
+        for number in before:
+            os.dup2(log, number)
+        yield
+    finally:
+        for number, copy in before.items():
+            (sys.stdout if number == 1 else sys.stderr).flush()
+            os.dup2(copy, number)
+            os.close(copy)
+
+
+_ON_CPU = ray.remote(max_retries=0)(carry_out)
+_ON_GPU = ray.remote(num_gpus=1, max_calls=1, max_retries=0)(carry_out)  # a process gives its GPU back when it ends
+
+
+@dataclass
+class _Handed:
+    """A run in Ray's hands; ``task`` is None of one that an earlier coordinator handed out, and which goes on."""
+
+    ticket: Ticket
+    task: Any
+    begun: bool = False
+    said: str = ""
+    deadline: float | None = None  # to be killed then
+
+
+class Coordinator:
+    """The one of the folder ``runs``, in the cluster at ``address``."""
+
+    def __init__(self, runs: str, address: str) -> None:
+        self.runs, self.address = Path(runs), address
+        self.queue = Queue(self.runs)
+        self.lease = self.queue.leases.take(beats=True)
+        self.handed: dict[str, _Handed] = {}
+        self.looked = 0.0
+        self.nodes: list[dict[str, float]] = []
+        self.state: ClusterState | None = None
+        self._complaint = ""
+        self._look()
+        threading.Thread(target=self._loop, name="dfkd-coordinator", daemon=True).start()
+
+    def is_at_work(self) -> bool:
+        return True
+
+    # --- the thread ---
+
+    def _loop(self) -> None:
+        while True:
+            time.sleep(TICK_SECONDS)
+            for action in (self._hear, self._obey, self._take_in, self._look):
+                try:
+                    action()
+                except SupersededError:
+                    os._exit(1)
+                except Exception as error:  # a full disk, a damaged ticket: the next tick tries again
+                    self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        if repr(error) != self._complaint:
+            logger.error("the coordinator could not go on: %r", error, exc_info=error)
+        self._complaint = repr(error)
+
+    def _take_in(self) -> None:
+        """Hand out what is new in the queue."""
+        for run in self.queue.runs_waiting():
+            if run in self.handed:
+                continue
+            ticket = self.queue.ticket(run)
+            if ticket is None:
+                continue
+            leases = self._folder(run).leases
+            if leases.process(ticket.attempt) is not None:
+                self.handed[run] = _Handed(ticket, None, begun=True)
+            elif leases.owner(ticket.attempt).evidence == "queue" and leases.newest() == ticket.attempt:
+                self._hand_out(ticket)
+            else:
+                self._settle(ticket, "the cluster's coordinator died")
+
+    def _hand_out(self, ticket: Ticket) -> None:
+        if ticket.gpus:
+            task = _ON_GPU.options(num_cpus=ticket.cpus, num_gpus=ticket.gpus)
+        else:
+            task = _ON_CPU.options(num_cpus=ticket.cpus)
+        path = str(self._folder(ticket.run).path.resolve())
+        reference = task.remote(path, ticket.attempt, ticket.insist, ticket.folders)
+        self.handed[ticket.run] = _Handed(ticket, reference)
+
+    # --- what has ended ---
+
+    def _hear(self) -> None:
+        tasks = {entry.task: entry for entry in self.handed.values() if entry.task is not None}
+        ended = ray.wait(list(tasks), num_returns=len(tasks), timeout=0)[0] if tasks else []
+        for task in ended:
+            entry = tasks[task]
+            self._settle(entry.ticket, _problem(task), killed=entry.deadline is not None)
+
+    def _settle(self, ticket: Ticket, problem: str, killed: bool = False) -> None:
+        """Its task is over: the run has ended, or goes on in another worker."""
+        folder = self._folder(ticket.run)
+        with suppress(StoreError, OSError):
+            if self._is_unfinished(folder, ticket):
+                if folder.leases.process(ticket.attempt) is not None:  # a lock may outlive its task by a moment
+                    self.handed[ticket.run] = _Handed(ticket, None, begun=True)
+                    return
+                if not killed and (after := self._again(folder, ticket, problem)):
+                    self.handed.pop(ticket.run, None)
+                    self.queue.keep(after)
+                    self._hand_out(after)
+                    return
+                words = f"Its worker was ended: {problem or 'it was told to stop'}. Resume goes on from there."
+                folder.set_status(replace(folder.status(), state="interrupted", message=words, owner=None))
+        self.handed.pop(ticket.run, None)
+        self.queue.drop(ticket.run)
+
+    def _is_unfinished(self, folder: RunFolder, ticket: Ticket) -> bool:
+        """And nobody else has taken it over. A machine that is shut down tells its runs to stop; that is no end."""
+        status = folder.status()
+        if not folder.path.is_dir() or folder.leases.newest() != ticket.attempt:
+            return False
+        return status.state in ACTIVE or (status.state == "stopped" and not _told_to_stop(folder, ticket.attempt))
+
+    def _again(self, folder: RunFolder, ticket: Ticket, problem: str) -> Ticket | None:
+        """The ticket of its next attempt; None if too many have died."""
+        step = folder.status().step
+        deaths = 1 if step > ticket.step else ticket.deaths + 1
+        if deaths > MOST_DEATHS:
+            return None
+        number = folder.leases.queue(is_over=lambda number: True)
+        words = f"Waiting: its worker was ended ({problem or 'no reason was given'}); it goes on from step {step}"
+        folder.set_status(replace(folder.status(), state="queued", message=words, attempt=number, owner=None))
+        return replace(ticket, attempt=number, deaths=deaths, step=max(step, ticket.step))
+
+    # --- stopping ---
+
+    def _obey(self) -> None:
+        for run, grace in self.queue.stops().items():
+            if (entry := self.handed.get(run)) is not None:
+                self._stop(entry, grace)
+            if entry is not None or self.queue.ticket(run) is None:
+                self.queue.forget_stop(run)
+        for entry in list(self.handed.values()):
+            if entry.deadline is not None and time.monotonic() > entry.deadline and entry.task is not None:
+                ray.cancel(entry.task, force=True)
+                entry.deadline = time.monotonic() + LOOK_SECONDS
+
+    def _stop(self, entry: _Handed, grace: float) -> None:
+        folder = self._folder(entry.ticket.run)
+        if entry.deadline is None:
+            entry.deadline = time.monotonic() + grace
+        if entry.task is None or folder.leases.owner(entry.ticket.attempt).evidence != "queue":
+            return  # it reads its commands itself
+        with suppress(StoreError):
+            lease = folder.leases.enter(entry.ticket.attempt)  # so that no worker does
+            with lease:
+                folder.set_status(replace(folder.status(), state="stopped", message="", owner=None))
+            ray.cancel(entry.task)
+
+    # --- looking, and saying ---
+
+    def _look(self) -> None:
+        if time.monotonic() - self.looked < LOOK_SECONDS:
+            return
+        self.looked = time.monotonic()
+        self.lease.check()
+        self.nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        cpus, gpus = (sum(node.get(kind, 0.0) for node in self.nodes) for kind in ("CPU", "GPU"))
+        state = ClusterState(self.address, len(self.nodes), cpus, gpus)
+        if state != self.state:
+            self.queue.tell(state)
+            self.state = state
+        for entry in list(self.handed.values()):
+            self._look_after(entry)
+
+    def _look_after(self, entry: _Handed) -> None:
+        ticket, folder = entry.ticket, self._folder(entry.ticket.run)
+        if entry.task is None and folder.leases.process(ticket.attempt) is None:
+            self._settle(ticket, "the cluster's coordinator died", killed=entry.deadline is not None)
+        if entry.begun:
+            return
+        entry.begun = folder.leases.owner(ticket.attempt).evidence != "queue"
+        if entry.begun:
+            return
+        if _told_to_stop(folder, ticket.attempt):  # by another lab, or a command line
+            self._stop(entry, 0.0)
+        if not ticket.deaths and entry.said != (words := self._why_waiting(ticket)):
+            folder.set_status(replace(folder.status(), state="queued", message=words, owner=None))
+            entry.said = words
+
+    def _why_waiting(self, ticket: Ticket) -> str:
+        asked = {"CPU": ticket.cpus, "GPU": ticket.gpus}
+        need = " and ".join(f"{amount:g} {kind}" for kind, amount in asked.items() if amount)
+        if not any(all(node.get(kind, 0.0) >= amount for kind, amount in asked.items()) for node in self.nodes):
+            return f"Waiting: it asks for {need}, which no machine of the cluster has"
+        return f"Waiting for {need} of the cluster ({self.state})"
+
+    def _folder(self, run: str) -> RunFolder:
+        return RunFolder(self.runs / run)
+
+
+def _told_to_stop(folder: RunFolder, attempt: int) -> bool:
+    there = folder.files.exists(folder.attempt_file(attempt, "control.jsonl"))
+    return there and any(command.name == "stop" for command in next(folder.commands(attempt)))
+
+
+def _problem(task: Any) -> str:
+    """Why a task did not come to its end; empty if it did."""
+    try:
+        ray.get(task)
+    except TaskCancelledError:
+        return "it was told to stop"
+    except RayTaskError as error:
+        return str(error.cause or error).strip().splitlines()[-1]
+    except RayError as error:
+        return str(error).strip().splitlines()[0].rstrip(".")
+    return ""

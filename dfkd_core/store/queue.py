@@ -1,0 +1,155 @@
+"""Runs that are entrusted to a cluster: its queue, as files below the runs, which all its machines see.
+
+cluster/tickets/RUN.json      a run to be carried out, until it has ended
+cluster/stops/RUN.json        that a run is to stop, and after how many seconds by force
+cluster/coordinators/N/       the lease of who hands the runs out
+cluster/state.json            the machines that there are
+
+Whoever entrusts a run only writes here, so that neither has to live, or be reached, while the other does.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic.dataclasses import dataclass as checked
+
+from dfkd_core.errors import StoreError
+from dfkd_core.store.lease import Leases, Owner
+from dfkd_core.store.place import Place
+from dfkd_core.store.rows import Count
+
+FOLDER = "cluster"
+TICKETS, STOPS, STATE = "tickets", "stops", "state.json"
+RESTART_SECONDS = 30.0  # a coordinator that died is started again in that time, wherever the cluster has room
+WAY_OUT = "If that cluster is gone for good, delete the folder cluster beside the runs."
+FINITE = ConfigDict(allow_inf_nan=False, extra="forbid")
+Amount = Annotated[float, Field(ge=0)]
+
+
+@checked(frozen=True, config=FINITE)
+class Ticket:
+    """``attempt`` of ``run`` is to be carried out. ``insist``: even where what it depends on has changed.
+
+    ``deaths``: how often in a row its worker died, without a checkpoint after that of ``step``. ``folders`` are the
+    settings of whoever asked for it, which say where data and teachers lie.
+    """
+
+    run: str
+    attempt: Annotated[int, Field(ge=1)]
+    insist: bool
+    cpus: Amount
+    gpus: Amount
+    folders: dict[str, str]
+    deaths: Count = 0
+    step: Count = 0
+
+
+@checked(frozen=True, config=FINITE)
+class ClusterState:
+    """What a cluster has, all its machines together."""
+
+    address: str
+    nodes: Count
+    cpus: Amount
+    gpus: Amount
+
+    def __str__(self) -> str:
+        gpus = _many(self.gpus, "GPU") if self.gpus else "no GPU"
+        return f"{_many(self.nodes, 'node')}, {_many(self.cpus, 'CPU')}, {gpus}"
+
+
+def _many(count: float, noun: str) -> str:
+    return f"{count:g} {noun}{'s' * (count != 1)}"
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A run is to stop; its processes are killed after ``grace`` seconds."""
+
+    grace: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+_TICKET, _STOP, _STATE = TypeAdapter(Ticket), TypeAdapter(Stop), TypeAdapter(ClusterState)
+
+
+class Queue:
+    """What is entrusted to the cluster of the folder ``runs``."""
+
+    def __init__(self, runs: Path) -> None:
+        self.runs = Path(runs)
+        self.files = Place(self.runs / FOLDER, f"the cluster of {self.runs}")
+        self.leases = Leases(self.files, "coordinators", WAY_OUT)
+
+    # --- tickets ---
+
+    def runs_waiting(self) -> list[str]:
+        """The ids of all runs with a ticket, also of those that train."""
+        return _ids(self.files.names(TICKETS))
+
+    def ticket(self, run: str) -> Ticket | None:
+        """Raises ``StoreError`` for one that is damaged."""
+        found = self.files.read_json(_of(TICKETS, run), _TICKET)
+        if found is not None and found.run != run:
+            raise StoreError(f"{self.files.title}: the ticket of {run} is of another run")
+        return found
+
+    def keep(self, ticket: Ticket) -> None:
+        """Write it down; one of the same run is replaced."""
+        self.files.write_json(_of(TICKETS, ticket.run), _TICKET.dump_python(ticket))
+
+    def drop(self, run: str) -> None:
+        """It has ended."""
+        self.files.remove(_of(STOPS, run))
+        self.files.remove(_of(TICKETS, run))
+
+    # --- stopping ---
+
+    def ask_to_stop(self, run: str, grace: float) -> None:
+        self.files.write_json(_of(STOPS, run), _STOP.dump_python(Stop(grace)), durable=False)
+
+    def stops(self) -> dict[str, float]:
+        """Seconds of grace of each run that is to stop."""
+        asked = {run: self.files.read_json(_of(STOPS, run), _STOP) for run in _ids(self.files.names(STOPS))}
+        return {run: stop.grace for run, stop in asked.items() if stop is not None}
+
+    def forget_stop(self, run: str) -> None:
+        self.files.remove(_of(STOPS, run))
+
+    # --- the cluster ---
+
+    def state(self) -> ClusterState | None:
+        """What the cluster said last of itself."""
+        return self.files.read_json(STATE, _STATE)
+
+    def tell(self, state: ClusterState) -> None:
+        self.files.write_json(STATE, _STATE.dump_python(state), durable=False)
+
+    def coordinator(self) -> Owner | None:
+        """Who hands the runs out; also one that died just now, since it is started again. None if nobody does."""
+        owner, number = self.leases.holder(), self.leases.newest()
+        if owner is not None or not number:
+            return owner
+        beat = self.files.changed(self.leases.file(number, "heartbeat"))
+        lately = beat is not None and time.time() - beat / 1e9 < RESTART_SECONDS
+        return self.leases.owner(number) if lately else None
+
+    def keeper(self, run: str, attempt: int) -> Owner | None:
+        """Who sees to it that an attempt is carried out, though no process does now; None if nobody does."""
+        try:
+            ticket = self.ticket(run)
+            return self.coordinator() if ticket is not None and ticket.attempt == attempt else None
+        except (OSError, StoreError):
+            return None
+
+
+def _of(folder: str, run: str) -> str:
+    return f"{folder}/{run}.json"
+
+
+def _ids(names: list[str]) -> list[str]:
+    return [name.removesuffix(".json") for name in names if name.endswith(".json") and name[0] != "."]

@@ -1,0 +1,160 @@
+"""The Ray engine: what a cluster adds to the contract. ``make test-slow`` runs these."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from command import FLAGS, call
+from conftest import eventually, execute, new_run, rows, tiny_spec
+from harnesses import LONG, Harness, cluster, made, no_cluster_is_left
+from running import assert_bit_identical
+
+from benchmarks.clusters import begin_cluster, begin_node, end_cluster
+from dfkd_core.engine import find
+from dfkd_core.engine import ray as on_ray
+from dfkd_core.errors import RequestError
+from dfkd_core.store import Queue, RunFolder
+
+Start = Callable[..., subprocess.Popen[str]]
+SOME = {"iterations": 60}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ends_clusters() -> Iterator[None]:
+    yield
+    no_cluster_is_left()
+
+
+@pytest.fixture
+def harness(runs: Path) -> Iterator[Harness]:
+    harness = made("ray", runs)
+    yield harness
+    harness.end()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    folder = new_run(tmp_path_factory.mktemp("undisturbed"), SOME, checkpoint_seconds=0.1)
+    assert execute(folder).state == "done"
+    return folder
+
+
+def test_without_ray_it_is_said_what_to_install(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_ray, "find_spec", lambda name: None)
+    with pytest.raises(RequestError, match=r"^engine = 'ray': needs the package ray: pip install"):
+        find("ray", runs)
+
+
+@pytest.mark.slow
+def test_a_coordinator_that_is_killed_goes_on_with_its_queue(harness: Harness, undisturbed: RunFolder) -> None:
+    folders = [harness.begin(tiny_spec(SOME, checkpoint_seconds=0.1)) for _ in range(4)]
+    eventually(lambda: len(rows(folders[0], "step")) >= 3, 120)
+    queue = Queue(harness.runs)
+    first = queue.leases.process(queue.leases.newest())
+    assert first is not None
+    os.kill(first.pid, signal.SIGKILL)
+    assert {folder.status_seen().is_live or folder.status().state == "done" for folder in folders} == {True}
+    for folder in folders:
+        assert harness.ended(folder) == "done", folder.status().message
+        assert_bit_identical(folder, undisturbed)
+    owner = queue.coordinator()
+    assert owner is not None and owner.pid != first.pid
+    eventually(lambda: not queue.runs_waiting())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fields", [{"device": "cuda:0"}, {"threads": 64}])
+def test_a_run_that_asks_for_more_than_there_is_says_so_and_can_be_stopped(
+    harness: Harness, fields: dict[str, object]
+) -> None:
+    folder = harness.begin(tiny_spec(LONG).model_copy(update=fields))
+    said = eventually(lambda: "no machine of the cluster has" in (text := folder.status_seen().message) and text)
+    assert said.startswith("Waiting: it asks for ") and harness.state(folder) == "queued"
+    after = harness.begin(tiny_spec())
+    assert harness.ended(after) == "done", "it holds nobody up"
+    harness.engine.stop(folder.id)
+    assert harness.ended(folder) == "stopped" and rows(folder) == []
+
+
+@pytest.mark.slow
+def test_a_worker_that_does_not_listen_is_killed_and_not_begun_again(harness: Harness) -> None:
+    harness.engine.grace = 0.5  # type: ignore[attr-defined]
+    folder = harness.training()
+    owner = folder.status().owner
+    assert owner is not None
+    os.kill(owner.pid, signal.SIGSTOP)
+    harness.engine.stop(folder.id)
+    eventually(lambda: harness.state(folder) == "interrupted")
+    eventually(lambda: not psutil.pid_exists(owner.pid))
+    assert folder.attempts() == [1] and "told to stop" in folder.status().message
+
+
+@pytest.mark.slow
+def test_a_run_that_kills_its_workers_is_given_up(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = harness.training()
+    seen: set[int] = set()
+
+    def kill_the_next() -> bool:
+        owner = folder.leases.process(folder.leases.newest())
+        if owner is not None and owner.pid not in seen:
+            seen.add(owner.pid)
+            os.kill(owner.pid, signal.SIGKILL)
+        return harness.state(folder) == "interrupted"
+
+    eventually(kill_the_next, 240)
+    assert len(folder.attempts()) == len(seen) == 5 and not Queue(harness.runs).runs_waiting()
+
+
+@pytest.mark.slow
+def test_runs_of_a_machine_that_is_removed_go_on_elsewhere(harness: Harness, undisturbed: RunFolder) -> None:
+    raylet = begin_node(cluster())
+    eventually(lambda: harness.engine.title.startswith("a Ray cluster: 2 nodes, 4 CPUs"))
+    folders = [harness.begin(tiny_spec(SOME, checkpoint_seconds=0.1)) for _ in range(8)]
+    on_it = eventually(lambda: [one for one in folders if _runs_below(one, raylet) and len(rows(one, "step")) > 2], 120)
+    raylet.kill()
+    for folder in folders:
+        assert harness.ended(folder) == "done", folder.status().message
+        assert_bit_identical(folder, undisturbed)
+    assert all(len(folder.attempts()) > 1 for folder in on_it)
+    eventually(lambda: harness.engine.title.startswith("a Ray cluster: 1 node, 2 CPUs"), 120)
+
+
+def _runs_below(folder: RunFolder, raylet: psutil.Process) -> bool:
+    owner = folder.leases.process(folder.leases.newest()) if folder.attempts() else None
+    try:
+        return owner is not None and psutil.Process(owner.pid).ppid() == raylet.pid
+    except psutil.Error:
+        return False
+
+
+@pytest.mark.slow
+def test_the_command_line_trains_there(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made("ray", runs).end()
+    status, out, err = call(capsys, "train", "--engine", f"ray:{cluster()}", "--runs", str(runs), *FLAGS)
+    assert status == 0 and out.startswith("done: ta-dfkd on digits: accuracy final "), err
+
+
+@pytest.mark.slow
+def test_a_cluster_that_obeys_anybody_is_not_used(runs: Path) -> None:
+    pytest.importorskip("ray")
+    folder = Path(tempfile.mkdtemp(prefix="dfkd-ray-"))
+    try:
+        address = begin_cluster(folder, RAY_AUTH_MODE="disabled")
+        with pytest.raises(RequestError, match="takes orders from anybody .* RAY_AUTH_MODE=token ray start --head"):
+            find(f"ray:{address}", runs)
+    finally:
+        end_cluster(folder)
+
+
+@pytest.mark.slow
+def test_an_address_at_which_there_is_nothing_is_said(runs: Path) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(RequestError, match="^engine = 'ray:127.0.0.1:9': no cluster answers there"):
+        find("ray:127.0.0.1:9", runs)
