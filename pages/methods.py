@@ -63,11 +63,13 @@ def _methods(preset: str) -> None:
     if not name:
         _overview(preset)
         return
+    others = {"": "no other", **{one: title for one, title in known.items() if one != name}}
+    other = other if other in others else ""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if st.button("All methods", icon=":material/arrow_back:"):
             _leave()
         _choose("Method", "method", known, name)
-        _choose("Beside it", "with", {"": "no other", **known}, other)
+        _choose("Beside it", "with", others, other)
         if st.button("Distil with this", type="primary", icon=":material/science:", key="distil"):
             _distil(name, preset)
     st.html(PAGE_CSS)

@@ -20,6 +20,7 @@ from stepping import (
 )
 
 from dfkd_core.events import Phases
+from dfkd_core.losses.bn_statistics import observe
 from dfkd_core.methods import cmi
 from dfkd_core.methods.cmi import CMI, stage_means
 
@@ -54,6 +55,7 @@ def test_the_terms_are_those_of_the_equations(monkeypatch: pytest.MonkeyPatch) -
     wanted = labels[0]
     by_hand = -logits.log_softmax(dim=1)[torch.arange(12), wanted].mean()
     assert row["class_prior"] == pytest.approx(2 * by_hand.item(), rel=1e-4)
+    assert row["bn_statistics"] == pytest.approx(0.5 * observe(method.teacher, heard[0][0])[1].item(), rel=1e-4)
 
     method.student.load_state_dict(student)
     method.student.eval()

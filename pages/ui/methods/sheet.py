@@ -27,7 +27,7 @@ def show(name: str, preset: str) -> None:
     written = document.read(name)
     parts = [part for part in PARTS if part in ALWAYS or getattr(written, part, "")]
     with st.container(key="method-beside"):
-        left, right = st.columns(2)
+        left, right = st.columns([4, 5])
         with left:
             _text(method, written, parts, preset)
         with right, st.container(key="method-source"):
@@ -92,4 +92,4 @@ def _source(method: type[Method[Any, Any]], written: document.Document | None) -
     file = f"{module.__name__.replace('.', '/')}.py"
     page = f" · its page: `docs/methods/{method.name}.md`" if written is not None else ""
     st.caption(f"`{file}`, {len(text.splitlines())} lines{page} · `python -m dfkd_core train --method {method.name}`")
-    st.html(source.html(text, method.title))
+    st.html(source.html(text, method.title, inspect.getsourcelines(method)[1]))

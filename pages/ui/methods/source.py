@@ -28,14 +28,15 @@ def equations(source: str) -> list[tuple[str, int]]:
     return sorted(found.items(), key=lambda one: one[1])
 
 
-def html(source: str, title: str) -> str:
-    """The source in a box that scrolls, with a line of links to its equations."""
+def html(source: str, title: str, begins: int) -> str:
+    """The source in a box that scrolls, with a line of links: to where the algorithm ``begins``, and to equations."""
     rows = "".join(
         f'<span class="line" id="source-{number}">{text or " "}</span>'
         for number, text in enumerate(lines(source), start=1)
     )
-    links = "".join(f'<a href="#source-{line}">{escape(words)}</a>' for words, line in equations(source))
-    jump = f'<nav class="equations" aria-label="Equations in the source">In the source: {links}</nav>' if links else ""
+    places = [("algorithm", begins), *equations(source)]
+    links = "".join(f'<a href="#source-{line}">{escape(words)}</a>' for words, line in places)
+    jump = f'<nav class="equations" aria-label="Places in the source">In the source: {links}</nav>'
     box = f'<div class="source" tabindex="0" role="region" aria-label="Source of {escape(title)}">'
     return f"{jump}{box}<pre>{rows}</pre></div>"
 
