@@ -16,7 +16,7 @@ from dfkd_core.teachers.cards import Recipe, TeacherCard, available_teachers, us
 from pages.ui import link
 
 OWN = "Recipe of your own"
-SMALL = {"batch_size", "learning_rate", "weight_decay", "momentum", "label_smoothing", "mixup"}
+FEW = 30  # epochs that are drawn as points, too
 STEPS = {"learning_rate": 0.01, "weight_decay": 1e-4}
 
 
@@ -151,7 +151,6 @@ def _buttons(name: str, state: str) -> None:
             st.rerun()
         return
     if state == "done" and st.button("Look at it", key=f"train:look:{name}", type="primary"):
-        st.session_state["teachers:wanted"] = name
         st.session_state.pop("teachers:view", None)
         link.say("view", "")
         link.say("teacher", name)
@@ -163,11 +162,11 @@ def _buttons(name: str, state: str) -> None:
 
 def _curves(so_far: making.Trained) -> go.Figure:
     epochs = list(range(1, len(so_far.loss) + 1))
-    figure = go.Figure()
-    figure.add_scatter(x=epochs, y=so_far.loss, name="loss", mode="lines+markers", line={"color": "#D55E00"})
+    figure, mode = go.Figure(), "lines+markers" if so_far.epochs <= FEW else "lines"
+    figure.add_scatter(x=epochs, y=so_far.loss, name="loss", mode=mode, line={"color": "#D55E00"})
     if any(value is not None for value in so_far.accuracy):
         figure.add_scatter(
-            x=epochs, y=so_far.accuracy, name="accuracy on test images", mode="lines+markers", yaxis="y2",
+            x=epochs, y=so_far.accuracy, name="accuracy on test images", mode=mode, yaxis="y2",
             line={"color": "#0072B2"},
         )  # fmt: skip
     figure.update_layout(
