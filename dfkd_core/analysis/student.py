@@ -67,14 +67,26 @@ def image_of(spec: RunSpec) -> ImageSpec:
 
 def snippet(folder: RunFolder, kind: str) -> str:
     """Python that loads the file ``student.ENDING`` of ``kind`` (``safetensors``, ``torch`` or ``onnx``), and has its
-    ``logits`` of one black image."""
+    ``logits`` of one black image; of a generative one only the network."""
     spec = read_spec(folder)
     image = image_of(spec)
     shape = f"1, {image.channels}, {image.size}, {image.size}"
+    kind = GENERATIVE if kind == "safetensors" and spec.is_generative else kind
     return SNIPPETS[kind].format(shape=shape, image=image, student=spec.student)
 
 
+GENERATIVE = "generative"
 SNIPPETS = {
+    GENERATIVE: """\
+from safetensors.torch import load_file
+
+from dfkd_core.images import ImageSpec
+from dfkd_core.networks.latent import build_latent_model
+
+image = {image!r}
+student = build_latent_model({student!r}, image).eval()
+student.load_state_dict(load_file("student.safetensors"))
+""",
     "safetensors": """\
 import torch
 from safetensors.torch import load_file
