@@ -33,3 +33,13 @@ def band(curves: Sequence[Curve]) -> Band:
     steps = steps[(steps >= first) & (steps <= last)]
     values = np.stack([np.interp(steps, curve.steps, curve.values) for curve in curves])
     return Band(steps, values.mean(axis=0), values.min(axis=0), values.max(axis=0), len(curves))
+
+
+def smoothed(values: Sequence[float], weight: float) -> np.ndarray:
+    """The exponential moving average of ``values``, ``weight`` in [0, 1) of what was, without the bias towards its
+    start."""
+    found, total, scale = np.empty(len(values)), 0.0, 0.0
+    for index, value in enumerate(values):
+        total, scale = weight * total + (1 - weight) * value, weight * scale + (1 - weight)
+        found[index] = total / scale
+    return found
