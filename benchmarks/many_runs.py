@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -45,7 +45,8 @@ def trained(runs: Path) -> RunFolder:
 
 def copied(folder: RunFolder, count: int) -> None:
     """``count`` runs beside ``folder``, which differ in method, seed, two knobs and their result."""
-    draw, status, spec = random.Random(0), folder.status(), folder.spec()
+    draw, status = random.Random(0), folder.status()
+    spec: dict[str, Any] = folder.spec()
     methods = ("ta-dfkd", "dafl", "dfad", "cmi", "pre-dfkd")
     for index in range(count):
         day, second = divmod(index, 86_400)

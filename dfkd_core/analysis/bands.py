@@ -11,13 +11,13 @@ from dfkd_core.analysis.timeline import Curve
 
 
 class Band(NamedTuple):
-    """``mean``, ``low`` and ``high`` (least and greatest) over ``count`` runs at each of ``steps``, (N,) each."""
+    """``mean``, ``low`` and ``high`` (least and greatest) over so many ``seeds`` at each of ``steps``, (N,) each."""
 
     steps: np.ndarray
     mean: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    count: int
+    seeds: int
 
 
 def band(curves: Sequence[Curve]) -> Band:
@@ -27,7 +27,8 @@ def band(curves: Sequence[Curve]) -> Band:
     """
     curves = [curve for curve in curves if curve.steps]
     if not curves:
-        return Band(*[np.empty(0)] * 4, 0)
+        none = np.empty(0)
+        return Band(none, none, none, none, 0)
     first, last = max(curve.steps[0] for curve in curves), min(curve.steps[-1] for curve in curves)
     steps = np.unique(np.concatenate([curve.steps for curve in curves]))
     steps = steps[(steps >= first) & (steps <= last)]

@@ -55,8 +55,8 @@ def onnx(folder: RunFolder) -> bytes:
 
     with tempfile.TemporaryDirectory() as place, redirect_stdout(io.StringIO()):
         file = Path(place) / "student.onnx"
-        names = {"input_names": ["pixels"], "output_names": ["logits"]}
-        torch.onnx.export(_exported(folder), f=file, external_data=False, verbose=False, **names)
+        exported, given, gives = _exported(folder), ["pixels"], ["logits"]
+        torch.onnx.export(exported, f=file, input_names=given, output_names=gives, external_data=False, verbose=False)
         return file.read_bytes()
 
 
@@ -147,8 +147,8 @@ def _exported(folder: RunFolder) -> ExportedProgram:
         def __init__(self, network: nn.Module, image: ImageSpec) -> None:
             super().__init__()
             self.network = network
-            self.register_buffer("mean", torch.tensor(image.mean).view(1, -1, 1, 1))
-            self.register_buffer("std", torch.tensor(image.std).view(1, -1, 1, 1))
+            self.mean = nn.Buffer(torch.tensor(image.mean).view(1, -1, 1, 1))
+            self.std = nn.Buffer(torch.tensor(image.std).view(1, -1, 1, 1))
 
         def forward(self, pixels: Tensor) -> Tensor:
             logits: Tensor = self.network((pixels - self.mean) / self.std)

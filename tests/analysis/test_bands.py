@@ -12,7 +12,7 @@ from dfkd_core.analysis.timeline import Curve
 def test_a_band_covers_what_all_seeds_have() -> None:
     """Worked out by hand; the second is taken as straight at step 2."""
     found = band([Curve([1, 2, 3], [0.0, 1.0, 2.0]), Curve([1, 3, 5], [2.0, 4.0, 9.0]), Curve()])
-    assert found.steps.tolist() == [1, 2, 3] and found.count == 2
+    assert found.steps.tolist() == [1, 2, 3] and found.seeds == 2
     assert found.mean.tolist() == [1.0, 2.0, 3.0]
     assert found.low.tolist() == [0.0, 1.0, 2.0] and found.high.tolist() == [2.0, 3.0, 4.0]
 

@@ -90,12 +90,12 @@ def _figure(groups: list[list[Entry]], known: dict[str, Timeline], metric: str, 
         y = [*drawn.high, *drawn.low[::-1]]
         shade: dict[str, Any] = {"fill": "toself", "fillcolor": _faint(colour), "line": {"width": 0}}
         figure.add_scatter(x=x, y=y, mode="lines", showlegend=False, hoverinfo="skip", legendgroup=str(index), **shade)
-        title = f"{name} · {drawn.count} seeds"
+        title = f"{name} · {drawn.seeds} seeds"
         _line(figure, drawn.steps, drawn.mean, smooth, name=title, line=line, legendgroup=str(index))
     return figure
 
 
-def _line(figure: go.Figure, x: Sequence[float], y: Sequence[float], smooth: float, **look: Any) -> None:
+def _line(figure: go.Figure, x: Any, y: Any, smooth: float, **look: Any) -> None:
     """A curve; smoothed, the raw one stays behind it."""
     if smooth:
         figure.add_scatter(x=x, y=y, mode="lines", opacity=0.25, showlegend=False, hoverinfo="skip", line=look["line"])
