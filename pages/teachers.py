@@ -26,7 +26,7 @@ def main() -> None:
         "View", list(VIEWS), format_func=VIEWS.__getitem__, key="teachers:view", label_visibility="collapsed",
         required=True,
     )  # fmt: skip
-    link.say("view", view if view != "zoo" else "")
+    link.say("view", str(view) if view != "zoo" else "")
     with steering.said():
         {"zoo": zoo.show, "train": train.show, "bring": bring.show}[str(view)]()
 

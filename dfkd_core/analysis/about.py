@@ -30,8 +30,8 @@ class About(BaseModel):
 
     name: Word = ""
     group: Word = ""
-    tags: tuple[Tag, ...] = Field((), max_length=20)
-    note: str = Field("", max_length=5000)
+    tags: tuple[Tag, ...] = Field(default=(), max_length=20)
+    note: str = Field(default="", max_length=5000)
 
 
 _ABOUT = TypeAdapter(About)

@@ -32,10 +32,8 @@ NOT_A_CONFIGURATION = frozenset({"seed", "data", "device", "threads", "log_every
 
 def names_of(entries: Iterable[Entry]) -> list[str]:
     """All that these runs can be sought, sorted and shown by, in the order in which they have it."""
-    found: dict[str, None] = {}
-    for entry in entries:
-        found |= dict.fromkeys(entry.values)
-    return list(found)
+    kinds = dict.fromkeys(tuple(entry.values) for entry in entries)  # few among many runs
+    return list(dict.fromkeys(name for kind in kinds for name in kind))
 
 
 def matching(entries: Sequence[Entry], asked: str) -> list[Entry]:

@@ -28,10 +28,10 @@ from dfkd_core.store import ACTIVE, LOG, SPECS, EventReader, RunFolder, RunStatu
 from dfkd_core.store.sealed import sealed, unsealed
 
 FILE = ".index.sqlite"
-FORMAT = zlib.crc32(" ".join(["1", *RunSpec.model_fields, *About.model_fields]).encode()) >> 1
+FORMAT = zlib.crc32(" ".join(["2", *RunSpec.model_fields, *About.model_fields]).encode()) >> 1
 """An index with another number holds something else."""
-LOOKED_AT = (*SPECS, "", "status.json", "manifest.json", "attempts", ABOUT)  # of a run's folder; "": itself
-OF_AN_ATTEMPT = ("environment.json", "owner.json", LOG)  # of the newest one
+LOOKED_AT = ("/spec.json", "/spec.copy.json", "", "/status.json", "/attempts", f"/{ABOUT}")  # of a run's folder
+OF_AN_ATTEMPT = ("environment.json", LOG)  # of the newest one
 PATIENCE_SECONDS = 1.0  # for another process that writes the index
 
 Progress = Callable[[int, int], None]
@@ -109,7 +109,7 @@ class RunIndex:
                 self._store({name: known[name] for name in changed}, gone)
             return [_as_seen(known[name].entry) for name in sorted(found, reverse=True)]
 
-    def _found(self, known: dict[str, _Seen]) -> Iterator[tuple[str, str]]:
+    def _found(self, known: dict[str, _Seen]) -> Iterator[tuple[str, int]]:
         """The runs that are there, each with the stamp of its folder."""
         if not self.runs.is_dir():
             return
@@ -127,7 +127,7 @@ class RunIndex:
         if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
             connection.executescript(
                 f"DROP TABLE IF EXISTS runs; PRAGMA user_version = {FORMAT};"
-                "CREATE TABLE runs (id TEXT PRIMARY KEY, stamp TEXT NOT NULL, said BLOB NOT NULL) WITHOUT ROWID;"
+                "CREATE TABLE runs (id TEXT PRIMARY KEY, stamp INTEGER NOT NULL, said BLOB NOT NULL) WITHOUT ROWID;"
             )
         return connection
 
@@ -165,25 +165,28 @@ class _Seen(NamedTuple):
     """A run as it was looked at: its newest attempt and the stamp of its folder then, and what it said."""
 
     attempt: int
-    stamp: str
+    stamp: int
     entry: Entry
 
 
-def _stamp(path: str, attempt: int) -> str:
-    """Of what lies in a run's folder: another one after each change. Empty where there is no run."""
-    stamps = []
-    for name in (*LOOKED_AT, *(f"attempts/{attempt}/{name}" for name in OF_AN_ATTEMPT if attempt)):
+def _stamp(path: str, attempt: int) -> int:
+    """Of what lies in a run's folder: another one after each change. 0 where there is no run.
+
+    What is replaced whole changes its folder, too; what may be edited, or grows, is looked at itself.
+    """
+    stamps: list[int] = []
+    for name in (*LOOKED_AT, *(f"/attempts/{attempt}/{name}" for name in OF_AN_ATTEMPT if attempt)):
         try:
-            seen = os.lstat(f"{path}/{name}")
-            stamps.append(f"{seen.st_mtime_ns:x}.{seen.st_size:x}")
+            seen = os.lstat(path + name)
+            stamps += (seen.st_mtime_ns, seen.st_size)
         except OSError:
-            stamps.append("")
-    return " ".join(stamps) if any(stamps[: len(SPECS)]) else ""
+            stamps += (0, 0)
+    return hash(tuple(stamps)) if any(stamps[: 2 * len(SPECS)]) else 0  # of numbers, so the same in every process
 
 
 def _look(folder: RunFolder) -> _Seen:
     """The stamp is taken first, so that a change meanwhile is seen the next time."""
-    place, attempt, stamp = (folder.id, str(folder.path.parent)), 0, ""
+    place, attempt, stamp = (folder.id, str(folder.path.parent)), 0, 0
     try:
         attempt = folder.leases.newest()
         stamp = _stamp(str(folder.path), attempt)

@@ -107,11 +107,11 @@ def _lead(spec: RunSpec, status: RunStatus) -> Iterator[str]:
     if result:
         measure, final = result["measure"], score_text(result["measure"], result["final"])
         teacher = score_text(measure, result["teacher"])
-        images = "test images that no method sees" if measure == "accuracy" else "images"
+        unseen = ", which no method sees" if measure == "accuracy" else ""
         yield (
             f'<p class="lead">In the end the student has {_text(WORDS.get(measure, measure))} <b>{final}</b> on '
-            f"{images} of {_text(spec.benchmark)}, its teacher {teacher}. That took {status.step:,} steps and "
-            f"{result['seconds']:,.0f} s.</p>"
+            f"test images of {_text(spec.benchmark)}{unseen}; its teacher has {teacher}. That took {status.step:,} "
+            f"steps and {result['seconds']:,.0f} s.</p>"
         )
     else:
         where = f"at step {status.step:,} of {status.total_steps:,}"

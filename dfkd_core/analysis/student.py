@@ -55,8 +55,8 @@ def onnx(folder: RunFolder) -> bytes:
 
     with tempfile.TemporaryDirectory() as place, redirect_stdout(io.StringIO()):
         file = Path(place) / "student.onnx"
-        names = {"input_names": ["pixels"], "output_names": ["logits"]}
-        torch.onnx.export(_exported(folder), f=file, external_data=False, verbose=False, **names)
+        exported, given, gives = _exported(folder), ["pixels"], ["logits"]
+        torch.onnx.export(exported, f=file, input_names=given, output_names=gives, external_data=False, verbose=False)
         return file.read_bytes()
 
 
@@ -67,14 +67,26 @@ def image_of(spec: RunSpec) -> ImageSpec:
 
 def snippet(folder: RunFolder, kind: str) -> str:
     """Python that loads the file ``student.ENDING`` of ``kind`` (``safetensors``, ``torch`` or ``onnx``), and has its
-    ``logits`` of one black image."""
+    ``logits`` of one black image; of a generative one only the network."""
     spec = read_spec(folder)
     image = image_of(spec)
     shape = f"1, {image.channels}, {image.size}, {image.size}"
+    kind = GENERATIVE if kind == "safetensors" and spec.is_generative else kind
     return SNIPPETS[kind].format(shape=shape, image=image, student=spec.student)
 
 
+GENERATIVE = "generative"
 SNIPPETS = {
+    GENERATIVE: """\
+from safetensors.torch import load_file
+
+from dfkd_core.images import ImageSpec
+from dfkd_core.networks.latent import build_latent_model
+
+image = {image!r}
+student = build_latent_model({student!r}, image).eval()
+student.load_state_dict(load_file("student.safetensors"))
+""",
     "safetensors": """\
 import torch
 from safetensors.torch import load_file
@@ -135,8 +147,8 @@ def _exported(folder: RunFolder) -> ExportedProgram:
         def __init__(self, network: nn.Module, image: ImageSpec) -> None:
             super().__init__()
             self.network = network
-            self.register_buffer("mean", torch.tensor(image.mean).view(1, -1, 1, 1))
-            self.register_buffer("std", torch.tensor(image.std).view(1, -1, 1, 1))
+            self.mean = nn.Buffer(torch.tensor(image.mean).view(1, -1, 1, 1))
+            self.std = nn.Buffer(torch.tensor(image.std).view(1, -1, 1, 1))
 
         def forward(self, pixels: Tensor) -> Tensor:
             logits: Tensor = self.network((pixels - self.mean) / self.std)

@@ -33,7 +33,7 @@ def chart(title: str, lines: Sequence[Line], x_label: str = "training step", y_l
     x = _axis([value for line in lines for value in line.x])
     y = _axis([value for line in lines for value in line.y], room=True)
     drawn = "".join([*_grid(x, y), *_curves(lines, x, y), *_titles(x_label, y_label)])
-    legend = "".join(_entry(index, line) for index, line in enumerate(lines))
+    legend = "".join(_entry(index, line) for index, line in enumerate(lines) if len(lines) > 1)
     box = f'viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}"'
     above, below = f"<figcaption>{escape(title)}</figcaption>", f'<p class="legend">{legend}</p>'
     return f"<figure>{above}<svg {box}>{drawn}</svg>{below}</figure>"
@@ -87,7 +87,8 @@ def _curves(lines: Sequence[Line], x: Axis, y: Axis) -> Iterator[str]:
     for index, line in enumerate(lines):
         points = [_place(x.share(one), y.share(other)) for one, other in zip(line.x, line.y, strict=True)]
         path = " ".join(f"{across:.1f},{down:.1f}" for across, down in points)
-        style = f'stroke="{_colour(index)}"' + (' stroke-dasharray="6 4"' if line.dashed else "")
+        dashes = "6 4" if line.dashed else "2 3" if index >= len(PALETTE) else ""
+        style = f'stroke="{_colour(index)}"' + (f' stroke-dasharray="{dashes}"' if dashes else "")
         if len(points) == 1:
             yield f'<circle cx="{points[0][0]:.1f}" cy="{points[0][1]:.1f}" r="3" fill="{_colour(index)}"/>'
         yield f'<polyline class="curve" points="{path}" {style}/>'
@@ -100,7 +101,7 @@ def _titles(x_label: str, y_label: str) -> Iterator[str]:
 
 
 def _entry(index: int, line: Line) -> str:
-    style = "dashed" if line.dashed else "solid"
+    style = "dashed" if line.dashed else "dotted" if index >= len(PALETTE) else "solid"
     mark = f'<i style="border-top:3px {style} {_colour(index)}"></i>'
     return f"<span>{mark}{escape(line.name)}</span> "
 

@@ -15,11 +15,14 @@ import pytest
 import torch
 from command import call, refused
 from conftest import ROOT, execute, new_run, rows
+from safetensors.torch import save
 from torch import Tensor
 
 from dfkd_core.analysis import about, student
 from dfkd_core.analysis.formats import FORMATS, make
 from dfkd_core.errors import RequestError
+from dfkd_core.networks.latent import build_latent_model
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus
 
 PIXELS = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -79,6 +82,21 @@ def test_the_lines_that_load_a_student_load_it(
     with torch.no_grad():
         black = network(image.normalise(torch.zeros(1, 1, 8, 8)))
     assert torch.allclose(torch.as_tensor(names["logits"]).detach(), black, atol=1e-4)
+
+
+def test_a_generative_student_is_loaded_by_its_lines(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = new_run(runs, method="ukd")
+    drawn = build_latent_model("lvae-4", student.image_of(read_spec(folder))).state_dict()
+    folder.files.write(student.WEIGHTS, save(drawn))
+    monkeypatch.chdir(tmp_path)
+    Path("student.safetensors").write_bytes(make("safetensors", [folder]))
+    names: dict[str, Any] = {}
+    exec(student.snippet(folder, "safetensors"), names)
+    assert all(torch.equal(tensor, drawn[name]) for name, tensor in names["student"].state_dict().items())
+    with pytest.raises(RequestError, match="safetensors only"):
+        make("onnx", [folder])
 
 
 def test_tensorboard_reads_its_files(done: RunFolder, tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from conftest import eventually, new_run
 from playwright.sync_api import Page
 from streamlit.testing.v1 import AppTest
 
+from dfkd_core.analysis.jobs import ENDED, Job
 from dfkd_core.store import runs_folder
-from dfkd_core.teachers.cards import SHIPPED, available_teachers
+from dfkd_core.teachers import making
+from dfkd_core.teachers.cards import SHIPPED, available_teachers, user_folder
 from dfkd_core.teachers.measured import measured
 
 
@@ -56,7 +58,8 @@ def test_a_training_is_begun_and_watched(app: AppTest) -> None:
     app.number_input(key="train:digits-lenet5-bn-mixup:epochs").set_value(2).run()
     app.button(key="train:start").click().run()
     assert not app.exception and not app.error
-    eventually(lambda: "mine" in available_teachers(), 120)
+    job = Job(making.place_of("mine", user_folder()), "train")
+    assert eventually(lambda: job.state().state in ENDED and job.state().state, 120) == "done"
     app.run()
     app.button(key="train:start").click().run()
     assert "is taken" in app.error[0].value

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from dfkd_core.analysis.bands import band
+from dfkd_core.analysis.bands import band, smoothed
 from dfkd_core.analysis.finding import configurations, differences
 from dfkd_core.analysis.index import Entry
 from dfkd_core.analysis.timeline import Timeline
@@ -55,8 +55,12 @@ def show(chosen: Sequence[Entry]) -> None:
             help="Mean over the seeds of one configuration, from the least to the greatest.",
         )
         log = st.toggle("Logarithmic", key="runs:log")
+        smooth = st.slider(
+            "Smooth", 0.0, 0.99, 0.0, 0.01, key="runs:smooth", width=160,
+            help="An exponential moving average; the raw curve stays behind it, faint.",
+        )  # fmt: skip
     link.say("bands", "off" if seeds and not bands else "")
-    figure = _figure(groups if bands else [[entry] for entry in chosen], known, metric)
+    figure = _figure(groups if bands else [[entry] for entry in chosen], known, metric, smooth)
     figure.update_layout(
         height=420,
         margin={"l": 50, "r": 10, "t": 10, "b": 40},
@@ -69,7 +73,7 @@ def show(chosen: Sequence[Entry]) -> None:
     st.plotly_chart(figure, key=f"overlay-{metric}")
 
 
-def _figure(groups: list[list[Entry]], known: dict[str, Timeline], metric: str) -> go.Figure:
+def _figure(groups: list[list[Entry]], known: dict[str, Timeline], metric: str, smooth: float) -> go.Figure:
     figure, names = go.Figure(), _labels(groups)
     for index, group in enumerate(groups):
         curves = [known[entry.id].curves[metric] for entry in group if metric in known[entry.id].curves]
@@ -79,16 +83,24 @@ def _figure(groups: list[list[Entry]], known: dict[str, Timeline], metric: str) 
         line = {"color": colour, "dash": DASHES[index // len(PALETTE) % len(DASHES)]}
         if len(curves) == 1:
             curve = curves[0].thinned()
-            figure.add_scatter(x=curve["x"], y=curve["y"], name=name, mode="lines", line=line)
+            _line(figure, curve["x"], curve["y"], smooth, name=name, line=line)
             continue
         drawn = band(curves)
         x = [*drawn.steps, *drawn.steps[::-1]]
         y = [*drawn.high, *drawn.low[::-1]]
         shade: dict[str, Any] = {"fill": "toself", "fillcolor": _faint(colour), "line": {"width": 0}}
         figure.add_scatter(x=x, y=y, mode="lines", showlegend=False, hoverinfo="skip", legendgroup=str(index), **shade)
-        mean = {"x": drawn.steps, "y": drawn.mean, "line": line, "legendgroup": str(index)}
-        figure.add_scatter(name=f"{name} · {drawn.count} seeds", mode="lines", **mean)
+        title = f"{name} · {drawn.seeds} seeds"
+        _line(figure, drawn.steps, drawn.mean, smooth, name=title, line=line, legendgroup=str(index))
     return figure
+
+
+def _line(figure: go.Figure, x: Any, y: Any, smooth: float, **look: Any) -> None:
+    """A curve; smoothed, the raw one stays behind it."""
+    if smooth:
+        figure.add_scatter(x=x, y=y, mode="lines", opacity=0.25, showlegend=False, hoverinfo="skip", line=look["line"])
+        y = smoothed(y, smooth)
+    figure.add_scatter(x=x, y=y, mode="lines", **look)
 
 
 def _faint(colour: str) -> str:

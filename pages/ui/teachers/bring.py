@@ -74,7 +74,7 @@ def show() -> None:
             said[name] = column.text_input(label, key=f"bring:{name}", help=help)
     if given is None:
         return
-    flags = {"benchmark": benchmark, "network": network, "part": part, **said}
+    flags: dict[str, str | None] = {"benchmark": benchmark, "network": network, "part": part, **said}
     asked = (given.file_id, *flags.values())
     if st.button("Look at it", type="primary", key="bring:look", icon=":material/search:"):
         st.session_state.pop("bring:looked", None)

@@ -16,7 +16,7 @@ from dfkd_core.teachers.cards import Recipe, TeacherCard, available_teachers, us
 from pages.ui import link
 
 OWN = "Recipe of your own"
-SMALL = {"batch_size", "learning_rate", "weight_decay", "momentum", "label_smoothing", "mixup"}
+FEW = 30  # epochs that are drawn as points, too
 STEPS = {"learning_rate": 0.01, "weight_decay": 1e-4}
 
 
@@ -44,11 +44,9 @@ def _form() -> None:
             format_func=lambda name: BENCHMARKS[name].title,
             width=190,
         )
-        like = _like(benchmark)
-        network = st.selectbox(
-            "Network", [name for name, known in CLASSIFIERS.items() if known.least <= BENCHMARKS[benchmark].image.size],
-            key="train:network", format_func=title_of, width=230,
-        )  # fmt: skip
+        networks = [name for name, known in CLASSIFIERS.items() if known.least <= BENCHMARKS[benchmark].image.size]
+        like = _like(benchmark, networks)
+        network = st.selectbox("Network", networks, key="train:network", format_func=title_of, width=230)
         name = st.text_input("Name", key="train:name", placeholder=f"{benchmark}-{network}-mine", width=260)
         seed = st.number_input("Seed", 0, 2**31 - 1, 0, key="train:seed", width=110)
     recipe = _recipe(like)
@@ -63,16 +61,21 @@ def _form() -> None:
         _begin(benchmark, network, name or f"{benchmark}-{network}-mine", int(seed), recipe)
 
 
-def _like(benchmark: str) -> TeacherCard | None:
-    """The recipe that the form begins with."""
+def _like(benchmark: str, networks: list[str]) -> TeacherCard | None:
+    """The recipe that the form begins with; its network is proposed."""
     known = {name: card for name, card in available_teachers(benchmark).items() if isinstance(card.recipe, Recipe)}
-    names = [OWN, *known]
+    words = {OWN: OWN} | {name: f"{name}: {card.recipe.kind}" for name, card in known.items() if card.recipe}
+    key, state = f"train:like:{benchmark}", st.session_state
     chosen = st.selectbox(
-        "Recipe of", names, index=min(1, len(names) - 1), key=f"train:like:{benchmark}", width=260,
-        format_func=lambda name: f"{name}: {known[name].recipe.kind}" if name in known else name,  # type: ignore[union-attr]
-    )  # fmt: skip
-    if (card := known.get(chosen)) is not None and st.session_state.get("train:was") != chosen:
-        st.session_state["train:was"], st.session_state["train:network"] = chosen, card.network.split("+")[0]
+        "Recipe of", list(words), index=min(1, len(known)), key=key, width=260, format_func=words.__getitem__
+    )
+    card = known.get(str(chosen))
+    proposed = card.network.split("+")[0] if card is not None else ""
+    if state.get("train:was") != (benchmark, chosen) and proposed in networks:
+        state["train:network"] = proposed
+    if state.get("train:network") not in networks:
+        state["train:network"] = networks[0]
+    state["train:was"] = benchmark, chosen
     return card
 
 
@@ -151,7 +154,6 @@ def _buttons(name: str, state: str) -> None:
             st.rerun()
         return
     if state == "done" and st.button("Look at it", key=f"train:look:{name}", type="primary"):
-        st.session_state["teachers:wanted"] = name
         st.session_state.pop("teachers:view", None)
         link.say("view", "")
         link.say("teacher", name)
@@ -163,11 +165,11 @@ def _buttons(name: str, state: str) -> None:
 
 def _curves(so_far: making.Trained) -> go.Figure:
     epochs = list(range(1, len(so_far.loss) + 1))
-    figure = go.Figure()
-    figure.add_scatter(x=epochs, y=so_far.loss, name="loss", mode="lines+markers", line={"color": "#D55E00"})
+    figure, mode = go.Figure(), "lines+markers" if so_far.epochs <= FEW else "lines"
+    figure.add_scatter(x=epochs, y=so_far.loss, name="loss", mode=mode, line={"color": "#D55E00"})
     if any(value is not None for value in so_far.accuracy):
         figure.add_scatter(
-            x=epochs, y=so_far.accuracy, name="accuracy on test images", mode="lines+markers", yaxis="y2",
+            x=epochs, y=so_far.accuracy, name="accuracy on test images", mode=mode, yaxis="y2",
             line={"color": "#0072B2"},
         )  # fmt: skip
     figure.update_layout(

@@ -193,7 +193,7 @@ def _inside(known: Facts | None) -> None:
         st.caption(f"{'; '.join(needs)}. Not for classifiers: {', '.join(others)}.")
 
 
-def _asks_for_statistics(method: type[Method]) -> bool:  # type: ignore[type-arg]
+def _asks_for_statistics(method: type[Method]) -> bool:
     """Whether a preset of it reads BatchNorm statistics."""
     terms = [term for term in method.terms if term.batch_norm]
     configs = [method.Config.build(preset, {}) for preset in ("", *method.Config.presets)]
@@ -313,8 +313,8 @@ def _confusion(classes: list[str], found: Measured) -> go.Figure:
 
 def _made(card: TeacherCard) -> None:
     with st.expander("How it was made, and what it takes", icon=":material/description:"):
-        rows = {"network": card.network, "origin": card.origin, "torch": card.torch, "SHA-256": card.sha256}
-        rows |= {"mean": card.image.mean, "std": card.image.std}
+        rows: dict[str, object] = {"network": card.network, "origin": card.origin, "torch": card.torch}
+        rows |= {"SHA-256": card.sha256, "mean": card.image.mean, "std": card.image.std}
         if card.recipe is not None:
             rows |= card.recipe.model_dump() | {"seed": card.seed}
         shown = [{"what": name.replace("_", " "), "value": str(value)} for name, value in rows.items() if value != ""]
