@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -107,6 +108,10 @@ class OnRay(Harness):
 
     def make(self) -> Engine:
         return engines.find(name_of("ray"), self.runs)
+
+    def end(self) -> None:
+        super().end()
+        shutil.rmtree(self.runs / "cluster")  # without which its coordinator goes, too
 
 
 HARNESSES = {"inline": Inline, "local": Local, "ray": OnRay}

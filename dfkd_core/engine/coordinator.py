@@ -21,7 +21,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
-from dfkd_core.errors import StoreError, SupersededError
+from dfkd_core.errors import StoreError
 from dfkd_core.store import ACTIVE, ClusterState, Node, Queue, RunFolder, Ticket
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,14 @@ class Coordinator:
         threading.Thread(target=self._loop, name="dfkd-coordinator", daemon=True).start()
 
     def is_at_work(self) -> bool:
+        self._check()
         return True
+
+    def _check(self) -> None:
+        """End where another one is at work, or the queue was deleted; Ray starts a new one, which sees what there is."""
+        if self.queue.leases.newest() != self.lease.number:
+            logger.warning("%s is no longer this coordinator's", self.queue.files.title)
+            os._exit(1)
 
     # --- the thread ---
 
@@ -104,8 +111,6 @@ class Coordinator:
             for action in (self._hear, self._obey, self._take_in, self._look):
                 try:
                     action()
-                except SupersededError:
-                    os._exit(1)
                 except Exception as error:  # a full disk, a damaged ticket: the next tick tries again
                     self._complain(error)
 
@@ -226,7 +231,7 @@ class Coordinator:
         if time.monotonic() - self.looked < LOOK_SECONDS:
             return
         self.looked = time.monotonic()
-        self.lease.check()
+        self._check()
         found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         state = ClusterState(self.address, tuple(Node(one.get("CPU", 0.0), one.get("GPU", 0.0)) for one in found))
         if state != self.state:
