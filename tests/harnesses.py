@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -25,6 +26,9 @@ from dfkd_core.store import ACTIVE, RunFolder, runs_in
 
 KINDS = ("inline", "local", pytest.param("ray", marks=pytest.mark.slow))
 LONG = {"iterations": 100_000}
+SOME = {"iterations": 30}
+OFTEN = {"checkpoint_seconds": 0.2, "probes_every": 0, "phases_every": 0, "samples_every": 10, "evaluate_every": 10}
+"""A run of some seconds, with a checkpoint every few steps."""
 
 
 class Harness:
@@ -61,7 +65,7 @@ class Harness:
 
     def training(self, knobs: dict[str, Any] | None = None, **fields: Any) -> RunFolder:
         """A run that has come to its third step."""
-        folder = self.begin(tiny_spec(LONG if knobs is None else knobs, **fields))
+        folder = self.begin(tiny_spec(LONG if knobs is None else knobs, **{**OFTEN, **fields}))
         eventually(lambda: len(rows(folder, "step")) >= 3, 120)
         return folder
 
@@ -104,6 +108,10 @@ class OnRay(Harness):
 
     def make(self) -> Engine:
         return engines.find(name_of("ray"), self.runs)
+
+    def end(self) -> None:
+        super().end()
+        shutil.rmtree(self.runs / "cluster")  # without which its coordinator goes, too
 
 
 HARNESSES = {"inline": Inline, "local": Local, "ray": OnRay}

@@ -7,8 +7,10 @@ process of its own, since one that is connected to a cluster is ended when that 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import ipaddress
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -28,7 +30,6 @@ OPEN = (
 
 def main() -> int:
     runs, address = Path(sys.argv[1]), (sys.argv[2] if len(sys.argv) > 2 else "")
-    os.environ.setdefault("RAY_ENABLE_UINT_WARNING", "0")
     if MODE not in os.environ and _has_token():
         os.environ[MODE] = "token"  # before ray reads it; a cluster that wants none does not mind
     with tempfile.TemporaryFile("w") as aside:  # ray prints, and so does what it starts
@@ -46,9 +47,9 @@ def _has_token() -> bool:
 
 def _reached(runs: Path, address: str) -> str:
     """Why the cluster cannot be used; empty once its coordinator is there."""
-    import ray
     from ray.exceptions import AuthenticationError, RayError
 
+    ray = _ray()
     try:
         if not _connected(address or "auto"):
             if address:
@@ -68,11 +69,14 @@ def _reached(runs: Path, address: str) -> str:
     return ""
 
 
-def _connected(address: str) -> bool:
-    import ray
+def _ray() -> Any:
+    """The package, which reads its settings when it is first imported."""
+    return importlib.import_module("ray")
 
+
+def _connected(address: str) -> bool:
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False)
+        _ray().init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
     except (ConnectionError, ValueError):
         return False
     return True
@@ -92,9 +96,7 @@ def _started() -> str:
     except subprocess.CalledProcessError as error:
         return f"no cluster could be started here: {' '.join((error.stderr or error.stdout).split())[-300:]}"
     os.environ[MODE] = "token"
-    from ray._raylet import Config
-
-    Config.initialize("")  # ray has read its settings already
+    _ray()._raylet.Config.initialize("")  # ray has read its settings already
     return ""
 
 
@@ -122,12 +124,11 @@ def _is_loopback(host: str) -> bool:
 
 def _coordinator(runs: Path, address: str) -> None:
     """Returns when the one of these runs is at work."""
-    import ray
-
     from dfkd_core.engine.coordinator import Coordinator
 
     namespace = f"dfkd-{hashlib.sha256(os.fsencode(runs)).hexdigest()[:16]}"
     options: dict[str, Any] = {"max_restarts": -1, "max_task_retries": -1, "num_cpus": 0, "lifetime": "detached"}
+    ray = _ray()
     made = ray.remote(Coordinator).options(name="coordinator", namespace=namespace, get_if_exists=True, **options)
     ray.get(made.remote(str(runs), address).is_at_work.remote())
 

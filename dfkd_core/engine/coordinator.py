@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,13 +21,14 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
-from dfkd_core.errors import StoreError, SupersededError
-from dfkd_core.store import ACTIVE, ClusterState, Queue, RunFolder, Ticket
+from dfkd_core.errors import StoreError
+from dfkd_core.store import ACTIVE, ClusterState, Node, Queue, RunFolder, Ticket
 
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.1
 LOOK_SECONDS = 2.0  # between two looks at what changes slowly
+LEFT = "the cluster's coordinator died"
 MOST_DEATHS = 4  # of a run's workers in a row, without a checkpoint in between
 NICENESS = 10
 
@@ -75,7 +76,6 @@ class _Handed:
     ticket: Ticket
     task: Any
     begun: bool = False
-    said: str = ""
     deadline: float | None = None  # to be killed then
 
 
@@ -88,14 +88,20 @@ class Coordinator:
         self.lease = self.queue.leases.take(beats=True)
         self.handed: dict[str, _Handed] = {}
         self.looked = 0.0
-        self.nodes: list[dict[str, float]] = []
         self.state: ClusterState | None = None
-        self._complaint = ""
+        self._complaints = set[str]()
         self._look()
         threading.Thread(target=self._loop, name="dfkd-coordinator", daemon=True).start()
 
     def is_at_work(self) -> bool:
+        self._check()
         return True
+
+    def _check(self) -> None:
+        """End where another one is at work, or the queue was deleted; Ray starts a new one, which sees what there is."""
+        if self.queue.leases.newest() != self.lease.number:
+            logger.warning("%s is no longer this coordinator's", self.queue.files.title)
+            os._exit(1)
 
     # --- the thread ---
 
@@ -105,31 +111,36 @@ class Coordinator:
             for action in (self._hear, self._obey, self._take_in, self._look):
                 try:
                     action()
-                except SupersededError:
-                    os._exit(1)
                 except Exception as error:  # a full disk, a damaged ticket: the next tick tries again
                     self._complain(error)
 
     def _complain(self, error: Exception) -> None:
-        if repr(error) != self._complaint:
+        if repr(error) not in self._complaints:
             logger.error("the coordinator could not go on: %r", error, exc_info=error)
-        self._complaint = repr(error)
+        self._complaints.add(repr(error))
+
+    def _for_each(self, runs: Iterable[str], action: Callable[[str], None]) -> None:
+        """What is wrong with one run holds no other up."""
+        for run in runs:
+            try:
+                action(run)
+            except (OSError, StoreError) as error:
+                self._complain(error)
 
     def _take_in(self) -> None:
         """Hand out what is new in the queue."""
-        for run in self.queue.runs_waiting():
-            if run in self.handed:
-                continue
-            ticket = self.queue.ticket(run)
-            if ticket is None:
-                continue
-            leases = self._folder(run).leases
-            if leases.process(ticket.attempt) is not None:
-                self.handed[run] = _Handed(ticket, None, begun=True)
-            elif leases.owner(ticket.attempt).evidence == "queue" and leases.newest() == ticket.attempt:
-                self._hand_out(ticket)
-            else:
-                self._settle(ticket, "the cluster's coordinator died")
+        self._for_each([run for run in self.queue.runs_waiting() if run not in self.handed], self._take)
+
+    def _take(self, run: str) -> None:
+        ticket, leases = self.queue.ticket(run), self._folder(run).leases
+        if ticket is None:
+            return
+        if leases.process(ticket.attempt) is not None:
+            self.handed[run] = _Handed(ticket, None, begun=True)
+        elif leases.owner(ticket.attempt).evidence == "queue" and leases.newest() == ticket.attempt:
+            self._hand_out(ticket)
+        else:
+            self._settle(ticket, LEFT)
 
     def _hand_out(self, ticket: Ticket) -> None:
         if ticket.gpus:
@@ -188,15 +199,19 @@ class Coordinator:
     # --- stopping ---
 
     def _obey(self) -> None:
-        for run, grace in self.queue.stops().items():
-            if (entry := self.handed.get(run)) is not None:
-                self._stop(entry, grace)
-            if entry is not None or self.queue.ticket(run) is None:
-                self.queue.forget_stop(run)
+        self._for_each(self.queue.stops(), self._ask)
         for entry in list(self.handed.values()):
             if entry.deadline is not None and time.monotonic() > entry.deadline and entry.task is not None:
                 ray.cancel(entry.task, force=True)
                 entry.deadline = time.monotonic() + LOOK_SECONDS
+
+    def _ask(self, run: str) -> None:
+        if run in self.handed:
+            grace = self.queue.grace(run)
+            self.queue.forget_stop(run)
+            self._stop(self.handed[run], grace or 0.0)
+        elif self.queue.ticket(run) is None:
+            self.queue.forget_stop(run)
 
     def _stop(self, entry: _Handed, grace: float) -> None:
         folder = self._folder(entry.ticket.run)
@@ -216,37 +231,23 @@ class Coordinator:
         if time.monotonic() - self.looked < LOOK_SECONDS:
             return
         self.looked = time.monotonic()
-        self.lease.check()
-        self.nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        cpus, gpus = (sum(node.get(kind, 0.0) for node in self.nodes) for kind in ("CPU", "GPU"))
-        state = ClusterState(self.address, len(self.nodes), cpus, gpus)
+        self._check()
+        found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        state = ClusterState(self.address, tuple(Node(one.get("CPU", 0.0), one.get("GPU", 0.0)) for one in found))
         if state != self.state:
             self.queue.tell(state)
             self.state = state
-        for entry in list(self.handed.values()):
-            self._look_after(entry)
+        self._for_each(list(self.handed), self._look_after)
 
-    def _look_after(self, entry: _Handed) -> None:
-        ticket, folder = entry.ticket, self._folder(entry.ticket.run)
-        if entry.task is None and folder.leases.process(ticket.attempt) is None:
-            self._settle(ticket, "the cluster's coordinator died", killed=entry.deadline is not None)
-        if entry.begun:
-            return
-        entry.begun = folder.leases.owner(ticket.attempt).evidence != "queue"
-        if entry.begun:
-            return
-        if _told_to_stop(folder, ticket.attempt):  # by another lab, or a command line
-            self._stop(entry, 0.0)
-        if not ticket.deaths and entry.said != (words := self._why_waiting(ticket)):
-            folder.set_status(replace(folder.status(), state="queued", message=words, owner=None))
-            entry.said = words
-
-    def _why_waiting(self, ticket: Ticket) -> str:
-        asked = {"CPU": ticket.cpus, "GPU": ticket.gpus}
-        need = " and ".join(f"{amount:g} {kind}" for kind, amount in asked.items() if amount)
-        if not any(all(node.get(kind, 0.0) >= amount for kind, amount in asked.items()) for node in self.nodes):
-            return f"Waiting: it asks for {need}, which no machine of the cluster has"
-        return f"Waiting for {need} of the cluster ({self.state})"
+    def _look_after(self, run: str) -> None:
+        entry = self.handed[run]
+        ticket, leases = entry.ticket, self._folder(run).leases
+        if entry.task is None and leases.process(ticket.attempt) is None:
+            self._settle(ticket, LEFT, killed=entry.deadline is not None)
+        elif not entry.begun:
+            entry.begun = leases.owner(ticket.attempt).evidence != "queue"
+            if not entry.begun and _told_to_stop(self._folder(run), ticket.attempt):  # by another lab, a command line
+                self._stop(entry, 0.0)
 
     def _folder(self, run: str) -> RunFolder:
         return RunFolder(self.runs / run)

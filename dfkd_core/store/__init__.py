@@ -39,6 +39,6 @@ from dfkd_core.store.folder import (
 )
 from dfkd_core.store.lease import Lease, Leases, Owner
 from dfkd_core.store.place import Place, is_plain
-from dfkd_core.store.queue import ClusterState, Queue, Ticket
+from dfkd_core.store.queue import ClusterState, Node, Queue, Ticket
 from dfkd_core.store.trash import empty_trash, restore, throw_away, thrown_away
 from dfkd_core.store.verify import damage, verify

@@ -52,6 +52,7 @@ OUT_OF_MEMORY = (
 )
 NOT_STARTED = "It has no status: it was never started. Resume starts it."
 MOMENT_SECONDS = 60
+STARTING = "Starting"
 LEFT_WAITING = "It was still waiting when the lab was closed. Resume starts it."
 NOT_MADE = ("manifest.json", "status.json", "control.jsonl", "worker.log", "lock", "owner.json", "heartbeat")
 """What the manifest leaves out."""
@@ -151,8 +152,8 @@ class RunFolder:
         self.id = self.path.name
         self.files = Place(self.path, f"run {self.id}")
         way_out = f"If that machine is gone for good: `python -m dfkd_core resume {self.id} --take-over`"
-        queue = Queue(self.path.parent)
-        self.leases = Leases(self.files, "attempts", way_out, lambda attempt: queue.keeper(self.id, attempt))
+        self.queue = Queue(self.path.parent)
+        self.leases = Leases(self.files, "attempts", way_out, lambda attempt: self.queue.keeper(self.id, attempt))
 
     @classmethod
     def create(cls, runs: Path, spec: dict[str, Any]) -> RunFolder:
@@ -234,6 +235,8 @@ class RunFolder:
         if status.owner is not None and not status.owner.seen:
             said = self.leases.unseen(status.owner)
             return replace(status, message=said[:1].upper() + said[1:])
+        if status.state == "queued" and status.message == STARTING:
+            return replace(status, message=self.queue.why_waiting(self.id) or STARTING)
         return status
 
     def _last_words(self, status: RunStatus) -> str:
@@ -303,7 +306,7 @@ class RunFolder:
         before = self._stored_status()
         number = self.leases.queue(take_over, self._has_ended)
         self._make_room()
-        self.set_status(replace(before, state="queued", message="Starting", attempt=number))
+        self.set_status(replace(before, state="queued", message=STARTING, attempt=number))
         return number
 
     def _make_room(self) -> None:

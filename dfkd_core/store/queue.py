@@ -50,21 +50,34 @@ class Ticket:
 
 
 @checked(frozen=True, config=FINITE)
-class ClusterState:
-    """What a cluster has, all its machines together."""
+class Node:
+    """A machine of a cluster."""
 
-    address: str
-    nodes: Count
     cpus: Amount
     gpus: Amount
 
+
+@checked(frozen=True, config=FINITE)
+class ClusterState:
+    """What a cluster has."""
+
+    address: str
+    nodes: tuple[Node, ...]
+
+    @property
+    def cpus(self) -> float:
+        return sum(node.cpus for node in self.nodes)
+
+    @property
+    def gpus(self) -> float:
+        return sum(node.gpus for node in self.nodes)
+
     def __str__(self) -> str:
-        gpus = _many(self.gpus, "GPU") if self.gpus else "no GPU"
-        return f"{_many(self.nodes, 'node')}, {_many(self.cpus, 'CPU')}, {gpus}"
+        return f"{_many(len(self.nodes), 'node')}, {_many(self.cpus, 'CPU')}, {_many(self.gpus, 'GPU')}"
 
 
 def _many(count: float, noun: str) -> str:
-    return f"{count:g} {noun}{'s' * (count != 1)}"
+    return f"{count:g} {noun}{'s' * (count > 1)}" if count else f"no {noun}"
 
 
 @dataclass(frozen=True)
@@ -112,10 +125,14 @@ class Queue:
     def ask_to_stop(self, run: str, grace: float) -> None:
         self.files.write_json(_of(STOPS, run), _STOP.dump_python(Stop(grace)), durable=False)
 
-    def stops(self) -> dict[str, float]:
-        """Seconds of grace of each run that is to stop."""
-        asked = {run: self.files.read_json(_of(STOPS, run), _STOP) for run in _ids(self.files.names(STOPS))}
-        return {run: stop.grace for run, stop in asked.items() if stop is not None}
+    def stops(self) -> list[str]:
+        """Runs that are to stop."""
+        return _ids(self.files.names(STOPS))
+
+    def grace(self, run: str) -> float | None:
+        """Seconds until a run that is to stop is ended by force; None if it may go on."""
+        stop = self.files.read_json(_of(STOPS, run), _STOP)
+        return stop.grace if stop is not None else None
 
     def forget_stop(self, run: str) -> None:
         self.files.remove(_of(STOPS, run))
@@ -125,6 +142,22 @@ class Queue:
     def state(self) -> ClusterState | None:
         """What the cluster said last of itself."""
         return self.files.read_json(STATE, _STATE)
+
+    def why_waiting(self, run: str) -> str:
+        """Of a run that no worker has begun; empty where nothing is known."""
+        try:
+            ticket = self.ticket(run)
+            state = self.state() if ticket is not None else None
+        except (OSError, StoreError):
+            return ""
+        if ticket is None or state is None:
+            return ""
+        need = " and ".join(
+            _many(amount, kind) for amount, kind in ((ticket.cpus, "CPU"), (ticket.gpus, "GPU")) if amount
+        )
+        if not any(node.cpus >= ticket.cpus and node.gpus >= ticket.gpus for node in state.nodes):
+            return f"Waiting: it asks for {need}, which no machine of the cluster has ({state})"
+        return f"Waiting for {need} of the cluster ({state})"
 
     def tell(self, state: ClusterState) -> None:
         self.files.write_json(STATE, _STATE.dump_python(state), durable=False)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import eventually, execute, new_run, rows, tiny_spec
-from harnesses import DRIVER, KINDS, Harness, kill_worker, made, name_of, no_cluster_is_left
+from harnesses import DRIVER, KINDS, OFTEN, SOME, Harness, kill_worker, made, name_of, no_cluster_is_left
 from running import assert_bit_identical
 
 from dfkd_core.engine import InlineEngine
@@ -19,7 +19,7 @@ from dfkd_core.errors import HeldError, RequestError, StoreError
 from dfkd_core.store import RunFolder, runs_in
 
 Start = Callable[..., subprocess.Popen[str]]
-SHORT, SOME = {"iterations": 6}, {"iterations": 60}
+SHORT = {"iterations": 6}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,13 +44,13 @@ def harness(kind: str, runs: Path) -> Iterator[Harness]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """The run of ``SOME``, made here in one go: the oracle."""
-    folder = new_run(tmp_path_factory.mktemp("undisturbed"), SOME, checkpoint_seconds=0.1)
+    folder = new_run(tmp_path_factory.mktemp("undisturbed"), SOME, **OFTEN)
     assert execute(folder).state == "done"
     return folder
 
 
 def test_a_run_is_done_and_has_the_same_bits_wherever_it_was_made(harness: Harness, undisturbed: RunFolder) -> None:
-    folder = harness.begin(tiny_spec(SOME, checkpoint_seconds=0.1))
+    folder = harness.begin(tiny_spec(SOME, **OFTEN))
     assert harness.ended(folder) == "done", folder.status().message
     assert_bit_identical(folder, undisturbed)
     assert folder.attempts() == [1] and not folder.status().is_live
@@ -93,7 +93,7 @@ def test_a_paused_run_takes_steps_and_changes_and_goes_on_in_its_process(harness
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(harness: Harness, undisturbed: RunFolder) -> None:
-    folder = harness.training(SOME, checkpoint_seconds=0.1)
+    folder = harness.training(SOME)
     harness.engine.stop(folder.id)
     assert harness.ended(folder) == "stopped"
     harness.go_on(folder)
@@ -121,7 +121,7 @@ def test_a_killed_worker_loses_nothing_that_was_kept(kind: str, harness: Harness
     """On a cluster the run goes on by itself, elsewhere when told to."""
     if kind == "inline":
         pytest.skip("its worker is the program that asks, which the next test kills")
-    folder = harness.training(SOME, checkpoint_seconds=0.1)
+    folder = harness.training(SOME)
     kill_worker(folder)
     if not harness.again:
         eventually(lambda: "killed by signal 9" in folder.status().message)
@@ -135,7 +135,7 @@ def test_a_killed_worker_loses_nothing_that_was_kept(kind: str, harness: Harness
 def test_a_killed_program_loses_nothing_that_was_kept(
     kind: str, runs: Path, undisturbed: RunFolder, tmp_path: Path, start: Start
 ) -> None:
-    template = new_run(tmp_path / "template", SOME, checkpoint_seconds=0.1)
+    template = new_run(tmp_path / "template", SOME, **OFTEN)
     made(kind, runs).end()
     driver = start("-c", DRIVER, name_of(kind), str(runs), str(template.path))
     folder = eventually(lambda: next(iter(runs_in(runs)), None), 120)

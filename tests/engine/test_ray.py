@@ -13,7 +13,7 @@ import psutil
 import pytest
 from command import FLAGS, call
 from conftest import eventually, execute, new_run, rows, tiny_spec
-from harnesses import LONG, Harness, cluster, made, no_cluster_is_left
+from harnesses import LONG, OFTEN, SOME, Harness, cluster, made, no_cluster_is_left
 from running import assert_bit_identical
 
 from benchmarks.clusters import begin_cluster, begin_node, end_cluster
@@ -23,7 +23,6 @@ from dfkd_core.errors import RequestError
 from dfkd_core.store import Queue, RunFolder
 
 Start = Callable[..., subprocess.Popen[str]]
-SOME = {"iterations": 60}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,7 +40,7 @@ def harness(runs: Path) -> Iterator[Harness]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    folder = new_run(tmp_path_factory.mktemp("undisturbed"), SOME, checkpoint_seconds=0.1)
+    folder = new_run(tmp_path_factory.mktemp("undisturbed"), SOME, **OFTEN)
     assert execute(folder).state == "done"
     return folder
 
@@ -54,7 +53,7 @@ def test_without_ray_it_is_said_what_to_install(runs: Path, monkeypatch: pytest.
 
 @pytest.mark.slow
 def test_a_coordinator_that_is_killed_goes_on_with_its_queue(harness: Harness, undisturbed: RunFolder) -> None:
-    folders = [harness.begin(tiny_spec(SOME, checkpoint_seconds=0.1)) for _ in range(4)]
+    folders = [harness.begin(tiny_spec(SOME, **OFTEN)) for _ in range(4)]
     eventually(lambda: len(rows(folders[0], "step")) >= 3, 120)
     queue = Queue(harness.runs)
     first = queue.leases.process(queue.leases.newest())
@@ -116,7 +115,7 @@ def test_a_run_that_kills_its_workers_is_given_up(harness: Harness, monkeypatch:
 def test_runs_of_a_machine_that_is_removed_go_on_elsewhere(harness: Harness, undisturbed: RunFolder) -> None:
     raylet = begin_node(cluster())
     eventually(lambda: harness.engine.title.startswith("a Ray cluster: 2 nodes, 4 CPUs"))
-    folders = [harness.begin(tiny_spec(SOME, checkpoint_seconds=0.1)) for _ in range(8)]
+    folders = [harness.begin(tiny_spec(SOME, **OFTEN)) for _ in range(8)]
     on_it = eventually(lambda: [one for one in folders if _runs_below(one, raylet) and len(rows(one, "step")) > 2], 120)
     raylet.kill()
     for folder in folders:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tampering import flip
 
 from dfkd_core.errors import HeldError, StoreError, SupersededError
 from dfkd_core.runs.loop import run
-from dfkd_core.store import Lease, Owner, Queue, RunFolder, RunStatus, Ticket, lease, queue
+from dfkd_core.store import ClusterState, Lease, Node, Owner, Queue, RunFolder, RunStatus, Ticket, lease, queue
 
 
 @pytest.fixture
@@ -145,3 +146,13 @@ def test_a_damaged_ticket_keeps_nothing_alive_and_is_named(cluster: Queue, tiny:
         assert tiny.status_seen().state == "interrupted"
         with pytest.raises(StoreError, match=f"tickets/{tiny.id}.json is damaged"):
             cluster.ticket(tiny.id)
+
+
+def test_what_waits_says_for_what(cluster: Queue, tiny: RunFolder) -> None:
+    with coordinated(cluster):
+        ticket = entrusted(cluster, tiny)
+        assert tiny.status_seen().message == "Starting"
+        cluster.tell(ClusterState("head:1", (Node(2, 0), Node(1, 1))))
+        assert tiny.status_seen().message == "Waiting for 1 CPU of the cluster (2 nodes, 3 CPUs, 1 GPU)"
+        cluster.keep(replace(ticket, cpus=2, gpus=0.5))
+        assert "asks for 2 CPUs and 0.5 GPU, which no machine of the cluster has" in tiny.status_seen().message
