@@ -184,8 +184,9 @@ def band(traces: Sequence[Trace], axis: Axis, column: str = "score") -> Band | N
     grid = np.linspace(start, end, POINTS)
     values = np.stack([np.interp(grid, x, y) for x, y in curves])
     mean, deviation = values.mean(axis=0), values.std(axis=0, ddof=1) if len(curves) > 1 else 0 * grid
-    rounded = (np.round(part, 5).tolist() for part in (grid, mean, mean - deviation, mean + deviation))
-    return Band(*rounded, n=len(curves))
+    parts = (grid, mean, mean - deviation, mean + deviation)
+    x, middle, low, high = (np.round(part, 5).tolist() for part in parts)
+    return Band(x, middle, low, high, len(curves))
 
 
 # --- without validation data -----------------------------------------------------------------------------------
@@ -200,11 +201,9 @@ WINDOW = 3  # evaluations that a signal is averaged over
 
 
 class Picked(NamedTuple):
-    """The evaluation that a signal picks, its step, the score there, the best score, and how far it lies below that
+    """The step of the evaluation that a signal picks, the score there, the best score, and how far it lies below that
     (above, where lower is better)."""
 
-    signal: str
-    index: int
     step: int
     score: float
     best: float
@@ -222,7 +221,7 @@ def picked(trace: Trace, signal: str) -> Picked | None:
     _, index = max(known)
     best = better(trace["measure"])(score for score in scores if score is not None)
     score = scores[index] or 0.0
-    return Picked(signal, index, int(trace["columns"]["step"][index] or 0), score, best, abs(best - score))
+    return Picked(int(trace["columns"]["step"][index] or 0), score, best, abs(best - score))
 
 
 def _signal(trace: Trace, signal: str) -> list[float | None]:

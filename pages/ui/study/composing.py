@@ -42,7 +42,7 @@ def set_up() -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Start", icon=":material/play_arrow:", type="primary", key="start", disabled=bool(wrong)):
             _begin(given)
-        st.markdown(f":material/error: {link.plain(wrong)}" if found is None else f"**{link.plain(in_words(found))}**")
+        st.markdown(f":material/error: {link.plain(wrong)}" if found is None else _bold(in_words(found)))
     if found is not None and found.refused:
         with st.expander(f"{len(found.refused)} settings cannot be run, and why"):
             rows = [{**one.labels, "why": one.why} for one in found.refused]
@@ -209,6 +209,12 @@ def _planned(given: dict[str, Any], labelled: Any) -> Plan:
             help=help,
         )  # fmt: skip
     return plan(KIND, given, runs_folder(), int(slots), reuse, known_paces(runs_in(recordings.FOLDER)))
+
+
+def _bold(words: str) -> str:
+    """How many runs, which comes first, stands out."""
+    first, rest = words.split(";", 1)
+    return f"**{first}**;{link.plain(rest)}"
 
 
 def _begin(given: dict[str, Any]) -> None:

@@ -127,7 +127,7 @@ def _asked(view: str, blind: bool, series: list[str], rows: Sequence[dict[str, A
     """The view's own inputs; each says what it is by what is chosen."""
     said: dict[str, Any] = {}
     if view == "curves":
-        said["axis"] = _select("Over", "axis", {name: f"over {title}" for name, title in tracing.AXES.items()})
+        said["axis"] = _select("Over", "axis", {str(name): f"over {title}" for name, title in tracing.AXES.items()})
         columns = SIGNALS if blind else {"score": "score of test images", **SIGNALS}
         said["column"] = _select("Curve", f"column:{blind}", columns)
         teachers = list(dict.fromkeys(row["teacher"] for row in rows))
@@ -137,7 +137,7 @@ def _asked(view: str, blind: bool, series: list[str], rows: Sequence[dict[str, A
     elif view == "picks":
         said["revealed"] = st.toggle("Reveal", key="grid:revealed", help="Show the scores, and what the picks cost.")
     elif not blind:
-        ends = {"": "at the end of each run", **{name: f"at equal {title}" for name, title in tracing.AXES.items()}}
+        ends = {"": "at the end of each run", **{str(name): f"at equal {title}" for name, title in tracing.AXES.items()}}
         said["at"] = _select("Compared", "at", ends)
     if view == "pair" and len(series) > 1:
         said["first"] = _select("First", "first", {name: name for name in reversed(series)})
