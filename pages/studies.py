@@ -11,7 +11,7 @@ from dfkd_core.analysis.export import csv_text
 from dfkd_core.store import runs_folder
 from dfkd_core.study import Kind, Progress, Study, available, find, studies_in
 from pages.ui import keep, link, look, recordings
-from pages.ui.study import beginning, watching
+from pages.ui.study import beginning, composing, grid, watching
 
 if TYPE_CHECKING:
     from pages.ui.form.form import Choice
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """One script run of the page."""
-    kinds = available()
+    kinds = {grid.KIND.name: grid.KIND, **available()}  # the widest question first
     asked = {study.id: study.kind for place in (recordings.FOLDER, runs_folder()) for study in studies_in(place)}.get(
         link.word("study")
     )
@@ -27,14 +27,26 @@ def main() -> None:
         st.session_state["studies:kind"] = asked
     titles = {name: kind.title for name, kind in kinds.items()}
     name = st.selectbox(
-        "Question", list(titles), format_func=titles.__getitem__, key="studies:kind", width=620, on_change=_leave
+        "Question",
+        list(titles),
+        format_func=titles.__getitem__,
+        key="studies:kind",
+        width=620,
+        on_change=_leave,
+        label_visibility="collapsed",
     )
     study = watching.chosen(kinds[name])
+    if study is None and name == grid.KIND.name:
+        composing.set_up()
+        return
     if study is None:
         _set_up(kinds[name])
         return
     watching.begun_with(study, {name: value for name, value in study.settings.items() if isinstance(value, str | int)})
-    watching.watch(study, _offer_csv, _show)
+    if name == grid.KIND.name:
+        watching.watch(study, grid.offer, grid.show)
+    else:
+        watching.watch(study, _offer_csv, _show)
 
 
 def _leave() -> None:

@@ -11,11 +11,13 @@ from functools import partial
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 from tqdm import tqdm
 
 from dfkd_core.cli.flags import Json, Runs, TakeOver, asked, dispatched, flag, group, runs_of, training, with_flags
 from dfkd_core.errors import RequestError
 from dfkd_core.runs.spec import NOT_DATA_FREE
+from dfkd_core.store import runs_in
 from dfkd_core.study import (
     Cell,
     Conductor,
@@ -27,9 +29,21 @@ from dfkd_core.study import (
     find,
     find_study,
     studies_in,
+    usual_slots,
 )
+from dfkd_core.study import file as files
+from dfkd_core.study.estimate import Pace, known_paces
+from dfkd_core.study.reuse import Reuse
 
 StudyId = Annotated[str, Parameter(help="A study's id, or the unique beginning or end of one.")]
+File = Annotated[str, Parameter(help="A YAML file, or the name of one that comes with the lab.")]
+Slots = Annotated[
+    int | None,
+    Parameter(help="Runs at a time on each device.", validator=Number(gte=1, lte=1024), show_default="as many as fit"),
+]
+ReuseFlag = Annotated[
+    Reuse, Parameter(help="Take over the results of equal runs that are done already, of the same code or of any.")
+]
 
 study = group("study", "Carry out a study of many runs, continue, list or show one.")
 
@@ -38,12 +52,12 @@ study = group("study", "Carry out a study of many runs, continue, list or show o
 
 
 def _command(kind: Kind[Any], method: str) -> Callable[..., int]:
-    def begin(*, runs: Runs = None, as_json: Json = False, **given: Any) -> int:
+    def begin(*, slots: Slots = None, runs: Runs = None, as_json: Json = False, **given: Any) -> int:
         own = {name: given.pop(name) for name in kind.Request.own() if given.get(name) is not None}
         knobs, run = asked(method, given)
         if "method" not in kind.varies:
             run["method"] = method
-        return _conduct(kind.begin(runs_of(runs), knobs=knobs, run=run, **own), as_json)
+        return _conduct(kind.begin(runs_of(runs), knobs=knobs, run=run, **own), as_json, slots)
 
     own = (flag(name, kind.Request.model_fields[name], kind.Request.about(name)) for name in kind.Request.own())
     return with_flags(begin, *own, *training(method, kind.varies))
@@ -53,20 +67,106 @@ for _kind in available().values():
     study.command(dispatched(f"study {_kind.name}", _kind.title, _kind.method, partial(_command, _kind)))
 
 
+@study.command
+def run(
+    file: File,
+    /,
+    *,
+    slots: Slots = None,
+    reuse: ReuseFlag = "same-code",
+    runs: Runs = None,
+    as_json: Json = False,
+) -> int:
+    """Carry out the study that a file describes."""
+    kind, given = _filed(file)
+    return _conduct(kind.begin(runs_of(runs), reuse, **given), as_json, slots)
+
+
+study.default(run)
+
+
+def _filed(file: str) -> tuple[Kind[Any], dict[str, Any]]:
+    """The kind and the fields that a file says, checked. Raises ``RequestError``."""
+    filed = files.read_file(files.find_file(file))
+    kind = find(filed.kind)
+    files.request_of(kind, filed.given)
+    return kind, filed.given
+
+
+@study.command(name="plan")
+def foretell(
+    file: File,
+    /,
+    *,
+    slots: Slots = None,
+    reuse: ReuseFlag = "same-code",
+    calibrate: Annotated[bool, Parameter(help="First try a few steps of what was never run here.")] = False,
+    runs: Runs = None,
+    as_json: Json = False,
+) -> int:
+    """Say what the study that a file describes will take: runs, time, disk. Nothing is started."""
+    from dfkd_core.study import plan as plans
+
+    kind, given = _filed(file)
+    specs = [spec for _, spec in kind.specs(kind.Request.build(given))]
+    at_once = min(slots or usual_slots(specs), len(specs))
+    paces: list[Pace] = []
+    if calibrate:
+        known = known_paces(runs_in(runs_of(runs)))
+        paces = plans.calibrate(specs, known, lambda words: print(f"calibrating: {words}", file=sys.stderr))
+    found = plans.plan(kind, given, runs_of(runs), at_once, reuse, paces)
+    if as_json:
+        print(json.dumps(asdict(found)))
+        return 0
+    for refused in found.refused:
+        print(f"cannot: {', '.join(f'{name} {value}' for name, value in refused.labels.items())}. {refused.why}")
+    print(plans.in_words(found))
+    return 0
+
+
+@study.command(name="file")
+def as_file(id: StudyId, /, *, runs: Runs = None) -> int:
+    """Print the file of a study: what it was begun with, to be changed and run again."""
+    found = find_study(runs_of(runs), id)
+    print(files.text_of(found, find(found.kind)), end="")
+    return 0
+
+
+@study.command(name="files")
+def all_files(*, as_json: Json = False) -> int:
+    """List the files that come with the lab."""
+    for name, path in files.shipped().items():
+        kind = files.read_file(path).kind
+        about = path.read_text("utf-8").splitlines()[0].removeprefix("# ")
+        print(json.dumps({"name": name, "kind": kind, "about": about}) if as_json else f"{name:<26}{kind:<12}{about}")
+    return 0
+
+
 # --- carrying one out ------------------------------------------------------------------------------------------
 
 
 @study.command(name="continue")
-def go_on(id: StudyId, /, *, take_over: TakeOver = False, runs: Runs = None, as_json: Json = False) -> int:
+def go_on(
+    id: StudyId,
+    /,
+    *,
+    slots: Slots = None,
+    take_over: TakeOver = False,
+    runs: Runs = None,
+    as_json: Json = False,
+) -> int:
     """Go on with a study; what failed is tried again."""
-    return _conduct(find_study(runs_of(runs), id), as_json, take_over)
+    return _conduct(find_study(runs_of(runs), id), as_json, slots, take_over)
 
 
-def _conduct(study: Study, as_json: bool, take_over: bool = False) -> int:
-    """In this process, with a line for each run that has ended. Exit status 1 if one of them failed."""
-    from dfkd_core.engine import InlineEngine
+def _conduct(study: Study, as_json: bool, slots: int | None = None, take_over: bool = False) -> int:
+    """Runs in this process, or several at a time in workers, with a line for each that has ended. Exit status 1 if one
+    of them failed."""
+    from dfkd_core.engine import InlineEngine, LocalEngine
 
     kind, ended = find(study.kind), study.progress()
+    slots = min(slots or usual_slots([cell.spec for cell in study.cells]), ended.total - ended.done)
+    engine = LocalEngine(study.runs, slots) if slots > 1 else InlineEngine(study.runs)
     with tqdm(
         total=ended.total, initial=ended.done, unit="run", disable=as_json, dynamic_ncols=True, file=sys.stderr
     ) as bar:
@@ -76,8 +176,11 @@ def _conduct(study: Study, as_json: bool, take_over: bool = False) -> int:
             bar.update()
 
         with suppress(KeyboardInterrupt):  # while it measured; a run hears it by itself and keeps a checkpoint
-            conductor = Conductor(study, InlineEngine(study.runs), after=None if as_json else after)
-            conductor.conduct(take_over)
+            conductor = Conductor(study, engine, slots > 1, None if as_json else after, max(1, slots))
+            try:
+                conductor.conduct(take_over)
+            finally:
+                engine.close()
     progress = study.progress()
     if as_json:
         print(json.dumps(_summary(study, progress)))

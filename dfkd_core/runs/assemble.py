@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dfkd_core import methods
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.data.collecting import collect
+from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.kit.contract import GenerativeProblem, ImageModel, Problem
@@ -24,7 +25,7 @@ from dfkd_core.runs.spec import RunSpec
 from dfkd_core.selection.collected import Predictor
 from dfkd_core.synthesis.guided import DiffusionSource
 from dfkd_core.synthesis.stable_diffusion import load_stable_diffusion
-from dfkd_core.teachers.cards import TeacherCard
+from dfkd_core.teachers.cards import TeacherCard, find_card
 from dfkd_core.teachers.load import load_diffusion, load_latent_model, load_teacher
 
 
@@ -65,16 +66,19 @@ def assemble_generative(spec: RunSpec) -> tuple[TeacherCard, GenerativeProblem, 
     return card, problem, method(problem, config)
 
 
-def assemble_classifier(spec: RunSpec) -> tuple[TeacherCard, Problem, Method[Any, Any]]:
-    """The same of a run whose teacher and student are classifiers."""
+def assemble_classifier(
+    spec: RunSpec, collected: Tensor | None = None
+) -> tuple[TeacherCard, Problem, Method[Any, Any]]:
+    """The same of a run whose teacher and student are classifiers. ``collected``: images as they stand in a
+    ``Problem``, where none are to be collected."""
     device, method = torch.device(spec.device), methods.find(spec.method)
     network, card = load_teacher(spec.teacher)
     teacher = placed(network, device)
     image, config = card.image.spec(), config_of(spec)
     seed_step(spec.seed, 0)
     student = placed(build_classifier(spec.student, image), device)
-    images = unseen = None
-    if method.requires.collected:
+    images, unseen = collected, None
+    if method.requires.collected and images is None:
         benchmark, predictor = find_benchmark(spec.benchmark, image), Predictor(teacher, image, device)
         found = collect(spec.collected, benchmark, spec.ratio, spec.seed, spec.collecting, predictor)
         images, unseen = found.images, found.unseen
@@ -96,3 +100,17 @@ def evaluator(
     if isinstance(problem, GenerativeProblem):
         return LatentEvaluator(spec.benchmark, card, problem, cache)
     return ClassifierEvaluator(spec.benchmark, problem.image, problem.teacher, student, problem.device)
+
+
+def refusal(spec: RunSpec) -> str:
+    """Why the method does not take these networks and knobs, in its own sentence; empty where it does. Nothing is
+    collected for it. Seeds torch's global generators."""
+    image = find_card(spec.teacher)[0].image
+    try:
+        if spec.is_generative:
+            assemble_generative(spec)
+        else:
+            assemble_classifier(spec, torch.zeros(2, image.channels, image.size, image.size, dtype=torch.uint8))
+    except RequestError as error:
+        return str(error)
+    return ""

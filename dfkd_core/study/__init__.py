@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from dfkd_core.errors import RequestError
-from dfkd_core.study.conductor import Conductor
+from dfkd_core.study.conductor import Conductor, usual_slots
 from dfkd_core.study.contract import Kind, Request
 from dfkd_core.study.folder import Cell, CellState, Progress, Record, Study, find_study, studies_in
 
@@ -30,6 +30,7 @@ __all__ = [
     "find",
     "find_study",
     "studies_in",
+    "usual_slots",
 ]
 
 

@@ -1,42 +1,67 @@
-"""Carries out a study: its runs one at a time through an engine, each measured when it is done.
+"""Carries out a study: its runs through an engine, some at a time, each measured when it is done.
 
 All it knows is in the study's folder, so it may die at any time and another one goes on.
 """
 
 from __future__ import annotations
 
+import os
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dfkd_core.analysis.jobs import ENDED, Job
 from dfkd_core.analysis.measured import read_figures
 from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import EventReader, Lease, RunFolder, RunStatus
 from dfkd_core.study.folder import Cell, Record, Study
+from dfkd_core.study.traces import trace_of
 
 if TYPE_CHECKING:
     from dfkd_core.engine import Engine
 
 TICK_SECONDS = 0.2
+RESTARTS = 3  # of a run whose process was killed, without a checkpoint in between
+MOST_SLOTS = 16
 CHANGED = "A knob was changed while it trained, so it is no longer what its label says."
 OTHER_DATA = "The test images, or the extractor, are not those that the other runs were measured with."
 
 
+def usual_slots(specs: Sequence[RunSpec]) -> int:
+    """How many of these runs train at once on a device: one on a GPU, on a CPU as many as its cores have room for."""
+    if any(spec.device != "cpu" for spec in specs):
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(MOST_SLOTS, cores // max([spec.threads for spec in specs], default=1)))
+
+
+class _Abandoned(Exception):
+    """The study cannot go on; runs that train are left to whoever comes after."""
+
+
 class Conductor:
-    """``as_jobs``: measure in processes of their own, as a page must; else in this thread.
+    """``slots`` runs at a time on each device; more than one is for engines that do not run in the calling thread.
+    ``as_jobs``: measure in processes of their own, as a page must; else in this thread.
 
     ``after`` is called with each cell that has ended and its record.
     """
 
     def __init__(
-        self, study: Study, engine: Engine, as_jobs: bool = False, after: Callable[[Cell, Record], None] | None = None
+        self,
+        study: Study,
+        engine: Engine,
+        as_jobs: bool = False,
+        after: Callable[[Cell, Record], None] | None = None,
+        slots: int = 1,
     ) -> None:
-        self.study, self.engine, self.as_jobs = study, engine, as_jobs
+        self.study, self.engine, self.as_jobs, self.slots = study, engine, as_jobs, slots
         self.after = after or (lambda cell, record: None)
         self._why = ""  # it stopped
+        self._problem: BaseException | None = None
+        self._lock = threading.Lock()
+        self._broken = threading.Event()
 
     def start(self) -> None:
         """On a thread of its own. Raises ``HeldError`` if the study is being carried out already."""
@@ -51,12 +76,7 @@ class Conductor:
     def _conduct(self, lease: Lease) -> None:
         self._why = "It was ended from outside."
         try:
-            for cell in self.study.cells:
-                lease.check()
-                if not self.study.record(cell).figures:
-                    self._carry_out(cell)
-                if self.study.shall_stop():
-                    break
+            self._carry_all_out(lease)
             self._why = ""
         except OSError as error:
             self._why = f"It could not go on: {error.strerror or error}."
@@ -64,6 +84,60 @@ class Conductor:
             self._why = f"It could not go on: {error}."
         finally:
             self.study.release(lease, self._why)
+
+    # --- all cells ---
+
+    def _carry_all_out(self, lease: Lease) -> None:
+        """In lanes, each of which takes the next cell of its device when it has done one. A single lane stays in this
+        thread, where Ctrl-C is heard; threads of several end with the process, which a run of a worker's outlives."""
+        lanes = self._lanes()
+        if len(lanes) == 1:
+            self._lane(lease, lanes[0])
+        else:
+            threads = [threading.Thread(target=self._lane, args=(lease, cells), daemon=True) for cells in lanes]
+            for thread in threads:
+                thread.start()
+            self._join(threads)
+        if self._problem is not None:
+            raise self._problem
+
+    def _join(self, threads: list[threading.Thread]) -> None:
+        try:
+            for thread in threads:
+                thread.join()
+        except KeyboardInterrupt:  # which workers have not heard
+            self.study.ask_to_stop()
+            self._join(threads)
+            raise
+
+    def _lanes(self) -> list[Iterator[Cell]]:
+        """What each takes its cells from: one iterator for all lanes of a device. Cells that are done take none, and
+        those whose runs are done come first: they are only looked at."""
+        left: dict[str, list[Cell]] = {}
+        for cell in self.study.cells:
+            if not (record := self.study.record(cell)).figures:
+                cells = left.setdefault(cell.spec.device, [])
+                cells.insert(0 if record.run and self._is_done(record) else len(cells), cell)
+        taken = {device: iter(cells) for device, cells in left.items()}
+        return [taken[device] for device, cells in left.items() for _ in range(min(self.slots, len(cells)))]
+
+    def _is_done(self, record: Record) -> bool:
+        return self.study.run(record).status().state == "done"
+
+    def _lane(self, lease: Lease, cells: Iterator[Cell]) -> None:
+        try:
+            while (cell := self._next(cells)) is not None:
+                lease.check()
+                self._carry_out(cell)
+        except _Abandoned:
+            pass
+        except BaseException as error:  # raised where the lanes are waited for
+            self._problem = self._problem or error
+            self._broken.set()
+
+    def _next(self, cells: Iterator[Cell]) -> Cell | None:
+        with self._lock:
+            return None if self._broken.is_set() or self.study.shall_stop() else next(cells, None)
 
     # --- one cell ---
 
@@ -90,10 +164,22 @@ class Conductor:
                 self.study.ask_to_stop()
                 return
         self.study.keep(cell, record)
-        self.after(cell, record)
+        with self._lock:
+            self.after(cell, record)
 
     def _train(self, folder: RunFolder) -> RunStatus:
-        """Until the run has ended. One that is alive was left by a conductor that died: it is only waited for."""
+        """Until the run has ended. One whose process is killed goes on from its checkpoint."""
+        restarts, reached = 0, -1
+        while True:
+            status = self._until_ended(folder)
+            if status.state != "interrupted" or self.study.shall_stop():
+                return status
+            restarts, reached = (0 if status.step > reached else restarts + 1), status.step
+            if restarts == RESTARTS:
+                return status
+
+    def _until_ended(self, folder: RunFolder) -> RunStatus:
+        """One that is alive was left by a conductor that died: it is only waited for."""
         status = folder.status_seen()
         if not status.is_live and status.state != "done":
             self.engine.resume(folder.id)  # also begins a run that has not begun
@@ -102,13 +188,18 @@ class Conductor:
             if self.study.shall_stop() and not told:
                 self.engine.stop(folder.id)
                 told = True
-            time.sleep(TICK_SECONDS)
+            self._pause()
         return status
+
+    def _pause(self) -> None:
+        if self._broken.wait(TICK_SECONDS):
+            raise _Abandoned
 
     def _figures(self, folder: RunFolder, status: RunStatus) -> dict[str, Any] | None:
         """What is kept of a run that is done; None if it was stopped meanwhile."""
         if any(row["type"] == "applied" and row["command"] == "set" for row in EventReader(folder).read()):
             raise StoreError(CHANGED)
+        trace_of(folder, keep=True)  # for the pages: its log is read once
         settings = self.study.settings
         if not settings.get("samples"):
             return dict(status.result)
@@ -138,7 +229,7 @@ class Conductor:
         while (state := job.state()).state not in ENDED:
             if self.study.shall_stop():
                 job.stop()
-            time.sleep(TICK_SECONDS)
+            self._pause()
         if state.state == "failed":
             raise StoreError(state.message)
         if state.state == "stopped":

@@ -10,6 +10,7 @@ import re
 import tomllib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
@@ -18,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from dfkd_core.errors import RequestError, explain
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.study.folder import Cell, CellState, Record, Study
+from dfkd_core.study.reuse import finished
 
 Labels = dict[str, Any]
 Rows = list[dict[str, Any]]
@@ -32,14 +34,17 @@ def asked(
     symbol: str = "",
     choices: dict[str, str] | None = None,
     positional: bool = False,
+    only_in_files: bool = False,
     **bounds: Any,
 ) -> Any:
     """A field of a ``Request``: what a flag and a page's input are made from.
 
     ``title`` is the input's label, ``symbol`` the paper's letter, ``choices`` the titles of what to choose among;
-    ``positional``: it stands on the command line without a flag. ``bounds`` are pydantic's ``ge`` and ``le``.
+    ``positional``: it stands on the command line without a flag; ``only_in_files``: nor has it an input on a page.
+    ``bounds`` are pydantic's ``ge`` and ``le``.
     """
     extra: dict[str, Any] = {"symbol": symbol, "choices": choices or {}, "positional": positional}
+    extra |= {"only_in_files": only_in_files}
     return Field(default, title=title or None, description=help, json_schema_extra=extra, **bounds)
 
 
@@ -80,13 +85,15 @@ class Request(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    title: str = Field("", max_length=200, description="What to call the study; empty: what tells it from others.")
     knobs: dict[str, Any] = Field(default_factory=dict, description="Of the method, on top of the preset.")
     run: dict[str, Any] = Field(default_factory=dict, description="Other fields of every run, as RunSpec has them.")
 
     @classmethod
     def own(cls) -> list[str]:
-        """The fields that it has beside ``knobs`` and ``run``."""
-        return [name for name in cls.model_fields if name not in Request.model_fields]
+        """The fields with a flag and an input that it has beside those of every study."""
+        own = [name for name in cls.model_fields if name not in Request.model_fields]
+        return [name for name in own if not cls.about(name)["only_in_files"]]
 
     @classmethod
     def about(cls, name: str) -> dict[str, Any]:
@@ -105,11 +112,29 @@ class Request(BaseModel):
 
 
 class Seeded(Request):
-    seeds: Annotated[tuple[int, ...], *several(1, 20)] = asked(SEEDS, "Seeds, one run of each for every setting.")
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], *several(1, 20)] = asked(
+        SEEDS, "Seeds, one run of each for every setting."
+    )
 
 
 class Measured(Seeded):
     extractor: str = asked("", "Features that images are compared in: inception, teacher:NAME; empty: the usual.")
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A setting, by its ``labels``, that cannot be run: ``why``, in a sentence."""
+
+    labels: Labels
+    why: str
+
+
+@dataclass(frozen=True)
+class Composed:
+    """What a study is made of: labels and specification of each run, and the settings that cannot be run."""
+
+    labelled: list[tuple[Labels, RunSpec]]
+    refused: list[Refused] = field(default_factory=list)
 
 
 R = TypeVar("R", bound=Request)
@@ -156,29 +181,48 @@ class Kind(ABC, Generic[R]):
         x = re.sub(r"[^a-z0-9.]+", "-", str(labels["x"]).lower())
         return f"{labels['series']}-{x}-seed-{labels['seed']}"
 
-    def specs(self, request: R) -> list[tuple[Labels, RunSpec]]:
-        """``labelled``, after what the study varies itself was found not to be asked for. Raises ``RequestError``."""
+    def composed(self, request: R) -> Composed:
+        """All runs, after what the study varies itself was found not to be asked for. Raises ``RequestError``."""
         varied = self.varied(dict(request))
         for name, value in {**request.run, **request.knobs}.items():
             if name in varied:
                 raise RequestError(name, value, f"is what the study varies; give its {varied[name]}.")
-        return self.labelled(request)
+        return self.compose(request)
 
-    def begin(self, runs: Path, **given: Any) -> Study:
-        """A new study below ``runs``, of what ``Request`` makes of ``given``; nothing is started.
+    def compose(self, request: R) -> Composed:
+        """The runs, and what cannot be run. Raises ``RequestError``."""
+        return Composed(self.labelled(request))
+
+    def specs(self, request: R) -> list[tuple[Labels, RunSpec]]:
+        """Labels and specification of each run. Raises ``RequestError``."""
+        return self.composed(request).labelled
+
+    def begin(self, runs: Path, reuse: str = "none", **given: Any) -> Study:
+        """A new study below ``runs``, of what ``Request`` makes of ``given``; nothing is started. ``reuse``: of which
+        runs that are done there already the results are taken over (see ``reuse.finished``).
 
         Raises ``RequestError`` with the first thing that is wrong; then nothing is written.
         """
         request = self.Request.build(given)
-        labelled = self.specs(request)
+        composed = self.composed(request)
+        labelled = composed.labelled
         samples, settings = self.samples(request), self.settings(request, labelled)
         settings |= {"seeds": sorted(request.seeds)} if isinstance(request, Seeded) else {}
         settings |= {"samples": samples}
         if isinstance(request, Measured):
             settings |= {"extractor": _measuring(labelled[0][1], request.extractor) if samples else ""}
+        if composed.refused:
+            settings |= {"refused": [asdict(one) for one in composed.refused]}
         cells = [Cell(self.key(request, labels), labels, spec) for labels, spec in labelled]
         marked = next((spec.mark for _, spec in labelled if spec.mark), "")
-        return Study.create(runs, self.name, self.headline(request, labelled) + marked, settings, cells)
+        title = (request.title or self.headline(request, labelled)) + marked
+        there = finished(runs, [spec for _, spec in labelled], reuse)
+        asked = request.model_dump(mode="json", exclude_defaults=True)
+        study = Study.create(runs, self.name, title, settings, cells, asked)
+        for cell, run in zip(cells, there, strict=True):
+            if run:
+                study.keep(cell, Record(run=run))
+        return study
 
     # --- what they say ---
 

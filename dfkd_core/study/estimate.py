@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from dfkd_core.errors import StoreError
@@ -21,38 +24,65 @@ SAME_KNOBS = (
 ENOUGH = SAME_FIELDS[:-1] + PACE_KNOBS  # for a rough idea
 
 
+@dataclass(frozen=True)
+class Pace:
+    """``seconds`` a step of runs like ``facts``, and ``bytes`` of a whole one, None where nobody looked."""
+
+    facts: dict[str, Any]
+    seconds: float
+    bytes: int | None = None
+
+    def likeness(self, spec: RunSpec) -> int | None:
+        """In how many facts ``spec`` is the same; None where it is not alike."""
+        facts = facts_of(spec)
+        if any(facts[name] != self.facts[name] for name in ENOUGH):
+            return None
+        return sum(facts[name] == self.facts[name] for name in facts)
+
+
 def estimated_seconds(specs: Iterable[RunSpec], runs: Iterable[RunFolder], measured: bool = False) -> float | None:
     """Of all ``specs`` one after the other; None if no run is alike.
 
     ``runs``: folders to judge by, newest first. For each specification the pace is that of the run that has most in
     common with it, and at least ``ENOUGH``.
     """
-    known = [entry for entry in map(_pace, list(runs)[:MOST_RUNS]) if entry is not None]
-    total = 0.0
+    known, total = known_paces(runs), 0.0
     for spec in specs:
-        facts = _facts(spec)
-        alike = [
-            (sum(facts[name] == seen[name] for name in facts), pace)
-            for seen, pace in known
-            if all(facts[name] == seen[name] for name in ENOUGH)
-        ]
-        if not alike:
+        if (seconds := seconds_of(spec, known, measured)) is None:
             return None
-        pace = max(alike, key=lambda entry: entry[0])[1]
-        total += pace * spec.total_steps + MEASURING_SECONDS * measured
+        total += seconds
     return total
 
 
-def _pace(folder: RunFolder) -> tuple[dict[str, Any], float] | None:
-    """What the run is, and its seconds a step; None if it tells nothing."""
+def seconds_of(spec: RunSpec, known: Sequence[Pace], measured: bool = False) -> float | None:
+    """Of one run, by the pace most alike, the first of equals; None if none is."""
+    alike = [(likeness, pace) for pace in known if (likeness := pace.likeness(spec)) is not None]
+    if not alike:
+        return None
+    pace = max(alike, key=lambda entry: entry[0])[1]
+    return pace.seconds * spec.total_steps + MEASURING_SECONDS * measured
+
+
+def known_paces(runs: Iterable[RunFolder]) -> list[Pace]:
+    """Of the newest runs that tell one."""
+    return [pace for pace in map(_pace, islice(runs, MOST_RUNS)) if pace is not None]
+
+
+def _pace(folder: RunFolder) -> Pace | None:
     status = folder.status()
     if status.step < LEAST_STEPS or "seconds" not in status.result:
         return None
     try:
-        return _facts(read_spec(folder)), status.result["seconds"] / status.step
-    except StoreError:
+        size = _size(folder) if status.state == "done" else None
+        return Pace(facts_of(read_spec(folder)), status.result["seconds"] / status.step, size)
+    except (OSError, StoreError):
         return None
 
 
-def _facts(spec: RunSpec) -> dict[str, Any]:
+def _size(folder: RunFolder) -> int:
+    return sum(os.path.getsize(folder.path / name) for name in folder.files.walk())
+
+
+def facts_of(spec: RunSpec) -> dict[str, Any]:
+    """What the pace of a run depends on."""
     return {name: getattr(spec, name) for name in SAME_FIELDS} | {name: spec.knob(name) for name in SAME_KNOBS}

@@ -1,6 +1,6 @@
 """One study's folder, RUNS/studies/ID: what is asked, and how far it is.
 
-study.json           kind, title, settings, cells (key, labels, specification of the run): written once
+study.json           kind, title, settings, cells (key, labels, specification of the run), what was asked: written once
 cells/KEY.json       a cell's run, and its figures when they are there
 conductors/N/        lock and owner.json say who carries it out
 conductor.json       how that ended
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
@@ -51,12 +51,13 @@ class Record:
 
 
 class Asked(TypedDict):
-    """What a study was begun with."""
+    """What a study was begun with; ``asked`` is what its kind's ``Request`` was made from."""
 
     kind: str
     title: str
     settings: dict[str, Any]
     cells: list[Cell]
+    asked: NotRequired[dict[str, Any]]
 
 
 _STUDY, _RECORD, _ENDED = TypeAdapter(Asked), TypeAdapter(Record), TypeAdapter(dict[str, str])
@@ -103,10 +104,19 @@ class Study:
         self.leases = Leases(self.files, "conductors", way_out)
 
     @classmethod
-    def create(cls, runs: Path, kind: str, title: str, settings: dict[str, Any], cells: list[Cell]) -> Study:
+    def create(
+        cls,
+        runs: Path,
+        kind: str,
+        title: str,
+        settings: dict[str, Any],
+        cells: list[Cell],
+        asked: dict[str, Any] | None = None,
+    ) -> Study:
         """A new study below ``runs``; nothing is started. Raises ``RequestError`` if it cannot be written."""
         study = cls(Path(runs) / FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}")
         stored = {"kind": kind, "title": title, "settings": settings, "cells": list(map(_plain, cells))}
+        stored |= {"asked": asked} if asked is not None else {}
         try:
             (study.path / "cells").mkdir(parents=True)
             study.files.write_json("study.json", stored)
@@ -136,6 +146,11 @@ class Study:
     @property
     def settings(self) -> dict[str, Any]:
         return dict(self._stored["settings"])
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What its kind's ``Request`` was made from; empty where that was not kept."""
+        return dict(self._stored.get("asked", {}))
 
     @property
     def cells(self) -> list[Cell]:
@@ -258,9 +273,10 @@ class Study:
 
 
 def _seconds_left(cells: list[CellState], shares: list[float]) -> float | None:
-    """At the mean pace of the cells that are done."""
+    """At the mean pace of the cells that are done, as many at a time as there are now."""
     took = [cell.record.figures["seconds"] for cell in cells if cell.state == "done"]
-    return (len(shares) - sum(shares)) * sum(took) / len(took) if took else None
+    at_once = max(1, sum(cell.state in ("running", "measuring") for cell in cells))
+    return (len(shares) - sum(shares)) * sum(took) / len(took) / at_once if took else None
 
 
 def studies_in(runs: Path, kind: str = "") -> list[Study]:

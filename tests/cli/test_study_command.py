@@ -16,7 +16,20 @@ from studying import SAMPLES, records, states, tiny_study
 from dfkd_core.store import RunFolder, runs_in
 from dfkd_core.study import Record, Study, studies_in
 
-PRIOR = ["study", "prior", "--intensities", "0,1", "--seeds", "0", "--measured", str(SAMPLES), "--student", STUDENT]
+PRIOR = [
+    "study",
+    "prior",
+    "--slots",
+    "1",
+    "--intensities",
+    "0,1",
+    "--seeds",
+    "0",
+    "--measured",
+    str(SAMPLES),
+    "--student",
+    STUDENT,
+]
 
 
 def test_a_study_on_the_command_line(capsys: Any, runs: Path) -> None:
@@ -42,7 +55,7 @@ def test_ctrl_c_stops_a_study_and_continue_ends_it(start: Callable[..., Any], ca
     assert "stopped: 0 / 2 runs" in out and "Traceback" not in err
     (study,) = studies_in(runs)
     assert states(study) == ["stopped", "waiting"]
-    status, out, _ = call(capsys, "study", "continue", study.id, "--json")
+    status, out, _ = call(capsys, "study", "continue", study.id, "--slots", "1", "--json")
     assert status == 0 and json.loads(out)["state"] == "done"
     assert study.run(records(study)[0]).attempts() == [1, 2]
 
@@ -51,7 +64,7 @@ def test_a_failed_cell_makes_the_exit_status_one(capsys: Any, runs: Path) -> Non
     study = tiny_study(runs)
     folder = RunFolder.create(runs, study.cells[0].spec.model_dump() | {"teacher": "nobody"})
     study.keep(study.cells[0], Record(run=folder.id))
-    status, out, err = call(capsys, "study", "continue", study.id)
+    status, out, err = call(capsys, "study", "continue", study.id, "--slots", "1")
     assert status == 1 and "1 failed" in out and "intensity 0.0, seed 0: failed." in err
 
 

@@ -90,7 +90,7 @@ def test_a_study_of_ones_own_is_a_command_with_its_flags_and_its_table(capsys: A
     flags = call(capsys, "study", "rate", "--help")[1]
     assert "--momentum" in flags and "--width" in flags and "--seeds" in flags and "--seed " not in flags
     assert "momentum = '0': should be greater than or equal to 1" in refused(capsys, "study", "rate", "--momentum", "0")
-    asked = ["--momentum", "5", "--seeds", "3,4", "--student", STUDENT]
+    asked = ["--momentum", "5", "--seeds", "3,4", "--student", STUDENT, "--slots", "1"]
     status, out, err = call(capsys, "study", "rate", *asked, *FLAGS)
     assert status == 0 and out.splitlines()[:4] == ["seed", "3", "4", "Of 2 it cannot be told."] and "seed 4: " in err
     (made,) = study.studies_in(runs, "rate")
@@ -137,6 +137,6 @@ def test_studies_are_known_before_torch_is_imported() -> None:
 
 
 def test_an_unknown_kind_is_refused_in_one_sentence(runs: Path) -> None:
-    with pytest.raises(RequestError, match="should be one of experiment, fig1a, generative, prior"):
+    with pytest.raises(RequestError, match="should be one of experiment, fig1a, generative, grid, prior"):
         study.find("weather")
     assert Study.create(runs, "weather", "", {}, []).kind == "weather"

@@ -24,7 +24,7 @@ KIND = find("prior")
         ({"intensities": [0, 11]}, "less than or equal to 10"),
         ({"intensities": [0, float("nan")]}, "finite"),
         ({"seeds": []}, "should be 1 to 20"),
-        ({"seeds": [-1]}, "seed = -1"),
+        ({"seeds": [-1]}, "seeds.0 = -1: should be greater than or equal to 0"),
         ({"run": {"method": "noise"}}, "has no class prior to vary"),
         ({"knobs": {"class_prior_weight": 1}}, "is what the study varies"),
         ({"knobs": {"epochs": 0}}, "epochs"),

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store import runs_folder, runs_in
-from dfkd_core.study import Kind
+from dfkd_core.study import Kind, usual_slots
 from dfkd_core.study.estimate import estimated_seconds
 from dfkd_core.study.tables import plural
 from pages.ui import link, recordings
@@ -87,8 +87,10 @@ def _size(kind: Kind[Any], given: dict[str, Any]) -> str:
     except RequestError as error:
         return f":material/error: {link.plain(error)}"
     judged_by = [*runs_in(runs_folder()), *runs_in(recordings.FOLDER)]
+    slots = min(usual_slots(specs), len(specs))
     seconds = estimated_seconds(specs, judged_by, measured=kind.samples(request) > 0)
-    return f"**{plural(len(specs), 'run')}**, one after the other{_duration(seconds)}."
+    at_once = f"{slots} at a time" if slots > 1 else "one after the other"
+    return f"**{plural(len(specs), 'run')}**, {at_once}{_duration(None if seconds is None else seconds / slots)}."
 
 
 def _duration(seconds: float | None) -> str:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from dfkd_core.errors import StoreError
 from dfkd_core.store import RunFolder, runs_folder
-from dfkd_core.study import CellState, Conductor, Kind, Progress, Study, studies_in
+from dfkd_core.study import CellState, Conductor, Kind, Progress, Study, studies_in, usual_slots
 from pages.ui import boot, exchange, link, recordings
 from pages.ui.form import address
 from pages.ui.run import steering
@@ -175,11 +175,14 @@ def _other_recordings(study: Study) -> None:
             st.rerun()
 
 
-def conduct(study: Study) -> None:
-    """Have it carried out in the background. Raises ``StoreError`` if it is already."""
+def conduct(study: Study, slots: int | None = None) -> None:
+    """Have it carried out in the background, as many runs at a time as fit unless ``slots`` says how many. Raises
+    ``StoreError`` if it is already."""
     started = engine()
     assert started is not None
-    Conductor(study, started, as_jobs=True).start()
+    slots = slots or usual_slots([cell.spec for cell in study.cells])
+    started.slots = max(started.slots, slots)  # for as long as the lab runs: what waits longer is another run's gain
+    Conductor(study, started, as_jobs=True, slots=slots).start()
 
 
 def begun_with(study: Study, facts: dict[str, Any]) -> None:

@@ -1,0 +1,261 @@
+"""What a run came to on its way: its score over steps, seconds, images and teacher queries, and signals that need no
+data. Does not import torch.
+
+A trace is made of a run's log and sheets once, and kept in the run's ``analysis/trace.json``.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, TypeAdapter
+from typing_extensions import TypedDict
+
+from dfkd_core.errors import StoreError
+from dfkd_core.quality.score import DISTANCES
+from dfkd_core.runs.spec import RunSpec, read_spec
+from dfkd_core.store import EventReader, RunFolder, read_arrays
+
+FILE = "analysis/trace.json"
+Axis = Literal["step", "seconds", "images", "queries"]
+AXES: dict[Axis, str] = {
+    "step": "steps",
+    "seconds": "seconds",
+    "images": "images that the student learned from",
+    "queries": "images that the teacher judged",
+}
+LOGGED = ("queries", "coverage", "diversity", "kept", "student_loss")
+COLUMNS = ("step", "seconds", "images", "score", "sampled_agreement", *LOGGED)
+POINTS = 120  # of a band
+
+
+def _even(columns: dict[str, Any]) -> dict[str, Any]:
+    if set(columns) != set(COLUMNS) or len({len(values) for values in columns.values()}) != 1:
+        raise ValueError(f"should have the columns {', '.join(COLUMNS)}, all of one length")
+    return columns
+
+
+class Trace(TypedDict):
+    """One entry of each of ``columns`` for each evaluation of the student, None where nothing was logged.
+
+    ``score``: what ``measure`` says. ``sampled_agreement``: the share of the newest sheet of generated samples on which
+    student and teacher name the same class. ``images``: that the student learned from, by its batch and updates.
+    """
+
+    measure: str
+    columns: Annotated[dict[str, list[float | None]], AfterValidator(_even)]
+
+
+_TRACE = TypeAdapter(Trace)
+
+
+def trace_of(folder: RunFolder, keep: bool = False) -> Trace:
+    """The trace that is kept, or else one of the log as it is now; ``keep``: for the next time, of a run that
+    has ended.
+    Raises ``StoreError`` for a run whose specification or log cannot be read."""
+    with suppress(OSError, StoreError):
+        if (known := folder.files.read_json(FILE, _TRACE)) is not None:
+            return known
+    made = _made(folder)
+    if keep:
+        with suppress(OSError, StoreError):  # a full disk, a recording: it is made again
+            folder.files.write_json(FILE, dict(made), durable=False)
+    return made
+
+
+def _made(folder: RunFolder) -> Trace:
+    spec = read_spec(folder)
+    columns: dict[str, list[float | None]] = {name: [] for name in COLUMNS}
+    measure, last, agreement = "accuracy", dict[str, float](), None
+    for row in EventReader(folder).read():
+        kind = row["type"]
+        if kind == "step":
+            last |= row["values"]
+        elif kind == "samples":
+            agreement = _agreement(folder, row["file"], agreement)
+        elif kind in ("evaluated", "quality"):
+            measure, score = _score(row)
+            point = {"step": row["step"], "seconds": row["elapsed"], "images": _images(spec, row["step"])}
+            point |= {"score": score, "sampled_agreement": agreement, **{name: last.get(name) for name in LOGGED}}
+            for name in COLUMNS:
+                columns[name].append(point[name])
+    return {"measure": measure, "columns": columns}
+
+
+def _score(row: dict[str, Any]) -> tuple[str, float]:
+    if row["type"] == "quality":
+        name = "fid" if "fid" in row["values"] else "mismatch"
+        return name, row["values"][name]
+    return ("agreement", row["agreement"]) if row["accuracy"] is None else ("accuracy", row["accuracy"])
+
+
+def _agreement(folder: RunFolder, stem: str, before: float | None) -> float | None:
+    try:
+        found = read_arrays(folder, f"{stem}.npz", ("label", "student_label"))
+    except (OSError, StoreError):
+        return before
+    if len(found) < 2 or not len(found["label"]):
+        return before
+    return float((found["label"] == found["student_label"]).mean())
+
+
+def _images(spec: RunSpec, step: int) -> float:
+    """Of the last stage, in which the student learns."""
+    before = spec.total_steps - (spec.stages[-1].steps if spec.stages else 0)
+    each = spec.knob("batch_size", 1) * spec.knob("updates", 1) * spec.knob("student_steps", 1)
+    return float(max(0, step - before) * each)
+
+
+# --- at an equal budget ----------------------------------------------------------------------------------------
+
+
+def reached(trace: Trace, axis: Axis) -> float:
+    """How far the run came along ``axis``; 0 where that was not logged."""
+    return max((value for value in trace["columns"][axis] if value is not None), default=0.0)
+
+
+def common_budget(traces: Iterable[Trace], axis: Axis) -> float:
+    """As far as all of them came; 0 where one has nothing there."""
+    return min((reached(trace, axis) for trace in traces), default=0.0)
+
+
+def score_at(trace: Trace, axis: Axis, budget: float) -> float | None:
+    """The newest score that cost no more than ``budget``; None where there is none, or the run did not come so far."""
+    within = _within(trace, axis, budget)
+    return within[-1] if within and reached(trace, axis) >= budget else None
+
+
+def at_budget(rows: Sequence[dict[str, Any]], traces: dict[str, Trace], axis: Axis, budget: float) -> list[Any]:
+    """Rows of a table as if each run had ended when it had used up ``budget``; one that did not come so far is counted
+    among those that are not over."""
+    found = []
+    for row in rows:
+        if row["final"] is None or row["run"] not in traces:
+            found.append(row)
+            continue
+        trace = traces[row["run"]]
+        score = score_at(trace, axis, budget)
+        best = better(trace["measure"])(_within(trace, axis, budget), default=None)
+        found.append({**row, "final": score, "best": best, "state": "short" if score is None else row["state"]})
+    return found
+
+
+def _within(trace: Trace, axis: Axis, budget: float) -> list[float]:
+    """The scores that cost no more than ``budget``, in order."""
+    pairs = zip(trace["columns"][axis], trace["columns"]["score"], strict=True)
+    return [score for place, score in pairs if score is not None and (place or 0) <= budget]
+
+
+def better(measure: str) -> Callable[..., float]:
+    """``min`` or ``max``: which of several scores is the best."""
+    return min if measure in DISTANCES else max
+
+
+class Band(NamedTuple):
+    """Mean of ``n`` curves at each of ``x``, and a standard deviation to each side; ends where the first of them
+    ends."""
+
+    x: list[float]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+    n: int
+
+
+def band(traces: Sequence[Trace], axis: Axis, column: str = "score") -> Band | None:
+    """Several runs as one band over ``axis``; None where they have no stretch in common."""
+    import numpy as np
+
+    curves = []
+    for trace in traces:
+        columns = trace["columns"]
+        pairs = zip(columns[axis], columns[column], strict=True)
+        points = [(place or 0.0, value) for place, value in pairs if value is not None]
+        if len(points) > 1:
+            curves.append(np.array(points, float).T)
+    if not curves:
+        return None
+    start, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
+    if end <= start:
+        return None
+    grid = np.linspace(start, end, POINTS)
+    values = np.stack([np.interp(grid, x, y) for x, y in curves])
+    mean, deviation = values.mean(axis=0), values.std(axis=0, ddof=1) if len(curves) > 1 else 0 * grid
+    parts = (grid, mean, mean - deviation, mean + deviation)
+    x, middle, low, high = (np.round(part, 5).tolist() for part in parts)
+    return Band(x, middle, low, high, len(curves))
+
+
+# --- without validation data -----------------------------------------------------------------------------------
+
+SIGNALS = {
+    "sampled_agreement": "agreement with the teacher on generated samples",
+    "stability": "stability of that agreement",
+    "coverage": "coverage of the classes",
+    "last": "the last step",
+}
+WINDOW = 3  # evaluations that a signal is averaged over
+
+
+class Picked(NamedTuple):
+    """The step of the evaluation that a signal picks, the score there, the best score, and how far it lies below that
+    (above, where lower is better)."""
+
+    step: int
+    score: float
+    best: float
+    regret: float
+
+
+def picked(trace: Trace, signal: str) -> Picked | None:
+    """Where ``signal`` is the highest, as a mean over ``WINDOW`` evaluations, the latest of equals; None where it was
+    not logged. No score of test images is looked at to pick; they only tell the regret."""
+    values = _signal(trace, signal)
+    known = [(value, index) for index, value in enumerate(values) if value is not None]
+    scores = trace["columns"]["score"]
+    if not known or any(score is None for score in scores):
+        return None
+    _, index = max(known)
+    best = better(trace["measure"])(score for score in scores if score is not None)
+    score = scores[index] or 0.0
+    return Picked(int(trace["columns"]["step"][index] or 0), score, best, abs(best - score))
+
+
+def _signal(trace: Trace, signal: str) -> list[float | None]:
+    columns = trace["columns"]
+    if signal == "last":
+        return [float(index) for index in range(len(columns["step"]))]
+    if signal == "stability":  # how little the newest values differ, of those that lie near the highest
+        values = columns["sampled_agreement"]
+        means, spreads = _means(values), _spreads(values)
+        pairs = zip(means, spreads, strict=True)
+        return [None if mean is None or spread is None else mean - spread for mean, spread in pairs]
+    return _means(columns[signal])
+
+
+def _windows(values: Sequence[float | None]) -> list[list[float]]:
+    """The newest ``WINDOW`` values at each place; empty where one of them is missing, or the run has just begun."""
+    found = []
+    for end in range(1, len(values) + 1):
+        window = [value for value in values[max(0, end - WINDOW) : end] if value is not None]
+        found.append(window if len(window) == WINDOW else [])
+    return found
+
+
+def _means(values: Sequence[float | None]) -> list[float | None]:
+    return [sum(window) / len(window) if window else None for window in _windows(values)]
+
+
+def _spreads(values: Sequence[float | None]) -> list[float | None]:
+    return [max(window) - min(window) if window else None for window in _windows(values)]
+
+
+def in_last(trace: Trace, spec: RunSpec, epochs: int) -> int:
+    """How many evaluations fall into the last ``epochs``; of a method without epochs, that many evaluations."""
+    steps = [step or 0 for step in trace["columns"]["step"]]
+    if (length := spec.knob("iterations")) is None or not steps:
+        return min(epochs, len(steps))
+    return len(steps) - bisect_right(steps, steps[-1] - epochs * length)

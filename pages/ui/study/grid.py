@@ -1,0 +1,267 @@
+"""A grid that exists: what of it is looked at, and the component in the browser that draws it as runs end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any, get_args
+
+import pandas as pd
+import streamlit as st
+
+from dfkd_core.analysis.export import csv_text
+from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.quality.score import DISTANCES
+from dfkd_core.runs.spec import read_spec
+from dfkd_core.store import RunFolder
+from dfkd_core.study import Kind, Progress, Study, find
+from dfkd_core.study import file as files
+from dfkd_core.study import traces as tracing
+from dfkd_core.study.grid import series_of
+from dfkd_core.study.robustness import compared, places, robustness, stability_of
+from pages.ui import link
+from pages.ui.study import watching
+
+KIND: Kind[Any] = find("grid")
+VIEWS = {
+    "map": "Map",
+    "strip": "Peaks and ends",
+    "curves": "Curves",
+    "across": "Across teachers",
+    "pair": "Against each other",
+}
+BLIND_VIEWS = {"map": "Map", "curves": "Curves", "picks": "Picked checkpoints"}
+LAST = 3  # epochs whose mean stability is told by
+SIGNALS = {
+    "sampled_agreement": "agreement on generated samples",
+    "coverage": "coverage",
+    "student_loss": "student's loss",
+    "diversity": "diversity",
+}
+SHARES = ("score", "sampled_agreement", "coverage")
+Traces = dict[str, tracing.Trace]
+
+
+def offer(study: Study, progress: Progress) -> None:
+    """Beside the study's buttons: its table, its file, and the way to add to it."""
+    rows = KIND.table(study.settings, progress.cells)
+    if not st.session_state.get(f"grid:{study.id}:blind", link.word("blind") == "1"):
+        watching.offer_csv(csv_text(pd.DataFrame(rows), digits=6), f"study-{study.id}", not rows)
+    try:
+        text = files.text_of(study, KIND)
+    except (RequestError, StoreError):
+        return
+    icon, help = ":material/description:", "The study as a file: change it, and run it here or on a command line."
+    st.download_button("Study file", text, f"{study.id}.yaml", "application/yaml", icon=icon, help=help)
+    if st.button("Add to it", icon=":material/add_circle:", key="add", help="Begin one like it; equal runs count."):
+        st.session_state["form:grid:file"] = text
+        watching.new()
+
+
+def show(study: Study, progress: Progress) -> None:
+    """Draw the grid, or bring what is drawn up to date. Call it at the same place in every rerun."""
+    settings = study.settings
+    with st.container(horizontal=True, vertical_alignment="center"):
+        view, blind = _view(study)
+        rows = KIND.table(settings, progress.cells)
+        known = _traces(study, rows)
+        series = list(dict.fromkeys(row["series"] for row in rows))
+        measure = next((row["measure"] for row in rows if row["measure"]), "accuracy")
+        said = _asked(view, blind, series, rows, known)
+        compared_rows, at = (rows, "") if blind else _at(said.get("at", ""), rows, known)
+    hidden = {"final": None, "best": None, "of_teacher": None}
+    shown = [{**row, **hidden} for row in compared_rows] if blind else compared_rows
+    facts = watching.facts(study, progress)
+    data = {
+        **facts,
+        "cells": [{**cell, "series": series_of(settings, cell)} for cell in facts["cells"]],
+        "view": view,
+        "blind": blind,
+        "teachers": list(dict.fromkeys(row["teacher"] for row in rows)),
+        "series": series,
+        "seeds": settings["seeds"],
+        "rows": [{name: row[name] for name in ("teacher", "series", "seed", "final", "best", "run")} for row in shown],
+        "places": [asdict(place) for place in places(shown)],
+        "refused": settings.get("refused", []),
+        "at": at,
+        "measure": measure,
+        "score": {"fid": "FID", "mismatch": "mismatch"}.get(measure, measure),
+        "is_share": measure not in DISTANCES,
+        "lower_is_better": measure in DISTANCES,
+        "last": LAST,
+        "reading": "" if blind else KIND.reading(settings, compared_rows),
+        **_of_view(study, view, blind, said, shown, known),
+    }
+    watching.component("grid")(key="grid", data=data)
+
+
+# --- what is looked at -----------------------------------------------------------------------------------------
+
+
+def _view(study: Study) -> tuple[str, bool]:
+    key = f"grid:{study.id}:blind"
+    if key not in st.session_state:
+        st.session_state[key] = link.word("blind") == "1"
+    help = "Hide every score of test images, as if there were none; then reveal what that costs."
+    blind = bool(st.session_state[key])
+    titles = BLIND_VIEWS if blind else VIEWS
+    asked = link.word("reading")
+    place = f"grid:view:{blind}"
+    if st.session_state.get(place) not in titles:
+        st.session_state[place] = asked if asked in titles else "map"
+    view = st.segmented_control(
+        "Reading", list(titles), key=place, format_func=titles.__getitem__, required=True, label_visibility="collapsed"
+    )
+    st.toggle("Without validation data", key=key, help=help)
+    st.query_params["reading"] = view or "map"
+    if blind:
+        st.query_params["blind"] = "1"
+    else:
+        st.query_params.pop("blind", None)
+    return view or "map", blind
+
+
+def _asked(view: str, blind: bool, series: list[str], rows: Sequence[dict[str, Any]], known: Traces) -> dict[str, Any]:
+    """The view's own inputs; each says what it is by what is chosen."""
+    said: dict[str, Any] = {}
+    if view == "curves":
+        said["axis"] = _select("Over", "axis", {str(name): f"over {title}" for name, title in tracing.AXES.items()})
+        columns = SIGNALS if blind else {"score": "score of test images", **SIGNALS}
+        said["column"] = _select("Curve", f"column:{blind}", columns)
+        teachers = list(dict.fromkeys(row["teacher"] for row in rows))
+        said["teacher"] = _select(
+            "Teacher", "teacher", {"": "all teachers", **{name: Path(name).stem for name in teachers}}
+        )
+    elif view == "picks":
+        said["revealed"] = st.toggle("Reveal", key="grid:revealed", help="Show the scores, and what the picks cost.")
+    elif not blind:
+        ends = {
+            "": "at the end of each run",
+            **{str(name): f"at equal {title}" for name, title in tracing.AXES.items()},
+        }
+        said["at"] = _select("Compared", "at", ends)
+    if view == "pair" and len(series) > 1:
+        said["first"] = _select("First", "first", {name: name for name in reversed(series)})
+        said["second"] = _select("Second", "second", {name: f"against {name}" for name in series})
+    return said
+
+
+def _select(label: str, name: str, titles: dict[Any, str]) -> Any:
+    key = f"grid:{name}"
+    if st.session_state.get(key) not in titles:
+        st.session_state[key] = next(iter(titles))
+    return st.selectbox(
+        label, list(titles), format_func=titles.__getitem__, key=key, width=215, label_visibility="collapsed"
+    )
+
+
+def _at(axis: Any, rows: list[dict[str, Any]], known: Traces) -> tuple[list[dict[str, Any]], str]:
+    """Rows at an equal budget, as far as all runs came, and what that is in words."""
+    if axis not in get_args(tracing.Axis) or not known:
+        return rows, ""
+    budget = tracing.common_budget(known.values(), axis)
+    if not budget:
+        return rows, f"{tracing.AXES[axis]} were not logged by all runs"
+    return tracing.at_budget(rows, known, axis, budget), f"at {budget:,.0f} {tracing.AXES[axis]}, as far as all came"
+
+
+# --- what is drawn of it ---------------------------------------------------------------------------------------
+
+
+def _of_view(
+    study: Study, view: str, blind: bool, said: dict[str, Any], rows: list[dict[str, Any]], known: Traces
+) -> dict[str, Any]:
+    empty: dict[str, Any] = {"curves": [], "across": [], "pair": None, "picks": []}
+    if view == "curves":
+        column, axis = said["column"], said["axis"]
+        title = {"score": "score", **SIGNALS}[column]
+        drawn = _curves(rows, known, axis, column, said["teacher"])
+        about = {
+            "axis": tracing.AXES[axis],
+            "column": title,
+            "column_is_share": column in SHARES and not _distances(known),
+        }
+        return empty | about | {"curves": drawn}
+    if view == "across":
+        return empty | {"across": robustness(rows, _stability(study, known))}
+    if view == "pair" and said.get("first") not in (None, said.get("second")):
+        found = compared(rows, said["first"], said["second"])
+        return empty | {"pair": {**found._asdict(), "first": said["first"], "second": said["second"]}}
+    if view == "picks":
+        return empty | {"picks": _picks(rows, known, said["revealed"]), "revealed": said["revealed"]}
+    return empty
+
+
+def _distances(known: Traces) -> bool:
+    return any(trace["measure"] in DISTANCES for trace in known.values())
+
+
+def _traces(study: Study, rows: list[dict[str, Any]]) -> Traces:
+    """Of the runs that are done, by run."""
+    found = {}
+    for row in rows:
+        if row["state"] == "done" and row["run"]:
+            trace = _trace(str(study.runs / row["run"]))
+            if trace is not None:
+                found[row["run"]] = trace
+    return found
+
+
+@st.cache_data(show_spinner=False, max_entries=4000)
+def _trace(path: str) -> tracing.Trace | None:
+    try:
+        return tracing.trace_of(RunFolder(Path(path)), keep=True)
+    except (OSError, StoreError):
+        return None
+
+
+def _curves(rows: list[dict[str, Any]], known: Traces, axis: Any, column: str, teacher: str) -> list[dict[str, Any]]:
+    """A band for each series."""
+    found = []
+    for series in dict.fromkeys(row["series"] for row in rows):
+        own = [
+            known[row["run"]]
+            for row in rows
+            if row["series"] == series and row["run"] in known and teacher in ("", row["teacher"])
+        ]
+        if own and (band := tracing.band(own, axis, column)) is not None:
+            found.append({"name": series, **band._asdict()})
+    return found
+
+
+def _stability(study: Study, known: Traces) -> dict[str, float]:
+    found = {}
+    for run, trace in known.items():
+        spec = _spec(str(study.runs / run))
+        scores = [score for score in trace["columns"]["score"] if score is not None]
+        last = tracing.in_last(trace, spec, LAST) if spec is not None else LAST
+        if (value := stability_of(scores, last, trace["measure"] in DISTANCES)) is not None:
+            found[run] = value
+    return found
+
+
+@st.cache_data(show_spinner=False, max_entries=4000)
+def _spec(path: str) -> Any:
+    try:
+        return read_spec(RunFolder(Path(path)))
+    except StoreError:
+        return None
+
+
+def _picks(rows: list[dict[str, Any]], known: Traces, revealed: bool) -> list[dict[str, Any]]:
+    """For each series and signal where it picks; scores and regret only when they are revealed."""
+    found = []
+    for series in dict.fromkeys(row["series"] for row in rows):
+        own = [known[row["run"]] for row in rows if row["series"] == series and row["run"] in known]
+        for signal, title in tracing.SIGNALS.items():
+            picks = [pick for trace in own if (pick := tracing.picked(trace, signal)) is not None]
+            if not picks:
+                continue
+            row = {"series": series, "signal": title, "n": len(picks), "step": int(median(one.step for one in picks))}
+            if revealed:
+                row |= {name: fmean(getattr(one, name) for one in picks) for name in ("score", "best", "regret")}
+                row["most"] = max(one.regret for one in picks)
+            found.append(row)
+    return found

@@ -1,0 +1,182 @@
+"""A study through worker processes, several at a time: killed workers and killed conductors lose nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import eventually, metric_rows, student_hash, tiny_spec
+from studying import conduct, records, states
+
+from dfkd_core.engine import LocalEngine
+from dfkd_core.engine.base import Engine
+from dfkd_core.runs.spec import RunSpec
+from dfkd_core.store import RunFolder, RunStatus, runs_in
+from dfkd_core.study import Cell, Conductor, Study, usual_slots
+from dfkd_core.study.conductor import RESTARTS
+
+LONG = {"iterations": 40}
+
+
+def some(runs: Path, count: int, knobs: dict[str, Any] | None = None, **fields: Any) -> Study:
+    specs = [tiny_spec(knobs or {}, seed=seed, **fields) for seed in range(count)]
+    cells = [Cell(f"cell-{spec.seed}", {"seed": spec.seed}, spec) for spec in specs]
+    return Study.create(runs, "plain", "Some runs", {"samples": 0}, cells)
+
+
+class Sketched(Engine):
+    """Runs do not train: ``play`` says what becomes of each attempt, on a thread of its own."""
+
+    def __init__(self, runs: Path, play: Callable[[RunFolder, int], str]) -> None:
+        super().__init__(runs)
+        self.play, self.at_once, self.most = play, 0, 0
+        self.lock, self.begun = threading.Lock(), list[str]()
+
+    def submit(self, spec: RunSpec) -> str:
+        raise NotImplementedError
+
+    def resume(self, run_id: str, insist: bool = False) -> None:
+        folder = RunFolder(self.runs / run_id)
+        lease = folder.begin_attempt()
+        folder.set_status(RunStatus("running", attempt=lease.number, total_steps=1))
+        self.begun.append(run_id)
+
+        def carry_out() -> None:
+            with self.lock:
+                self.at_once += 1
+                self.most = max(self.most, self.at_once)
+            with lease:
+                state = self.play(folder, lease.number)
+                result = {"measure": "accuracy", "final": 0.5, "best": 0.5, "teacher": None, "seconds": 1.0}
+                with self.lock:
+                    self.at_once -= 1
+                if state != "killed":
+                    done = {"result": result} if state == "done" else {"message": "NaN at step 3"}
+                    folder.set_status(RunStatus(state, attempt=lease.number, **done))
+
+        threading.Thread(target=carry_out).start()
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def test_so_many_run_at_a_time_and_begin_in_order(runs: Path) -> None:
+    study = some(runs, 6)
+    gate = threading.Semaphore(0)
+    engine = Sketched(runs, lambda folder, attempt: str(gate.acquire() and "done"))
+    Conductor(study, engine, slots=3).start()
+    eventually(lambda: len(engine.begun) == 3)
+    assert states(study) == ["running"] * 3 + ["waiting"] * 3
+    for _ in range(6):
+        gate.release()
+    eventually(lambda: study.progress().state == "done")
+    assert engine.most == 3 and states(study) == ["done"] * 6
+
+
+def test_one_that_fails_does_not_stop_the_others(runs: Path) -> None:
+    study = some(runs, 5)
+    engine = Sketched(runs, lambda folder, attempt: "failed" if folder.spec()["seed"] == 1 else "done")
+    Conductor(study, engine, slots=2).conduct()
+    assert states(study) == ["done", "failed", "done", "done", "done"]
+    assert study.progress().cells[1].message == "NaN at step 3"
+    Conductor(study, Sketched(runs, lambda folder, attempt: "done"), slots=2).conduct()
+    assert states(study) == ["done"] * 5 and len(runs_in(runs)) == 5, "continuing tries what failed again"
+
+
+def test_a_run_whose_process_is_killed_goes_on_but_not_for_ever(runs: Path) -> None:
+    study = some(runs, 2)
+    fates: Callable[[RunFolder, int], str] = lambda folder, attempt: (  # noqa: E731
+        "killed" if folder.spec()["seed"] == 0 or attempt == 1 else "done"
+    )
+    engine = Sketched(runs, fates)
+    Conductor(study, engine, slots=2).conduct()
+    assert states(study) == ["failed", "done"]
+    hopeless, killed_once = (study.run(record) for record in records(study))
+    assert len(hopeless.attempts()) == RESTARTS + 1 and len(killed_once.attempts()) == 2
+
+
+def test_stopping_stops_all_that_run_and_a_broken_disk_lets_them_be(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = some(runs, 4)
+    engine = Sketched(runs, lambda folder, attempt: str(eventually(study.shall_stop) and "stopped"))
+    Conductor(study, engine, slots=2).start()
+    eventually(lambda: len(engine.begun) == 2)
+    study.ask_to_stop()
+    eventually(lambda: study.progress().state == "stopped")
+    assert states(study) == ["stopped", "stopped", "waiting", "waiting"]
+
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Study, "keep", full)
+    Conductor(study, engine, slots=2).conduct()
+    assert study.progress().message == "It could not go on: No space left on device."
+
+
+def test_as_many_fit_as_there_are_cores_for_their_threads() -> None:
+    one, many = tiny_spec(), tiny_spec(threads=256)
+    assert usual_slots([one]) >= 1 == usual_slots([one, many])
+    assert usual_slots([one.model_copy(update={"device": "cuda:0"})]) == 1
+
+
+# --- real workers ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def undisturbed(tmp_path: Path) -> Iterator[list[RunFolder]]:
+    study = some(tmp_path / "undisturbed", 6, LONG, checkpoint_seconds=0.0)
+    conduct(study)
+    yield [study.run(record) for record in records(study)]
+
+
+def assert_equal(study: Study, others: list[RunFolder]) -> None:
+    folders = [study.run(record) for record in records(study)]
+    assert states(study) == ["done"] * len(others) and len(runs_in(study.runs)) == len(others), "none twice"
+    for folder, other in zip(folders, others, strict=True):
+        assert student_hash(folder) == student_hash(other) and metric_rows(folder) == metric_rows(other)
+
+
+@pytest.mark.slow
+def test_workers_killed_in_every_second_run_change_nothing(runs: Path, undisturbed: list[RunFolder]) -> None:
+    study = some(runs, 6, LONG, checkpoint_seconds=0.0)
+    engine, killed = LocalEngine(runs, slots=2), set[str]()
+    try:
+        Conductor(study, engine, slots=2).start()
+
+        def kill_and_look() -> bool:
+            for folder in runs_in(runs):
+                status = folder.status()
+                if folder.id not in killed and status.is_live and status.step >= 3 and folder.spec()["seed"] % 2:
+                    assert status.owner is not None
+                    os.kill(status.owner.pid, signal.SIGKILL)
+                    killed.add(folder.id)
+            return study.progress().state == "done"
+
+        eventually(kill_and_look, 240)
+    finally:
+        engine.close()
+    assert len(killed) == 3
+    assert_equal(study, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_killed_conductor_is_succeeded_by_another(
+    runs: Path, undisturbed: list[RunFolder], start: Callable[..., Any]
+) -> None:
+    study = some(runs, 6, LONG, checkpoint_seconds=0.0)
+    asked = ["-m", "dfkd_core", "study", "continue", study.id, "--runs", str(runs), "--slots", "2"]
+    process = start(*asked)
+    eventually(lambda: study.progress().done >= 2, 120)
+    process.kill()
+    process.wait()
+    eventually(lambda: not study.is_conducted())
+    after = start(*asked)
+    _, err = after.communicate(timeout=240)
+    assert after.returncode == 0, err
+    assert_equal(study, undisturbed)
