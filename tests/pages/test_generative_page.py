@@ -268,8 +268,7 @@ def test_the_runs_of_both_kinds_stand_in_one_list(app: AppTest, tmp_path: Path) 
 
 
 def test_the_teachers_have_generative_teachers_and_diffusion_models(app: AppTest) -> None:
-    app.query_params["view"] = "teachers"
-    _visit(app, "methods")
+    _visit(app, "methods", view="teachers")
     assert not app.exception
     table = next(frame.value for frame in app.dataframe if "teacher" in frame.value)
     kinds = table.set_index("teacher")["kind"]
