@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.command import Quick, Rounds, command
 from benchmarks.overhead import OFF, TARGET, BareLoop, Overhead
-from benchmarks.report import Report, at_most
+from benchmarks.report import Report, Row, at_most
 from benchmarks.timing import ratios
 from dfkd_core import methods
 from dfkd_core.kit.method import Method
@@ -94,7 +94,7 @@ def measure(
     quick: Quick = False,
 ) -> Iterator[Report]:
     rounds, steps = (1, 2) if quick else (rounds, steps)
-    rows, details = [], {}
+    rows, details = list[Row](), dict[str, Any]()
     for name in only.split(","):
         loop = overhead(name, steps)
         measured = loop.measure({HELD: OFF["evaluation"]}, rounds)

@@ -11,7 +11,6 @@ from dfkd_core.kit.contract import Term
 from dfkd_core.kit.method import Method
 
 UPDATES = ("student_steps", "updates")  # knobs that say how many updates of the student a step has
-STANDARD = 1  # where no knob does
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def portrait(method: type[Method[Any, Any]], preset: str = "") -> Portrait:
         terms=tuple(term for term in method.terms if not term.knob or getattr(config, term.knob) > 0),
         phases=method.phases,
         stages=stages,
-        updates=next((getattr(config, name) for name in UPDATES if hasattr(config, name)), STANDARD),
+        updates=next((getattr(config, name) for name in UPDATES if hasattr(config, name)), 1),
         asked=config.queries(stages[-1].name),
         asked_in_all=_in_all(config, stages),
         config=config,

@@ -63,7 +63,7 @@ def knobs(one: Portrait, other: Portrait) -> Iterator[Row]:
     first, second = one.config.model_dump(), other.config.model_dump()
     for name in [*type(one.config).knobs(), *(name for name in type(other.config).knobs() if name not in first)]:
         words = " ".join(widgets.SPELLED.get(part, part) for part in name.split("_"))
-        yield words, *(str(values[name]) if name in values else NONE for values in (first, second))
+        yield words, str(first.get(name, NONE)), str(second.get(name, NONE))
 
 
 def split(found: Iterator[Row]) -> tuple[list[Row], list[Row]]:

@@ -27,16 +27,23 @@ function made() {
   return box;
 }
 
-// Style sheets of pages/ui/shell.py that hold until something is there are taken away in the moment that it comes.
+// Style sheets of pages/ui/shell.py that hold until something is there are taken away in the moment that it comes; that
+// of a lesson when its card, whose own style comes a little later than itself, has gone again.
+let given = false;
+
 const until = {
-  stSidebar: "[data-testid=stSidebar]",
-  stSidebarNav: "[data-testid=stSidebarNav]",
-  lesson: ".st-key-lesson-card, [data-testid=stAlert]",
+  stSidebar: () => document.querySelector("[data-testid=stSidebar]"),
+  stSidebarNav: () => document.querySelector("[data-testid=stSidebarNav]"),
+  lesson: () => {
+    const card = document.querySelector(".st-key-lesson-card");
+    given ||= card !== null;
+    return card === null && (given || document.querySelector("[data-testid=stAlert]"));
+  },
 };
 
 function arrive() {
   for (const sheet of document.querySelectorAll("style[data-until]")) {
-    if (document.querySelector(until[sheet.dataset.until])) sheet.remove();
+    if (until[sheet.dataset.until]()) sheet.remove();
   }
   if (!document.querySelector("style[data-until]")) coming.disconnect();
 }
