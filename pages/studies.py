@@ -10,7 +10,7 @@ import streamlit as st
 from dfkd_core.analysis.export import csv_text
 from dfkd_core.store import runs_folder
 from dfkd_core.study import Kind, Progress, Study, available, find, studies_in
-from pages.ui import link, look, recordings
+from pages.ui import keep, link, look, recordings
 from pages.ui.study import beginning, watching
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def main() -> None:
 def _leave() -> None:
     """The study that was shown is of another kind, and the form's method was chosen for it."""
     st.query_params.pop("study", None)
-    st.session_state.pop("form:method", None)
+    keep.forget("form:method")
 
 
 def _set_up(kind: Kind[Any]) -> None:

@@ -142,7 +142,7 @@ def _thumbnails(images: Tensor) -> Tensor:
 
     parts = [adaptive_avg_pool2d(part[:, :3].float().mean(dim=1), SIDE).flatten(1) for part in images.split(4096)]
     grey = torch.cat(parts)
-    return grey[grey.std(dim=1) >= LEAST_CONTRAST]
+    return grey[grey.std(dim=1, correction=0) >= LEAST_CONTRAST]
 
 
 def _changed(place: Path | None) -> float:

@@ -12,11 +12,13 @@ SET = ("form:", "knob:")  # keys of what somebody sets on a page
 OF_A_LESSON = ("lesson", "stop")  # parts of the address that are no page's own
 
 
-def alive() -> dict[str, Any]:
-    """What is set; Streamlit forgets widgets that a run did not draw, unless they are set again."""
-    here = _set()
-    st.session_state.update(here)
-    return here
+def forget(*keys: str) -> None:
+    """What is set on the page that is open, or only ``keys`` of it: the form is filled anew."""
+    state = st.session_state
+    kept = state.get("settings", {}).get(state.get("page"), {})
+    for key in keys or _set():
+        state.pop(key, None)
+        kept.pop(key, None)
 
 
 def _set() -> dict[str, Any]:
@@ -27,17 +29,22 @@ def _set() -> dict[str, Any]:
 def page(name: str) -> Iterator[None]:
     """Around the run of the page ``name``. Each page has settings and an address of its own; a link that says something
     is followed, the menu leads back to where one was."""
-    state, here = st.session_state, alive()
+    state = st.session_state
     before, addresses = state.get("page"), state.setdefault("addresses", {})
     settings = state.setdefault("settings", {})
     if before != name:
+        here = _set()
         settings[before] = settings.get(before, {}) | here  # Streamlit may have forgotten widgets on the way
         for key in here:
             del state[key]
-        state.update(settings.get(name, {}))
         state["page"] = name
         if not st.query_params.to_dict():
             st.query_params.from_dict(addresses.get(name, {}))
+    # Streamlit forgets widgets that a run did not draw. Only those are set: the browser is told to show what is set,
+    # and would undo what somebody chose since.
+    for key, value in settings.get(name, {}).items():
+        if key not in state:
+            state[key] = value
     try:
         yield
     finally:

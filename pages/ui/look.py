@@ -31,7 +31,7 @@ section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; 
 .stApp input[role="combobox"] { text-overflow: ellipsis; }
 [role="listbox"] [role="option"] * { white-space: normal; overflow-wrap: anywhere; }
 /* The page's name for those who hear it; the menu shows it to all others. */
-.stElementContainer:has(> .stHtml > .page-name) { position: absolute; width: 1px; }
+.st-key-page-name { position: absolute; width: 1px; }
 .page-name { position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden; clip-path: inset(50%); }
 /* Streamlit greys out what a rerun has not reached yet; on a page that looks for news every second that flickers. */
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }
@@ -39,7 +39,7 @@ section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; 
 .lab-gone { position: fixed; inset: auto 1rem 1rem; z-index: 9999999; padding: .8rem 1.2rem; border-radius: 10px;
   border-left: 6px solid #e08a3c; background: #1b2430; color: #fff; font: 16px/1.45 "Source Sans", sans-serif;
   box-shadow: 0 6px 28px rgb(0 0 0 / .4); }
-body:has(> .lab-gone) [data-testid="stDialog"] { display: none; }
+.lab-is-gone [data-testid="stDialog"] { display: none; }
 /* The button that loads a run into the form comes late, and so does what a stage is made of. */
 .st-key-showing { min-height: 2.5rem; }
 :is(.st-key-stage, [class*="st-key-stage-"], .st-key-hybrid, .st-key-microscope, .st-key-generative,
@@ -47,15 +47,18 @@ body:has(> .lab-gone) [data-testid="stDialog"] { display: none; }
 /* A box to choose from, with its label. */
 :is([class*="st-key-form-"], .st-key-runs-named, .st-key-runs-metric):has(> [data-testid="stSkeleton"]) {
   min-height: 68px; }
-/* Room for the menu and its links, until they are there. */
-@media (min-width: 768px) {
-  body:not(:has(> .lesson-comes)) [data-testid="stAppViewContainer"]:not(:has([data-testid="stSidebar"])) >
-    :has([data-testid="stMain"]) { margin-left: 300px; }
-}
-[data-testid="stSidebarContent"]:not(:has([data-testid="stSidebarNav"])) [data-testid="stSidebarUserContent"] {
-  margin-top: 405px; }
 </style>
 """
+# Until something is there, by the name of the sheet, which pages/ui/web/server.js then takes away. A rule that looked
+# whether it is there (:has) would be looked at again for every label that plotly measures, for all of the page.
+UNTIL = {
+    "stSidebar": """
+@media (min-width: 768px) { [data-testid="stAppViewContainer"] > :has([data-testid="stMain"]) { margin-left: 300px; } }
+""",
+    "stSidebarNav": """
+[data-testid="stSidebarContent"] [data-testid="stSidebarUserContent"] { margin-top: 405px; }
+""",
+}
 
 
 def through_app(page: str) -> None:
@@ -68,4 +71,5 @@ def through_app(page: str) -> None:
 
 def name(page: str) -> None:
     """The heading of a page, the first of all."""
-    st.html(f'<h1 class="page-name">{page}</h1>')
+    with st.container(key="page-name"):
+        st.html(f'<h1 class="page-name">{page}</h1>')

@@ -48,8 +48,9 @@ class Shell:
 
 
 def _added(lesson: bool) -> bytes:
-    """Behind the page's own end, where a browser takes it for the end of its body: after Streamlit's own styles. A page
-    of a lesson that is about to come is marked until its card is there."""
-    mark = '<i class="lesson-comes" hidden></i>' if lesson else ""
+    """Behind the page's own end, where a browser takes it for the end of its body: after Streamlit's own styles. Sheets
+    that hold until something is there bear its name; a page that is about to give a lesson has no menu."""
+    until = {"lesson": presenter.RULES} if lesson else look.UNTIL
+    sheets = "".join(f'<style data-until="{what}">{rules}</style>' for what, rules in until.items())
     script = f'<script type="module" src="{boot.base_path()}/app/static/{view.laid_out()}/web/server.js"></script>'
-    return (look.STYLE + presenter.STYLE + mark + script).encode()
+    return (look.STYLE + sheets + script).encode()

@@ -7,8 +7,7 @@ import re
 import pytest
 from browser import Lab
 from playwright.sync_api import Page, expect
-
-pytestmark = pytest.mark.browser
+from streamlit.testing.v1 import AppTest
 
 
 def visit(page: Page, name: str) -> None:
@@ -23,6 +22,7 @@ def set_seed(page: Page, seed: str) -> None:
     expect(page).to_have_url(re.compile(f"seed={seed}"))
 
 
+@pytest.mark.browser
 def test_each_page_keeps_what_was_set_and_looked_at_on_it(page: Page, lab: Lab) -> None:
     page.goto(lab.url + "?step=300")
     set_seed(page, "5")
@@ -38,3 +38,12 @@ def test_each_page_keeps_what_was_set_and_looked_at_on_it(page: Page, lab: Lab) 
     expect(page.get_by_role("spinbutton", name="Seed")).to_have_value("5")
     visit(page, "Hybrid")
     expect(page).to_have_url(re.compile("method=hidfd.*seed=9"))
+
+
+def test_a_run_of_the_page_overrules_nothing_that_somebody_chose_meanwhile(app: AppTest) -> None:
+    app.run()
+    app.selectbox(key="form:student").select("lenet5").run()
+    app.run()
+    assert app.selectbox(key="form:student").value == "lenet5"
+    widgets = [*app.selectbox, *app.number_input, *app.toggle]
+    assert widgets and not [widget.key for widget in widgets if widget.proto.set_value]

@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.ui import link
 from pages.ui.form import asked
-from pages.ui.keep import OF_A_LESSON, alive
+from pages.ui.keep import OF_A_LESSON, forget
 
 if TYPE_CHECKING:
     from dfkd_core.runs.spec import RunSpec
@@ -27,7 +27,6 @@ _WITH_A_KEY_OF_THEIR_OWN = ("collected", "ratio")
 def take() -> None:
     """Once per session and page, before any widget is drawn: a link opens the lab as it was sent."""
     if "form:asked" in st.session_state:
-        alive()
         return
     given = st.query_params.to_dict()
     for name in _IN_ADDRESS:
@@ -77,8 +76,7 @@ def take_over(run_id: str, spec: RunSpec) -> None:
     from dfkd_core import methods
     from pages.ui.form.recording import KNOBS
 
-    for key in alive():
-        del st.session_state[key]
+    forget()
     preset = methods.find(spec.method).Config.build(spec.preset).model_dump()
     knobs = {name: value for name, value in spec.config.items() if value != preset.get(name)}
     fields = type(spec).model_fields

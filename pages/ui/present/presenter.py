@@ -20,21 +20,17 @@ from pages.ui.web.view import LESSON
 
 ONE_PRESS = 0.2  # seconds
 HERE, OWN = LESSON, "lesson:own"  # of the session: what is given, and what was begun at which stop
-# While a lesson is given, or about to be: pages/ui/shell.py marks a page whose address says so.
-STYLE = """
-<style>
+# While a lesson is given; on a page that is about to give one, pages/ui/shell.py lays it before.
+RULES = """
 .st-key-lesson-card { background: light-dark(#eaf3fa, #16293a); border-color: light-dark(#0072b2, #56b4e9);
   padding: .5rem 1rem; }
 .st-key-lesson-card p { font-size: 1.05rem; }
-:is(:has(> .lesson-comes), :has(.st-key-lesson-card)) {
-  & :is(section[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"]) { display: none; }
-  @media (min-width: 768px) {
-    & [data-testid="stMain"] { zoom: 1.25; }
-    & div:has(> .st-key-lesson-card) { position: sticky; top: 0; z-index: 90; }
-  }
-  @media (min-width: 1600px) { & [data-testid="stMain"] { zoom: 1.5; } }
+:is(section[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"]) { display: none; }
+@media (min-width: 768px) {
+  [data-testid="stMain"] { zoom: 1.25; }
+  div:has(> .st-key-lesson-card) { position: sticky; top: 0; z-index: 90; }
 }
-</style>
+@media (min-width: 1600px) { [data-testid="stMain"] { zoom: 1.5; } }
 """
 
 
@@ -154,7 +150,7 @@ def in_address(here: Given) -> dict[str, str]:
 
 def card(here: Given) -> None:
     """The stop: what the class reads, the way on, and what trains behind it."""
-    st.html(STYLE)  # it is there already; without an element before it, the card is told of each press twice
+    st.html(f"<style>{RULES}</style>")  # also: without an element before it, the card is told of each press twice
     _card(here)
 
 

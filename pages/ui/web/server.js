@@ -18,6 +18,7 @@ function look() {
     box.remove();
     box = null;
   }
+  document.body.classList.toggle("lab-is-gone", gone);
 }
 
 function made() {
@@ -26,10 +27,21 @@ function made() {
   return box;
 }
 
-// Until a lesson's card is there, a mark says that its page has no menu.
-function come() {
-  if (!document.querySelector(".st-key-lesson-card, [data-testid=stAlert]")) return;
-  document.querySelector(".lesson-comes")?.remove();
+// Style sheets of pages/ui/shell.py that hold until something is there are taken away in the moment that it comes.
+const until = {
+  stSidebar: "[data-testid=stSidebar]",
+  stSidebarNav: "[data-testid=stSidebarNav]",
+  lesson: ".st-key-lesson-card, [data-testid=stAlert]",
+};
+
+function arrive() {
+  for (const sheet of document.querySelectorAll("style[data-until]")) {
+    if (document.querySelector(until[sheet.dataset.until])) sheet.remove();
+  }
+  if (!document.querySelector("style[data-until]")) coming.disconnect();
 }
 
-setInterval(() => { look(); come(); }, 500);
+const coming = new MutationObserver(arrive);
+coming.observe(document.body, { childList: true, subtree: true });
+arrive();
+setInterval(look, 500);
