@@ -20,7 +20,7 @@ from dfkd_core.quality.score import DISTANCES
 from dfkd_core.runs.spec import NOT_DATA_FREE
 from pages.ui import link
 
-MOST, OFFERED = 2000, 300  # rows of the table; runs that the box offers by name
+MOST, OFFERED = 1000, 300  # rows of the table; runs that the box offers by name
 ROW, TALLEST = 35, 335  # pixels, of the table
 NEWEST = "newest"
 FILTERS = ("method", "teacher", "student", "benchmark", "state", "group", "tags")
