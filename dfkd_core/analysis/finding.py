@@ -32,8 +32,8 @@ NOT_A_CONFIGURATION = frozenset({"seed", "data", "device", "threads", "log_every
 
 def names_of(entries: Iterable[Entry]) -> list[str]:
     """All that these runs can be sought, sorted and shown by, in the order in which they have it."""
-    kinds = dict.fromkeys(tuple(entry.values) for entry in entries)  # few among many runs
-    return list(dict.fromkeys(name for kind in kinds for name in kind))
+    kinds = {id(entry.names): entry.names for entry in entries}
+    return list(dict.fromkeys(name for names in kinds.values() for name in names))
 
 
 def matching(entries: Sequence[Entry], asked: str) -> list[Entry]:

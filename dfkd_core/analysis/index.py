@@ -83,6 +83,15 @@ class Entry:
             **{name: value for name, value in self.spec.items() if name not in ("config", "stages")},
         }
 
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Of ``values``; the same object for all runs that have the same ones, which are most of many."""
+        found = tuple(self.values)
+        return _names.setdefault(found, found)
+
+
+_names: dict[tuple[str, ...], tuple[str, ...]] = {}
+
 
 class RunIndex:
     """The runs in the folder ``runs``; one object may serve all pages of a server."""

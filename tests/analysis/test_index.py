@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,9 @@ def test_an_index_in_any_state_lists_the_runs(runs: Path, three: list[RunFolder]
     DAMAGE[damage](runs / FILE)
     assert finals(runs) == [0.5, 0.7, 0.95]
     assert finals(runs) == [0.5, 0.7, 0.95]
+    if damage != "a folder":  # which nobody takes away
+        with closing(sqlite3.connect(runs / FILE)) as connection:
+            assert connection.execute("SELECT count(*) FROM runs").fetchone() == (3,), "it is made again"
 
 
 def test_a_row_of_the_index_that_was_changed_is_not_believed(runs: Path, three: list[RunFolder]) -> None:

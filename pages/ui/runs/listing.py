@@ -20,7 +20,7 @@ from dfkd_core.quality.score import DISTANCES
 from dfkd_core.runs.spec import NOT_DATA_FREE
 from pages.ui import link
 
-MOST, OFFERED = 2000, 300  # rows of the table; runs that the box offers by name
+MOST, OFFERED = 1000, 300  # rows of the table; runs that the box offers by name
 ROW, TALLEST = 35, 335  # pixels, of the table
 NEWEST = "newest"
 FILTERS = ("method", "teacher", "student", "benchmark", "state", "group", "tags")
@@ -90,7 +90,7 @@ def shown(entries: list[Entry]) -> list[Entry]:
         st.warning(link.plain(error), icon=":material/search_off:")
     if by == NEWEST:
         return found[::-1] if order == "↑" else found
-    return in_order(found, by, descending=order == "↓") if found else found
+    return in_order(found, by, order == "↓") if by in names_of(found) else found
 
 
 def _key(name: str) -> str:
@@ -109,6 +109,7 @@ def _filters(entries: list[Entry]) -> list[Entry]:
             st.session_state.setdefault(key, asked)
             st.session_state[key] = [value for value in st.session_state[key] if value in known]
             if len(known) < 2 and not st.session_state[key]:
+                del st.session_state[key]
                 continue
             chosen = st.multiselect(name.capitalize(), known, key=key, format_func=link.legible)
             link.say(name, ",".join(chosen))
