@@ -98,7 +98,7 @@ class Coordinator:
         return True
 
     def _check(self) -> None:
-        """End where another one is at work, or the queue was deleted; Ray starts a new one, which sees what there is."""
+        """End where another one is at work, or the queue was deleted: Ray starts a new one."""
         if self.queue.leases.newest() != self.lease.number:
             logger.warning("%s is no longer this coordinator's", self.queue.files.title)
             os._exit(1)
