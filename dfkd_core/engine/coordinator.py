@@ -272,5 +272,5 @@ def _problem(task: Any) -> str:
     except RayTaskError as error:
         return str(error.cause or error).strip().splitlines()[-1]
     except RayError as error:
-        return str(error).strip().splitlines()[0].rstrip(".")
+        return str(error).strip().splitlines()[0].partition(". ")[0].rstrip(".")
     return ""
