@@ -178,11 +178,9 @@ class Coordinator:
         self.queue.drop(ticket.run)
 
     def _is_unfinished(self, folder: RunFolder, ticket: Ticket) -> bool:
-        """And nobody else has taken it over. A machine that is shut down tells its runs to stop; that is no end."""
-        status = folder.status()
-        if not folder.path.is_dir() or folder.leases.newest() != ticket.attempt:
-            return False
-        return status.state in ACTIVE or (status.state == "stopped" and not _told_to_stop(folder, ticket.attempt))
+        """And nobody else has taken it over."""
+        here = folder.path.is_dir() and folder.leases.newest() == ticket.attempt
+        return here and folder.status().state in ACTIVE
 
     def _again(self, folder: RunFolder, ticket: Ticket, problem: str) -> bool:
         """Hand out its next attempt; False if too many have died. The ticket comes first: somebody answers for the run
