@@ -175,7 +175,9 @@ class Coordinator:
                 words = f"Its worker was ended: {problem or 'it was told to stop'}. Resume goes on from there."
                 folder.set_status(replace(folder.status(), state="interrupted", message=words, owner=None))
         self.handed.pop(ticket.run, None)
-        self.queue.drop(ticket.run)
+        newer = self.queue.ticket(ticket.run)
+        if newer is None or newer.attempt <= ticket.attempt:  # else it was resumed before its task was heard of
+            self.queue.drop(ticket.run)
 
     def _is_unfinished(self, folder: RunFolder, ticket: Ticket) -> bool:
         """And nobody else has taken it over."""
