@@ -44,7 +44,7 @@ def begin_node(address: str, cpus: int = 2) -> psutil.Process:
 
 def end_cluster(folder: Path) -> None:
     """The processes of this one only: those whose command names its folder, and what those have started."""
-    ours = [one for one in psutil.process_iter() if str(folder) in " ".join(_command(one))]
+    ours = [one for one in psutil.process_iter() if one.pid != os.getpid() and str(folder) in " ".join(_command(one))]
     ours += [child for one in ours for child in _children(one)]
     for process in ours:
         with suppress(psutil.Error):

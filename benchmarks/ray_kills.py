@@ -32,6 +32,7 @@ from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import EventReader, Queue, RunFolder, runs_in, verify
 
 PARTS = ("kills", "nodes")
+SEEDS = 4
 PATIENCE = 900.0
 DRIVER = """
 import sys, time
@@ -39,8 +40,8 @@ from pathlib import Path
 from benchmarks.throughput import short_spec
 from dfkd_core.engine.ray import RayEngine
 engine = RayEngine(Path(sys.argv[1]), sys.argv[2])
-for seed in range(int(sys.argv[3])):
-    engine.submit(short_spec(seed))
+for number in range(int(sys.argv[3])):
+    engine.submit(short_spec(number % int(sys.argv[4])))
 time.sleep(3600)
 """
 
@@ -50,7 +51,7 @@ def measure(
 ) -> Iterator[Report]:
     count = 4 if quick else 20
     with folder_of_runs() as runs:
-        whole = {seed: outcome(carried_out(runs, short_spec(seed))) for seed in range(count)}
+        whole = {seed: outcome(carried_out(runs, short_spec(seed))) for seed in range(SEEDS)}
     for part in parts or PARTS:
         with folder_of_runs() as runs, small_cluster(2 if part == "kills" else 1) as address:
             began, said = time.monotonic(), {"kills": killing, "nodes": removing}[part](runs, address, count)
@@ -71,7 +72,7 @@ def killing(runs: Path, address: str, count: int) -> str:
     victims: dict[str, Callable[[], None]] = {"program": driver.kill, "coordinator": lambda: _kill_coordinator(queue)}
     until = time.monotonic() + PATIENCE
     while (done := _done(runs)) < count and time.monotonic() < until:
-        for index, folder in enumerate(sorted(runs_in(runs), key=lambda one: read_spec(one).seed)):
+        for index, folder in enumerate(sorted(runs_in(runs), key=lambda one: one.id)):
             if index % 2 and folder.id not in killed and _kill_worker(folder):
                 killed.add(folder.id)
         for name, share in (("program", 0.25), ("coordinator", 0.5)):
@@ -101,7 +102,7 @@ def removing(runs: Path, address: str, count: int) -> str:
 
 def _driver(runs: Path, address: str, count: int) -> subprocess.Popen[bytes]:
     RayEngine(runs, address).close()
-    return subprocess.Popen([sys.executable, "-c", DRIVER, str(runs), address, str(count)])
+    return subprocess.Popen([sys.executable, "-c", DRIVER, str(runs), address, str(count), str(SEEDS)])
 
 
 def _kill_worker(folder: RunFolder) -> bool:

@@ -28,7 +28,7 @@ from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import RunFolder
 
 GAIN, OVERHEAD = 0.9, {"local": 0.5, "ray": 2.0}  # of a second worker, at least; seconds a run, at most
-STEPS = {"epochs": 1, "iterations": 20, "student_steps": 2}
+STEPS = {"epochs": 1, "iterations": 20, "student_steps": 2, "batch_size": 64}
 
 
 def measure(
@@ -56,8 +56,8 @@ def measure(
 
 
 def short_spec(seed: int, **fields: Any) -> RunSpec:
-    """A few seconds of TA-DFKD."""
-    return make_spec(STEPS, seed=seed, checkpoint_seconds=1.0, **fields)
+    """A second or two of TA-DFKD."""
+    return make_spec(STEPS, seed=seed, checkpoint_seconds=0.5, **fields)
 
 
 def through(kind: str, workers: int, specs: list[RunSpec]) -> dict[str, float]:

@@ -98,7 +98,7 @@ class Coordinator:
         return True
 
     def _check(self) -> None:
-        """End where another one is at work, or the queue was deleted; Ray starts a new one, which sees what there is."""
+        """End where another one is at work, or the queue was deleted: Ray starts a new one."""
         if self.queue.leases.newest() != self.lease.number:
             logger.warning("%s is no longer this coordinator's", self.queue.files.title)
             os._exit(1)
@@ -135,6 +135,8 @@ class Coordinator:
         ticket, leases = self.queue.ticket(run), self._folder(run).leases
         if ticket is None:
             return
+        if leases.newest() == ticket.attempt - 1:  # an earlier coordinator died before it had made it
+            leases.queue(is_over=lambda number: True)
         if leases.process(ticket.attempt) is not None:
             self.handed[run] = _Handed(ticket, None, begun=True)
         elif leases.owner(ticket.attempt).evidence == "queue" and leases.newest() == ticket.attempt:
@@ -168,33 +170,34 @@ class Coordinator:
                 if folder.leases.process(ticket.attempt) is not None:  # a lock may outlive its task by a moment
                     self.handed[ticket.run] = _Handed(ticket, None, begun=True)
                     return
-                if not killed and (after := self._again(folder, ticket, problem)):
-                    self.handed.pop(ticket.run, None)
-                    self.queue.keep(after)
-                    self._hand_out(after)
+                if not killed and self._again(folder, ticket, problem):
                     return
                 words = f"Its worker was ended: {problem or 'it was told to stop'}. Resume goes on from there."
                 folder.set_status(replace(folder.status(), state="interrupted", message=words, owner=None))
         self.handed.pop(ticket.run, None)
-        self.queue.drop(ticket.run)
+        newer = self.queue.ticket(ticket.run)
+        if newer is None or newer.attempt <= ticket.attempt:  # else it was resumed before its task was heard of
+            self.queue.drop(ticket.run)
 
     def _is_unfinished(self, folder: RunFolder, ticket: Ticket) -> bool:
-        """And nobody else has taken it over. A machine that is shut down tells its runs to stop; that is no end."""
-        status = folder.status()
-        if not folder.path.is_dir() or folder.leases.newest() != ticket.attempt:
-            return False
-        return status.state in ACTIVE or (status.state == "stopped" and not _told_to_stop(folder, ticket.attempt))
+        """And nobody else has taken it over."""
+        here = folder.path.is_dir() and folder.leases.newest() == ticket.attempt
+        return here and folder.status().state in ACTIVE
 
-    def _again(self, folder: RunFolder, ticket: Ticket, problem: str) -> Ticket | None:
-        """The ticket of its next attempt; None if too many have died."""
+    def _again(self, folder: RunFolder, ticket: Ticket, problem: str) -> bool:
+        """Hand out its next attempt; False if too many have died. The ticket comes first: somebody answers for the run
+        all the time."""
         step = folder.status().step
         deaths = 1 if step > ticket.step else ticket.deaths + 1
         if deaths > MOST_DEATHS:
-            return None
-        number = folder.leases.queue(is_over=lambda number: True)
+            return False
+        after = replace(ticket, attempt=ticket.attempt + 1, deaths=deaths, step=max(step, ticket.step))
+        self.queue.keep(after)
+        folder.leases.queue(is_over=lambda number: True)
         words = f"Waiting: its worker was ended ({problem or 'no reason was given'}); it goes on from step {step}"
-        folder.set_status(replace(folder.status(), state="queued", message=words, attempt=number, owner=None))
-        return replace(ticket, attempt=number, deaths=deaths, step=max(step, ticket.step))
+        folder.set_status(replace(folder.status(), state="queued", message=words, attempt=after.attempt, owner=None))
+        self._hand_out(after)
+        return True
 
     # --- stopping ---
 
@@ -218,7 +221,9 @@ class Coordinator:
         if entry.deadline is None:
             entry.deadline = time.monotonic() + grace
         if entry.task is None or folder.leases.owner(entry.ticket.attempt).evidence != "queue":
-            return  # it reads its commands itself
+            if not _told_to_stop(folder, entry.ticket.attempt):  # but the attempt before, which has died since
+                folder.command("stop")
+            return
         with suppress(StoreError):
             lease = folder.leases.enter(entry.ticket.attempt)  # so that no worker does
             with lease:
@@ -267,5 +272,5 @@ def _problem(task: Any) -> str:
     except RayTaskError as error:
         return str(error.cause or error).strip().splitlines()[-1]
     except RayError as error:
-        return str(error).strip().splitlines()[0].rstrip(".")
+        return str(error).strip().splitlines()[0].partition(". ")[0].rstrip(".")
     return ""

@@ -252,9 +252,11 @@ class _Running:
             self.elapsed += time.perf_counter() - started
             if time.monotonic() - self.saved_at >= self.spec.checkpoint_seconds:
                 self._checkpoint()
-            self.stopping = self._obey() == "stop"
-            if self.stopping:
-                return self._end("stopped")
+            told = self._obey()
+            self.stopping = told != "go"
+            if self.stopping:  # where somebody sees to it that it goes on elsewhere, a signal is no end
+                goes_on = told == "signal" and self.folder.leases.keeper(self.lease.number) is not None
+                return self._end("queued" if goes_on else "stopped")
             started = time.perf_counter()
 
     def _enter_stage(self, step: int) -> None:
@@ -318,7 +320,7 @@ class _Running:
     # --- commands ---
 
     def _obey(self) -> str:
-        """Carry out what came in since the last step. Returns ``stop`` or ``go``; waits while paused."""
+        """Carry out what came in since the last step. Returns ``stop``, ``signal`` or ``go``; waits while paused."""
         self._repeat_changes()
         if self.allowed == 1:
             self._allow(0, "pause")
@@ -339,7 +341,7 @@ class _Running:
                 elif command == "resume":
                     self._allow(None, command)
             if self.asked_to_stop():
-                return "stop"
+                return "signal"
             if self.allowed != 0:
                 return "go"
             self._wait()

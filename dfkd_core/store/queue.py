@@ -172,10 +172,11 @@ class Queue:
         return self.leases.owner(number) if lately else None
 
     def keeper(self, run: str, attempt: int) -> Owner | None:
-        """Who sees to it that an attempt is carried out, though no process does now; None if nobody does."""
+        """Who sees to it that an attempt, or the one after it, is carried out, though no process does it now; None if
+        nobody does."""
         try:
             ticket = self.ticket(run)
-            return self.coordinator() if ticket is not None and ticket.attempt == attempt else None
+            return self.coordinator() if ticket is not None and ticket.attempt >= attempt else None
         except (OSError, StoreError):
             return None
 

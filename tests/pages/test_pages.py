@@ -64,6 +64,11 @@ def test_a_link_opens_the_lab_as_it_was_sent(app: AppTest) -> None:
     assert app.query_params["r.probes"] == "32" and "r.samples" not in app.query_params
 
 
+def test_the_form_says_where_runs_train(app: AppTest) -> None:
+    engine = boot.start().engine
+    assert engine is not None and any(engine.title in said.value for said in app.run().sidebar.caption)
+
+
 def test_the_form_says_what_recording_takes_on_disk(app: AppTest) -> None:
     def megabytes() -> float:
         (caption,) = [element.value for element in app.caption if element.value.startswith("About ")]

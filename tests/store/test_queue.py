@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import eventually, execute, rows
+from running import at_step
 from tampering import flip
 
 from dfkd_core.errors import HeldError, StoreError, SupersededError
@@ -156,3 +158,15 @@ def test_what_waits_says_for_what(cluster: Queue, tiny: RunFolder) -> None:
         assert tiny.status_seen().message == "Waiting for 1 CPU of the cluster (2 nodes, 3 CPUs, 1 GPU)"
         cluster.keep(replace(ticket, cpus=2, gpus=0.5))
         assert "asks for 2 CPUs and 0.5 GPU, which no machine of the cluster has" in tiny.status_seen().message
+
+
+def test_a_signal_stops_a_run_but_not_one_that_the_cluster_goes_on_with(cluster: Queue, tiny: RunFolder) -> None:
+    """As when a machine is shut down."""
+    with coordinated(cluster):
+        ticket = entrusted(cluster, tiny)
+        terminate = at_step(2, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert run(tiny, tiny.leases.enter(ticket.attempt), terminate).state == "queued"
+        seen = tiny.status_seen()
+        assert (seen.state, seen.is_live, seen.step) == ("queued", True, 2)
+        cluster.drop(tiny.id)
+    assert execute(tiny, at_step(4, lambda: os.kill(os.getpid(), signal.SIGTERM))).state == "stopped"
