@@ -137,7 +137,10 @@ def _asked(view: str, blind: bool, series: list[str], rows: Sequence[dict[str, A
     elif view == "picks":
         said["revealed"] = st.toggle("Reveal", key="grid:revealed", help="Show the scores, and what the picks cost.")
     elif not blind:
-        ends = {"": "at the end of each run", **{str(name): f"at equal {title}" for name, title in tracing.AXES.items()}}
+        ends = {
+            "": "at the end of each run",
+            **{str(name): f"at equal {title}" for name, title in tracing.AXES.items()},
+        }
         said["at"] = _select("Compared", "at", ends)
     if view == "pair" and len(series) > 1:
         said["first"] = _select("First", "first", {name: name for name in reversed(series)})
