@@ -116,7 +116,7 @@ def foretell(
         paces = plans.calibrate(specs, known, lambda words: print(f"calibrating: {words}", file=sys.stderr))
     found = plans.plan(kind, given, runs_of(runs), at_once, reuse, paces)
     if as_json:
-        print(json.dumps(asdict(found)))
+        print(json.dumps({**asdict(found), "paces": [asdict(pace) for pace in paces]}))
         return 0
     for refused in found.refused:
         print(f"cannot: {', '.join(f'{name} {value}' for name, value in refused.labels.items())}. {refused.why}")

@@ -74,7 +74,8 @@ def among(names: Callable[[], list[str]]) -> AfterValidator:
     def check(value: Any) -> Any:
         for name in (value,) if isinstance(value, str) else value or ():
             if name not in names():
-                raise ValueError(f"should be one of {', '.join(names())}")
+                which = "" if isinstance(value, str) else f"{name!r} "  # of several, which are not quoted
+                raise ValueError(f"{which}should be one of {', '.join(names())}")
         return value
 
     return AfterValidator(check)

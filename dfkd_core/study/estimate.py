@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from dfkd_core.errors import StoreError
@@ -26,11 +28,17 @@ ENOUGH = SAME_FIELDS[:-1] + PACE_KNOBS  # for a rough idea
 
 @dataclass(frozen=True)
 class Pace:
-    """``seconds`` a step of runs like ``facts``, and ``bytes`` of a whole one, None where nobody looked."""
+    """``seconds`` a step of runs like ``facts``; ``bytes`` of a whole one, or the ``path`` of one that is whole."""
 
     facts: dict[str, Any]
     seconds: float
     bytes: int | None = None
+    path: str = ""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of a whole run; None where nobody knows."""
+        return _size(self.path) if self.path else self.bytes
 
     def likeness(self, spec: RunSpec) -> int | None:
         """In how many facts ``spec`` is the same; None where it is not alike."""
@@ -73,14 +81,19 @@ def _pace(folder: RunFolder) -> Pace | None:
     if status.step < LEAST_STEPS or "seconds" not in status.result:
         return None
     try:
-        size = _size(folder) if status.state == "done" else None
-        return Pace(facts_of(read_spec(folder)), status.result["seconds"] / status.step, size)
+        path = str(folder.path) if status.state == "done" else ""
+        return Pace(facts_of(read_spec(folder)), status.result["seconds"] / status.step, path=path)
     except (OSError, StoreError):
         return None
 
 
-def _size(folder: RunFolder) -> int:
-    return sum(os.path.getsize(folder.path / name) for name in folder.files.walk())
+@lru_cache(maxsize=1024)
+def _size(path: str) -> int | None:
+    folder = RunFolder(Path(path))
+    try:
+        return sum(os.path.getsize(folder.path / name) for name in folder.files.walk())
+    except (OSError, StoreError):
+        return None
 
 
 def facts_of(spec: RunSpec) -> dict[str, Any]:

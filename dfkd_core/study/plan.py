@@ -86,10 +86,10 @@ def _time(seconds: float) -> str:
 
 
 def _bytes_of(spec: RunSpec, known: Iterable[Pace]) -> int | None:
-    """By the run most alike whose folder was looked at."""
-    alike = [(pace.likeness(spec), pace.bytes) for pace in known if pace.bytes is not None]
-    found = max(((like, size) for like, size in alike if like is not None), default=None, key=lambda entry: entry[0])
-    return None if found is None else found[1]
+    """By the run most alike that is whole."""
+    alike = [(likeness, pace) for pace in known if (likeness := pace.likeness(spec)) is not None]
+    ranked = sorted(alike, key=lambda entry: -entry[0])
+    return next((size for _, pace in ranked if (size := pace.size) is not None), None)
 
 
 def calibrate(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import tempfile
 from typing import Any
 
 import pandas as pd
@@ -12,16 +16,18 @@ from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store import runs_folder, runs_in
 from dfkd_core.study import file as files
 from dfkd_core.study import find, usual_slots
-from dfkd_core.study.estimate import known_paces
+from dfkd_core.study.estimate import Pace, known_paces
 from dfkd_core.study.plan import Plan, in_words, plan
-from pages.ui import link, recordings
+from pages.ui import boot, link, recordings
 from pages.ui.study import watching
 
 KIND = find("grid")
 BOXES = ("teachers", "students", "methods")
 REUSE = {"same-code": "of the same code", "any-code": "of any code", "none": "none"}
 PENDING = "form:grid:file"  # of the session: a file that fills the form when it is drawn next
-PLAIN = ("benchmark", "preset", "device", "threads")  # fields of a run that have an input
+PLAIN = ("benchmark", "preset", "device")  # fields of a run that have an input
+TRYING = "A few steps of what was never run here tell how long the study takes, and how much disk."
+PACES = "grid:paces"  # of the session: what a calibration found
 MORE = "# knobs, each and run, as in a file:\n# knobs: {epochs: 12}\n"
 
 
@@ -43,6 +49,8 @@ def set_up() -> None:
         if st.button("Start", icon=":material/play_arrow:", type="primary", key="start", disabled=bool(wrong)):
             _begin(given)
         st.markdown(f":material/error: {link.plain(wrong)}" if found is None else _bold(in_words(found)))
+        if found is not None and found.unknown and st.button("Try a few steps", key="calibrate", help=TRYING):
+            _calibrate(given, found.unknown)
     if found is not None and found.refused:
         with st.expander(f"{len(found.refused)} settings cannot be run, and why"):
             rows = [{**one.labels, "why": one.why} for one in found.refused]
@@ -208,7 +216,41 @@ def _planned(given: dict[str, Any], labelled: Any) -> Plan:
             "Finished runs that count", list(REUSE), format_func=REUSE.__getitem__, key="form:grid:reuse", width=200,
             help=help,
         )  # fmt: skip
-    return plan(KIND, given, runs_folder(), int(slots), reuse, known_paces(runs_in(recordings.FOLDER)))
+    paces = [*st.session_state.get(PACES, []), *known_paces(runs_in(recordings.FOLDER))]
+    return plan(KIND, given, runs_folder(), int(slots), reuse, paces)
+
+
+def _calibrate(given: dict[str, Any], settings: int) -> None:
+    """In a process of its own, which ends with this run of the page."""
+    text = files.write(KIND.name, KIND.Request.build(given))
+    bar, tried = st.progress(0.0, "Starting"), 0
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(text)
+        file.flush()
+        asked = [sys.executable, "-m", "dfkd_core", "study", "plan", file.name, "--calibrate", "--json"]
+        process = subprocess.Popen(
+            [*asked, "--runs", str(runs_folder().resolve())],
+            cwd=boot.ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None and process.stderr is not None
+            for line in process.stderr:
+                tried += 1
+                bar.progress(min(1.0, tried / (settings + 1)), link.plain(line))
+            said = process.stdout.read()
+        finally:
+            process.kill()
+            process.wait()
+    try:
+        paces = [Pace(**pace) for pace in json.loads(said)["paces"]]
+    except (ValueError, KeyError):
+        st.session_state["problem"] = "The calibration came to nothing; the study can be started all the same."
+    else:
+        st.session_state[PACES] = [*paces, *st.session_state.get(PACES, [])]
+    st.rerun()
 
 
 def _bold(words: str) -> str:
