@@ -66,7 +66,13 @@ def measure(
     knobs, measured, seeds = (TRIED, 50, 1) if quick else (knobs, measured, seeds)
     run: dict[str, Any] = {"benchmark": benchmark, "preset": preset, "teacher": teacher, "device": device}
     run |= {"evaluate_every": 200, "probes_every": 0}
-    given = {"widths": widths, "seeds": range(seeds), "arms": arms, "measured": measured, "extractor": extractor}
+    given: dict[str, Any] = {
+        "widths": widths,
+        "seeds": range(seeds),
+        "arms": arms,
+        "measured": measured,
+        "extractor": extractor,
+    }
     seconds: dict[str, list[float]] = {}  # of training, by arm and width
     with folder_of_runs() as runs:
         study = KIND.begin(runs, knobs=knobs, run=run, **given)

@@ -59,7 +59,7 @@ def measure(
     knobs = {} if small else {"epochs": 8}
     knobs |= {"epochs": 1, "iterations": 2} if quick else {}
     knobs |= {} if epochs is None else {"epochs": epochs}
-    given = ({} if small else MNIST) | (QUICK if quick else {})
+    given: dict[str, Any] = ({} if small else MNIST) | (QUICK if quick else {})
     with folder_of_runs(runs) as folder, Stopwatch() as watch:
         found = find_study(folder, study) if study else KIND.begin(folder, knobs=knobs, run=run, **given)
         cells = conducted(found).cells

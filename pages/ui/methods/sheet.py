@@ -25,7 +25,7 @@ def show(name: str, preset: str) -> None:
     """Draw the method ``name``; of its parts only the one that is looked at."""
     method = methods.find(name)
     written = document.read(name)
-    parts = [part for part in PARTS if part in ALWAYS or getattr(written, part, "")]
+    parts = [part for part in PARTS if part in ALWAYS or getattr(written, part, None)]
     with st.container(key="method-beside"):
         left, right = st.columns([4, 5])
         with left:
