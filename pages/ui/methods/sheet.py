@@ -25,10 +25,10 @@ def show(name: str, preset: str) -> None:
     """Draw the method ``name``; of its parts only the one that is looked at."""
     method = methods.find(name)
     written = document.read(name)
-    parts = [part for part in PARTS if part in ALWAYS or getattr(written, part, "")]
+    parts = [part for part in PARTS if part in ALWAYS or (written is not None and getattr(written, part))]
     with st.container(key="method-beside"):
         left, right = st.columns([4, 5])
-        with left:
+        with left, st.container(key="method-text"):
             _text(method, written, parts, preset)
         with right, st.container(key="method-source"):
             _source(method, written)
