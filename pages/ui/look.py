@@ -49,6 +49,7 @@ section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; 
   min-height: 68px; }
 /* The page Methods: its rows of boxes, which come late, and the source below the text where there is no room beside. */
 :is(.st-key-methods-top, .st-key-methods-bar, .st-key-methods-needs) { min-height: 68px; }
+.st-key-method-lead { min-height: 140px; }
 @media (max-width: 1500px) {
   .st-key-method-beside [data-testid="stHorizontalBlock"] { flex-direction: column; }
   .st-key-method-beside [data-testid="stColumn"] { width: 100%; flex: none; }

@@ -35,8 +35,9 @@ def show(name: str, preset: str) -> None:
 
 
 def _text(method: type[Method[Any, Any]], written: document.Document | None, parts: list[str], preset: str) -> None:
-    st.subheader(method.title)
-    st.markdown(written.lead if written is not None else _docstring(method))
+    with st.container(key="method-lead"):
+        st.subheader(method.title)
+        st.markdown(written.lead if written is not None else _docstring(method))
     part = _part(method.name, parts)
     if part == "facts":
         _facts(method.name, preset)
