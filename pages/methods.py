@@ -26,7 +26,9 @@ def main() -> None:
     if booted.error:
         st.error(link.plain(booted.error))
         return
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
+    with st.container(
+        key="methods-top", horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"
+    ):
         shown = _view()
         preset = _preset() if shown == "methods" else ""
     if shown == "benchmarks":
@@ -65,14 +67,14 @@ def _methods(preset: str) -> None:
         return
     others = {"": "no other", **{one: title for one, title in known.items() if one != name}}
     other = other if other in others else ""
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    st.html(PAGE_CSS)
+    with st.container(key="methods-bar", horizontal=True, vertical_alignment="bottom"):
         if st.button("All methods", icon=":material/arrow_back:"):
             _leave()
         _choose("Method", "method", known, name)
         _choose("Beside it", "with", others, other)
         if st.button("Distil with this", type="primary", icon=":material/science:", key="distil"):
             _distil(name, preset)
-    st.html(PAGE_CSS)
     if other:
         beside.show(facts.of(name, preset), facts.of(other, preset), preset)
     else:
@@ -84,13 +86,14 @@ def _overview(preset: str) -> None:
 
     asked = [one for one in link.word("need").split(",") if one in facts.NEEDS]
     st.session_state.setdefault("methods:need", asked)
-    needs = st.pills(
-        "Only methods of which all of this holds",
-        list(facts.NEEDS),
-        key="methods:need",
-        format_func=lambda one: facts.NEEDS[one].words,
-        selection_mode="multi",
-    )
+    with st.container(key="methods-needs"):
+        needs = st.pills(
+            "Only methods of which all of this holds",
+            list(facts.NEEDS),
+            key="methods:need",
+            format_func=lambda one: facts.NEEDS[one].words,
+            selection_mode="multi",
+        )
     if needs:
         st.query_params["need"] = ",".join(needs)
     else:

@@ -47,6 +47,14 @@ section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; 
 /* A box to choose from, with its label. */
 :is([class*="st-key-form-"], .st-key-runs-named, .st-key-runs-metric):has(> [data-testid="stSkeleton"]) {
   min-height: 68px; }
+/* The page Methods: its rows of boxes, which come late, and the source below the text where there is no room beside. */
+:is(.st-key-methods-top, .st-key-methods-bar, .st-key-methods-needs) { min-height: 68px; }
+.st-key-method-lead { min-height: 140px; }
+@media (max-width: 1500px) {
+  .st-key-method-beside [data-testid="stHorizontalBlock"] { flex-direction: column; }
+  .st-key-method-beside [data-testid="stColumn"] { width: 100%; flex: none; }
+  .st-key-method-text { min-height: 90vh; }
+}
 </style>
 """
 # Until something is there, by the name of the sheet, which pages/ui/web/server.js then takes away. A rule that looked

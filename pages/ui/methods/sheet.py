@@ -25,18 +25,19 @@ def show(name: str, preset: str) -> None:
     """Draw the method ``name``; of its parts only the one that is looked at."""
     method = methods.find(name)
     written = document.read(name)
-    parts = [part for part in PARTS if part in ALWAYS or getattr(written, part, None)]
+    parts = [part for part in PARTS if part in ALWAYS or (written is not None and getattr(written, part))]
     with st.container(key="method-beside"):
         left, right = st.columns([4, 5])
-        with left:
+        with left, st.container(key="method-text"):
             _text(method, written, parts, preset)
         with right, st.container(key="method-source"):
             _source(method, written)
 
 
 def _text(method: type[Method[Any, Any]], written: document.Document | None, parts: list[str], preset: str) -> None:
-    st.subheader(method.title)
-    st.markdown(written.lead if written is not None else _docstring(method))
+    with st.container(key="method-lead"):
+        st.subheader(method.title)
+        st.markdown(written.lead if written is not None else _docstring(method))
     part = _part(method.name, parts)
     if part == "facts":
         _facts(method.name, preset)
