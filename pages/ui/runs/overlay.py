@@ -55,8 +55,8 @@ def show(chosen: Sequence[Entry]) -> None:
             help="Mean over the seeds of one configuration, from the least to the greatest.",
         )
         log = st.toggle("Logarithmic", key="runs:log")
-        smooth = st.slider(
-            "Smooth", 0.0, 0.99, 0.0, 0.01, key="runs:smooth", width=160,
+        smooth = st.number_input(
+            "Smooth", 0.0, 0.99, 0.0, 0.1, key="runs:smooth", width=130,
             help="An exponential moving average; the raw curve stays behind it, faint.",
         )  # fmt: skip
     link.say("bands", "off" if seeds and not bands else "")
