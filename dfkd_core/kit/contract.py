@@ -120,7 +120,8 @@ class Term(NamedTuple):
     """One term of a loss, declared once: legends, charts, alarms and audits read it from here.
 
     ``name``: of its curve. ``title``: in words. ``knob``: which one weighs it; none where it cannot be weighed.
-    ``of``: whose gradient it is. ``batch_norm``: it needs BatchNorm layers in the teacher.
+    ``of``: whose gradient it is. ``batch_norm``: it needs BatchNorm layers in the teacher. ``without_batch_norm``: the
+    weight with which it makes up for those that need them, where it was measured.
     """
 
     name: str
@@ -128,6 +129,7 @@ class Term(NamedTuple):
     knob: str = ""
     of: Moved = "generator"
     batch_norm: bool = False
+    without_batch_norm: float | None = None
 
 
 def facts_of(terms: tuple[Term, ...]) -> list[dict[str, Any]]:

@@ -146,7 +146,7 @@ class TADFKD(GeneratorMethod[TADFKDConfig]):
         Term("l2", "image norm", "l2_weight"),
         Term("tv", "total variation", "tv_weight"),
         Term("class_prior", "class prior", "class_prior_weight"),
-        Term("class_balance", "class balance", "class_balance_weight"),
+        Term("class_balance", "class balance", "class_balance_weight", without_batch_norm=5.0),
         Term("activation", "activation", "activation_weight"),
     )
     phases = ("latents", "generate", "judge", "split", "student", "generator")

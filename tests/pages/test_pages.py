@@ -253,6 +253,17 @@ def test_a_term_that_the_teacher_has_nothing_for_is_said(app: AppTest) -> None:
     assert "cannot act" not in " ".join(said.value for said in app.sidebar.warning)
 
 
+def test_what_makes_up_for_missing_statistics_is_set_by_a_click(app: AppTest) -> None:
+    app.run()
+    assert "form-instead" not in [button.key for button in app.button]
+    app.query_params.update({"benchmark": "digits", "teacher": "digits-lenet5-long"})
+    app.session_state["form:teacher"] = "digits-lenet5-long"
+    app.run()
+    app.button(key="form-instead").click().run()
+    assert app.query_params["k.class_balance_weight"] == "5.0"
+    assert "form-instead" not in [button.key for button in app.button] and not app.exception
+
+
 def test_the_data_folder_is_the_visitors_and_the_runs_own(app: AppTest, tmp_path: Path) -> None:
     app.run()
     before = dict(os.environ)

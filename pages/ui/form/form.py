@@ -26,6 +26,7 @@ from pages.ui.form import address, asked, collected, download, folders, recordin
 from pages.ui.form.address import FOLDER
 from pages.ui.words import glossary
 
+INSTEAD = "Makes up for the BatchNorm statistics that this teacher lacks: measured, the student ends far better."
 USUAL_METHOD = {"classifier": "ta-dfkd", "generative": "ukd"}
 
 
@@ -245,6 +246,11 @@ def _say_idle(method: type[Method[Any, Any]], preset: str, changes: dict[str, An
         idle = [term.title for term in method.terms if term.batch_norm and term.knob and getattr(config, term.knob)]
         if idle:
             st.warning(f"{', '.join(idle)}: cannot act, for this teacher has no BatchNorm layers.")
+        instead = {term.knob: term.without_batch_norm for term in method.terms if term.without_batch_norm is not None}
+        keys = {f"knob:{method.name}:{preset}:{knob}": value for knob, value in instead.items()}
+        if any(getattr(config, knob) == 0 for knob in instead):
+            words = " and ".join(f"{knob.replace('_', ' ')} to {value:g}" for knob, value in instead.items())
+            st.button(f"Set {words}", key="form-instead", on_click=st.session_state.update, args=(keys,), help=INSTEAD)
 
 
 @st.cache_data(show_spinner=False, max_entries=32)
