@@ -256,7 +256,7 @@ def _calibrate(given: dict[str, Any], settings: int) -> None:
 def _bold(words: str) -> str:
     """How many runs, which comes first, stands out."""
     first, rest = words.split(";", 1)
-    return f"**{first}**;{link.plain(rest)}"
+    return f"**{first}**; {link.plain(rest.strip())}"
 
 
 def _begin(given: dict[str, Any]) -> None:
