@@ -37,6 +37,10 @@ class Sketched(Engine):
         self.play, self.at_once, self.most = play, 0, 0
         self.lock, self.begun = threading.Lock(), list[str]()
 
+    @property
+    def title(self) -> str:
+        return "nothing that trains"
+
     def submit(self, spec: RunSpec) -> str:
         raise NotImplementedError
 

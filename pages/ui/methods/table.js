@@ -45,7 +45,8 @@ class Methods {
 
   say() {
     const left = 2 - this.ticked.size, { rows, preset } = this.data;
-    this.count.textContent = `${rows.length === 1 ? "One method" : `${rows.length} methods`}, with the knobs of ${preset}`;
+    const methods = rows.length === 1 ? "One method" : `${rows.length} methods`;
+    this.count.textContent = `${methods}, with the knobs of ${preset}`;
     this.compare.disabled = left > 0;
     const what = left === 1 ? "Tick one more to compare" : "Tick two to compare";
     this.compare.textContent = left > 0 ? what : "Compare the two that are ticked";
@@ -98,7 +99,8 @@ class Methods {
       event.preventDefault();
       this.open([name]);
     });
-    const tick = element("input", { type: "checkbox", checked: this.ticked.has(name), "aria-label": `Compare ${title}` });
+    const checked = this.ticked.has(name);
+    const tick = element("input", { type: "checkbox", checked, "aria-label": `Compare ${title}` });
     tick.addEventListener("change", () => {
       this.ticked[tick.checked ? "add" : "delete"](name);
       this.say();
