@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 SET = ("form:", "knob:")  # keys of what somebody sets on a page
 HOME = "distill"  # the page without a name in the address
@@ -20,6 +21,15 @@ def forget(*keys: str) -> None:
     for key in keys or _set():
         state.pop(key, None)
         kept.pop(key, None)
+
+
+def carry_over() -> None:
+    """To Streamlit a widget of the same name on another page is another one: what is set is set for it, once."""
+    context = get_script_run_ctx()
+    page = context.page_script_hash if context is not None else ""
+    if st.session_state.get("set on") != page:
+        st.session_state.update(_set())
+        st.session_state["set on"] = page
 
 
 def _set() -> dict[str, Any]:

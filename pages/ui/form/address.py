@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.ui import link
 from pages.ui.form import asked
-from pages.ui.keep import OF_A_LESSON, forget
+from pages.ui.keep import OF_A_LESSON, carry_over, forget
 
 if TYPE_CHECKING:
     from dfkd_core.runs.spec import RunSpec
@@ -27,6 +27,7 @@ _WITH_A_KEY_OF_THEIR_OWN = ("collected", "ratio")
 def take() -> None:
     """Once per session and page, before any widget is drawn: a link opens the lab as it was sent."""
     if "form:asked" in st.session_state:
+        carry_over()
         return
     given = st.query_params.to_dict()
     for name in _IN_ADDRESS:
