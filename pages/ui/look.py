@@ -45,8 +45,8 @@ section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; 
 :is(.st-key-stage, [class*="st-key-stage-"], .st-key-hybrid, .st-key-microscope, .st-key-generative,
   .st-key-lesson, .st-key-methods):has(.dfkd-host, [data-testid="stSkeleton"]) { min-height: 75vh; }
 /* A box to choose from, with its label. */
-:is([class*="st-key-form-"], .st-key-runs-named, .st-key-runs-metric):has(> [data-testid="stSkeleton"]) {
-  min-height: 68px; }
+:is([class*="st-key-form-"], .st-key-runs-named, .st-key-runs-metric, .st-key-methods-method,
+  .st-key-methods-with):has(> [data-testid="stSkeleton"]) { min-height: 68px; }
 /* The page Methods: its rows of boxes, which come late, and the source below the text where there is no room beside. */
 :is(.st-key-methods-top, .st-key-methods-bar, .st-key-methods-needs) { min-height: 68px; }
 .st-key-method-lead { min-height: 140px; }
