@@ -44,7 +44,7 @@ WIDE = """() => [document.scrollingElement, document.querySelector("[data-testid
   .map((box) => [box.scrollWidth, innerWidth])"""
 SMALL = """() => [...document.querySelectorAll("[data-testid=stMain] *")].filter((one) =>
   [...one.childNodes].some((text) => text.nodeType === 3 && text.textContent.trim()) && one.getClientRects().length
-  && !one.closest("svg, sub, sup, [data-state]") && parseFloat(getComputedStyle(one).fontSize) < 12,
+  && !one.closest("svg, sub, sup, .katex, [data-state]") && parseFloat(getComputedStyle(one).fontSize) < 12,
 ).map((one) => one.className + ": " + one.textContent.slice(0, 40))"""
 
 
