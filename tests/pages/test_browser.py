@@ -142,6 +142,7 @@ def test_a_killed_worker_is_shown_and_resumed_to_the_end(page: Page, lab: Lab) -
     wait(page, "stage.state === 'interrupted'")
     shoot(page, "interrupted")
     button(page, "Resume").click()
+    until(lambda: run.status_seen().state == "done", seconds=150)
     wait(page, "stage.state === 'done'")
     assert run.status().step == 200
 
