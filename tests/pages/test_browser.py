@@ -164,7 +164,7 @@ def test_the_run_survives_the_server_and_the_next_one_adopts_it(page: Page, mort
 def test_a_bad_request_is_one_sentence_on_the_page(page: Page, lab: Lab) -> None:
     page.goto(lab.url + "?benchmark=folder:/nowhere/at/all")
     button(page, "Start").click()
-    message = page.get_by_text("should name a folder that exists")
+    message = page.get_by_test_id("stAlertContentError").get_by_text("should name a folder that exists")
     expect(message).to_be_visible()
     assert "Traceback" not in page.content()
     shoot(page, "refused")

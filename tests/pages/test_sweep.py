@@ -112,7 +112,7 @@ def test_an_experiment_from_start_to_its_table(page: Page, lab: Lab, data: Path)
     seeds = page.get_by_label("Seeds", exact=True)
     seeds.fill("1")
     seeds.press("Enter")
-    expect(page.get_by_text("2 runs")).to_be_visible()
+    expect(page.get_by_text("2 runs", exact=True)).to_be_visible()
     button(page, "Start").click()
     wait(page, "stage.state === 'running' && stage.total === '2'", SWEEP)
     (study,) = [study for study in studies_in(data, "experiment") if study.settings["experiment"] == "inflation"]

@@ -19,7 +19,7 @@ const HEAD = `
           aria-valuemin="0" aria-valuemax="100"><div></div></div></div></div>
   </div>
   <div class="exp-message" role="status" hidden></div>
-  <ul class="exp-problems" role="alert" hidden></ul>`;
+  <div role="alert"><ul class="exp-problems" hidden></ul></div>`;
 
 export const CHART = `<div class="exp-plot" role="figure"></div>`;
 

@@ -116,8 +116,9 @@ class Grid extends Experiment {
   // The score, which shows the runs behind it.
   opener({ teacher, series, mean, deviation }) {
     const key = `${teacher}\n${series}`, value = mean == null ? "" : this.form(mean);
-    const spoken = `${series} from ${named(teacher)}: ${value || "no score yet"}. Show its runs`;
-    const spread = deviation == null ? null : element("small", ` ± ${this.form(deviation)}`);
+    const around = deviation == null ? "" : ` ± ${this.form(deviation)}`;
+    const spoken = `${series} from ${named(teacher)}: ${value ? value + around : "·, no score yet"}. Show its runs`;
+    const spread = around ? element("small", around) : null;
     const about = { title: "Show its runs", "aria-label": spoken, "aria-pressed": String(this.chosen === key) };
     const made = element("button.grid-open", about, element("b", value || "·"), spread);
     made.addEventListener("click", () => {
