@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from browser import ROOT, Lab
@@ -22,20 +22,9 @@ from dfkd_core.store import SPECS, RunFolder, RunStatus
 from dfkd_core.store.sealed import unsealed
 from dfkd_core.study import Record, Study
 from pages.ui import recordings
+from pages.ui.present import script
 
-PAGES = (
-    "",
-    "inspect",
-    "hybrid",
-    "generative",
-    "prior",
-    "lessons",
-    "studies",
-    "runs",
-    "teachers",
-    "methods",
-    "glossary",
-)
+PAGES = ("", *(name for name in get_args(script.PAGES) if name != "distill"))
 KEPT = {"state", "task", "device", "precision", "student", "collecting", "knob", "of", "measure", "compile"}
 SHOWN = {"classes", "link", "message", "method", "problem", "stage", "study", "tag", "teacher", "title"}
 LABELS = (
