@@ -19,12 +19,7 @@ OF_A_METHOD = ("method", "with", "part")  # parts of the address
 
 def main() -> None:
     """One script run of the page."""
-    booted = boot.start()
-    if not booted.ready.is_set():
-        boot.wait_for_engine()
-        return
-    if booted.error:
-        st.error(link.plain(booted.error))
+    if not boot.is_loaded():
         return
     with st.container(
         key="methods-top", horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"

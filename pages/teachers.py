@@ -13,12 +13,7 @@ VIEWS = {"zoo": "All teachers", "train": "Train one", "bring": "Bring one"}
 
 def main() -> None:
     """One script run of the page."""
-    booted = boot.start()
-    if not booted.ready.is_set():
-        boot.wait_for_engine()
-        return
-    if booted.error:
-        st.error(link.plain(booted.error))
+    if not boot.is_loaded():
         return
     asked = link.word("view")
     st.session_state.setdefault("teachers:view", asked if asked in VIEWS else "zoo")

@@ -19,6 +19,7 @@ from dfkd_core.analysis.recorded import Recorded
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import RequestError
 from dfkd_core.store import RunFolder, runs_folder
+from pages.ui import link
 
 try:
     import resource
@@ -91,6 +92,16 @@ def few_handles() -> str:
         return ""
     advice = "Start the lab again, which runs do not mind; or first raise the limit with `ulimit -n`."
     return f"This server has {used:,} of at most {limit:,} files open, and serves nobody when all are. {advice}"
+
+
+def is_loaded() -> bool:
+    """Whether a page can be drawn that needs the engine; if not, what is drawn instead says why."""
+    booted = start()
+    if not booted.ready.is_set():
+        wait_for_engine()
+    elif booted.error:
+        st.error(link.plain(booted.error))
+    return booted.ready.is_set() and not booted.error
 
 
 @st.fragment(run_every=0.3)
