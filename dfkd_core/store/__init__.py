@@ -31,6 +31,7 @@ from dfkd_core.store.folder import (
     RunFolder,
     RunStatus,
     find_run,
+    new_id,
     orphans_in,
     remove_orphans,
     run_in,

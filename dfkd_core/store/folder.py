@@ -157,9 +157,8 @@ class RunFolder:
 
     @classmethod
     def create(cls, runs: Path, spec: dict[str, Any]) -> RunFolder:
-        """A new folder below ``runs`` with a random id, holding ``spec``. Raises ``OSError``, and leaves nothing."""
-        identity = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-        folder = cls(Path(runs) / identity)
+        """A new folder below ``runs``, holding ``spec``. Raises ``OSError``, and leaves nothing."""
+        folder = cls(Path(runs) / new_id())
         folder.path.mkdir(parents=True)
         try:
             for name in FOLDERS:
@@ -393,6 +392,14 @@ def run_in(runs: Path, run_id: str) -> RunFolder | None:
     """The run of that id below ``runs``; None if there is none, and for what is no id but a path."""
     path = Path(runs) / run_id if is_plain(run_id) else None
     return RunFolder(path) if path is not None and _is_run(path) else None
+
+
+def new_id() -> str:
+    """The local time, the fraction of the second, and chance: names sort by when they were given, also those of one
+    second, since an order by name is what "newest first" means wherever runs are listed."""
+    now = time.time()
+    day = time.strftime("%Y%m%d-%H%M%S", time.localtime(now))
+    return f"{day}-{int(now % 1 * 0x1000):03x}{secrets.randbits(12):03x}"
 
 
 def runs_in(runs: Path) -> list[RunFolder]:

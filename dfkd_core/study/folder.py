@@ -9,8 +9,6 @@ stop                 is there when it shall stop
 
 from __future__ import annotations
 
-import secrets
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -22,7 +20,7 @@ from typing_extensions import TypedDict
 
 from dfkd_core.errors import DamagedError, RequestError, StoreError, in_words
 from dfkd_core.runs.spec import RunSpec
-from dfkd_core.store import Lease, Leases, Place, RunFolder, is_plain
+from dfkd_core.store import Lease, Leases, Place, RunFolder, is_plain, new_id
 
 FOLDER = "studies"  # below the runs
 STOP, CONDUCTOR = "stop", "conductor.json"
@@ -114,7 +112,7 @@ class Study:
         asked: dict[str, Any] | None = None,
     ) -> Study:
         """A new study below ``runs``; nothing is started. Raises ``RequestError`` if it cannot be written."""
-        study = cls(Path(runs) / FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}")
+        study = cls(Path(runs) / FOLDER / new_id())
         stored = {"kind": kind, "title": title, "settings": settings, "cells": list(map(_plain, cells))}
         stored |= {"asked": asked} if asked is not None else {}
         try:

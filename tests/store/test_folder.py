@@ -158,3 +158,8 @@ def test_a_damaged_specification_is_read_from_its_copy_and_else_named(folder: Ru
             assert folder.spec() == {"device": "cpu"} and [found.id for found in runs_in(folder.path.parent)] == [
                 folder.id
             ]
+
+
+def test_runs_of_one_second_are_listed_newest_first(tmp_path: Path) -> None:
+    made = [RunFolder.create(tmp_path, {}).id for _ in range(12)]
+    assert [found.id for found in runs_in(tmp_path)] == made[::-1]
