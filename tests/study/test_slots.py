@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import eventually, metric_rows, student_hash, tiny_spec
+from conftest import STUDENT, TEACHER, eventually, metric_rows, student_hash, tiny_knobs, tiny_spec
 from studying import conduct, records, states
 
 from dfkd_core.engine import LocalEngine
 from dfkd_core.engine.base import Engine
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import RunFolder, RunStatus, runs_in
-from dfkd_core.study import Cell, Conductor, Study, usual_slots
+from dfkd_core.study import Cell, Conductor, Study, find, usual_slots
 from dfkd_core.study.conductor import RESTARTS
-
-LONG = {"iterations": 40}
 
 
 def some(runs: Path, count: int, knobs: dict[str, Any] | None = None, **fields: Any) -> Study:
@@ -132,11 +130,18 @@ def test_as_many_fit_as_there_are_cores_for_their_threads() -> None:
 # --- real workers ----------------------------------------------------------------------------------------------
 
 
+def six(runs: Path) -> Study:
+    """Longer runs that leave a checkpoint at each evaluation, of a kind that the command line can go on with."""
+    fields = {"samples_every": 3, "evaluate_every": 2, "health_every": 3, "checkpoint_seconds": 0.0}
+    asked = {"teachers": [TEACHER], "students": [STUDENT], "methods": ["ta-dfkd"], "seeds": list(range(6))}
+    return find("grid").begin(runs, **asked, knobs={**tiny_knobs("ta-dfkd"), "iterations": 40}, run=fields)
+
+
 @pytest.fixture
-def undisturbed(tmp_path: Path) -> Iterator[list[RunFolder]]:
-    study = some(tmp_path / "undisturbed", 6, LONG, checkpoint_seconds=0.0)
+def undisturbed(tmp_path: Path) -> list[RunFolder]:
+    study = six(tmp_path / "undisturbed")
     conduct(study)
-    yield [study.run(record) for record in records(study)]
+    return [study.run(record) for record in records(study)]
 
 
 def assert_equal(study: Study, others: list[RunFolder]) -> None:
@@ -148,7 +153,7 @@ def assert_equal(study: Study, others: list[RunFolder]) -> None:
 
 @pytest.mark.slow
 def test_workers_killed_in_every_second_run_change_nothing(runs: Path, undisturbed: list[RunFolder]) -> None:
-    study = some(runs, 6, LONG, checkpoint_seconds=0.0)
+    study = six(runs)
     engine, killed = LocalEngine(runs, slots=2), set[str]()
     try:
         Conductor(study, engine, slots=2).start()
@@ -173,7 +178,7 @@ def test_workers_killed_in_every_second_run_change_nothing(runs: Path, undisturb
 def test_a_killed_conductor_is_succeeded_by_another(
     runs: Path, undisturbed: list[RunFolder], start: Callable[..., Any]
 ) -> None:
-    study = some(runs, 6, LONG, checkpoint_seconds=0.0)
+    study = six(runs)
     asked = ["-m", "dfkd_core", "study", "continue", study.id, "--runs", str(runs), "--slots", "2"]
     process = start(*asked)
     eventually(lambda: study.progress().done >= 2, 120)
