@@ -15,7 +15,7 @@ from typing import Any
 from dfkd_core.errors import RequestError
 from dfkd_core.study.conductor import Conductor, usual_slots
 from dfkd_core.study.contract import Kind, Request
-from dfkd_core.study.folder import Cell, CellState, Progress, Record, Study, find_study, studies_in
+from dfkd_core.study.folder import Cell, CellState, Progress, Record, Study, find_study, studies_in, studies_with
 
 __all__ = [
     "Cell",
@@ -30,6 +30,7 @@ __all__ = [
     "find",
     "find_study",
     "studies_in",
+    "studies_with",
     "usual_slots",
 ]
 

@@ -9,7 +9,7 @@ stop                 is there when it shall stop
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -289,6 +289,11 @@ def studies_in(runs: Path, kind: str = "") -> list[Study]:
         except StoreError:
             continue
     return sorted(found, key=lambda study: study.id, reverse=True)
+
+
+def studies_with(runs: Path, run_ids: Collection[str]) -> list[Study]:
+    """The studies below ``runs`` of which a cell is one of these runs, newest first."""
+    return [study for study in studies_in(runs) if any(study.record(cell).run in run_ids for cell in study.cells)]
 
 
 def find_study(runs: Path, study_id: str) -> Study:

@@ -10,7 +10,9 @@ from conftest import TINY, execute, new_run
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core.analysis import about
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, runs_folder, runs_in, thrown_away
+from dfkd_core.study import Cell, Record, Study
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +99,15 @@ def test_deleting_can_be_undone(app: AppTest, three: list[RunFolder]) -> None:
     assert one not in shown(app) and [folder.id for folder in thrown_away(runs_folder())] == [one]
     app.button(key="runs:undo").click().run()
     assert one in shown(app) and not thrown_away(runs_folder()) and app.query_params["chosen"] == one
+
+
+def test_what_a_study_loses_with_a_run_is_said(app: AppTest, three: list[RunFolder]) -> None:
+    spec = read_spec(three[0])
+    study = Study.create(runs_folder(), "grid", "The study", {}, [Cell("one", {"seed": 0}, spec)])
+    study.keep(study.cells[0], Record(run=three[0].id, figures={"final": 0.5}))
+    opened(app, chosen=three[0].id)
+    app.button(key="runs:delete").click().run()
+    assert any("“The study”" in caption.value for caption in app.caption)
 
 
 def test_again_takes_a_seed_that_was_not_used_yet(app: AppTest, three: list[RunFolder]) -> None:

@@ -13,6 +13,7 @@ from dfkd_core.analysis.index import Entry
 from dfkd_core.errors import RequestError, StoreError, in_words
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import empty_trash, restore, runs_folder, throw_away, thrown_away
+from dfkd_core.study import studies_with
 from dfkd_core.study.tables import plural
 from pages.ui import boot, link
 from pages.ui.run import steering
@@ -136,6 +137,7 @@ def _delete(chosen: Sequence[Entry]) -> None:
     except StoreError as error:
         st.session_state["runs:problem"] = in_words(error)
     st.session_state["runs:deleted"] = gone
+    st.session_state["runs:missed"] = [study.title for study in studies_with(runs_folder(), gone)] if gone else []
     listing.choose_anew([entry.id for entry in chosen if entry.id not in gone])
 
 
@@ -145,9 +147,18 @@ def undo() -> None:
         st.error(link.plain(f"{problem[:1].upper()}{problem[1:]}."))
     if deleted := st.session_state.get("runs:deleted"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(f"{plural(len(deleted), 'run')} put into the trash.")
+            st.caption(f"{plural(len(deleted), 'run')} put into the trash." + _missed())
             if st.button("Undo", icon=":material/undo:", key="runs:undo"):
                 _restore(deleted)
+
+
+def _missed() -> str:
+    """What studies lose of which these runs were cells."""
+    titles = [link.legible(title) for title in st.session_state.get("runs:missed", [])]
+    if not titles:
+        return ""
+    of = f"“{titles[0]}”" if len(titles) == 1 else f"{len(titles)} studies"
+    return f" Cells of {of}: figures stay in its table, curves and images do not."
 
 
 def trash(runs: Path) -> None:
