@@ -9,14 +9,14 @@ import base64
 import inspect
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
-from html import escape
 from typing import Any
 
 from dfkd_core import __version__, methods
 from dfkd_core.analysis.about import about
 from dfkd_core.analysis.alarms import alarms
+from dfkd_core.analysis.document import document, key_figures, marked, table, text
 from dfkd_core.analysis.svg import Line, chart
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import RequestError, StoreError
@@ -27,30 +27,6 @@ from dfkd_core.store import COLLECTED, REAL, RunFolder, RunStatus, read_samples
 from dfkd_core.store.sheets import in_rows, png
 from dfkd_core.teachers.cards import find_card
 
-STYLE = """
-:root { color-scheme: light dark; --faint: light-dark(#e3e6ea, #343b44); --soft: light-dark(#5b636e, #a3acb8); }
-body { font: 16px/1.55 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem;
-  background: light-dark(#fff, #14181e); color: light-dark(#1b2027, #e8ebef); }
-h1 { font-size: 1.7rem; line-height: 1.25; margin-bottom: .2rem; } h2 { margin: 2.4rem 0 .6rem; font-size: 1.25rem; }
-.lead { font-size: 1.12rem; } .soft, figcaption, .legend { color: var(--soft); font-size: .9rem; }
-.warn { border-left: 5px solid #d55e00; padding: .3rem .9rem; background: light-dark(#fff4ec, #2a211b); }
-.key { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1.2rem 0; padding: 0; }
-.key div { border: 1px solid var(--faint); border-radius: 8px; padding: .5rem .9rem; }
-.key b { display: block; font-size: 1.45rem; line-height: 1.3; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1rem 1.5rem; }
-figure { margin: 0; } svg { width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 12px; }
-.grid { stroke: var(--faint); } .curve { fill: none; stroke-width: 1.8; stroke-linejoin: round; }
-.main { max-width: 46rem; } .words p { white-space: pre-line; }
-.legend { margin: .1rem 0 0; } .legend span { margin-right: 1rem; white-space: nowrap; }
-.legend i { display: inline-block; width: 1.4em; margin-right: .4em; vertical-align: middle; }
-table { border-collapse: collapse; width: 100%; font-size: .92rem; }
-th, td { text-align: left; vertical-align: top; padding: .28rem .7rem .28rem 0; border-bottom: 1px solid var(--faint);
-  overflow-wrap: anywhere; }
-td.changed { font-weight: 650; } img { max-width: 100%; image-rendering: pixelated; border-radius: 4px; }
-pre { background: light-dark(#f3f5f7, #1f252d); padding: .8rem 1rem; border-radius: 8px; white-space: pre-wrap;
-  overflow-wrap: anywhere; } .sheets { display: flex; flex-wrap: wrap; gap: 1.2rem; align-items: flex-start; }
-@media print { body { max-width: none; } h2 { break-after: avoid; } figure { break-inside: avoid; } }
-"""
 SHEETS = 3  # of what was generated: the first, the middle, the last
 SHEET_PIXELS = 448  # width of one on the page
 SCORES = ("accuracy", "agreement", "fid", "mismatch")
@@ -66,11 +42,11 @@ def report(folder: RunFolder) -> str:
     facts, said = folder.environment(), about(folder)
     title = said.name or f"{spec.method}: {spec.teacher} → {spec.student}"
     parts = [
-        f"<h1>{_text(title)}</h1>",
-        f'<p class="soft">Data-free knowledge distillation · run {_text(folder.id)}</p>',
+        f"<h1>{text(title)}</h1>",
+        f'<p class="soft">Data-free knowledge distillation · run {text(folder.id)}</p>',
         *_lead(spec, status),
         _key_figures(spec, status, timeline),
-        f"<p>{_text(said.note)}</p>" if said.note else "",
+        f"<p>{text(said.note)}</p>" if said.note else "",
         *_noticed(timeline, spec, facts),
         *_curves(timeline, facts),
         *_images(folder, timeline),
@@ -78,25 +54,9 @@ def report(folder: RunFolder) -> str:
         *_settings(spec),
         *_environment(spec, facts),
         f'<p class="soft">Written by DFKD Lab {__version__}. The run itself, with every number and image of this page, '
-        f"is one folder; <code>python -m dfkd_core export {_text(folder.id)}</code> packs it.</p>",
+        f"is one folder; <code>python -m dfkd_core export {text(folder.id)}</code> packs it.</p>",
     ]
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_text(title)}</title>'
-    head = f"<head>{head}<style>{STYLE}</style></head>"
-    return f'<!doctype html>\n<html lang="en">{head}<body>{"".join(parts)}</body></html>\n'
-
-
-def _text(value: object) -> str:
-    """As text and nothing else; marks that cannot be seen, or turn the order of writing around, are shown as such."""
-    shown = str(value)
-    return escape(
-        shown if shown.isprintable() else "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in shown)
-    )
-
-
-def _table(rows: Iterable[Sequence[object]], heads: Sequence[str] = ()) -> str:
-    head = f"<tr>{''.join(f'<th>{_text(cell)}</th>' for cell in heads)}</tr>" if heads else ""
-    body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table>{head}{body}</table>"
+    return document(title, parts)
 
 
 # --- what came out ---------------------------------------------------------------------------------------------
@@ -109,17 +69,17 @@ def _lead(spec: RunSpec, status: RunStatus) -> Iterator[str]:
         teacher = score_text(measure, result["teacher"])
         unseen = ", which no method sees" if measure == "accuracy" else ""
         yield (
-            f'<p class="lead">In the end the student has {_text(WORDS.get(measure, measure))} <b>{final}</b> on '
-            f"test images of {_text(spec.benchmark)}{unseen}; its teacher has {teacher}. That took {status.step:,} "
+            f'<p class="lead">In the end the student has {text(WORDS.get(measure, measure))} <b>{final}</b> on '
+            f"test images of {text(spec.benchmark)}{unseen}; its teacher has {teacher}. That took {status.step:,} "
             f"steps and {result['seconds']:,.0f} s.</p>"
         )
     else:
         where = f"at step {status.step:,} of {status.total_steps:,}"
-        yield f'<p class="lead">This run is {_text(status.state)}, {where}.</p>'
+        yield f'<p class="lead">This run is {text(status.state)}, {where}.</p>'
     if spec.not_data_free:
         yield f'<p class="warn"><b>{NOT_DATA_FREE.capitalize()}</b>: it collects the teacher\'s own data.</p>'
     if status.message:
-        yield f'<p class="warn">{_text(status.message)}</p>'
+        yield f'<p class="warn">{text(status.message)}</p>'
 
 
 def _key_figures(spec: RunSpec, status: RunStatus, timeline: Timeline) -> str:
@@ -132,7 +92,7 @@ def _key_figures(spec: RunSpec, status: RunStatus, timeline: Timeline) -> str:
     if queries := timeline.recent("queries", 1):
         cells.append(("teacher queries", f"{queries[0]:,.0f}"))
     cells += [("seed", f"{spec.seed}"), ("state", status.state)]
-    return '<div class="key">' + "".join(f"<div><b>{_text(b)}</b>{_text(a)}</div>" for a, b in cells) + "</div>"
+    return key_figures(cells)
 
 
 def _noticed(timeline: Timeline, spec: RunSpec, facts: dict[str, Any]) -> Iterator[str]:
@@ -141,7 +101,7 @@ def _noticed(timeline: Timeline, spec: RunSpec, facts: dict[str, Any]) -> Iterat
     found += [f"Damaged: {one}" for one in timeline.damaged]
     found += [f"At step {mark['step']:,}: {mark['text']}" for mark in timeline.marks]
     if found:
-        yield "<h2>What was noticed</h2><ul>" + "".join(f"<li>{_text(one)}</li>" for one in found) + "</ul>"
+        yield "<h2>What was noticed</h2><ul>" + "".join(f"<li>{text(one)}</li>" for one in found) + "</ul>"
 
 
 # --- how it went -----------------------------------------------------------------------------------------------
@@ -185,9 +145,9 @@ def _images(folder: RunFolder, timeline: Timeline) -> Iterator[str]:
             images, _ = read_samples(folder, stem)
             count, picture = len(images), png(in_rows(images[:MOST_SHOWN]))
             data = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-            image = f'<img src="{data}" width="{SHEET_PIXELS}" alt="{_text(words)}">'
+            image = f'<img src="{data}" width="{SHEET_PIXELS}" alt="{text(words)}">'
             told = f"{count} images" if count <= MOST_SHOWN else f"{MOST_SHOWN} of {count:,} images"
-            shown.append(f"<figure>{image}<figcaption>{_text(words)}: {told}</figcaption></figure>")
+            shown.append(f"<figure>{image}<figcaption>{text(words)}: {told}</figcaption></figure>")
     if shown:
         yield f'<h2>Images</h2><div class="sheets">{"".join(shown)}</div>'
 
@@ -200,13 +160,9 @@ def _method(spec: RunSpec) -> Iterator[str]:
         return
     method = methods.find(spec.method)
     words = inspect.getdoc(inspect.getmodule(method)) or ""
-    yield f"<h2>The method: {_text(method.title)}</h2><p class='soft'>It needs {_text(method.requires.words())}.</p>"
+    yield f"<h2>The method: {text(method.title)}</h2><p class='soft'>It needs {text(method.requires.words())}.</p>"
     words = re.sub(r"\n(?!\d+\. |\n)(?<!\n\n)", " ", words)  # lines that are broken for width only
-    yield '<div class="words">' + "".join(f"<p>{_marked(part)}</p>" for part in words.split("\n\n")) + "</div>"
-
-
-def _marked(text: str) -> str:
-    return re.sub(r"``([^`]+)``|`([^`]+)`", lambda found: f"<code>{found[1] or found[2]}</code>", _text(text))
+    yield '<div class="words">' + "".join(f"<p>{marked(part)}</p>" for part in words.split("\n\n")) + "</div>"
 
 
 def _settings(spec: RunSpec) -> Iterator[str]:
@@ -218,17 +174,15 @@ def _settings(spec: RunSpec) -> Iterator[str]:
         card = find_card(spec.teacher)[0]
         rows.append(("teacher's network", card.network))
         rows.append(("teacher's SHA-256", card.sha256))
-    yield _table(rows)
+    yield table(rows)
     yield "<h3>Knobs</h3>"
     known = preset.model_fields if preset is not None else {}
     rows_of_knobs = []
     for name, value in spec.config.items():
         usual = getattr(preset, name) if preset is not None and name in known else value
         note = known[name].description or "" if name in known else ""
-        cell = f'<td class="changed">{_text(value)} (preset: {_text(usual)})</td>' if usual != value else ""
-        rows_of_knobs.append(
-            f"<tr><td>{_text(name)}</td>{cell or f'<td>{_text(value)}</td>'}<td>{_text(note)}</td></tr>"
-        )
+        cell = f'<td class="changed">{text(value)} (preset: {text(usual)})</td>' if usual != value else ""
+        rows_of_knobs.append(f"<tr><td>{text(name)}</td>{cell or f'<td>{text(value)}</td>'}<td>{text(note)}</td></tr>")
     yield f"<table><tr><th>knob</th><th>value</th><th>what it does</th></tr>{''.join(rows_of_knobs)}</table>"
 
 
@@ -245,7 +199,7 @@ def _environment(spec: RunSpec, facts: dict[str, Any]) -> Iterator[str]:
     rows += [("threads", str(facts.get("threads", spec.threads))), ("code", str(facts.get("code", "unknown")))]
     rows += [(name, str(version)) for name, version in (facts.get("packages") or {}).items()]
     rows += [("fingerprint", str(facts.get("fingerprint", "")))] if facts.get("fingerprint") else []
-    yield f"<h2>Where it ran</h2>{_table(rows)}<h2>The same again</h2><pre>{_text(command_of(spec))}</pre>"
+    yield f"<h2>Where it ran</h2>{table(rows)}<h2>The same again</h2><pre>{text(command_of(spec))}</pre>"
 
 
 def command_of(spec: RunSpec) -> str:

@@ -44,9 +44,8 @@ def _places(what: RunFolder | Study) -> Iterator[tuple[Place, str]]:
         yield what.files, what.id
         return
     yield what.files, f"{FOLDER}/{what.id}"
-    for run in dict.fromkeys(what.record(cell).run for cell in what.cells):
-        if run and what.runs.joinpath(run).is_dir():
-            yield RunFolder(what.runs / run).files, run
+    for folder in what.folders():
+        yield folder.files, folder.id
 
 
 def unpack(source: BinaryIO, runs: Path) -> list[str]:

@@ -186,6 +186,11 @@ class Study:
         """The folder of a cell's run."""
         return RunFolder(self.runs / record.run)
 
+    def folders(self) -> list[RunFolder]:
+        """Those of its cells' runs that are there, each once."""
+        ids = dict.fromkeys(self.record(cell).run for cell in self.cells)
+        return [RunFolder(self.runs / run) for run in ids if run and self.runs.joinpath(run).is_dir()]
+
     def progress(self, step_of: Callable[[RunFolder], int] | None = None) -> Progress:
         """As a watcher should see it: a study whose conductor died has stopped.
 

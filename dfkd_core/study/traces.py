@@ -18,9 +18,11 @@ from dfkd_core.errors import StoreError
 from dfkd_core.quality.score import DISTANCES
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import EventReader, RunFolder, read_arrays
+from dfkd_core.study.robustness import stability_of
 
 FILE = "analysis/trace.json"
 Axis = Literal["step", "seconds", "images", "queries"]
+LAST_EPOCHS = 3  # whose mean stability is told by
 AXES: dict[Axis, str] = {
     "step": "steps",
     "seconds": "seconds",
@@ -189,6 +191,18 @@ def band(traces: Sequence[Trace], axis: Axis, column: str = "score") -> Band | N
     return Band(x, middle, low, high, len(curves))
 
 
+def bands(
+    rows: Sequence[dict[str, Any]], known: dict[str, Trace], axis: Axis, column: str = "score"
+) -> dict[str, Band]:
+    """A band for each series of a table's rows that has traces, by the runs' ids."""
+    found = {}
+    for series in dict.fromkeys(row["series"] for row in rows):
+        own = [known[row["run"]] for row in rows if row["series"] == series and row["run"] in known]
+        if own and (one := band(own, axis, column)) is not None:
+            found[series] = one
+    return found
+
+
 # --- without validation data -----------------------------------------------------------------------------------
 
 SIGNALS = {
@@ -251,6 +265,13 @@ def _means(values: Sequence[float | None]) -> list[float | None]:
 
 def _spreads(values: Sequence[float | None]) -> list[float | None]:
     return [max(window) - min(window) if window else None for window in _windows(values)]
+
+
+def stability(trace: Trace, spec: RunSpec | None, epochs: int) -> float | None:
+    """How far the student ends below its best, as the mean over the last ``epochs`` (see ``stability_of``)."""
+    scores = [score for score in trace["columns"]["score"] if score is not None]
+    last = epochs if spec is None else in_last(trace, spec, epochs)
+    return stability_of(scores, last, trace["measure"] in DISTANCES)
 
 
 def in_last(trace: Trace, spec: RunSpec, epochs: int) -> int:

@@ -10,6 +10,7 @@ from dfkd_core.errors import RequestError, StoreError, in_words
 from dfkd_core.store import RunFolder, runs_folder
 from dfkd_core.study import Study
 from dfkd_core.study.exchange import pack, unpack
+from dfkd_core.study.report import report
 from pages.ui import link
 
 WEIGHTS = "student.safetensors"
@@ -29,6 +30,15 @@ def offer_export(what: RunFolder | Study) -> None:
     st.download_button(
         "Export", packed, name, "application/zip", icon=icon, help=HELP, key=f"export:{what.id}", on_click="ignore"
     )
+
+
+def offer_report(study: Study) -> None:
+    """A button that saves what the study says as one page; the file is made when it is pressed."""
+    st.download_button(
+        "Report", lambda: report(study), f"{study.id}.html", "text/html", icon=":material/summarize:",
+        help="One page with the study's tables, curves and runs, to be read anywhere.", key=f"report:{study.id}",
+        on_click="ignore",
+    )  # fmt: skip
 
 
 def offer_weights(folder: RunFolder) -> None:

@@ -6,7 +6,6 @@ import io
 import json
 import re
 import zipfile
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 import torch
 from command import call, refused
 from conftest import ROOT, execute, new_run, rows
+from documents import Page
 from safetensors.torch import save
 from torch import Tensor
 
@@ -106,22 +106,6 @@ def test_tensorboard_reads_its_files(done: RunFolder, tmp_path: Path) -> None:
     found = events.EventAccumulator(str(tmp_path / done.id)).Reload()
     (last,) = [row["accuracy"] for row in rows(done, "evaluated")][-1:]
     assert found.Scalars("accuracy")[-1].value == pytest.approx(last)
-
-
-class Page(HTMLParser):
-    """What an HTML file asks for, and what it says."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.asked, self.tags, self.said = [], [], ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.asked += [value for name, value in attributes if name in ("src", "href", "srcset", "action")]
-
-    def handle_data(self, data: str) -> None:
-        self.said += data
 
 
 def test_the_report_stands_alone_and_says_what_the_run_says(done: RunFolder) -> None:

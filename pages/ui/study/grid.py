@@ -20,7 +20,7 @@ from dfkd_core.study import Kind, Progress, Study, find
 from dfkd_core.study import file as files
 from dfkd_core.study import traces as tracing
 from dfkd_core.study.grid import series_of
-from dfkd_core.study.robustness import compared, places, robustness, stability_of
+from dfkd_core.study.robustness import compared, places, robustness
 from pages.ui import link
 from pages.ui.study import watching
 
@@ -33,7 +33,6 @@ VIEWS = {
     "pair": "Against each other",
 }
 BLIND_VIEWS = {"map": "Map", "curves": "Curves", "picks": "Picked checkpoints"}
-LAST = 3  # epochs whose mean stability is told by
 SIGNALS = {
     "sampled_agreement": "agreement on generated samples",
     "coverage": "coverage",
@@ -90,7 +89,7 @@ def show(study: Study, progress: Progress) -> None:
         "score": {"fid": "FID", "mismatch": "mismatch"}.get(measure, measure),
         "is_share": measure not in DISTANCES,
         "lower_is_better": measure in DISTANCES,
-        "last": LAST,
+        "last": tracing.LAST_EPOCHS,
         "reading": "" if blind else KIND.reading(settings, compared_rows),
         **_of_view(study, view, blind, said, shown, known),
     }
@@ -219,25 +218,14 @@ def _trace(path: str) -> tracing.Trace | None:
 
 def _curves(rows: list[dict[str, Any]], known: Traces, axis: Any, column: str, teacher: str) -> list[dict[str, Any]]:
     """A band for each series."""
-    found = []
-    for series in dict.fromkeys(row["series"] for row in rows):
-        own = [
-            known[row["run"]]
-            for row in rows
-            if row["series"] == series and row["run"] in known and teacher in ("", row["teacher"])
-        ]
-        if own and (band := tracing.band(own, axis, column)) is not None:
-            found.append({"name": series, **band._asdict()})
-    return found
+    of_it = [row for row in rows if teacher in ("", row["teacher"])]
+    return [{"name": series, **one._asdict()} for series, one in tracing.bands(of_it, known, axis, column).items()]
 
 
 def _stability(study: Study, known: Traces) -> dict[str, float]:
     found = {}
     for run, trace in known.items():
-        spec = _spec(str(study.runs / run))
-        scores = [score for score in trace["columns"]["score"] if score is not None]
-        last = tracing.in_last(trace, spec, LAST) if spec is not None else LAST
-        if (value := stability_of(scores, last, trace["measure"] in DISTANCES)) is not None:
+        if (value := tracing.stability(trace, _spec(str(study.runs / run)), tracing.LAST_EPOCHS)) is not None:
             found[run] = value
     return found
 
