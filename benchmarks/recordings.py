@@ -21,10 +21,11 @@ from dfkd_core.analysis.measured import GENERATED
 from dfkd_core.cli.main import main as lab
 from dfkd_core.runs.request import make_spec
 from dfkd_core.runs.spec import read_spec
-from dfkd_core.store import SPECS, RunFolder, read_samples, store_samples
-from dfkd_core.store.sealed import unsealed
+from dfkd_core.store import LOG, REAL, SPECS, EventReader, RunFolder, read_samples, store_samples
+from dfkd_core.store.sealed import sealed, unsealed
 from dfkd_core.store.sheets import WIDE
 from dfkd_core.study import Study, find, studies_in
+from dfkd_core.study import file as files
 
 TARGET = ROOT / "assets" / "recorded"
 KEPT = (*SPECS, "status.json", "attempts/1/events.jsonl", "attempts/1/environment.json")
@@ -62,8 +63,11 @@ STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
             "run": {**SPARSE, "benchmark": "mnist", "teacher": "mnist-lenet5-bn-smooth"},
         },
     ),
+    "fig-1b": ("grid", files.read(files.find_file("fig-1b").read_bytes(), "fig-1b").given),
 }
 """Name -> kind, and what it is asked for."""
+THIN = ("fig-1b",)  # of so many runs that each keeps what its curves need, and its last images
+FEW_IMAGES = 64
 
 
 def run_recording(name: str, runs: Path) -> None:
@@ -93,11 +97,13 @@ def study_recording(name: str, runs: Path) -> None:
     kept.files.write_json("study.json", stored)
     for cell in study.cells:
         recording = f"{name}-{cell.key}"
-        copied(study.run(study.record(cell)), recording, shorten=True)
+        copied(study.run(study.record(cell)), recording)
+        kept_run = RunFolder(TARGET / recording)
+        thinned(kept_run) if name in THIN else shortened(kept_run)
         kept.keep(cell, replace(study.record(cell), run=recording))
 
 
-def copied(folder: RunFolder, name: str, shorten: bool = False) -> None:
+def copied(folder: RunFolder, name: str) -> None:
     """What a replay needs of a run, as the recording ``name``; nothing of the machine that it was made on."""
     kept = RunFolder(TARGET / name)
     shutil.rmtree(kept.path, ignore_errors=True)
@@ -110,8 +116,6 @@ def copied(folder: RunFolder, name: str, shorten: bool = False) -> None:
     kept.write_environment(1, {**facts, "platform": facts["platform"].split("-")[0]})
     for file in SPECS:
         kept.files.write_json(file, {**read_spec(folder).model_dump(mode="json"), "data": ""})
-    if shorten:
-        shortened(kept)
 
 
 def shortened(kept: RunFolder) -> None:
@@ -126,6 +130,27 @@ def shortened(kept: RunFolder) -> None:
         images, columns = read_samples(kept, GENERATED)
         few = {column: values[:SHOWN_IMAGES] for column, values in columns.items()}
         store_samples(kept, GENERATED, images[:SHOWN_IMAGES], few)
+
+
+def thinned(kept: RunFolder) -> None:
+    """Of a run of a large study: what was logged where the student was evaluated, and some of the last images."""
+    rows = EventReader(kept).read()
+    evaluated = {row["step"] for row in rows if row["type"] in ("evaluated", "quality")}
+    last = [row for row in rows if row["type"] == "samples"][-1:]
+    wanted = [row for row in rows if row["type"] not in ("step", "samples", "probes", "phases") or row in last
+              or (row["type"] == "step" and row["step"] in evaluated)]  # fmt: skip
+    numbered = (sealed({**row, "seq": index}) for index, row in enumerate(wanted, 1))
+    kept.files.write(kept.attempt_file(1, LOG), b"\n".join([*numbered, b""]), durable=False)
+    for folder in ("probes", "phases"):
+        shutil.rmtree(kept.path / folder, ignore_errors=True)
+    sheets = [row["file"] for row in last]
+    for file in (kept.path / "samples").iterdir():
+        if f"samples/{file.stem}" not in sheets:
+            file.unlink()
+    for stem in [*sheets, *([REAL] if kept.files.exists(f"{REAL}.png") else [])]:
+        images, columns = read_samples(kept, stem)
+        few = {name: values[:FEW_IMAGES] for name, values in columns.items() if name not in WIDE}
+        store_samples(kept, stem, images[:FEW_IMAGES], few)
 
 
 def measure(
