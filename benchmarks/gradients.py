@@ -1,20 +1,24 @@
 """The gradient audit of every method on digits, preset ``demo``: which term pulls at which network, at the start of
-each stage and some steps later. ``python -m dfkd_core audit METHOD`` does the same for one, with any flags."""
+each stage and some steps later. ``python -m dfkd_core audit METHOD`` does the same for one, with any flags. What is
+found goes into ``assets/gradients.json`` too, where the page *Methods* reads it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from cyclopts import Parameter
 
 from benchmarks.command import Quick, command
-from benchmarks.report import Report, Row, say
+from benchmarks.report import ROOT, Report, Row, say
 from dfkd_core import methods
 from dfkd_core.runs import gradients
 from dfkd_core.runs.request import make_spec
+
+SHIPPED = ROOT / "assets" / "gradients.json"
 
 
 def measure(
@@ -26,8 +30,9 @@ def measure(
     torch.set_num_threads(1)
     rows, details = [], {}
     for name in methods.available():
-        found = gradients.audit(make_spec({}, method=name), *((1, 1) if quick else (steps, later)))
-        details[name] = asdict(found)
+        spec = make_spec({}, method=name)
+        found = gradients.audit(spec, *((1, 1) if quick else (steps, later)))
+        details[name] = {"teacher": spec.teacher, "found": asdict(found)}
         alive = [pull for pull in found.pulls if pull.verdict != "off"]
         wrong = [f"{pull.term} {pull.verdict}" for pull in alive if pull.verdict != "alive"]
         shares = ", ".join(f"{pull.term} {_shares(pull)}" for pull in alive)
@@ -35,7 +40,18 @@ def measure(
         said = f"{shares}{'; ' + ', '.join(wrong) if wrong else ''}"
         rows.append(Row(f"{name}: shares of each network's gradient, start → later", said, "none dead or leaking",
                         not found.wrong))  # fmt: skip
+    if not quick:
+        SHIPPED.write_text(json.dumps(_rounded(details), indent=1) + "\n")
     yield Report(rows, details)
+
+
+def _rounded(value: Any) -> Any:
+    """Four digits are enough, of every number in it."""
+    if isinstance(value, dict):
+        return {name: _rounded(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_rounded(one) for one in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def _shares(pull: gradients.Pull) -> str:

@@ -12,13 +12,13 @@ import streamlit as st
 from dfkd_core import methods
 from dfkd_core.kit.method import Method
 from pages.ui import link
-from pages.ui.methods import document, facts, source
+from pages.ui.methods import document, facts, gradients, source
 
 PARTS = {
     "method": "Objective and steps", "facts": "Needs and costs", "knobs": "Knobs", "results": "Results",
-    "numbers": "Logged numbers",
+    "numbers": "Logged numbers", "gradients": "Gradients",
 }  # fmt: skip
-ALWAYS = ("facts", "knobs")  # nobody has to write them
+ALWAYS = ("facts", "knobs", "gradients")  # nobody has to write them
 
 
 def show(name: str, preset: str) -> None:
@@ -43,6 +43,8 @@ def _text(method: type[Method[Any, Any]], written: document.Document | None, par
         _facts(method.name, preset)
     elif part == "knobs":
         _knobs(method)
+    elif part == "gradients":
+        gradients.show(method.name)
     else:
         st.markdown(getattr(written, part))
 

@@ -1,0 +1,116 @@
+"""The gradient audit of a method: which of its terms pulls at which network, as it was measured, or measured here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from dfkd_core import methods
+from dfkd_core.teachers.cards import available_teachers
+from pages.ui import boot, link
+
+SHIPPED = boot.ROOT / "assets" / "gradients.json"
+"""Written by ``python -m benchmarks.gradients``: teacher, and what the audit found, by method; digits, ``demo``."""
+PATIENCE_SECONDS = 600
+VERDICTS = {
+    "alive": "It takes part.",
+    "drowned": "Below 1 % of the gradient at its own network, all along: the other terms decide.",
+    "dead": "No gradient at all: it does nothing.",
+    "leaking": "The student's loss reaches what makes the images; they should be detached.",
+    "off": "Its weight is 0, or the teacher has not what it needs.",
+}
+ABOUT = (
+    "Several released programs of this field have terms that do nothing: computed without gradients, averaged away, or "
+    "drowned by the others. A loss's curve does not show that; the gradient at the network that it trains does."
+)
+
+
+def show(name: str) -> None:
+    """What was found of the method ``name``, and a button that finds it with another teacher."""
+    st.caption(ABOUT)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        task = methods.find(name).requires.task
+        teachers = list(available_teachers("digits", task))
+        teacher = st.selectbox("Teacher", teachers, key=f"methods:audited:{name}", width=260)
+        examine = st.button("Examine it here", icon=":material/troubleshoot:", key="audit", help="Half a minute.")
+    found = _shipped(name, teacher)
+    if examine or (name, teacher) in st.session_state.get("methods:audits", {}):
+        found = _measured(name, teacher)
+    if found is None:
+        st.info("It was not examined with this teacher yet.")
+        return
+    st.html(_table(name, found))
+    for words in found["warnings"]:
+        st.warning(link.plain(words))
+    used = dict.fromkeys(pull["verdict"] for pull in found["pulls"])
+    st.caption("  \n".join(f"**{verdict}**: {VERDICTS[verdict]}" for verdict in VERDICTS if verdict in used))
+    st.caption(f"Digits, preset `demo`, seed 0 · `python -m dfkd_core audit {name} --teacher {teacher}`")
+
+
+# --- what was found --------------------------------------------------------------------------------------------
+
+
+def _shipped(name: str, teacher: str) -> dict[str, Any] | None:
+    known = _read(SHIPPED).get(name, {})
+    return known["found"] if known.get("teacher") == teacher else None
+
+
+@st.cache_data(show_spinner=False)
+def _read(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text())) if path.is_file() else {}
+
+
+def _measured(name: str, teacher: str) -> dict[str, Any] | None:
+    """By the command, in a process of its own; kept for as long as the visitor stays."""
+    kept = st.session_state.setdefault("methods:audits", {})
+    if (name, teacher) not in kept:
+        command = [sys.executable, "-m", "dfkd_core", "audit", name, "--teacher", teacher, "--json"]
+        with st.spinner("Training its first steps, and looking at every loss", show_time=True):
+            try:
+                done = subprocess.run(command, cwd=boot.ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                st.error(f"It took longer than {PATIENCE_SECONDS // 60} minutes; ask for it on the command line.")
+                return None
+        if not done.stdout.strip():
+            said = (done.stderr.strip().splitlines() or ["It failed without a word."])[-1]
+            st.error(link.plain(said.removeprefix("dfkd_core: ")))
+            return None
+        kept[name, teacher] = json.loads(done.stdout)
+    return dict(kept[name, teacher])
+
+
+# --- as a table ------------------------------------------------------------------------------------------------
+
+
+def _table(name: str, found: dict[str, Any]) -> str:
+    titles = {term.name: term.title for term in methods.find(name).terms}
+    staged = len({pull["stage"] for pull in found["pulls"] if pull["stage"]}) > 1
+    heads = [*(["Stage"] if staged else []), "Term", "Pulls at", "At the start", "Later", ""]
+    head = "".join(f'<th scope="col">{one}</th>' for one in heads)
+    rows = "".join(_row(pull, titles, staged) for pull in found["pulls"])
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f'<div class="methods-page audit">{table}</div>'
+
+
+def _row(pull: dict[str, Any], titles: dict[str, str], staged: bool) -> str:
+    title = titles.get(pull["term"], pull["term"].replace("_", " "))
+    stage = f"<td>{escape(pull['stage'].replace('_', ' '))}</td>" if staged else ""
+    shares = "".join(_share(pull["share"].get(when), pull["norm"].get(when)) for when in ("start", "later"))
+    verdict = pull["verdict"]
+    return (
+        f'<tr>{stage}<th scope="row">{escape(title)}</th><td>{escape(pull["of"])}</td>{shares}'
+        f'<td><span class="verdict {verdict}" title="{VERDICTS[verdict]}">{verdict}</span></td></tr>'
+    )
+
+
+def _share(share: float | None, norm: float | None) -> str:
+    """A bar, in per cent of the gradient at that network; its norm where the pointer rests."""
+    if share is None or norm is None:
+        return "<td>–</td>"
+    return f'<td title="norm {norm:.3g}"><i class="bar" style="--share: {share:.4f}"></i>{share:.1%}</td>'
