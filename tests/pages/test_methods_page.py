@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -10,9 +11,10 @@ from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core import methods
-from pages.ui.methods import beside, document, facts, source, table
+from pages.ui.methods import beside, document, facts, gradients, source, table
 
 PAGE = "pages/methods.py"
+TABLE = '<th scope="row">student loss</th>'
 
 
 def shown(app: AppTest) -> str:
@@ -174,3 +176,26 @@ def test_from_the_table_to_a_method_to_the_form_in_a_browser(page: Page, lab: La
     button(page, "Distil with this").click()
     expect(button(page, "Start")).to_be_enabled()
     page.wait_for_url(re.compile(r"method=zskt.*seed=5"))  # what else was set in the form is still so
+
+
+# --- the gradient audit ----------------------------------------------------------------------------------------
+
+
+def test_what_was_found_ships_for_every_method(app: AppTest) -> None:
+    known = json.loads(gradients.SHIPPED.read_text())
+    assert set(known) == set(methods.available())
+    for name, one in known.items():
+        terms = {pull["term"] for pull in one["found"]["pulls"]}
+        assert {term.name for term in methods.find(name).terms} <= terms, name
+
+
+def test_a_method_is_examined_with_another_teacher(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradients, "FIRST", 1)
+    monkeypatch.setattr(gradients, "LATER", 1)
+    app.query_params["method"], app.query_params["part"] = "noise", "gradients"
+    app.switch_page(PAGE).run()
+    assert not app.exception and TABLE in shown(app)
+    app.selectbox(key="methods:audited:noise").set_value("digits-lenet5-long").run()
+    assert TABLE not in shown(app)
+    app.button(key="audit").click().run(timeout=120)
+    assert not app.exception and not app.error and TABLE in shown(app)

@@ -17,6 +17,7 @@ from pages.ui import boot, link
 
 SHIPPED = boot.ROOT / "assets" / "gradients.json"
 """Written by ``python -m benchmarks.gradients``: teacher, and what the audit found, by method; digits, ``demo``."""
+FIRST, LATER = 3, 20  # steps that are looked at, and steps between; as in what ships
 PATIENCE_SECONDS = 600
 VERDICTS = {
     "alive": "It takes part.",
@@ -34,11 +35,10 @@ ABOUT = (
 def show(name: str) -> None:
     """What was found of the method ``name``, and a button that finds it with another teacher."""
     st.caption(ABOUT)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        task = methods.find(name).requires.task
-        teachers = list(available_teachers("digits", task))
-        teacher = st.selectbox("Teacher", teachers, key=f"methods:audited:{name}", width=260)
-        examine = st.button("Examine it here", icon=":material/troubleshoot:", key="audit", help="Half a minute.")
+    teachers, usual = _teachers(name)
+    chosen, beside = st.columns([3, 2], vertical_alignment="bottom")
+    teacher = chosen.selectbox("Teacher", teachers, teachers.index(usual), key=f"methods:audited:{name}")
+    examine = beside.button("Examine it here", icon=":material/troubleshoot:", key="audit", help="Half a minute.")
     found = _shipped(name, teacher)
     if examine or (name, teacher) in st.session_state.get("methods:audits", {}):
         found = _measured(name, teacher)
@@ -50,7 +50,16 @@ def show(name: str) -> None:
         st.warning(link.plain(words))
     used = dict.fromkeys(pull["verdict"] for pull in found["pulls"])
     st.caption("  \n".join(f"**{verdict}**: {VERDICTS[verdict]}" for verdict in VERDICTS if verdict in used))
-    st.caption(f"Digits, preset `demo`, seed 0 · `python -m dfkd_core audit {name} --teacher {teacher}`")
+    st.caption(
+        f"Digits, preset `demo`, seed 0 · `python -m dfkd_core audit {name} --teacher {teacher} --later {LATER}`"
+    )
+
+
+def _teachers(name: str) -> tuple[list[str], str]:
+    """Those of digits that it can have, and the one that it was examined with."""
+    teachers = list(available_teachers("digits", methods.find(name).requires.task))
+    usual = _read(SHIPPED).get(name, {}).get("teacher")
+    return teachers, usual if usual in teachers else teachers[0]
 
 
 # --- what was found --------------------------------------------------------------------------------------------
@@ -70,7 +79,8 @@ def _measured(name: str, teacher: str) -> dict[str, Any] | None:
     """By the command, in a process of its own; kept for as long as the visitor stays."""
     kept = st.session_state.setdefault("methods:audits", {})
     if (name, teacher) not in kept:
-        command = [sys.executable, "-m", "dfkd_core", "audit", name, "--teacher", teacher, "--json"]
+        steps = ["--steps", str(FIRST), "--later", str(LATER)]
+        command = [sys.executable, "-m", "dfkd_core", "audit", name, "--teacher", teacher, *steps, "--json"]
         with st.spinner("Training its first steps, and looking at every loss", show_time=True):
             try:
                 done = subprocess.run(command, cwd=boot.ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
