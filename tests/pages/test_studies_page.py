@@ -137,6 +137,12 @@ def test_a_study_is_read_in_every_way_and_blindly(page: Page, lab: Lab, axe: str
     expect(page.locator("[data-panel=picks] thead")).to_contain_text("regret")
     shoot(page, "studies-picks")
 
+    page.goto(f"{lab.url}studies?study={study.id}&blind=1&reading=picks")  # as somebody passes it on
+    wait(page, "stage.view === 'picks'", VIEW)
+    page.get_by_role("radio", name="Map").click()
+    wait(page, "stage.view === 'map'", VIEW)
+    expect(page.locator(VIEW)).not_to_contain_text("70.5")
+
 
 @pytest.mark.parametrize("reading", ["map", "picks"])
 def test_what_is_looked_at_stands_in_the_address(app: AppTest, runs: Path, reading: str) -> None:

@@ -101,10 +101,9 @@ def show(study: Study, progress: Progress) -> None:
 
 def _view(study: Study) -> tuple[str, bool]:
     key = f"grid:{study.id}:blind"
-    if key not in st.session_state:
-        st.session_state[key] = link.word("blind") == "1"
+    first = st.session_state.setdefault(f"{key}:first", link.word("blind") == "1")
     help = "Hide every score of test images, as if there were none; then reveal what that costs."
-    blind = bool(st.session_state[key])
+    blind = bool(st.session_state.get(key, first))
     titles = BLIND_VIEWS if blind else VIEWS
     asked = link.word("reading")
     place = f"grid:view:{blind}"
@@ -113,7 +112,8 @@ def _view(study: Study) -> tuple[str, bool]:
     view = st.segmented_control(
         "Reading", list(titles), key=place, format_func=titles.__getitem__, required=True, label_visibility="collapsed"
     )
-    st.toggle("Without validation data", key=key, help=help)
+    # The browser takes a toggle's first value from here; one that is set in the session's state it may show as off.
+    st.toggle("Without validation data", first, key=key, help=help)
     st.query_params["reading"] = view or "map"
     if blind:
         st.query_params["blind"] = "1"
