@@ -73,9 +73,11 @@ def _row(pull: Pull) -> list[str]:
 
 
 class _Watcher:
-    """Measures the terms of each loss at what descends it and at whatever else learns."""
+    """Measures the terms of each loss at what descends it and at whatever else learns; of losses that were not weighed
+    as terms only the student's."""
 
-    def __init__(self) -> None:
+    def __init__(self, student: torch.nn.Module) -> None:
+        self.student = {id(parameter) for parameter in student.parameters()}
         self.pending: tuple[str, dict[str, Tensor]] | None = None
         self.known: dict[int, Tensor] = {}  # parameters that some optimizer moves
         self.rows: list[tuple[str, str, float, float, float]] = []
@@ -85,10 +87,12 @@ class _Watcher:
 
     def descends(self, loss: Tensor, optimizers: Sequence[torch.optim.Optimizer]) -> None:
         of, terms = self.pending or ("student", {})
-        if not terms or not torch.isclose(torch.stack(list(terms.values())).sum(), loss):  # told of another round
-            of, terms = "student", {"student_loss": loss}
         self.pending = None
         own = {id(one): one for each in optimizers for group in each.param_groups for one in group["params"]}
+        if not terms or not torch.isclose(torch.stack(list(terms.values())).sum(), loss):  # told of another round
+            if not own.keys() & self.student:
+                return
+            of, terms = "student", {"student_loss": loss}
         self.known |= own
         others = [one for key, one in self.known.items() if key not in own]
         norms = gradient_norms(terms, list(own.values()))
@@ -130,7 +134,7 @@ def _measured(method: Method[Any, Any], seed: int, first: int, later: int, progr
     """Each term of each loss that is looked at."""
     stages, begun, done = method.config.stages(), 0, 0
     lengths = [min(stage.steps, first + later) for stage in stages]
-    watches = _Watcher()
+    watches = _Watcher(method.student)
     for stage, length in zip(stages, lengths, strict=True):
         method.step = begun
         events = method.train()

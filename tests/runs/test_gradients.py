@@ -16,6 +16,7 @@ from dfkd_core.kit.generation import GeneratorConfig, GeneratorMethod
 from dfkd_core.kit.method import descend
 from dfkd_core.losses import generator as losses
 from dfkd_core.methods.hidfd import HiDFD, HiDFDConfig
+from dfkd_core.methods.pre_dfkd import PREDFKD, PREDFKDConfig
 from dfkd_core.runs.gradients import Found, examine
 
 TINY = {"epochs": 2, "iterations": 3, "batch_size": 8, "latent": 4, "width": 4}
@@ -59,6 +60,12 @@ def test_the_usual_mistakes_are_named() -> None:
     found = examine(careless(), 0, 2, 2)
     assert verdicts(found) == {"prior": "dead", "balance": "alive", "norm": "drowned", "student_loss": "leaking"}
     assert found.wrong and not found.warnings
+
+
+def test_what_balances_latents_is_not_the_students_loss() -> None:
+    method = PREDFKD(collecting_problem(), PREDFKDConfig.build("", {**TINY, "memory_width": 4}))
+    found = examine(method, 0, 1, 1)
+    assert verdicts(found)["student_loss"] == "alive" and not found.wrong
 
 
 def test_a_teacher_that_moves_is_warned_of() -> None:
