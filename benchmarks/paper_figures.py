@@ -1,15 +1,16 @@
 """The figures of the TA-DFKD paper, and HiDFD's way, as this lab's pages show them, for docs/figures.md.
 
 Takes pictures of the pages on a folder of runs in which the studies and runs are done already: Fig. 1a (Lessons),
-Figs. 2 and 3 (Class prior), Fig. 4 (Inspect, ★ and ×), and a run of HiDFD (Hybrid), for each benchmark that it finds.
-Fills its parts between ``<!-- figures -->`` and ``<!-- /figures -->``, and ``<!-- hybrid -->`` and
-``<!-- /hybrid -->``, with those that it found and the settings behind each. Any of them can be made from the pages
-alone; the commands are printed beside.
+Figs. 2 and 3 (Class prior), Fig. 4 (Inspect, ★ and ×), Fig. 1b (Studies), and a run of HiDFD (Hybrid), for each
+benchmark that it finds. Fills its parts between ``<!-- figures -->`` and ``<!-- /figures -->``, and so for ``grid`` and
+``hybrid``, with those that it found and the settings behind each. Any of them can be made from the pages alone; the
+commands are printed beside.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -21,7 +22,9 @@ from benchmarks.lab import browsing, new_page, serving, take
 from dfkd_core import methods
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import RunFolder, runs_in
-from dfkd_core.study import Study, find, studies_in
+from dfkd_core.study import Study, find, studies_in, traces
+from dfkd_core.study.robustness import Place, compared, places, robustness
+from dfkd_core.study.tables import markdown, plus_minus
 
 TITLES = {"digits": "Digits", "mnist": "MNIST"}
 
@@ -120,9 +123,37 @@ def hybrid(runs: Path, benchmark: str) -> Iterator[Figure]:
         yield Figure(f"hybrid-{benchmark}", f"hybrid?run={run.id}&step={step}", text)
 
 
+def grid(runs: Path, benchmark: str) -> Iterator[Figure]:
+    """Methods × teachers, with what holds across these."""
+    for study, table in done_studies(runs, "grid", benchmark):
+        spec, seeds = study.cells[0].spec, ", ".join(map(str, study.settings["seeds"]))
+        series, teachers = (list(dict.fromkeys(row[name] for row in table)) for name in ("series", "teacher"))
+        found = {(place.teacher, place.series): place for place in places(table)}
+        cells = [[_cell(found[teacher, one]) for one in series] for teacher in teachers]
+        ends = [[f"`{teacher}`", *line] for teacher, line in zip(teachers, cells, strict=True)]
+        across = robustness(table, traces.stabilities(study, traces.of_study(study, table)))
+        names = ("mean", "minimum", "spread", "stability")
+        holds = [[row["series"], *(f"{row[name]:.1%}" for name in names), str(row["failed"])] for row in across]
+        pairs = (compared(table, one, other).sentence for one, other in combinations(series, 2))
+        text = [
+            f"**{study.title}** (*Studies*). → `{spec.student}`, seeds {seeds}, preset `{spec.preset}`. Final accuracy "
+            "in per cent, mean ± standard deviation over seeds, mean of the best in brackets.",
+            "\n".join(markdown([["teacher", *series], *ends])),
+            "Of each method's means over seeds, across teachers; stability is the best evaluation minus the mean of "
+            f"the last {traces.LAST_EPOCHS} epochs.",
+            "\n".join(markdown([["method", "mean", "worst", *names[2:], "failed"], *holds])),
+            "\n".join(f"- {sentence}" for sentence in pairs),
+        ]
+        yield Figure(f"grid-{benchmark}", f"studies?study={study.id}&reading=strip", "\n\n".join(text))
+
+
+def _cell(place: Place) -> str:
+    return f"{plus_minus(place.mean, None)} ± {100 * (place.deviation or 0):.1f} ({plus_minus(place.peak, None)})"
+
+
 def measure(*, runs: Annotated[Path, Parameter(help="Where the studies and runs are.")]) -> None:
     with serving(runs) as lab, browsing() as browser:
-        for name, found in (("figures", tadfkd), ("hybrid", hybrid)):
+        for name, found in (("figures", tadfkd), ("grid", grid), ("hybrid", hybrid)):
             figures = [figure for benchmark in TITLES for figure in found(runs, benchmark)]
             for figure in figures:
                 take(new_page(browser, height=900), f"{lab}{figure.address}", figure.name, figure.ready)

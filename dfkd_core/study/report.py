@@ -17,8 +17,6 @@ from dfkd_core.analysis.document import document, key_figures, table, text
 from dfkd_core.analysis.svg import Dots, Line, chart, strips
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.quality.score import score_text
-from dfkd_core.runs.spec import read_spec
-from dfkd_core.store import RunFolder
 from dfkd_core.study import Progress, Study, find, traces
 from dfkd_core.study.file import text_of
 from dfkd_core.study.robustness import Place, compared, places, robustness
@@ -64,22 +62,12 @@ def _plain(lines: Sequence[str]) -> Iterator[str]:
 
 def _grid(study: Study, rows: Rows) -> Iterator[str]:
     measure = next((row["measure"] for row in rows if row["measure"]), "accuracy")
-    known = _traces(study, rows)
+    known = traces.of_study(study, rows)
     yield from _map(rows, measure)
     yield from _ends(rows, measure)
     yield from _curves(rows, known, measure)
     yield from _across(study, rows, known, measure)
     yield from _pairs(rows)
-
-
-def _traces(study: Study, rows: Rows) -> Known:
-    """Of the runs that are done and still there."""
-    found = {}
-    for row in rows:
-        if row["state"] == "done" and row["run"]:
-            with suppress(OSError, StoreError):
-                found[row["run"]] = traces.trace_of(RunFolder(study.runs / row["run"]), keep=True)
-    return found
 
 
 def _map(rows: Rows, measure: str) -> Iterator[str]:
@@ -133,9 +121,8 @@ def _curves(rows: Rows, known: Known, measure: str) -> Iterator[str]:
 
 
 def _across(study: Study, rows: Rows, known: Known, measure: str) -> Iterator[str]:
-    found = {run: _stability(study, run, trace) for run, trace in known.items()}
     lines = []
-    for row in robustness(rows, {run: value for run, value in found.items() if value is not None}):
+    for row in robustness(rows, traces.stabilities(study, known)):
         names = ("mean", "minimum", "spread", "stability")
         figures = [score_text(measure, row[name]) if row[name] is not None else "–" for name in names]
         counted = [row["n"], row["failed"], row["cannot"]]
@@ -146,13 +133,6 @@ def _across(study: Study, rows: Rows, known: Known, measure: str) -> Iterator[st
     )
     heads = ["", "mean", "worst", "spread", "stability", "worst with", "runs", "failed", "cannot"]
     yield f'<h2>Across teachers</h2><p class="soft">{words}</p>{table(lines, heads)}'
-
-
-def _stability(study: Study, run: str, trace: traces.Trace) -> float | None:
-    spec = None
-    with suppress(StoreError):
-        spec = read_spec(RunFolder(study.runs / run))
-    return traces.stability(trace, spec, traces.LAST_EPOCHS)
 
 
 def _pairs(rows: Rows) -> Iterator[str]:

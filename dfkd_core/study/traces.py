@@ -18,6 +18,7 @@ from dfkd_core.errors import StoreError
 from dfkd_core.quality.score import DISTANCES
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import EventReader, RunFolder, read_arrays
+from dfkd_core.study.folder import Study
 from dfkd_core.study.robustness import stability_of
 
 FILE = "analysis/trace.json"
@@ -109,6 +110,28 @@ def _images(spec: RunSpec, step: int) -> float:
     before = spec.total_steps - (spec.stages[-1].steps if spec.stages else 0)
     each = spec.knob("batch_size", 1) * spec.knob("updates", 1) * spec.knob("student_steps", 1)
     return float(max(0, step - before) * each)
+
+
+def of_study(study: Study, rows: Sequence[dict[str, Any]]) -> dict[str, Trace]:
+    """Of the runs of a table's rows that are done and can be read, by their ids."""
+    found = {}
+    for row in rows:
+        if row["state"] == "done" and row["run"]:
+            with suppress(OSError, StoreError):
+                found[row["run"]] = trace_of(RunFolder(study.runs / row["run"]), keep=True)
+    return found
+
+
+def stabilities(study: Study, known: dict[str, Trace]) -> dict[str, float]:
+    """``stability`` of each of these runs that has one."""
+    found = {}
+    for run, trace in known.items():
+        spec = None
+        with suppress(StoreError):
+            spec = read_spec(RunFolder(study.runs / run))
+        if (value := stability(trace, spec, LAST_EPOCHS)) is not None:
+            found[run] = value
+    return found
 
 
 # --- at an equal budget ----------------------------------------------------------------------------------------
