@@ -27,10 +27,10 @@ RULES = """
 .st-key-lesson-card p { font-size: 1.05rem; }
 :is(section[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"]) { display: none; }
 @media (min-width: 768px) {
-  [data-testid="stMain"] { zoom: 1.25; }
-  div:has(> .st-key-lesson-card) { position: sticky; top: 0; z-index: 90; }
+  [data-testid="stMainBlockContainer"] { zoom: 1.25; }
+  [data-testid="stLayoutWrapper"]:has(> * > * > .st-key-lesson-card) { position: sticky; top: 0; z-index: 90; }
 }
-@media (min-width: 1600px) { [data-testid="stMain"] { zoom: 1.5; } }
+@media (min-width: 1600px) { [data-testid="stMainBlockContainer"] { zoom: 1.5; } }
 """
 
 

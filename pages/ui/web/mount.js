@@ -26,10 +26,19 @@ const keepKeys = (host) => host.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.target.matches("input, select, textarea")) event.stopPropagation();
 });
 
+// A stop of a lesson begins at the top of its page, wherever the one before was left.
+let stop = null;
+function beginAtTop() {
+  const query = new URLSearchParams(location.search), now = query.get("lesson") && query.get("stop");
+  if (now && now !== stop) document.querySelector("[data-testid=stMain]")?.scrollTo(0, 0);
+  stop = now;
+}
+
 // The view is made once for a place on the page and outlives reruns.
 export const mounting = (View) => async ({ data, parentElement, setStateValue }) => {
   const host = await hostOf(parentElement);
   if (!host.view) keepKeys(host);
+  beginAtTop();
   host.view ??= new View(host);
   host.view.update(legible(data), setStateValue);
 };
