@@ -71,6 +71,7 @@ export class Scrubber {
     const count = this.owner.steps.length;
     if (count < 2) return;
     if (place >= count - 1) place = 0;
+    this.view = this.owner.steps[place]; // at once, not only when its images have come
     this.timer = setInterval(
       () => {
         const { steps } = this.owner;

@@ -106,7 +106,7 @@ def card(shown: RunFolder) -> None:
     """The stop's card, for the run that is shown, and the stop's number in the address."""
     number = _number()
     _to_address(number)
-    if number is None or link.word("lesson"):  # whose own card says what to look at
+    if number is None:
         return
     stop, count = stops()[number - 1], len(stops())
     st.html(STYLE)
@@ -135,7 +135,7 @@ def spot(steps: list[int], asked: dict[str, Any]) -> dict[str, Any] | None:
         return None
     stop = stops()[number - 1]
     by_button = st.session_state.get("tour:went", False)
-    go = asked.get("stop") != number and (by_button or asked["view"] is None) and not link.word("lesson")
+    go = asked.get("stop") != number and (by_button or asked["view"] is None)
     return {"stop": number, "panel": stop.panel, "step": stop.step(steps), "go": go}
 
 
