@@ -13,7 +13,8 @@ from pages.ui import boot
 from pages.ui.form import widgets
 
 OPEN = "live:open"  # of the session
-WIDTH = 168  # pixels of a knob: five beside each other on a laptop
+WIDTH = 140  # pixels of a knob: six beside each other on a laptop
+APPLIED = "From the next step on. Each change is kept in the run's log and marked on the curves."
 NOT_NOW = "Learning rates, term weights and the threshold can be changed while a run goes on."
 
 
@@ -53,11 +54,9 @@ def _form(folder: RunFolder, timeline: Timeline) -> None:
     config = methods.find(spec.method).Config
     now = {**spec.config, **timeline.changed}
     edition = f"live:{folder.id}:{len(timeline.marks)}"  # a change that was made elsewhere starts the form anew
-    with st.form(edition):
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-            asked = {name: _knob(config, name, now[name], f"{edition}:{name}") for name in config.live_knobs()}
-            apply = st.form_submit_button("Apply", type="primary", icon=":material/check:")
-        st.caption("From the next step on. Each change is kept in the run's log and marked on the curves.")
+    with st.form(edition), st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
+        asked = {name: _knob(config, name, now[name], f"{edition}:{name}") for name in config.live_knobs()}
+        apply = st.form_submit_button("Apply", type="primary", icon=":material/check:", help=APPLIED)
     if apply:
         _apply(folder, {name: value for name, value in asked.items() if value != now[name]})
 

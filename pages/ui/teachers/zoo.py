@@ -11,6 +11,7 @@ import torch
 
 from dfkd_core import methods
 from dfkd_core.analysis.jobs import Job
+from dfkd_core.data.catalogue import BENCHMARKS
 from dfkd_core.errors import RequestError
 from dfkd_core.kit.method import Method
 from dfkd_core.losses.bn_statistics import has_statistics
@@ -25,14 +26,17 @@ from pages.ui.runs import listing
 
 TASKS = {"classifier": "classifier", "generative": "generative", "diffusion": "diffusion model"}
 COLUMNS = {
-    "accuracy": st.column_config.NumberColumn("accuracy", format="percent"),
+    **{name: st.column_config.TextColumn(name.capitalize()) for name in ("teacher", "kind", "benchmark", "network")},
+    "recipe": st.column_config.TextColumn("Recipe"),
+    "accuracy": st.column_config.NumberColumn("Accuracy", format="percent"),
     "ECE": st.column_config.NumberColumn(
-        "calibration error",
+        "Calibration error",
         format="percent",
         help="Expected calibration error: how far it is from as right as it is sure.",
     ),
+    "seed": st.column_config.NumberColumn("Seed"),
     "ELBO": st.column_config.NumberColumn("ELBO, nats", format="%.2f", help="Of a test image; higher is better."),
-    "runs": st.column_config.NumberColumn("runs", help="Of this machine, that learned from it."),
+    "runs": st.column_config.NumberColumn("Runs", help="Of this machine, that learned from it."),
 }
 MOST_CLASSES = 25  # whose confusion is drawn
 FEW = 0.01  # of the images, whose bar is pale
@@ -67,7 +71,7 @@ def facts(card: TeacherCard) -> Facts | None:
 def show() -> None:
     """The table, and the teacher that is chosen in it."""
     every = {card.name: card for task in TASKS for card in available_teachers(None, task).values()}
-    cards = dict(sorted(every.items(), key=lambda item: find_card(item[0])[1].parent == SHIPPED))  # one's own first
+    cards = dict(sorted(every.items(), key=lambda item: _rank(item[1])))
     used: dict[str, int] = {}
     for entry in listing.all_of(runs_folder()):
         name = str(entry.spec.get("teacher"))
@@ -105,6 +109,15 @@ def show() -> None:
         link.say("teacher", names[rows[0]])
         st.rerun()
     _one(chosen, used.get(chosen.name, 0))
+
+
+def _rank(card: TeacherCard) -> tuple[bool, int]:
+    """One's own first, and then by benchmark, the smallest first, as the form has them."""
+    known = list(BENCHMARKS)
+    return (
+        find_card(card.name)[1].parent == SHIPPED,
+        known.index(card.benchmark) if card.benchmark in known else len(known),
+    )
 
 
 def _row(card: TeacherCard, runs: int) -> dict[str, object]:

@@ -87,8 +87,8 @@ def stops() -> tuple[Stop, ...]:
         ),
         Stop(
             "The curve climbs",
-            "Press **▶ Replay** on the track to watch the curve grow, or **Start** to train a student on this machine. Then "
-            f"change one thing under *More knobs* and start again: switch {term('selection')} off, or give the "
+            "Press **▶ Replay** on the track to watch the curve grow, or **Start** to train a student on this machine. "
+            f"Then change one thing under *More knobs* and start again: switch {term('selection')} off, or give the "
             f"{term('class prior')} a weight. Or choose another teacher of the same accuracy. *Runs* lays the curves "
             "over each other. What changed, and would it with another seed?",
             "accuracy",
