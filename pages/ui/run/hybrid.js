@@ -18,7 +18,7 @@ const STUDENT = part(
     panel("loss", "Student loss"),
 );
 const STORY = [
-  ["collected", "Collected set", "A few images from elsewhere, without labels: the teacher says what it takes them for."],
+  ["collected", "Collected set", "A few images from elsewhere, without labels: the teacher says what they are to it."],
   ["gan", "GAN", "A generator learns to make more like them, while a discriminator learns to tell the two apart."],
   ["hybrid", "Hybrid set", "The collected images, each repeated N times, and the synthetic ones become one set."],
   ["student", "Student", "The student learns the teacher's answers on batches of both."],

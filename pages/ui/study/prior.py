@@ -13,7 +13,7 @@ from dfkd_core.teachers.cards import find_card
 from pages.ui.study import watching
 from pages.ui.web.view import answer, asked
 
-MOST_SHEETS = 8  # sent at once
+MOST_SHEETS = 8  # sent at once, those wanted last first: they are looked at
 
 
 def show(study: Study, progress: Progress) -> None:
@@ -21,7 +21,7 @@ def show(study: Study, progress: Progress) -> None:
     done = {state.cell.key: state for state in progress.cells if state.state == "done"}
     kind, settings = find(study.kind), study.settings
     said = asked("prior", study.id)
-    wanted = [key for key in (said or {}).get("want", []) if key in done][:MOST_SHEETS]
+    wanted = [key for key in (said or {}).get("want", []) if key in done][-MOST_SHEETS:]
     data = {
         **answer("prior", said),
         **watching.facts(study, progress),

@@ -11,7 +11,7 @@ import torch
 
 from dfkd_core import methods
 from dfkd_core.analysis.jobs import Job
-from dfkd_core.data.catalogue import BENCHMARKS
+from dfkd_core.data.catalogue import BENCHMARKS, usual_of
 from dfkd_core.errors import RequestError
 from dfkd_core.kit.method import Method
 from dfkd_core.losses.bn_statistics import has_statistics
@@ -88,7 +88,7 @@ def show() -> None:
         cards = {name: card for name, card in cards.items() if only in ("all", card.benchmark)}
         names = list(cards)
         asked = link.word("teacher")
-        st.session_state["teachers:chosen"] = asked if asked in names else names[0]
+        st.session_state["teachers:chosen"] = asked if asked in names else _usual(cards)
         st.selectbox(
             "Teacher", names, key="teachers:chosen", width=320, format_func=link.legible,
             on_change=lambda: link.say("teacher", st.session_state["teachers:chosen"]),
@@ -109,6 +109,13 @@ def show() -> None:
         link.say("teacher", names[rows[0]])
         st.rerun()
     _one(chosen, used.get(chosen.name, 0))
+
+
+def _usual(cards: dict[str, TeacherCard]) -> str:
+    """The one to begin with: one's own, else what is usual for the first benchmark."""
+    first = next(iter(cards.values()))
+    usual = usual_of(first.benchmark).teacher
+    return usual if usual in cards and find_card(first.name)[1].parent == SHIPPED else first.name
 
 
 def _rank(card: TeacherCard) -> tuple[bool, int]:
