@@ -102,7 +102,8 @@ export class Scrubber {
     slider.disabled = owner.steps.length < 2;
     slider.setAttribute("aria-valuetext", step == null ? "nothing recorded" : `step ${step} of ${total}`);
     this.at("fill").style.width = Math.min(100, (100 * done) / Math.max(1, total)) + "%";
-    write(this.at, { where, follow: live ? "Follow live" : "To the end", play: this.playing ? "❚❚ Replay" : "▶ Replay" });
+    const play = (this.playing ? "❚❚" : "▶") + " Replay";
+    write(this.at, { where, follow: live ? "Follow live" : "To the end", play });
     press(this.at("follow"), this.view == null);
     this.at("play").disabled = owner.steps.length < 2;
     this.at("play").setAttribute("aria-label", this.playing ? "Stop the replay" : "Replay the run");
