@@ -42,7 +42,8 @@ def main() -> None:
     if study is None:
         _set_up(kinds[name])
         return
-    watching.begun_with(study, {name: value for name, value in study.settings.items() if isinstance(value, str | int)})
+    said = {name: value for name, value in study.settings.items() if value and isinstance(value, str | int)}
+    watching.begun_with(study, said)
     if name == grid.KIND.name:
         watching.watch(study, grid.offer, grid.show)
     else:
