@@ -20,12 +20,16 @@ from pages.ui.web.view import LESSON
 
 ONE_PRESS = 0.2  # seconds
 HERE, OWN = LESSON, "lesson:own"  # of the session: what is given, and what was begun at which stop
+NO_MENU = """
+:is(section[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], .st-key-view) { display: none; }
+"""
 # While a lesson is given; on a page that is about to give one, pages/ui/shell.py lays it before.
-RULES = """
+RULES = (
+    NO_MENU
+    + """
 .st-key-lesson-card { background: light-dark(#eaf3fa, #16293a); border-color: light-dark(#0072b2, #56b4e9);
   padding: .5rem 1rem; }
 .st-key-lesson-card p { font-size: 1.05rem; }
-:is(section[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], .st-key-view) { display: none; }
 @media (min-width: 768px) {
   [data-testid="stMainBlockContainer"] { zoom: 1.25; }
   [data-testid="stLayoutWrapper"]:has(> * > * > .st-key-lesson-card) { position: sticky; top: 0; z-index: 90; }
@@ -34,6 +38,7 @@ RULES = """
 }
 @media (min-width: 1600px) { [data-testid="stMainBlockContainer"] { zoom: 1.5; } }
 """
+)
 
 
 @dataclass
