@@ -7,7 +7,6 @@ import streamlit as st
 from pages.ui import link, look
 from pages.ui.present import presenter
 
-
 # To be read from where the lecturer stands.
 STYLE = f"""<style>{presenter.NO_MENU}
 @media (min-width: 768px) {{ [data-testid="stMainBlockContainer"] {{ max-width: 62rem; zoom: 1.35; }} }}
