@@ -12,6 +12,7 @@ app: install
 install: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.txt
+	@echo "Installing what the lab needs; with torch for CUDA several GB, which takes minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
 	@touch $@

@@ -10,7 +10,7 @@ from pages.ui import boot, look, recordings
 from pages.ui.run import generative, steering
 from pages.ui.study import generative_table, watching
 
-VIEWS = {"run": "Run", "table": "Table"}
+VIEWS = {"run": "Run", "table": "Studies"}
 HEADLINE = "Make a model that makes images small, without one image of its training data"
 
 

@@ -13,8 +13,8 @@ from pages.ui import boot, link, look, recordings
 from pages.ui.run import hybrid, steering
 from pages.ui.study import sweep, watching
 
-VIEWS = {"run": "Run", "experiments": "Experiments"}
-HEADLINE = "A few collected images go a long way: a GAN makes more of them, the student learns from both"
+VIEWS = {"run": "Run", "experiments": "Studies"}
+HEADLINE = "A few collected images go a long way: a GAN makes more, a student learns from both"
 
 
 def main() -> None:

@@ -19,10 +19,10 @@ WHAT = """
 Both teachers classify test images about equally well, so one would expect equally good students. **Look for** whether
 the same curve ends alike on the left and on the right; whether a curve climbs and then falls, since without data nobody
 can tell when to stop (that is why *final* stands beside *best*); and which family depends most on the teacher. The four
-curves of a panel share networks, schedule and seed and differ only in what the generator is told: to make images that
-the teacher is sure of (*class prior*, the terms of DAFL), images on which student and teacher disagree (*adversarial*,
-the term of DFAD), *both*, or TA-DFKD, where the teacher rejects images instead. They are these terms in one
-schedule, not those papers' own programs. After Fig. 1a of TA-DFKD.
+curves of a panel share networks, schedule and seed and differ only in what the generator is to make: images that the
+teacher is sure of (*class prior*, the terms of DAFL), images on which student and teacher disagree (*adversarial*, the
+term of DFAD), *both*, or TA-DFKD, where the teacher rejects images instead. They are these terms in one schedule, not
+those papers' own programs. After Fig. 1a of TA-DFKD.
 """
 QUESTIONS = """
 1. Pick a winner by the *best* column, then by *final*. Do you pick the same? Which of the two numbers would somebody

@@ -25,7 +25,7 @@ EPOCHS = 12
 WHAT = """
 **A class prior** tells the generator to make images that the teacher puts into one class without doubt: its loss gets
 the cross-entropy between the teacher's answer and the teacher's own argmax, times the intensity **λ**. TA-DFKD does
-without (λ = 0). This experiment trains the same student once for each λ and seed, and then asks how good the images
+without (λ = 0). This study trains the same student once for each λ and seed, and then asks how good the images
 are (FID to real test images, after Fig. 2 of the paper) and how they look (after Fig. 3): pointing at a run shows its
 images of a class beside those that the same seed gave without the prior. Beside it stands what may explain the
 result: whether the classes come out alike, whether images within a class still differ, and how the student ended.

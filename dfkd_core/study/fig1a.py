@@ -21,7 +21,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """What each curve changes of the preset. The first has DAFL's terms with its weights for MNIST, the second DFAD's, the
 third both; the last is the preset as it is. All four share the preset's networks and schedule, so that they differ in
-what the generator is told and in nothing else: they are not those papers' own programs."""
+what the generator is to make and in nothing else: they are not those papers' own programs."""
 
 
 class Fig1aRequest(Request):

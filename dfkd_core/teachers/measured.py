@@ -1,6 +1,7 @@
 """What a classifier does on its test images beside being right: how sure it is, and of which class. No torch.
 
-It lies beside the teachers, in a file for each that was measured, and holds for the very weights that were.
+It lies beside the teachers, in a file for each that was measured, and holds for the very weights that were. Those that
+ship are measured.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store import Place
-from dfkd_core.teachers.cards import TeacherCard, user_folder
+from dfkd_core.teachers.cards import SHIPPED, TeacherCard, user_folder
 
 MEASURED = ".measured"
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -58,12 +59,15 @@ def _place(folder: Path | None) -> Place:
 
 
 def measured(card: TeacherCard, folder: Path | None = None) -> Measured | None:
-    """What was measured of these weights; None where nothing readable was."""
-    try:
-        found = _place(folder).read_json(f"{card.name}.json", _MEASURED)
-    except StoreError:
-        return None
-    return found if found is not None and found.sha256 == card.sha256 else None
+    """What was measured of these weights, here or before they shipped; None where nothing readable was."""
+    for place in (_place(folder), _place(SHIPPED)):
+        try:
+            found = place.read_json(f"{card.name}.json", _MEASURED)
+        except StoreError:
+            continue
+        if found is not None and found.sha256 == card.sha256:
+            return found
+    return None
 
 
 def keep(card: TeacherCard, found: Measured, folder: Path | None = None) -> None:

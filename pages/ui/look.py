@@ -44,6 +44,7 @@ section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; 
 .st-key-showing { min-height: 2.5rem; }
 :is(.st-key-stage, [class*="st-key-stage-"], .st-key-hybrid, .st-key-microscope, .st-key-generative,
   .st-key-lesson, .st-key-methods):has(.dfkd-host, [data-testid="stSkeleton"]) { min-height: 75vh; }
+.st-key-live-knobs label p { font-size: 13px; }
 /* A box to choose from, with its label. */
 :is([class*="st-key-form-"], .st-key-runs-named, .st-key-runs-metric, .st-key-methods-method,
   .st-key-methods-with):has(> [data-testid="stSkeleton"]) { min-height: 68px; }

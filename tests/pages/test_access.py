@@ -21,7 +21,7 @@ PAGES = {  # address, what is there when it is drawn
     "hybrid": ("hybrid?run=hidfd", STAGE),
     "experiments": ("hybrid?view=experiments", "[data-testid=stMain] button"),
     "generative": ("generative", STAGE),
-    "class prior": ("prior?new=1", "[data-testid=stMain] button"),
+    "class prior": ("prior?study=figs-2-3", STUDY),
     "lessons": ("lessons?study=fig-1a", STUDY),
     "studies": ("studies", "[data-testid=stMain] p"),
     "runs": ("runs?chosen=ta-dfkd", "[data-testid=stMain] .js-plotly-plot"),

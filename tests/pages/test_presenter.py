@@ -42,6 +42,14 @@ def test_every_stop_of_a_shipped_lesson_shows_what_is_recorded(app: AppTest, nam
         assert not app.exception
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_panels_that_a_shipped_lesson_frames_are_there(name: str) -> None:
+    scripts = "".join(path.read_text() for path in (script.SHIPPED.parent.parent / "pages" / "ui").rglob("*.js"))
+    for stop in script.read(name).stops:
+        made = (f'panel("{stop.panel}"', f'"dfkd-{stop.panel}"', f"scope-{stop.panel}")
+        assert not stop.panel or any(words in scripts for words in made), stop.panel
+
+
 def test_the_shipped_lessons_take_as_long_as_they_say() -> None:
     assert {name: script.read(name).minutes for name in SHIPPED} == {"ta-dfkd": 20, "hidfd": 10, "vae": 10}
 
@@ -128,7 +136,11 @@ def test_a_lesson_is_given_by_arrow_keys_with_its_notes_in_another_window(page: 
     wait(page, "stage.step === '30'")
     expect(page).to_have_url(re.compile("stop=2"))
     page.locator(".dfkd-score").click()
-    for stop in range(3, 7):
+    for stop in (3, 4):
+        turn(page, "ArrowRight", stop - 1, stop)
+    expect(page.locator(".dfkd-judged")).to_be_in_viewport(ratio=0.95)  # what it speaks of, and the card above it
+    expect(page.locator(".st-key-lesson-card")).to_be_in_viewport(ratio=0.95)
+    for stop in (5, 6):
         turn(page, "ArrowRight", stop - 1, stop)
     settled(page, 6)
     wait(page, "stage.study === 'fig-1a' && Number(stage.points) > 0", ".dfkd-experiment")

@@ -44,7 +44,9 @@ def test_a_page_of_runs_opens_on_a_recorded_one_until_there_is_an_own(
 ) -> None:
     app.run()
     app.switch_page(f"pages/{page}.py").run()
-    assert not app.exception and any(f"Showing **{name}** (recorded)" in one.value for one in app.caption)
+    assert not app.exception
+    (said,) = [one.value for one in app.caption if f"Showing **{name}** (recorded)" in one.value]
+    assert "the form says the same" in said or page == "hybrid"  # whose collected images are not there
     assert not app.button(key="start").disabled
     assert app.button(key="pause_or_resume").disabled and app.button(key="stop").disabled
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from browser import PATIENCE, Lab, button, expect, shoot
 from conftest import eventually, new_run
 from playwright.sync_api import Page
@@ -42,7 +43,8 @@ def test_a_teacher_without_batchnorm_rules_out_what_needs_it(app: AppTest) -> No
     assert "No BatchNorm" not in said(app)
 
 
-def test_measuring_is_a_job_whose_figures_stay(app: AppTest) -> None:
+def test_measuring_is_a_job_whose_figures_stay(app: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dfkd_core.teachers.measured.SHIPPED", tmp_path)  # those that ship are known
     card = available_teachers()["digits-lenet5-long"]
     opened(app, teacher=card.name)
     app.button(key="teachers:measure").click().run()

@@ -16,7 +16,7 @@ from test_teachers import tiny_card
 from dfkd_core.errors import RequestError
 from dfkd_core.teachers import calibration, making
 from dfkd_core.teachers.bring import import_weights, register
-from dfkd_core.teachers.cards import available_teachers, find_card, user_folder
+from dfkd_core.teachers.cards import SHIPPED, available_teachers, find_card, user_folder
 from dfkd_core.teachers.load import load_teacher
 from dfkd_core.teachers.measured import measured
 
@@ -36,7 +36,18 @@ def test_one_that_is_always_sure_and_right_is_calibrated() -> None:
     assert found.ece == pytest.approx(0, abs=1e-9) and found.bins[-1].count == 2
 
 
-def test_what_the_command_measures_is_kept_for_these_weights(capsys: Any) -> None:
+def test_every_classifier_that_ships_is_measured() -> None:
+    cards = [card for card in available_teachers().values() if find_card(card.name)[1].parent == SHIPPED]
+    assert len(cards) > 5
+    for card in cards:
+        found = measured(card)
+        assert found is not None and found.accuracy == pytest.approx(card.accuracy, abs=1e-3), card.name
+
+
+def test_what_the_command_measures_is_kept_for_these_weights(
+    capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dfkd_core.teachers.measured.SHIPPED", tmp_path)  # those that ship are known
     card = available_teachers()["digits-lenet5-long"]
     assert measured(card) is None
     status, out, _ = call(capsys, "teacher", "measure", card.name, "--json")

@@ -2,7 +2,7 @@
 // Python sends items by key when they are asked for; cut, selection, zoom and scrubbing happen here, without a rerun.
 
 import { eachOf, element, onClick, press, say, termAddress, write } from "../web/dom.js";
-import { hostOf, legible } from "../web/mount.js";
+import { frame, hostOf, legible } from "../web/mount.js";
 import { brief, clamp, whole } from "../web/numbers.js";
 import { Plots } from "../web/plot.js";
 import { Scrubber } from "../web/scrubber.js";
@@ -323,4 +323,5 @@ export default async function mount({ data, parentElement, setStateValue }) {
   const scope = (window.dfkdMicroscope ??= new Microscope(host));
   if (!host.contains(scope.root)) host.append(scope.root);
   scope.update(legible(data), setStateValue);
+  frame(host, data.framed);
 }

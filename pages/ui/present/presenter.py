@@ -20,18 +20,25 @@ from pages.ui.web.view import LESSON
 
 ONE_PRESS = 0.2  # seconds
 HERE, OWN = LESSON, "lesson:own"  # of the session: what is given, and what was begun at which stop
+NO_MENU = """
+:is(section[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], .st-key-view) { display: none; }
+"""
 # While a lesson is given; on a page that is about to give one, pages/ui/shell.py lays it before.
-RULES = """
+RULES = (
+    NO_MENU
+    + """
 .st-key-lesson-card { background: light-dark(#eaf3fa, #16293a); border-color: light-dark(#0072b2, #56b4e9);
   padding: .5rem 1rem; }
 .st-key-lesson-card p { font-size: 1.05rem; }
-:is(section[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"]) { display: none; }
 @media (min-width: 768px) {
-  [data-testid="stMain"] { zoom: 1.25; }
-  div:has(> .st-key-lesson-card) { position: sticky; top: 0; z-index: 90; }
+  [data-testid="stMainBlockContainer"] { zoom: 1.25; }
+  [data-testid="stLayoutWrapper"]:has(> * > * > .st-key-lesson-card) { position: sticky; top: 0; z-index: 90; }
+  .st-key-lesson-head { flex-wrap: nowrap; }
+  .st-key-lesson-head [data-testid="stCaptionContainer"] p { white-space: nowrap; }
 }
-@media (min-width: 1600px) { [data-testid="stMain"] { zoom: 1.5; } }
+@media (min-width: 1600px) { [data-testid="stMainBlockContainer"] { zoom: 1.5; } }
 """
+)
 
 
 @dataclass
@@ -122,7 +129,7 @@ def _go(by: int) -> None:
 def _open(here: Given) -> None:
     """Have the page of the stop opened, on one's own run or study where that is done."""
     st.session_state["lesson:open"] = True
-    st.session_state["tour:stop"] = here.stop.tour
+    st.session_state["tour:stop"] = None  # the lesson frames a panel itself
 
 
 def wanted() -> tuple[str, dict[str, str]] | None:
@@ -158,7 +165,7 @@ def card(here: Given) -> None:
 def _card(here: Given) -> None:
     stop, count = here.stop, len(here.lesson.stops)
     with st.container(border=True, key="lesson-card", gap="xsmall"):
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small", key="lesson-head"):
             st.markdown(f"**{link.plain(stop.title)}** :gray[· {here.number} of {count}]")
             st.space("stretch")
             st.caption(here.clock())

@@ -34,7 +34,7 @@ class Stop(BaseModel):
     """``say``: what the class reads; ``notes``: what the lecturer says; ``ask``: questions for the class.
 
     ``page`` with ``address`` is what is shown beside it: ``run`` or ``study`` and what else the page's own links say.
-    ``tour``: the stop of the page Distill's tour whose panel is framed.
+    ``panel``: the one of that page that is framed and scrolled to, by the name that its script gives it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,7 +46,7 @@ class Stop(BaseModel):
     notes: Text = ""
     ask: tuple[Text, ...] = ()
     minutes: float = Field(1.0, gt=0, le=600)
-    tour: int | None = Field(None, ge=1, le=5)
+    panel: Annotated[str, StringConstraints(pattern=r"^[a-z-]*$")] = ""
 
     @property
     def query(self) -> dict[str, str]:

@@ -42,8 +42,9 @@ function images(stage, sheet) {
   const told = sheet.wanted && new Set(sheet.wanted).size > 1;
   const by = told ? sheet.wanted : sheet.label;
   const order = told ? "by the class it was told" : "by the teacher's class";
-  const others = told ? "; dashed: the teacher takes it for the class named on it" : "";
-  stage.legend("pairs", stage.sources, `${order}, step ${sheet.step}${others}`);
+  const other = element("span", { style: { margin: 0 } }, "taken for the class named on it");
+  const others = told ? [[other, stage.colour.rejected, "dashes"]] : [];
+  stage.legend("pairs", [...stage.sources, ...others], `${order}, step ${sheet.step}`);
   const longest = Math.max(...classes.map((name) => name.length));
   box.style.setProperty("--label", Math.min(10, longest) + 1 + "ch");
   const shown = [...classes.keys()].filter((label) => classes.length <= FEW || by.includes(label));

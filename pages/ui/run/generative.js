@@ -11,6 +11,12 @@ import { drawSynthesis, Film, SYNTHESIS } from "./synthesis.js";
 const FIGURES = `
   <section class="dfkd-part" data-part="figures"><h3>Figures<small></small></h3>${measurement("measure")}
     <div class="dfkd-table"></div></section>`;
+const MADE = { // by the source of the images
+  latents: "Random latents are moved to where the teacher is at home; what it makes of them is kept.",
+  diffusion: "A diffusion model that was trained on other data makes images, guided by the teacher.",
+  "stable-diffusion": "Stable Diffusion makes images, guided by the teacher.",
+};
+const MEASURED = "What was lost: both are compared on test images, which only measure.";
 const WHAT = "FID, EMD, MMD, 1NN, reconstruction, size and time of teacher and student, on test images.";
 const KINDS = ["probes", "samples", "made", "films"]; // of sheets in a frame
 
@@ -41,9 +47,9 @@ class Generative extends StagedPlayer {
   kind(name) { return this.sheetOf(name, this.data.recorded[name], (frame) => frame?.[name]); }
   scored(value) { return brief(value); }
   get measure() {
-    const { score, quality_label: label } = this.data;
-    if (score === "fid") return (label || "FID") + "; lower is better";
-    return score === "mismatch" ? "mismatch with the teacher, lower is better" : "nothing measured yet";
+    const { score } = this.data;
+    if (score === "fid") return "FID (lower is better)";
+    return score === "mismatch" ? "mismatch with the teacher (lower is better)" : "nothing measured yet";
   }
 
   earlyScore() {
@@ -53,9 +59,22 @@ class Generative extends StagedPlayer {
     return [brief(now), element("small", `${beginning}; ${grouped(images)} images made`)];
   }
 
+  get stages() {
+    const { own_encoder: own, source } = this.data;
+    const from = source === "original" ? "the training images" : "these images";
+    const same = source === "ancestral" ? "random numbers" : "latents of " + from;
+    const learns = own
+      ? `The student learns ${from} as a VAE does, its own encoder included.`
+      : `Both turn the same ${same} into images; the student learns to make what the teacher makes.`;
+    const made = MADE[source] ? [["synthesis", "Synthesis", MADE[source]]] : [];
+    return [...made, ["student", "Teacher and student", learns], ["figures", "Figures", MEASURED]];
+  }
+
   panels() {
     const { data, border } = this, notes = this.aboutStages();
     if (notes.student) notes.student += "; until then it is as it was made";
+    else notes.student = data.quality_label;
+    this.story(this.stages);
     const order = this.part === "student" ? ["student", "synthesis"] : ["synthesis", "student"];
     this.arrange([...order, "figures"], notes);
     this.at("origin").textContent = data.origin;

@@ -1,6 +1,6 @@
 // The stage of a run that learns from collected images: collected set, GAN, hybrid set, student.
 
-import { element, legend, once, pressable, refilled } from "../web/dom.js";
+import { element, legend, refilled } from "../web/dom.js";
 import { mounting } from "../web/mount.js";
 import { whole } from "../web/numbers.js";
 import { FIGURE, line, titled } from "../web/plot.js";
@@ -17,19 +17,18 @@ const STUDENT = part(
     panel("batch", "Batch", `<div class="dfkd-sheet" tabindex="0"></div>`) +
     panel("loss", "Student loss"),
 );
-const STORY = {
-  collected: ["Collected set", "A few images from elsewhere, without labels: the teacher says what it takes them for."],
-  gan: ["GAN", "A generator learns to make more like them, while a discriminator learns to tell the two apart."],
-  hybrid: ["Hybrid set", "The collected images, each repeated N times, and the synthetic ones become one set."],
-  student: ["Student", "The student learns the teacher's answers on batches of both."],
-};
+const STORY = [
+  ["collected", "Collected set", "A few images from elsewhere, without labels: the teacher says what they are to it."],
+  ["gan", "GAN", "A generator learns to make more like them, while a discriminator learns to tell the two apart."],
+  ["hybrid", "Hybrid set", "The collected images, each repeated N times, and the synthetic ones become one set."],
+  ["student", "Student", "The student learns the teacher's answers on batches of both."],
+];
 const ORDER = { gan: ["gan", "collected", "hybrid", "student"], student: ["student", "hybrid", "collected", "gan"] };
 
 class Hybrid extends StagedPlayer {
   constructor(host) {
     super(host, "hybrid", COLLECTED + GAN + MIX + STUDENT, { early: "gan", job: "distance", box: "estimate" });
     this.hidden = new Set(); // terms that are not drawn
-    this.at("parts").before(element("ol.dfkd-story"));
   }
 
   get collected() { return this.beside; }
@@ -57,7 +56,7 @@ class Hybrid extends StagedPlayer {
   panels() {
     const { border, data, steps } = this;
     const there = { gan: border > 0, hybrid: Boolean(data.mix), collected: Boolean(data.collected), student: true };
-    this.story(there);
+    this.story(STORY.filter(([name]) => there[name]));
     const notes = this.aboutStages();
     if (data.collected) notes.collected = howCollected(data.collected);
     this.arrange(ORDER[this.part].filter((name) => there[name]), notes);
@@ -68,19 +67,6 @@ class Hybrid extends StagedPlayer {
     this.once("loss", this.seen("student_loss"), () => this.loss());
     const batch = this.sheetOf("student", steps.filter((step) => step > border));
     this.once("batch", [batch?.step, this.part], () => this.batch(batch));
-  }
-
-  // The way from the first image to the student, in its order; each stage leads to its part of the page.
-  story(there) {
-    once(this.at("story"), [there, this.part], (box) => {
-      const stages = Object.entries(STORY).filter(([name]) => there[name]);
-      const seek = (name) => this.root.querySelector(`[data-part=${name}]`).scrollIntoView({ behavior: "smooth" });
-      const entry = ([name, [title, about]], index) => {
-        const heading = pressable(`${index + 1} ${title}`, () => seek(name));
-        return element("li", { "aria-current": name === this.part ? "step" : null }, heading, element("p", about));
-      };
-      box.replaceChildren(...stages.map(entry));
-    });
   }
 
   loss() {

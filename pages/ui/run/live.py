@@ -1,4 +1,4 @@
-"""Knobs that change while a run goes on: a small form beside the buttons."""
+"""Knobs that change while a run goes on: a small form between the buttons and the stage, which it does not cover."""
 
 from __future__ import annotations
 
@@ -12,17 +12,39 @@ from dfkd_core.store import RunFolder
 from pages.ui import boot
 from pages.ui.form import widgets
 
+OPEN = "live:open"  # of the session
+WIDTH = 140  # pixels of a knob: six beside each other on a laptop
+APPLIED = "From the next step on. Each change is kept in the run's log and marked on the curves."
 NOT_NOW = "Learning rates, term weights and the threshold can be changed while a run goes on."
 
 
-def button(folder: RunFolder | None, timeline: Timeline | None, enabled: bool) -> None:
-    """A popover with the live knobs of the run's method; disabled while there is none that could hear it."""
-    label, icon = "Change knobs", ":material/tune:"
-    if not enabled or folder is None or timeline is None:
-        st.button(label, icon=icon, disabled=True, help=NOT_NOW, key="no-live-knobs")
-        return
-    with st.popover(label, icon=icon):
-        _form(folder, timeline)
+def button(enabled: bool) -> None:
+    """Opens and closes the form; disabled while there is no run that could hear it."""
+    shown = _is_open() and enabled
+    st.button(
+        "Change knobs",
+        icon=f":material/{'close' if shown else 'tune'}:",
+        disabled=not enabled,
+        help=None if enabled else NOT_NOW,
+        shortcut="Esc" if shown else None,
+        on_click=_turn,
+        key="change-knobs",
+    )
+
+
+def panel(folder: RunFolder | None, timeline: Timeline | None, enabled: bool) -> None:
+    """The form with the live knobs of the run's method, when it is open."""
+    with st.container(key="live-knobs"):  # always: what comes after it keeps its place
+        if enabled and folder is not None and timeline is not None and _is_open():
+            _form(folder, timeline)
+
+
+def _is_open() -> bool:
+    return bool(st.session_state.get(OPEN))
+
+
+def _turn() -> None:
+    st.session_state[OPEN] = not _is_open()
 
 
 def _form(folder: RunFolder, timeline: Timeline) -> None:
@@ -32,16 +54,11 @@ def _form(folder: RunFolder, timeline: Timeline) -> None:
     config = methods.find(spec.method).Config
     now = {**spec.config, **timeline.changed}
     edition = f"live:{folder.id}:{len(timeline.marks)}"  # a change that was made elsewhere starts the form anew
-    with st.form(edition, border=False):
-        st.caption("From the next step on. Each change is kept in the run's log and marked on the curves.")
-        apply = st.form_submit_button("Apply", type="primary", icon=":material/check:")  # in sight without scrolling
-        columns = st.columns(2)
-        asked = {}
-        for index, name in enumerate(config.live_knobs()):
-            with columns[index % 2]:
-                asked[name] = _knob(config, name, now[name], f"{edition}:{name}")
-        if apply:
-            _apply(folder, {name: value for name, value in asked.items() if value != now[name]})
+    with st.form(edition), st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
+        asked = {name: _knob(config, name, now[name], f"{edition}:{name}") for name in config.live_knobs()}
+        apply = st.form_submit_button("Apply", type="primary", icon=":material/check:", help=APPLIED)
+    if apply:
+        _apply(folder, {name: value for name, value in asked.items() if value != now[name]})
 
 
 def _knob(config: type[MethodConfig], name: str, now: float | bool, key: str) -> float | bool:
@@ -49,10 +66,12 @@ def _knob(config: type[MethodConfig], name: str, now: float | bool, key: str) ->
     field = config.model_fields[name]
     label, help = widgets.described(name, field, config.about(name), field.default)
     if field.annotation is bool:
-        return st.toggle(label, bool(now), key=key, help=help)
+        return st.toggle(label, bool(now), key=key, help=help, width=WIDTH)
     low, high = widgets.bounds(field)
     step = widgets.increment(now)
-    return st.number_input(label, float(low or 0), float(high or 1e9), float(now), step, "%g", key=key, help=help)
+    return st.number_input(
+        label, float(low or 0), float(high or 1e9), float(now), step, "%g", key=key, help=help, width=WIDTH
+    )
 
 
 def _apply(folder: RunFolder, changes: dict[str, object]) -> None:

@@ -228,9 +228,10 @@ export class Player {
   // Headings and legends lead to the glossary, which knows them by the names that stand here.
   term(name) { return termLink(this.data.base, name); }
 
-  // Legends stand in the headings: plotly's own would take a third of a small panel.
+  // Legends stand in the headings: plotly's own would take a third of a small panel. What is no term is an element.
   legend(name, entries, note = "") {
-    legend(this.at(name).querySelector("h4 span"), entries, note, (words) => this.term(words));
+    const named = (words) => (words instanceof Node ? words : this.term(words));
+    legend(this.at(name).querySelector("h4 span"), entries, note, named);
   }
 
   // Says in a panel without a chart why there is nothing to see.

@@ -79,4 +79,5 @@ def _knobs_that_differ(spec: RunSpec, choice: Choice) -> list[str]:
 
     config: Any = methods.find(spec.method).Config
     asked = {**config.build(choice.fields["preset"]).model_dump(), **choice.changes}
-    return [name for name, value in asked.items() if value != spec.config.get(name)]
+    had = {**config.build(spec.preset).model_dump(), **spec.config}  # a knob that came later was as it begins
+    return [name for name, value in asked.items() if value != had.get(name)]

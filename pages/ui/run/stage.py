@@ -35,7 +35,7 @@ def show(
     """
     said = what_is_asked("stage", folder, steer or (lambda command: None))
     data = data_of("stage", folder, status, timeline, said) | {"spot": tour.spot(sorted(timeline.frames), said)}
-    data["autoplay"] &= data["spot"] is None or bool(link.word("lesson"))
+    data["autoplay"] &= data["spot"] is None
     view("stage", "run/stage.js", "run/player.css")(key="stage", data=data, on_ask_change=lambda: None)
 
 

@@ -16,7 +16,7 @@ export const measurement = (name) => `
 export class StagedPlayer extends Player {
   // `early` is the name of the first stage's part, `job` that of the measurement, whose button is in the box `box`.
   constructor(host, name, parts, { early, job, box }) {
-    super(host, name, `<div class="dfkd-parts">${parts}</div>`);
+    super(host, name, `<ol class="dfkd-story"></ol><div class="dfkd-parts">${parts}</div>`);
     this.early = early;
     this.box = this.at(box);
     this.box.querySelector("button").addEventListener("click", () => {
@@ -69,6 +69,19 @@ export class StagedPlayer extends Player {
     const title = this.stageAt(Math.max(1, this.reached))?.title;
     if (title) this.at("what").prepend(element("b.dfkd-stage-title", title), " ");
     if (this.part === this.early) this.at("score").replaceChildren(...this.earlyScore());
+  }
+
+  // The way of the images to the student and what becomes of it, in its order, as [part, title, sentence]; each leads
+  // to its part of the page.
+  story(stages) {
+    once(this.at("story"), [stages, this.part], (box) => {
+      const seek = (name) => this.root.querySelector(`[data-part=${name}]`).scrollIntoView({ behavior: "smooth" });
+      const entry = ([name, title, about], index) => {
+        const heading = pressable(`${index + 1} ${title}`, () => seek(name));
+        return element("li", { "aria-current": name === this.part ? "step" : null }, heading, element("p", about));
+      };
+      box.replaceChildren(...stages.map(entry));
+    });
   }
 
   // Parts in `order`, with notes beside their headings; those that this run does not have are left out.

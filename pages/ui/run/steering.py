@@ -242,9 +242,10 @@ def buttons(
         button("pause_or_resume", command, label, command, width=WIDTH)
         button("step", "one_step", "One step", "skip_next")
         button("stop", "stop", "Stop", "stop", width=WIDTH)
-        timeline = boot.timeline(str(folder.path)) if folder is not None else None
-        live.button(folder, timeline, ready and state in ("running", "paused"))
+        changeable = ready and state in ("running", "paused")
+        live.button(changeable)
         beside()
+    live.panel(folder, boot.timeline(str(folder.path)) if folder is not None else None, changeable)
     if pressed:
         _do(pressed, choice, folder)
     if "problem" in st.session_state:

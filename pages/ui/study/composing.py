@@ -137,8 +137,9 @@ def _several(label: str, name: str, titles: dict[str, str], help: str, usual: An
     options = [*titles, *own]
     st.session_state[key] = [one for one in st.session_state[key] if one in options]
     return st.multiselect(
-        label, options, key=key, help=help, format_func=lambda one: link.legible(titles.get(one, one))
-    )
+        label, options, key=key, help=help, format_func=lambda one: link.legible(titles.get(one, one)),
+        placeholder="" if usual else "The benchmark's usual one",
+    )  # fmt: skip
 
 
 @st.cache_data(show_spinner=False)

@@ -13,7 +13,7 @@ const HEAD = `
   <div class="exp-head">
     <div class="exp-what"><div class="exp-title"></div><div class="exp-reading"></div></div>
     <div class="exp-how"><div class="exp-cells" role="group" aria-label="Runs"></div>
-      <div class="exp-where"><button class="exp-replay" title="Play again" aria-label="Play again" hidden>▶</button>
+      <div class="exp-where"><button class="exp-replay" title="Play what is recorded once more" hidden>▶ Replay</button>
         <span class="exp-state"></span> <span class="exp-count"></span>
         <div class="exp-bar" role="progressbar" aria-label="Study so far"
           aria-valuemin="0" aria-valuemax="100"><div></div></div></div></div>

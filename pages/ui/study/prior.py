@@ -7,13 +7,13 @@ from typing import Any
 from dfkd_core.analysis.measured import GENERATED
 from dfkd_core.errors import RequestError
 from dfkd_core.store import read_sheet
-from dfkd_core.study import CellState, Progress, Study, find
+from dfkd_core.study import CellState, Kind, Progress, Study, find
 from dfkd_core.study.prior import POINT, SCORES
 from dfkd_core.teachers.cards import find_card
 from pages.ui.study import watching
 from pages.ui.web.view import answer, asked
 
-MOST_SHEETS = 8  # sent at once
+MOST_SHEETS = 8  # sent at once, those wanted last first: they are looked at
 
 
 def show(study: Study, progress: Progress) -> None:
@@ -21,12 +21,12 @@ def show(study: Study, progress: Progress) -> None:
     done = {state.cell.key: state for state in progress.cells if state.state == "done"}
     kind, settings = find(study.kind), study.settings
     said = asked("prior", study.id)
-    wanted = [key for key in (said or {}).get("want", []) if key in done][:MOST_SHEETS]
+    wanted = [key for key in (said or {}).get("want", []) if key in done][-MOST_SHEETS:]
     data = {
         **answer("prior", said),
         **watching.facts(study, progress),
         "label": next((state.record.figures["label"] for state in done.values()), "FID"),
-        "reading": "" if progress.state == "running" else kind.reading(settings, kind.table(settings, progress.cells)),
+        "reading": _reading(kind, settings, progress),
         "intensities": settings["intensities"],
         "seeds": settings["seeds"],
         "classes": _classes(settings["teacher"]),
@@ -34,6 +34,13 @@ def show(study: Study, progress: Progress) -> None:
         "sheets": {key: read_sheet(study.run(done[key].record), GENERATED) for key in wanted},
     }
     watching.component("prior")(key="prior", data=data, on_ask_change=lambda: None)
+
+
+def _reading(kind: Kind[Any], settings: dict[str, Any], progress: Progress) -> str:
+    """What was found, of all runs: a part of them would have given a verdict that the rest may turn around."""
+    if progress.state != "done":
+        return ""
+    return kind.reading(settings, kind.table(settings, progress.cells))
 
 
 def _figures(state: CellState) -> dict[str, Any]:

@@ -38,9 +38,10 @@ def view(page: str, titles: dict[str, str]) -> str:
     if key not in st.session_state:
         asked = "study" in st.query_params or link.word("view") == second
         st.session_state[key] = second if asked else first
-    shown: str | None = st.segmented_control(
-        "View", list(titles), key=key, format_func=titles.__getitem__, label_visibility="collapsed", required=True
-    )
+    with st.container(key="view"):
+        shown: str | None = st.segmented_control(
+            "View", list(titles), key=key, format_func=titles.__getitem__, label_visibility="collapsed", required=True
+        )
     if shown == second:
         st.query_params["view"] = second
     else:

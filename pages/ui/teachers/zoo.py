@@ -11,6 +11,7 @@ import torch
 
 from dfkd_core import methods
 from dfkd_core.analysis.jobs import Job
+from dfkd_core.data.catalogue import BENCHMARKS, usual_of
 from dfkd_core.errors import RequestError
 from dfkd_core.kit.method import Method
 from dfkd_core.losses.bn_statistics import has_statistics
@@ -25,14 +26,17 @@ from pages.ui.runs import listing
 
 TASKS = {"classifier": "classifier", "generative": "generative", "diffusion": "diffusion model"}
 COLUMNS = {
-    "accuracy": st.column_config.NumberColumn("accuracy", format="percent"),
+    **{name: st.column_config.TextColumn(name.capitalize()) for name in ("teacher", "kind", "benchmark", "network")},
+    "recipe": st.column_config.TextColumn("Recipe"),
+    "accuracy": st.column_config.NumberColumn("Accuracy", format="percent"),
     "ECE": st.column_config.NumberColumn(
-        "calibration error",
+        "Calibration error",
         format="percent",
         help="Expected calibration error: how far it is from as right as it is sure.",
     ),
+    "seed": st.column_config.NumberColumn("Seed"),
     "ELBO": st.column_config.NumberColumn("ELBO, nats", format="%.2f", help="Of a test image; higher is better."),
-    "runs": st.column_config.NumberColumn("runs", help="Of this machine, that learned from it."),
+    "runs": st.column_config.NumberColumn("Runs", help="Of this machine, that learned from it."),
 }
 MOST_CLASSES = 25  # whose confusion is drawn
 FEW = 0.01  # of the images, whose bar is pale
@@ -67,7 +71,7 @@ def facts(card: TeacherCard) -> Facts | None:
 def show() -> None:
     """The table, and the teacher that is chosen in it."""
     every = {card.name: card for task in TASKS for card in available_teachers(None, task).values()}
-    cards = dict(sorted(every.items(), key=lambda item: find_card(item[0])[1].parent == SHIPPED))  # one's own first
+    cards = dict(sorted(every.items(), key=lambda item: _rank(item[1])))
     used: dict[str, int] = {}
     for entry in listing.all_of(runs_folder()):
         name = str(entry.spec.get("teacher"))
@@ -84,7 +88,7 @@ def show() -> None:
         cards = {name: card for name, card in cards.items() if only in ("all", card.benchmark)}
         names = list(cards)
         asked = link.word("teacher")
-        st.session_state["teachers:chosen"] = asked if asked in names else names[0]
+        st.session_state["teachers:chosen"] = asked if asked in names else _usual(cards)
         st.selectbox(
             "Teacher", names, key="teachers:chosen", width=320, format_func=link.legible,
             on_change=lambda: link.say("teacher", st.session_state["teachers:chosen"]),
@@ -105,6 +109,22 @@ def show() -> None:
         link.say("teacher", names[rows[0]])
         st.rerun()
     _one(chosen, used.get(chosen.name, 0))
+
+
+def _usual(cards: dict[str, TeacherCard]) -> str:
+    """The one to begin with: one's own, else what is usual for the first benchmark."""
+    first = next(iter(cards.values()))
+    usual = usual_of(first.benchmark).teacher
+    return usual if usual in cards and find_card(first.name)[1].parent == SHIPPED else first.name
+
+
+def _rank(card: TeacherCard) -> tuple[bool, int]:
+    """One's own first, and then by benchmark, the smallest first, as the form has them."""
+    known = list(BENCHMARKS)
+    return (
+        find_card(card.name)[1].parent == SHIPPED,
+        known.index(card.benchmark) if card.benchmark in known else len(known),
+    )
 
 
 def _row(card: TeacherCard, runs: int) -> dict[str, object]:

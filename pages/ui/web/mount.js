@@ -6,7 +6,10 @@ const loaded = (link) => link.sheet || new Promise((done) => told(link, done));
 // Where a component's elements go, as soon as its style sheets are there.
 export async function hostOf(parent) {
   await Promise.all([...parent.querySelectorAll("link[rel=stylesheet]")].map(loaded));
-  return parent.querySelector(".dfkd-host");
+  const host = parent.querySelector(".dfkd-host");
+  if (!host.keeps) host.keeps = keepKeys(host);
+  beginAtTop();
+  return host;
 }
 
 // Marks that turn the order of what is written around; a name that a stranger gave may hold them.
@@ -22,14 +25,37 @@ export function legible(value) {
 
 // A key that did something here, or moves a native slider, does nothing else on the page: Streamlit's shortcuts listen
 // to all of it.
-const keepKeys = (host) => host.addEventListener("keydown", (event) => {
-  if (event.defaultPrevented || event.target.matches("input, select, textarea")) event.stopPropagation();
-});
+function keepKeys(host) {
+  host.addEventListener("keydown", (event) => {
+    if (event.defaultPrevented || event.target.matches("input, select, textarea")) event.stopPropagation();
+  });
+  return true;
+}
+
+// A stop of a lesson begins at the top of its page, wherever the one before was left.
+let stop = null;
+function beginAtTop() {
+  const query = new URLSearchParams(location.search), now = query.get("lesson") && query.get("stop");
+  if (now && now !== stop) document.querySelector("[data-testid=stMain]")?.scrollTo(0, 0);
+  stop = now;
+}
+
+// What a panel is called, in whatever view.
+const panelOf = (host, name) => host.querySelector(["dfkd", "scope", "exp"].map((kind) => `.${kind}-${name}`).join());
+
+// Frames the panel that a lesson speaks of, and scrolls there, once.
+export function frame(host, name) {
+  const panel = name ? panelOf(host, name) : null, before = host.querySelector(".framed");
+  if (panel === before) return;
+  before?.classList.remove("framed");
+  panel?.classList.add("framed");
+  panel?.scrollIntoView({ behavior: "smooth", block: "end" }); // the lesson's card above it stays in sight
+}
 
 // The view is made once for a place on the page and outlives reruns.
 export const mounting = (View) => async ({ data, parentElement, setStateValue }) => {
   const host = await hostOf(parentElement);
-  if (!host.view) keepKeys(host);
   host.view ??= new View(host);
-  host.view.update(legible(data), setStateValue);
+  await host.view.update(legible(data), setStateValue);
+  frame(host, data.framed);
 };

@@ -12,7 +12,7 @@ const MOVES = {
 // `what` kind of step is shown; `more` buttons.
 export const track = (what, more = "") => `
   <div class="dfkd-track">
-    <button class="dfkd-play" title="Play the run from here">▶</button>
+    <button class="dfkd-play" title="Play what is recorded from here">▶ Replay</button>
     <div class="dfkd-slide"><div class="dfkd-bar"><div class="dfkd-fill"></div></div><div class="dfkd-entries"></div>
       <input type="range" min="0" step="1" aria-label="${what} step shown"></div>
     <div class="dfkd-where"></div>
@@ -71,6 +71,7 @@ export class Scrubber {
     const count = this.owner.steps.length;
     if (count < 2) return;
     if (place >= count - 1) place = 0;
+    this.view = this.owner.steps[place]; // at once, not only when its images have come
     this.timer = setInterval(
       () => {
         const { steps } = this.owner;
@@ -101,9 +102,10 @@ export class Scrubber {
     slider.disabled = owner.steps.length < 2;
     slider.setAttribute("aria-valuetext", step == null ? "nothing recorded" : `step ${step} of ${total}`);
     this.at("fill").style.width = Math.min(100, (100 * done) / Math.max(1, total)) + "%";
-    write(this.at, { where, follow: live ? "Follow live" : "To the end", play: this.playing ? "❚❚" : "▶" });
+    const play = (this.playing ? "❚❚" : "▶") + " Replay";
+    write(this.at, { where, follow: live ? "Follow live" : "To the end", play });
     press(this.at("follow"), this.view == null);
     this.at("play").disabled = owner.steps.length < 2;
-    this.at("play").setAttribute("aria-label", this.playing ? "Stop playing" : "Play the run");
+    this.at("play").setAttribute("aria-label", this.playing ? "Stop the replay" : "Replay the run");
   }
 }

@@ -40,13 +40,19 @@ export default async (component) => (await view).default(component);
 def view(name: str, script: str, *styles: str) -> Callable[..., Any]:
     """The view whose module is ``script``; it is there when its ``styles`` are. Both are paths below ``pages/ui``."""
     component = _component(name, f"{boot.base_path()}/app/static/{laid_out()}", script, ("web/look.css", *styles))
-    return lambda key, **given: component(key=_of_the_stop(key), **given)
+    return lambda key, data, **given: component(key=_of_the_stop(key), data=data | {"framed": _framed()}, **given)
 
 
 def _of_the_stop(key: str) -> str:
     """Another view for each stop of a lesson: it begins where the address says, whatever was looked at before."""
-    stop = st.session_state.get(LESSON)
-    return key if stop is None else f"{key}:{stop.number}"
+    here = st.session_state.get(LESSON)
+    return key if here is None else f"{key}:{here.number}"
+
+
+def _framed() -> str:
+    """The panel that the stop of a lesson speaks of."""
+    here = st.session_state.get(LESSON)
+    return "" if here is None else here.stop.panel
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)

@@ -87,8 +87,8 @@ def stops() -> tuple[Stop, ...]:
         ),
         Stop(
             "The curve climbs",
-            "Press **▶** on the track to watch the curve grow, or **Start** to train a student on this machine. Then "
-            f"change one thing under *More knobs* and start again: switch {term('selection')} off, or give the "
+            "Press **▶ Replay** on the track to watch the curve grow, or **Start** to train a student on this machine. "
+            f"Then change one thing under *More knobs* and start again: switch {term('selection')} off, or give the "
             f"{term('class prior')} a weight. Or choose another teacher of the same accuracy. *Runs* lays the curves "
             "over each other. What changed, and would it with another seed?",
             "accuracy",
@@ -106,7 +106,7 @@ def card(shown: RunFolder) -> None:
     """The stop's card, for the run that is shown, and the stop's number in the address."""
     number = _number()
     _to_address(number)
-    if number is None or link.word("lesson"):  # whose own card says what to look at
+    if number is None:
         return
     stop, count = stops()[number - 1], len(stops())
     st.html(STYLE)
@@ -135,7 +135,7 @@ def spot(steps: list[int], asked: dict[str, Any]) -> dict[str, Any] | None:
         return None
     stop = stops()[number - 1]
     by_button = st.session_state.get("tour:went", False)
-    go = asked.get("stop") != number and (by_button or asked["view"] is None) and not link.word("lesson")
+    go = asked.get("stop") != number and (by_button or asked["view"] is None)
     return {"stop": number, "panel": stop.panel, "step": stop.step(steps), "go": go}
 
 
