@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from dfkd_core.store import RunFolder, runs_in
 from dfkd_core.study import studies_in
@@ -27,7 +27,10 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.w
 LONG = "?k.epochs=300&k.iterations=10&k.batch_size=16&k.width=4&k.student_steps=1"  # goes on until it is stopped
 SHORT = LONG.replace("epochs=300", "epochs=20")  # 200 steps
 PATIENCE = 60_000
-LOOKS = [("light", (1280, 800)), ("dark", (1920, 1080))]  # theme and size: on a laptop and by a projector
+LOOKS = [  # theme and size: on a laptop and by a projector
+    ("light", (1280, 800)),
+    pytest.param("dark", (1920, 1080), marks=pytest.mark.slow),
+]
 FOLDERS = ("runs", "data", "teachers", "collected")
 expect.set_options(timeout=PATIENCE)
 
@@ -149,14 +152,24 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
+@pytest.fixture(scope="session")
+def window(browser: Browser) -> BrowserContext:
+    """Of all pages, so that the browser compiles the lab's scripts once and not for every test."""
+    return browser.new_context(viewport={"width": 1280, "height": 800})
+
+
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    opened = browser.new_page(viewport={"width": 1280, "height": 800})
+def page(window: BrowserContext) -> Iterator[Page]:
+    """A tab that knows nothing of those before it; at the end it is closed, and what it opened."""
+    opened = window.new_page()
     opened.set_default_timeout(PATIENCE)
     errors: list[str] = []
     opened.on("pageerror", lambda error: errors.append(str(error)))
     yield opened
-    opened.close()
+    forgets = {"origin": "*", "storageTypes": "cookies,local_storage"}
+    window.new_cdp_session(opened).send("Storage.clearDataForOrigin", forgets)
+    for one in window.pages:
+        one.close()
     assert not errors, errors
 
 
@@ -183,6 +196,12 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
         time.sleep(0.1)
+
+
+def set_look(page: Page, theme: str, size: tuple[int, int]) -> None:
+    """As one of ``LOOKS`` does."""
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.emulate_media(color_scheme=theme)
 
 
 def shoot(page: Page, name: str) -> None:
