@@ -60,7 +60,7 @@ class Lab:
         until(lambda: not any(study.is_conducted() for study in studies_in(self.runs)))
         until(lambda: not any(folder.status_seen().is_live for folder in runs_in(self.runs)))
         for path in (path for name in FOLDERS for path in (self.root / name).iterdir()):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            until(lambda path=path: is_deleted(path))
 
     def kill(self) -> None:
         """The server and the make that started it; the workers have sessions of their own."""
@@ -76,6 +76,12 @@ class Lab:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
+
+
+def is_deleted(path: Path) -> bool:
+    """Whether it is gone now: a worker that ends may take its last file away at the same time."""
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    return not path.exists()
 
 
 def listening(port: int) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import streamlit as st
 import torch
+from _pytest.mark import ParameterSet
 from browser import (  # noqa: F401 - fixtures of the tests that drive a browser
     FOLDERS,
     browser,
@@ -207,6 +208,18 @@ def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # --- methods ---------------------------------------------------------------------------------------------------
+
+
+ALIKE = (
+    "dafl", "dfad", "ddad", "dfq", "zskt", "deepinversion", "fast", "spaceshipnet", "nayer", "degan", "dfnd",
+    "collected",
+)  # fmt: skip
+"""Methods of which each stands on the same parts of the kit as one that is not here."""
+
+
+def some_methods() -> list[ParameterSet]:
+    """Every method, for a test that takes a second or more for each; those ``ALIKE`` are slow."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE)) for name in methods.available()]
 
 
 def tiny_method(knobs: dict[str, Any] | None = None, seed: int = 0, **recording: int) -> Any:

@@ -83,7 +83,12 @@ class Inline(Harness):
     def begin(self, spec: RunSpec) -> RunFolder:
         before = {folder.id for folder in runs_in(self.runs)}
         self._in_thread(lambda: self.engine.submit(spec))
-        return eventually(lambda: next((one for one in runs_in(self.runs) if one.id not in before), None))
+
+        def begun() -> RunFolder | None:  # before it has a status, a run counts as interrupted
+            new = (one for one in runs_in(self.runs) if one.id not in before and one.status().state != "interrupted")
+            return next(new, None)
+
+        return eventually(begun)
 
     def go_on(self, folder: RunFolder) -> None:
         if folder.status().is_live:
