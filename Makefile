@@ -18,8 +18,7 @@ $(VENV)/.installed: requirements.txt
 	@touch $@
 
 test: install lint
-	$(BIN)/python -m pytest -m "not slow and not browser" --numprocesses 2 --dist worksteal
-	$(BIN)/python -m pytest -m "browser and not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist worksteal
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

@@ -31,13 +31,14 @@ class BareGan(BareLoop):
     def __init__(self, spec: RunSpec) -> None:
         super().__init__(spec)
         assert self.problem.collected is not None
-        self.collected, self.labels, parts = self.problem.collected, self.method.labels, self.method.parts
+        self.collected, self.labels = self.problem.collected, self.method.labels
         self.generator = self.method.gan.generator
-        self.discriminator, self.join = parts["network"], parts["join"]
+        guided = self.method.discriminator
+        self.discriminator, self.join = guided.network, guided.join
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         betas = (0.0, 0.999)
         self.explore = torch.optim.Adam(self.generator.parameters(), self.c["generator_lr"], betas, fused=True)
-        self.learn = torch.optim.Adam(parts.parameters(), self.c["discriminator_lr"], betas, fused=True)
+        self.learn = torch.optim.Adam(guided.parameters(), self.c["discriminator_lr"], betas, fused=True)
         self.counts = torch.full((10,), self.c["gan_batch_size"] / 10)
         self.updates = 0
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from dfkd_core.store import RunFolder, runs_in
 from dfkd_core.study import studies_in
@@ -27,7 +27,10 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.w
 LONG = "?k.epochs=300&k.iterations=10&k.batch_size=16&k.width=4&k.student_steps=1"  # goes on until it is stopped
 SHORT = LONG.replace("epochs=300", "epochs=20")  # 200 steps
 PATIENCE = 60_000
-LOOKS = [("light", (1280, 800)), ("dark", (1920, 1080))]  # theme and size: on a laptop and by a projector
+LOOKS = [  # theme and size: on a laptop and by a projector
+    ("light", (1280, 800)),
+    pytest.param("dark", (1920, 1080), marks=pytest.mark.slow),
+]
 FOLDERS = ("runs", "data", "teachers", "collected")
 expect.set_options(timeout=PATIENCE)
 
@@ -57,7 +60,7 @@ class Lab:
         until(lambda: not any(study.is_conducted() for study in studies_in(self.runs)))
         until(lambda: not any(folder.status_seen().is_live for folder in runs_in(self.runs)))
         for path in (path for name in FOLDERS for path in (self.root / name).iterdir()):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            until(lambda path=path: is_deleted(path))
 
     def kill(self) -> None:
         """The server and the make that started it; the workers have sessions of their own."""
@@ -73,6 +76,12 @@ class Lab:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
+
+
+def is_deleted(path: Path) -> bool:
+    """Whether it is gone now: a worker that ends may take its last file away at the same time."""
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    return not path.exists()
 
 
 def listening(port: int) -> bool:
@@ -149,14 +158,24 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
+@pytest.fixture(scope="session")
+def window(browser: Browser) -> BrowserContext:
+    """Of all pages, so that the browser compiles the lab's scripts once and not for every test."""
+    return browser.new_context(viewport={"width": 1280, "height": 800})
+
+
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    opened = browser.new_page(viewport={"width": 1280, "height": 800})
+def page(window: BrowserContext) -> Iterator[Page]:
+    """A tab that knows nothing of those before it; at the end it is closed, and what it opened."""
+    opened = window.new_page()
     opened.set_default_timeout(PATIENCE)
     errors: list[str] = []
     opened.on("pageerror", lambda error: errors.append(str(error)))
     yield opened
-    opened.close()
+    forgets = {"origin": "*", "storageTypes": "cookies,local_storage"}
+    window.new_cdp_session(opened).send("Storage.clearDataForOrigin", forgets)
+    for one in window.pages:
+        one.close()
     assert not errors, errors
 
 
@@ -183,6 +202,12 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
         time.sleep(0.1)
+
+
+def set_look(page: Page, theme: str, size: tuple[int, int]) -> None:
+    """As one of ``LOOKS`` does."""
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.emulate_media(color_scheme=theme)
 
 
 def shoot(page: Page, name: str) -> None:

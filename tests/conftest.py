@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,23 @@ import numpy as np
 import pytest
 import streamlit as st
 import torch
-from browser import FOLDERS, browser, lab, mortal_lab, page, server  # noqa: F401 - fixtures of the tests that drive a browser
+from _pytest.mark import ParameterSet
+from browser import (  # noqa: F401 - fixtures of the tests that drive a browser
+    FOLDERS,
+    browser,
+    lab,
+    mortal_lab,
+    page,
+    server,
+    window,
+)
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from dfkd_core import engine as engines
 from dfkd_core import methods
 from dfkd_core.data.catalogue import find_benchmark
+from dfkd_core.engine import LocalEngine
 from dfkd_core.errors import StoreError
 from dfkd_core.events import REPLAYED, Event
 from dfkd_core.kit.contract import Problem
@@ -66,8 +78,10 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
-    """The lab without a browser, its engine ready; at the end nothing that it started is left."""
+    """The lab without a browser, its engine ready, without the idle worker that would import torch in each of hundreds
+    of tests; at the end nothing that it started is left."""
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(engines, "LocalEngine", partial(LocalEngine, keep_warm=False))
     boot.start.cache_clear()
     assert boot.start().ready.wait(120) and not boot.start().error
     yield AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
@@ -79,6 +93,14 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
     engine.close()
     st.cache_resource.clear()
     boot.start.cache_clear()
+
+
+def visit(app: AppTest, page: str, **address: str) -> AppTest:
+    """``app`` on ``page``, come to by a link, which does not fail."""
+    app.query_params.update(address)
+    app.switch_page(f"pages/{page}.py").run()
+    assert not app.exception, app.exception
+    return app
 
 
 # --- runs ------------------------------------------------------------------------------------------------------
@@ -169,7 +191,7 @@ def outside(tmp_path: Path) -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What drives a browser runs apart: several at once starve each other."""
+    """What drives a browser can be left out, or chosen."""
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
@@ -186,6 +208,18 @@ def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # --- methods ---------------------------------------------------------------------------------------------------
+
+
+ALIKE = (
+    "dafl", "dfad", "ddad", "dfq", "zskt", "deepinversion", "fast", "spaceshipnet", "nayer", "degan", "dfnd",
+    "collected",
+)  # fmt: skip
+"""Methods of which each stands on the same parts of the kit as one that is not here."""
+
+
+def some_methods() -> list[ParameterSet]:
+    """Every method, for a test that takes a second or more for each; those ``ALIKE`` are slow."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE)) for name in methods.available()]
 
 
 def tiny_method(knobs: dict[str, Any] | None = None, seed: int = 0, **recording: int) -> Any:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import eventually, rows, tiny_spec
+from conftest import eventually, execute, new_run, rows, tiny_spec
 
 from benchmarks.clusters import AUTHORISED, begin_cluster, end_cluster
 from dfkd_core import engine as engines
@@ -83,7 +83,12 @@ class Inline(Harness):
     def begin(self, spec: RunSpec) -> RunFolder:
         before = {folder.id for folder in runs_in(self.runs)}
         self._in_thread(lambda: self.engine.submit(spec))
-        return eventually(lambda: next((one for one in runs_in(self.runs) if one.id not in before), None))
+
+        def begun() -> RunFolder | None:  # before it has a status, a run counts as interrupted
+            new = (one for one in runs_in(self.runs) if one.id not in before and one.status().state != "interrupted")
+            return next(new, None)
+
+        return eventually(begun)
 
     def go_on(self, folder: RunFolder) -> None:
         if folder.status().is_live:
@@ -149,6 +154,32 @@ def kill_worker(folder: RunFolder) -> None:
     eventually(lambda: not psutil.pid_exists(owner.pid) or psutil.Process(owner.pid).status() == psutil.STATUS_ZOMBIE)
 
 
+# --- fixtures: a module that imports them says of which ``kind`` ---
+
+
+@pytest.fixture
+def harness(kind: str, runs: Path) -> Iterator[Harness]:
+    """An engine, of which nothing is left at the end."""
+    harness = made(kind, runs)
+    yield harness
+    harness.end()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ends_clusters() -> Iterator[None]:
+    yield
+    while _CLUSTERS:
+        end_cluster(_CLUSTERS.pop()[1])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The run of ``SOME``, made here in one go: the oracle."""
+    folder = new_run(tmp_path_factory.mktemp("undisturbed"), SOME, **OFTEN)
+    assert execute(folder).state == "done"
+    return folder
+
+
 # --- clusters ---
 
 _CLUSTERS: list[tuple[str, Path]] = []
@@ -161,8 +192,3 @@ def cluster() -> str:
         folder = Path(tempfile.mkdtemp(prefix="dfkd-ray-"))
         _CLUSTERS.append((begin_cluster(folder), folder))
     return _CLUSTERS[0][0]
-
-
-def no_cluster_is_left() -> None:
-    while _CLUSTERS:
-        end_cluster(_CLUSTERS.pop()[1])

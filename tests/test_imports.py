@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+LONGEST_FILE = 450
 FRONT = ("streamlit", "app", "pages", "plotly", "tests", "benchmarks")
 GROUND = {"errors", "events", "images", "provenance"}
 MAY = {
@@ -103,3 +104,9 @@ def test_a_method_sees_no_other_method(name: str) -> None:
 @pytest.mark.parametrize("name", ["multiprocessing", "pickle"])
 def test_workers_are_started_as_modules_and_nothing_is_unpickled(name: str) -> None:
     assert not [module for module, path in modules().items() if name in imports(path)]
+
+
+def test_no_file_is_too_long_to_be_read() -> None:
+    """What the browser is sent is held to the same by tests/web/test_scripts.py."""
+    files = [path for room in ("dfkd_core", "pages", "benchmarks", "tests") for path in (ROOT / room).rglob("*.py")]
+    assert not [(path.name, lines) for path in files if (lines := len(path.read_text().splitlines())) > LONGEST_FILE]

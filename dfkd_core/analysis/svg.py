@@ -8,6 +8,7 @@ from html import escape
 from typing import NamedTuple
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6bb1", "#999999")
+BLUE, ORANGE = PALETTE[:2]
 WIDTH, HEIGHT = 640, 250  # units of the drawing
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 34  # of what stands around the curves
 TICKS = 5

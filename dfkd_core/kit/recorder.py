@@ -212,6 +212,15 @@ class Seen:
 
         self._phases[name] = shown
 
+    def phase_latents(self, latents: Tensor, pixels: Tensor | None = None) -> None:
+        """The phase ``latents`` of (B, z), and ``generate`` where their ``pixels`` are at hand."""
+        if not self.watched:
+            return
+        shown = latents.detach()[:SHOWN].clone()  # they may learn after this
+        self.phase("latents", arrays={"latents": shown}, values={"length": latents.shape[1]})
+        if pixels is not None:
+            self.phase("generate", pixels=pixels)
+
     def phase_student(self, network: nn.Module, images: Tensor, teacher: Tensor, student: Tensor, updates: int) -> None:
         """The phase ``student``: ``network`` learned from ``teacher`` logits on normalised ``images``."""
         student, steps = student.detach(), {"student_steps": float(updates)}

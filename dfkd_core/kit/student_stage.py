@@ -22,6 +22,7 @@ from dfkd_core.kit.contract import Problem
 from dfkd_core.kit.method import Method, descend, sgd
 from dfkd_core.kit.objective import Objective
 from dfkd_core.kit.recorder import Seen
+from dfkd_core.kit.recording import SHOWN
 from dfkd_core.kit.schedules import cosine
 
 PHASES = ("batch", "answer", "student")
@@ -139,3 +140,19 @@ def choose(images: Tensor, count: int, image: ImageSpec, generator: torch.Genera
     order = torch.randperm(len(images), generator=generator)
     chosen = order.repeat(math.ceil(count / len(images)))[:count].to(images.device)
     return image.from_bytes(images[chosen]).contiguous(memory_format=torch.channels_last)
+
+
+def show_choice(seen: Seen, images: Tensor, chosen: Tensor, loss: Tensor, teacher: Tensor | None = None) -> None:
+    """The phase ``choose``, which came before the step: of (N, C, H, W) uint8 ``images`` some that were ``chosen``
+    (their indices, on the CPU), then some that were not. ``loss``, (N,), is what they were judged by; ``teacher``, (N,
+    K), the logits."""
+    clean = torch.zeros(len(images), dtype=torch.bool)
+    clean[chosen] = True
+    order = torch.cat([chosen[: SHOWN // 2], (~clean).nonzero()[:, 0], chosen[SHOWN // 2 :]])
+    seen.phase(
+        "choose",
+        pixels=pixels_of(images[order[:SHOWN].to(images.device)]),
+        teacher=None if teacher is None else teacher[order],
+        arrays={"loss": loss[order], "clean": clean[order]},
+        values={"kept": len(chosen) / len(images), "batch": float(len(images))},
+    )

@@ -34,6 +34,10 @@ def log_generator(fake: Tensor) -> Tensor:
     return -F.softplus(fake).mean()
 
 
+DISCRIMINATOR = {"hinge": hinge_discriminator, "log": log_discriminator}
+GENERATOR = {"hinge": hinge_generator, "log": log_generator}
+
+
 def class_real(class_logits: Tensor, labels: Tensor) -> Tensor:
     """−E[log Ψ(y⁺ | x)]. The paper's eq. 1 prints a plus sign, which would teach the classifier to be wrong."""
     return F.cross_entropy(class_logits, labels)

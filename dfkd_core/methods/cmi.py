@@ -132,7 +132,7 @@ class CMI(PooledGeneratorMethod[CMIConfig]):
         labels = torch.randint(len(self.image.classes), (c.synthesis_size,), device=self.device)
         moved = [*self.generator.parameters(), latents]
         optimizer = torch.optim.Adam(moved, c.generator_lr, betas=(0.5, 0.999), fused=True)
-        seen.phase("latents", arrays={"latents": latents.detach()[:SHOWN].clone()}, values={"length": c.latent})
+        seen.phase_latents(latents)
         for _ in seen.repeat(c.synthesis_steps):
             pixels = self.generator(latents)
             images = self.view(pixels)

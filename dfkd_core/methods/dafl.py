@@ -30,7 +30,6 @@ from dfkd_core.kit.config import exactly, knob, other_default
 from dfkd_core.kit.contract import Summary, Term
 from dfkd_core.kit.generation import GeneratorMethod, PriorConfig
 from dfkd_core.kit.method import descend
-from dfkd_core.kit.recording import SHOWN
 from dfkd_core.losses import generator as losses
 
 
@@ -112,8 +111,7 @@ class DAFL(GeneratorMethod[DAFLConfig]):
 
             seen.judged(answers)
             seen.samples(answers, student_logits.detach(), pixels=pixels)
-            seen.phase("latents", arrays={"latents": latents[:SHOWN]}, values={"length": c.latent})
-            seen.phase("generate", pixels=pixels)
+            seen.phase_latents(latents, pixels)
             seen.phase("answer", pixels=pixels, teacher=teacher_logits)
             seen.phase("generator", pixels=pixels, of="generator")
             seen.phase_student(self.student, images, teacher_logits, student_logits, 1)

@@ -31,7 +31,6 @@ from dfkd_core.kit.contract import Summary, Term
 from dfkd_core.kit.generation import GeneratorConfig, GeneratorMethod
 from dfkd_core.kit.method import descend
 from dfkd_core.kit.recorder import Seen
-from dfkd_core.kit.recording import SHOWN
 from dfkd_core.losses import generator as losses
 from dfkd_core.losses.bn_statistics import observe
 
@@ -99,8 +98,7 @@ class DDAD(GeneratorMethod[DDADConfig]):
         c = self.config
         discrepancy = losses.DISCREPANCIES[c.discrepancy]
         latents, pixels = self.learn_from_new(seen, c.student_steps, discrepancy)  # L_S = D(S(x̂), T(x̂))
-        seen.phase("latents", arrays={"latents": latents[:SHOWN]}, values={"length": c.latent})
-        seen.phase("generate", pixels=pixels)
+        seen.phase_latents(latents, pixels)
 
     def generator_step(self, seen: Seen) -> None:
         """The generator descends what both discriminators say of new images."""

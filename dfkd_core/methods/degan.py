@@ -40,6 +40,7 @@ from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.student_stage import StudentStage, collected_images, draw
 from dfkd_core.losses import gan as gan_losses
 from dfkd_core.losses.generator import class_balance, prediction_entropy
+from dfkd_core.networks.classifiers import evaluating
 from dfkd_core.networks.gan import ClassGenerator, Discriminator
 
 
@@ -76,10 +77,7 @@ class DeGAN(Method[Problem, DeGANConfig]):
 
     name, title, Config = "degan", "DeGAN", DeGANConfig
     requires = Requirements(collected=True)
-    summary = Summary(
-        images="a GAN that the teacher guides",
-        student="softened answers",
-    )
+    summary = Summary(images="a GAN that the teacher guides", student="softened answers")
     terms = (
         Term("adversarial_d", "adversarial (D)", of="discriminator"),
         Term("adversarial_g", "adversarial (G)"),
@@ -145,8 +143,6 @@ class DeGAN(Method[Problem, DeGANConfig]):
     @torch.no_grad()
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` normalised images from latents of ``generator`` (a CPU one); the training state stays as it is."""
-        training = self.gan.generator.training
-        self.gan.generator.eval()
-        pixels = self.generate(torch.randn(count, self.config.latent, generator=generator).to(self.device))
-        self.gan.generator.train(training)
-        return self.image.normalise(pixels)
+        latents = torch.randn(count, self.config.latent, generator=generator).to(self.device)
+        with evaluating(self.gan.generator):
+            return self.image.normalise(self.generate(latents))

@@ -30,7 +30,6 @@ from dfkd_core.kit.contract import Summary, Term
 from dfkd_core.kit.generation import GeneratorMethod, HeadConfig
 from dfkd_core.kit.method import descend
 from dfkd_core.kit.recorder import Seen
-from dfkd_core.kit.recording import SHOWN
 from dfkd_core.losses import generator as losses
 
 
@@ -93,8 +92,7 @@ class DFAD(GeneratorMethod[DFADConfig]):
         """The student descends L_S = D on new images."""
         c = self.config
         latents, pixels = self.learn_from_new(seen, c.student_steps, losses.l1_discrepancy)  # L_S = E[mean |T − S|]
-        seen.phase("latents", arrays={"latents": latents[:SHOWN]}, values={"length": c.latent})
-        seen.phase("generate", pixels=pixels)
+        seen.phase_latents(latents, pixels)
 
     def generation(self, seen: Seen) -> None:
         """The generator descends L_G = −D, or −log(D + 1), on new images."""

@@ -33,15 +33,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfkd_core.events import Event
-from dfkd_core.images import pixels_of
 from dfkd_core.kit import student_stage
 from dfkd_core.kit.config import knob
 from dfkd_core.kit.contract import Problem, Requirements, Summary, Term
 from dfkd_core.kit.method import Method
 from dfkd_core.kit.objective import KL, Objective
-from dfkd_core.kit.recorder import Seen
-from dfkd_core.kit.recording import SHOWN
-from dfkd_core.kit.student_stage import StudentConfig, StudentStage, choose, collected_images, draw
+from dfkd_core.kit.student_stage import StudentConfig, StudentStage, choose, collected_images, draw, show_choice
 from dfkd_core.losses.generator import kl_discrepancy
 from dfkd_core.losses.student import noisy_label_loss
 from dfkd_core.networks.classifiers import Features
@@ -136,22 +133,11 @@ class DFND(Method[Problem, DFNDConfig]):
     def train(self) -> Iterator[Event]:
         """Updates on the kept images."""
         for seen in self.steps():
-            self.show_choice(seen)
+            if seen.watched:
+                show_choice(seen, self.collected, self.chosen, judge(self.logits), self.logits)
             self.stage.learn(seen, lambda: draw(self.images, self.config.batch_size))
             seen.note(kept=len(self.images) / len(self.collected))
             yield from seen.events()
-
-    def show_choice(self, seen: Seen) -> None:
-        """What came before all steps, for slow motion: some that were kept, then some that were not."""
-        if not seen.watched:
-            return
-        clean = torch.zeros(len(self.collected), dtype=torch.bool)
-        clean[self.chosen] = True
-        order = torch.cat([self.chosen[: SHOWN // 2], (~clean).nonzero()[:, 0], self.chosen[SHOWN // 2 :]])
-        pixels, logits = pixels_of(self.collected[order[:SHOWN].to(self.device)]), self.logits[order]
-        kept = {"kept": len(self.images) / len(self.collected), "batch": float(len(self.collected))}
-        arrays = {"loss": judge(logits), "clean": clean[order]}
-        seen.phase("choose", pixels=pixels, teacher=logits, arrays=arrays, values=kept)
 
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
         """Nothing is made here: ``count`` kept images, normalised, in an order that ``generator`` determines."""

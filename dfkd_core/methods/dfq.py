@@ -39,7 +39,6 @@ from dfkd_core.kit.contract import Problem, Summary, Term
 from dfkd_core.kit.generation import GeneratorMethod, HeadConfig
 from dfkd_core.kit.method import descend
 from dfkd_core.kit.recorder import Seen
-from dfkd_core.kit.recording import SHOWN
 from dfkd_core.losses import generator as losses
 from dfkd_core.losses.bn_statistics import observe, observe_divergence
 
@@ -148,8 +147,7 @@ class DFQ(GeneratorMethod[DFQConfig]):
         descend(seen.weigh(self.generator, **terms), self.generator_optimizer)
         seen.judged(answers)
         seen.samples(answers, self.student if student_logits is None else student_logits.detach(), pixels=pixels)
-        seen.phase("latents", arrays={"latents": latents[:SHOWN]}, values={"length": c.latent})
-        seen.phase("generate", pixels=pixels)
+        seen.phase_latents(latents, pixels)
         seen.phase("generator", pixels=pixels, teacher=answers.logits, student=student_logits, of="generator")
 
     def student_phase(self, seen: Seen) -> None:

@@ -114,7 +114,7 @@ class Fast(PooledGeneratorMethod[FastConfig]):
         labels = torch.randint(len(self.image.classes), (c.synthesis_size,), device=self.device)
         moved: list[dict[str, Any]] = [{"params": self.copy.parameters()}, {"params": [latents], "lr": c.latent_lr}]
         optimizer = torch.optim.Adam(moved, c.generator_lr, BETAS, fused=True)
-        seen.phase("latents", arrays={"latents": latents.detach()[:SHOWN].clone()}, values={"length": c.latent})
+        seen.phase_latents(latents)
         for _ in seen.repeat(c.synthesis_steps):
             pixels = self.copy(latents)
             images = self.view(pixels)

@@ -43,7 +43,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from dfkd_core.events import Event
 from dfkd_core.images import pixels_of
@@ -58,10 +58,8 @@ from dfkd_core.kit.samples import to_bytes
 from dfkd_core.kit.student_stage import StudentStage, collected_images
 from dfkd_core.losses import gan as gan_losses
 from dfkd_core.losses.generator import masked_mean
-from dfkd_core.networks.gan import ClassGenerator, Discriminator, follow
+from dfkd_core.networks.gan import ClassGenerator, GuidedDiscriminator, follow
 
-DISCRIMINATOR = {"hinge": gan_losses.hinge_discriminator, "log": gan_losses.log_discriminator}
-GENERATOR = {"hinge": gan_losses.hinge_generator, "log": gan_losses.log_generator}
 SYNTHETIC_SEED = 2_412_13525  # of D_s: a resumed run makes the same images again
 PART = 256  # images seen, or made, at once
 
@@ -168,23 +166,17 @@ class HiDFD(Method[Problem, HiDFDConfig]):
         channels, size = problem.image.channels, problem.image.size
         generator = placed(ClassGenerator(config.latent, self.classes, channels, size, config.width), self.device)
         self.average = copy.deepcopy(generator).eval().requires_grad_(False)
-        self.parts = self._discriminator()
-        self.gan = GanStage(self, generator, self.parts, betas=(0.0, 0.999))
+        outputs = {"adc": 2 * self.classes, "ac": self.classes}.get(config.conditioning, 0)
+        projected = self.classes if config.conditioning == "projection" else 0
+        guide = self.teacher.head.in_features  # the width of Φ_T
+        discriminator = GuidedDiscriminator(channels, size, config.width, outputs, guide, projected)
+        self.discriminator = placed(discriminator, self.device)
+        self.gan = GanStage(self, generator, self.discriminator, betas=(0.0, 0.999))
         self.counts = torch.full((self.classes,), config.gan_batch_size / self.classes, device=self.device)  # n_c
         self.updates = 0
         self.stage = StudentStage(self, build_objective(config.objective, problem, config.batch_size))
         self.inflation = config.inflation or max(1, config.synthetic // len(self.collected))  # N
         self.hybrid: Tensor | None = None
-
-    def _discriminator(self) -> nn.ModuleDict:
-        """The discriminator with what is trained beside it: the map from Φ_D to the width of Φ_T."""
-        c, image = self.config, self.image
-        outputs = {"adc": 2 * self.classes, "ac": self.classes}.get(c.conditioning, 0)
-        network = Discriminator(image.channels, image.size, c.width, outputs)
-        parts = {"network": network, "join": nn.Linear(network.width, self.teacher.head.in_features)}
-        if c.conditioning == "projection":
-            parts["embed"] = nn.Embedding(self.classes, network.width)
-        return placed(nn.ModuleDict(parts), self.device)
 
     def train(self) -> Iterator[Event]:
         """Module 1, then module 2."""
@@ -213,9 +205,9 @@ class HiDFD(Method[Problem, HiDFDConfig]):
         with torch.no_grad():
             fake_images = self.image.normalise(self.gan.generator(self.gan.latents(), self.told(wanted)))
         images = torch.cat([self.see(drawn), fake_images])
-        features, logits, class_logits = self.parts["network"](images)
-        real, fake = (logits + self.projection(features, torch.cat([labels, wanted]))).chunk(2)
-        terms = {"adversarial_d": DISCRIMINATOR[c.adversarial](real, fake)}
+        features, logits, class_logits = self.discriminator(images, torch.cat([labels, wanted]))
+        real, fake = logits.chunk(2)
+        terms = {"adversarial_d": gan_losses.DISCRIMINATOR[c.adversarial](real, fake)}
         if c.conditioning in ("adc", "ac"):
             terms["class_real"] = gan_losses.class_real(class_logits.chunk(2)[0], labels)
         if c.conditioning == "adc":  # AC-GAN knows no fake classes
@@ -226,7 +218,7 @@ class HiDFD(Method[Problem, HiDFDConfig]):
             with torch.no_grad():
                 teacher = self.teacher.features(images).pooled
             self.queries += len(images)
-            four = (*teacher.chunk(2), *self.parts["join"](features).chunk(2))
+            four = (*teacher.chunk(2), *self.discriminator.join(features).chunk(2))
             if blending:
                 terms["blend"] = c.guidance_weight * gan_losses.blend(*four)
             if c.transfer:
@@ -240,8 +232,8 @@ class HiDFD(Method[Problem, HiDFDConfig]):
         wanted = self.told(self.any_classes())
         pixels = self.gan.generator(self.gan.latents(), wanted)
         images = self.image.normalise(pixels)
-        features, logits, class_logits = self.parts["network"](images)
-        terms = {"adversarial_g": GENERATOR[c.adversarial](logits + self.projection(features, wanted))}
+        _, logits, class_logits = self.discriminator(images, wanted)
+        terms = {"adversarial_g": gan_losses.GENERATOR[c.adversarial](logits)}
         if c.conditioning in ("adc", "ac"):
             class_loss = gan_losses.class_generator if c.conditioning == "adc" else gan_losses.class_real
             terms["class_g"] = class_loss(class_logits, wanted)
@@ -264,12 +256,6 @@ class HiDFD(Method[Problem, HiDFDConfig]):
     def any_classes(self) -> Tensor:
         """(B,), uniform over the classes."""
         return torch.randint(self.classes, (self.config.gan_batch_size,), device=self.device)
-
-    def projection(self, features: Tensor, labels: Tensor) -> Tensor:
-        """What the projection discriminator (Miyato & Koyama 2018) adds to its logits: Φ_D(x)·e_y."""
-        if self.config.conditioning != "projection":
-            return features.new_zeros(len(features))
-        return (features * self.parts["embed"](labels)).sum(dim=1)
 
     def told(self, labels: Tensor) -> Tensor:
         """The classes that the generator is told: always the first where the GAN knows of none."""
@@ -302,8 +288,7 @@ class HiDFD(Method[Problem, HiDFDConfig]):
     def real_logits(self, images: Tensor) -> Tensor:
         """The discriminator's logits of "real" on uint8 images."""
         seen = self.see(images)
-        features, logits, _ = self.parts["network"](seen)
-        return logits + self.projection(features, self.teacher(seen).argmax(dim=1))
+        return self.discriminator(seen, self.teacher(seen).argmax(dim=1)).real
 
     @torch.no_grad()
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:

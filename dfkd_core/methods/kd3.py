@@ -38,16 +38,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfkd_core.events import Event
-from dfkd_core.images import pixels_of
 from dfkd_core.kit import student_stage
 from dfkd_core.kit.config import knob
 from dfkd_core.kit.contract import Problem, Requirements, Summary, Term
 from dfkd_core.kit.method import Method
 from dfkd_core.kit.objective import Objective, last_of
-from dfkd_core.kit.recorder import Seen
-from dfkd_core.kit.recording import SHOWN
 from dfkd_core.kit.shared_classifier import SharedClassifier
-from dfkd_core.kit.student_stage import StudentConfig, StudentStage, choose, collected_images, draw
+from dfkd_core.kit.student_stage import StudentConfig, StudentStage, choose, collected_images, draw, show_choice
 from dfkd_core.losses import student as losses
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.selection.collected import BATCH, Predictor, class_adaptive, class_histogram
@@ -158,7 +155,9 @@ class KD3(Method[Problem, KD3Config]):
                 counts = class_histogram(self.joint[self.kept].argmax(dim=1), len(self.image.classes))
                 images = self.collected[self.kept.to(self.device)]
                 seen.class_shares(always=True, kept=counts / counts.sum())
-            self.show_choice(seen)
+            if seen.watched:
+                unsure = -self.joint.log_softmax(dim=1).amax(dim=1)
+                show_choice(seen, self.collected, self.kept.nonzero()[:, 0], unsure)
             self.stage.learn(seen, lambda: draw(images, self.config.batch_size))  # noqa: B023 - called here
             seen.note(kept=self.kept.float().mean())
             yield from seen.events()
@@ -176,17 +175,6 @@ class KD3(Method[Problem, KD3Config]):
         self.joint = torch.lerp(student_logits, self.teacher_logits, share)
         kept = class_adaptive(self.joint, self.config.confidence_cut)
         self.kept = kept if kept.any() else torch.ones_like(kept)
-
-    def show_choice(self, seen: Seen) -> None:
-        """The last selection, for slow motion: some that were kept, then some that were not."""
-        if not seen.watched:
-            return
-        yes, no = self.kept.nonzero()[:, 0], (~self.kept).nonzero()[:, 0]
-        order = torch.cat([yes[: SHOWN // 2], no, yes[SHOWN // 2 :]])
-        arrays = {"loss": -self.joint[order].log_softmax(dim=1).amax(dim=1), "clean": self.kept[order]}
-        pixels = pixels_of(self.collected[order[:SHOWN].to(self.device)])
-        kept = {"kept": self.kept.float().mean().item(), "batch": float(len(self.kept))}
-        seen.phase("choose", pixels=pixels, arrays=arrays, values=kept)
 
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
         """Nothing is made here: ``count`` collected images, normalised, in an order that ``generator`` determines."""

@@ -43,7 +43,6 @@ from dfkd_core.kit.contract import Problem, Summary, Term
 from dfkd_core.kit.generation import GeneratorMethod, PriorConfig
 from dfkd_core.kit.method import descend, placed
 from dfkd_core.kit.recorder import Seen
-from dfkd_core.kit.recording import SHOWN
 from dfkd_core.losses import generator as losses
 from dfkd_core.losses.latent import level_kl
 from dfkd_core.networks.latent import ConvVAE, draw_noise
@@ -161,8 +160,7 @@ class PREDFKD(GeneratorMethod[PREDFKDConfig]):
         descend(loss, self.generator_optimizer)
         seen.judged(answers)
         seen.samples(answers, student_logits.detach(), pixels=pixels)
-        seen.phase("latents", arrays={"latents": latents[:SHOWN]}, values={"length": c.latent})
-        seen.phase("generate", pixels=pixels)
+        seen.phase_latents(latents, pixels)
         seen.phase("generator", pixels=pixels, teacher=answers.logits, student=student_logits, of="generator")
 
     def distillation(self, seen: Seen) -> None:

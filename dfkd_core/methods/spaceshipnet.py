@@ -148,7 +148,7 @@ class SpaceshipNet(PooledGeneratorMethod[SpaceshipNetConfig]):
         for ring, rows in zip(self.rings, features, strict=True):
             ring.add(rows)
         self.generator.eval()
-        seen.phase("latents", arrays={"latents": latents[:SHOWN]}, values={"length": c.latent})
+        seen.phase_latents(latents)
         seen.phase("generate", pixels=made, arrays={"wanted": labels[:SHOWN].to(torch.int16)})
         seen.phase("generator", pixels=made, teacher=answers.logits, of="generator")
         return made

@@ -62,9 +62,8 @@ class TADFKDConfig(GeneratorConfig, UpdatesConfig):
         group="Generator", symbol="D",
     )  # fmt: skip
     adversarial_weight: float = knob(
-        1.0, "Weight of the adversarial term; 0 switches it off.", group="Generator", live=True, symbol="λ_adv", ge=0,
-        le=100,
-    )  # fmt: skip
+        1.0, "Weight of the adversarial term.", group="Generator", live=True, symbol="λ_adv", ge=0, le=100
+    )
     bn_weight: float = knob(
         10.0, "Weight of the BatchNorm statistics term.", group="Generator", live=True, symbol="λ_BN", ge=0, le=1000
     )
@@ -187,7 +186,8 @@ class TADFKD(GeneratorMethod[TADFKDConfig]):
             images = self.image.normalise(pixels)
             teacher_logits = self.teacher(images)  # judged on the un-augmented view
             verdict = self.verdict(teacher_logits) if self.selects(seen) else None
-            self.show_judgement(seen, latents, pixels, teacher_logits, verdict)
+            if seen.watched:
+                self.show_drawn(seen, latents, pixels, teacher_logits, verdict)
             if c.augmentation != "none":
                 images = self.image.normalise(augment(pixels, c.augmentation))
             clean = slice(None) if verdict is None else verdict.chosen  # P(low component | ℓ) > τ
@@ -215,11 +215,10 @@ class TADFKD(GeneratorMethod[TADFKDConfig]):
             verdict = self.verdict(judged.logits)
         student_logits = self.student(images)
         clean = verdict.clean if self.selects(seen) else None
-        scale = math.sqrt(c.batch_size / 1024)
+        discrepancy, scale = losses.DISCREPANCIES[c.adversarial], math.sqrt(c.batch_size / 1024)
         loss = seen.weigh(
             self.generator,
-            adversarial=-c.adversarial_weight
-            * losses.DISCREPANCIES[c.adversarial](student_logits, answers.logits, clean),
+            adversarial=-c.adversarial_weight * discrepancy(student_logits, answers.logits, clean),
             bn_statistics=c.bn_weight * distance,
             l2=c.l2_weight * losses.image_norm(images) / scale,
             tv=c.tv_weight * losses.total_variation(images) / scale,
@@ -242,15 +241,10 @@ class TADFKD(GeneratorMethod[TADFKDConfig]):
         labels = teacher_logits.argmax(dim=1) if self.config.cut == "class" else None
         return select(judge(teacher_logits), self.config.posterior_cut, labels)
 
-    def show_judgement(
-        self, seen: Seen, latents: Tensor, pixels: Tensor, logits: Tensor, found: Selection | None
-    ) -> None:
+    def show_drawn(self, seen: Seen, latents: Tensor, pixels: Tensor, logits: Tensor, found: Selection | None) -> None:
         """Slow motion of a batch that was drawn for the student."""
-        if not seen.watched:
-            return
         loss = judge(logits)
-        seen.phase("latents", arrays={"latents": latents[:SHOWN]}, values={"length": self.config.latent})
-        seen.phase("generate", pixels=pixels)
+        seen.phase_latents(latents, pixels)
         seen.phase("judge", pixels=pixels, teacher=logits, arrays={"loss": loss[:SHOWN]})
-        everything = {"loss": loss, **({} if found else {"clean": torch.ones_like(loss, dtype=torch.bool)})}
-        seen.phase("split", pixels=pixels, verdict=found, arrays=everything, values={"kept": 1.0, "batch": len(loss)})
+        unsplit = {"loss": loss, "clean": torch.ones_like(loss, dtype=torch.bool)}  # what it is without a verdict
+        seen.phase("split", pixels=pixels, verdict=found, arrays=unsplit, values={"kept": 1.0, "batch": len(loss)})

@@ -36,7 +36,6 @@ from dfkd_core.kit.contract import Problem, Summary, Term
 from dfkd_core.kit.generation import GeneratorMethod, HeadConfig
 from dfkd_core.kit.method import descend
 from dfkd_core.kit.recorder import Seen
-from dfkd_core.kit.recording import SHOWN
 from dfkd_core.losses import generator as losses
 from dfkd_core.losses.student import attention_transfer
 from dfkd_core.networks.classifiers import Features
@@ -100,7 +99,7 @@ class ZSKT(GeneratorMethod[ZSKTConfig]):
             latents = self.latents()
             self.generator_step(seen, latents)
             self.student_phase(seen, latents)
-            seen.phase("latents", arrays={"latents": latents[:SHOWN]}, values={"length": self.config.latent})
+            seen.phase_latents(latents)
             yield from seen.events()
 
     def generator_step(self, seen: Seen, latents: Tensor) -> None:

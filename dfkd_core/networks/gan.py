@@ -126,6 +126,27 @@ class Discriminator(nn.Module):
         return Judged(features, self.real(features)[:, 0], none if self.classes is None else self.classes(features))
 
 
+class GuidedDiscriminator(nn.Module):
+    """A discriminator whose features, ``join``ed to ``guide`` numbers, a teacher's are compared with.
+
+    ``projected``: of so many classes (0: none) its logit of "real" knows the one it is told, by Φ_D(x)·e_y (the
+    projection discriminator, Miyato & Koyama 2018).
+    """
+
+    def __init__(self, channels: int, size: int, width: int, outputs: int, guide: int, projected: int = 0) -> None:
+        super().__init__()
+        self.network = Discriminator(channels, size, width, outputs)
+        self.join = nn.Linear(self.network.width, guide)
+        self.embed = nn.Embedding(projected, self.network.width) if projected else None
+
+    def forward(self, images: Tensor, labels: Tensor) -> Judged:
+        """``images``: (B, C, H, W), normalised; ``labels``: (B,)."""
+        features, real, classes = self.network(images)
+        if self.embed is not None:
+            real = real + (features * self.embed(labels)).sum(dim=1)
+        return Judged(features, real, classes)
+
+
 @torch.no_grad()
 def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
     """Exponential moving average of the parameters; buffers (BN statistics, spectral vectors) are copied."""

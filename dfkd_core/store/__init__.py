@@ -30,15 +30,10 @@ from dfkd_core.store.folder import (
     Command,
     RunFolder,
     RunStatus,
-    find_run,
     new_id,
-    orphans_in,
-    remove_orphans,
-    run_in,
-    runs_folder,
-    runs_in,
 )
 from dfkd_core.store.lease import Lease, Leases, Owner
+from dfkd_core.store.listing import find_run, orphans_in, remove_orphans, run_in, runs_folder, runs_in
 from dfkd_core.store.place import Place, is_plain
 from dfkd_core.store.queue import ClusterState, Node, Queue, Ticket
 from dfkd_core.store.trash import empty_trash, restore, throw_away, thrown_away

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 from dfkd_core.errors import StoreError, in_words
-from dfkd_core.store.folder import RunFolder, runs_in
+from dfkd_core.store.folder import RunFolder
+from dfkd_core.store.listing import runs_in
 
 TRASH = ".trash"
 

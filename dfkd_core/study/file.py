@@ -18,7 +18,6 @@ from dfkd_core.study.contract import Kind, Request
 from dfkd_core.study.folder import Study
 
 SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "studies"
-ENDINGS = (".yaml", ".yml")
 MOST_BYTES = 1 << 20
 HEAD = "# A study of DFKD Lab. Run it: python -m dfkd_core study run {name}\n"
 

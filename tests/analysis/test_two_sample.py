@@ -52,6 +52,7 @@ def test_two_samples_of_one_distribution_are_not_told_apart(seed: int) -> None:
     assert found.low == 0.0 and found.tvd < 0.12
 
 
+@pytest.mark.slow
 def test_chance_is_exceeded_by_chance_once_in_twenty() -> None:
     """Over 20 pairs of one distribution: three or fewer, what the binomial allows at 98 %."""
     accidents = sum(two_sample(*gaussians(0.0, 30, seed)[:2]).above_chance for seed in range(20))

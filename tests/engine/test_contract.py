@@ -6,12 +6,24 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import eventually, execute, new_run, rows, tiny_spec
-from harnesses import DRIVER, KINDS, OFTEN, SOME, Harness, kill_worker, made, name_of, no_cluster_is_left
+from conftest import eventually, new_run, rows, tiny_spec
+from harnesses import (
+    DRIVER,
+    KINDS,
+    OFTEN,
+    SOME,
+    Harness,
+    ends_clusters,  # noqa: F401 - after all tests here
+    harness,  # noqa: F401 - a fixture
+    kill_worker,
+    made,
+    name_of,
+    undisturbed,  # noqa: F401 - a fixture
+)
 from running import assert_bit_identical
 
 from dfkd_core.engine import InlineEngine
@@ -22,31 +34,9 @@ Start = Callable[..., subprocess.Popen[str]]
 SHORT = {"iterations": 6}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ends_clusters() -> Iterator[None]:
-    yield
-    no_cluster_is_left()
-
-
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture
-def harness(kind: str, runs: Path) -> Iterator[Harness]:
-    """An engine, of which nothing is left at the end."""
-    harness = made(kind, runs)
-    yield harness
-    harness.end()
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """The run of ``SOME``, made here in one go: the oracle."""
-    folder = new_run(tmp_path_factory.mktemp("undisturbed"), SOME, **OFTEN)
-    assert execute(folder).state == "done"
-    return folder
 
 
 def test_a_run_is_done_and_has_the_same_bits_wherever_it_was_made(harness: Harness, undisturbed: RunFolder) -> None:

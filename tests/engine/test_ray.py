@@ -6,14 +6,24 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 from command import FLAGS, call
-from conftest import eventually, execute, new_run, rows, tiny_spec
-from harnesses import LONG, OFTEN, SOME, Harness, cluster, made, no_cluster_is_left
+from conftest import eventually, rows, tiny_spec
+from harnesses import (
+    LONG,
+    OFTEN,
+    SOME,
+    Harness,
+    cluster,
+    ends_clusters,  # noqa: F401 - after all tests here
+    harness,  # noqa: F401 - a fixture
+    made,
+    undisturbed,  # noqa: F401 - a fixture
+)
 from running import assert_bit_identical
 
 from benchmarks.clusters import begin_cluster, begin_node, end_cluster
@@ -25,24 +35,9 @@ from dfkd_core.store import Queue, RunFolder
 Start = Callable[..., subprocess.Popen[str]]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ends_clusters() -> Iterator[None]:
-    yield
-    no_cluster_is_left()
-
-
 @pytest.fixture
-def harness(runs: Path) -> Iterator[Harness]:
-    harness = made("ray", runs)
-    yield harness
-    harness.end()
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    folder = new_run(tmp_path_factory.mktemp("undisturbed"), SOME, **OFTEN)
-    assert execute(folder).state == "done"
-    return folder
+def kind() -> str:
+    return "ray"
 
 
 def test_without_ray_it_is_said_what_to_install(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

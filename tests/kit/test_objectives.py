@@ -79,9 +79,9 @@ def works(name: str, problem: Problem) -> None:
 
 
 def pairs() -> list[ParameterSet]:
-    """Those that suit digits, which take minutes together; in every suite those of every kind, and two that end in one
-    pixel."""
-    usual = {*product(KINDS, KINDS), ("resnet20", "resnet18"), ("resnet18", "lenet5-half-bn")}
+    """Those that suit digits, which take minutes together; in every suite those of every kind, and one that ends in
+    one pixel."""
+    usual = {*product(KINDS, KINDS), ("resnet18", "lenet5-half-bn")}
     found = product(students(8), students(8))
     return [pytest.param(*pair, marks=[] if pair in usual else [pytest.mark.slow]) for pair in found]
 

@@ -31,6 +31,7 @@ from dfkd_core.kit.recording import Recording
 from dfkd_core.losses import gan as gan_losses
 from dfkd_core.methods import hidfd
 from dfkd_core.methods.hidfd import HiDFD, HiDFDConfig
+from dfkd_core.networks.classifiers import evaluating
 from dfkd_core.networks.gan import ClassGenerator, Discriminator, follow, halvings
 from dfkd_core.store import RunFolder, read_samples
 
@@ -104,10 +105,10 @@ def test_every_term_reaches_the_network_that_it_shall_train() -> None:
 @pytest.mark.parametrize("adversarial", ["hinge", "log"])
 def test_the_adversarial_terms_are_those_of_the_discriminators_answers(adversarial: str) -> None:
     method, told = make(adversarial=adversarial, updates=1), []
-    method.parts["network"].register_forward_hook(lambda _, __, output: told.append(output[1]))
+    method.discriminator.network.register_forward_hook(lambda _, __, output: told.append(output[1]))
     (metrics,) = values(events(method, 1))
     both, fake = told
-    discriminator, generator = hidfd.DISCRIMINATOR[adversarial], hidfd.GENERATOR[adversarial]
+    discriminator, generator = gan_losses.DISCRIMINATOR[adversarial], gan_losses.GENERATOR[adversarial]
     assert metrics["adversarial_d"] == pytest.approx(discriminator(*both.chunk(2)).item())
     assert metrics["adversarial_g"] == pytest.approx(generator(fake).item())
 
@@ -118,7 +119,7 @@ def movement(term: str) -> float:
     for switches in (OFF, {**OFF, term: True}):
         method = make(**switches, blend_gate=1.0, guidance_weight=1.0, updates=1)
         events(method, 1)
-        moved.append(torch.cat([p.flatten() for p in method.parts["network"].blocks[0].parameters()]))
+        moved.append(torch.cat([p.flatten() for p in method.discriminator.network.blocks[0].parameters()]))
     return (moved[0] - moved[1]).abs().max().item()
 
 
@@ -239,10 +240,12 @@ def test_fake_labels_are_those_of_the_collected_images_or_any() -> None:
 
 
 def test_the_projection_discriminator_looks_at_the_class() -> None:
-    method = make(conditioning="projection")
-    features = torch.randn(2, method.parts["join"].in_features)
-    expected = (features * method.parts["embed"].weight[[3, 4]]).sum(dim=1)
-    assert torch.allclose(method.projection(features, torch.tensor([3, 4])), expected)
+    discriminator, images = make(conditioning="projection").discriminator, torch.randn(2, 1, 8, 8)
+    with evaluating(discriminator):
+        plain = discriminator.network(images)
+        told = discriminator(images, torch.tensor([3, 4]))
+    expected = plain.real + (plain.features * discriminator.embed.weight[[3, 4]]).sum(dim=1)
+    assert torch.allclose(told.real, expected)
 
 
 # --- the hybrid set --------------------------------------------------------------------------------------------
@@ -313,7 +316,7 @@ def test_unseen_images_teach_nothing() -> None:
     for unseen in (None, digits(60)[30:]):
         method = make(unseen=unseen)
         events(method, method.total_steps)
-        results.append({**weights(method.student), **weights(method.parts)})
+        results.append({**weights(method.student), **weights(method.discriminator)})
     assert same(*results)
 
 

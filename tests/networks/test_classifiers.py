@@ -27,6 +27,7 @@ from dfkd_core.networks.classifiers import (
 )
 
 NAMES = [*CLASSIFIERS, "vgg13-bn+five-pools", "vgg13-bn+five-pools+hidden-512", "shufflenetv2+3x3"]
+DEEP = ("resnet34", "resnet101", "resnet152", "resnet110x2", "vgg16-bn", "vgg19-bn")  # built as shallower ones are
 
 
 def image_of(size: int, classes: int = 10, channels: int = 3) -> ImageSpec:
@@ -200,7 +201,7 @@ def test_large_images_are_computed_as_torchvision_does(name: str, theirs: Any) -
 # --- what methods ask of them ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(one, marks=[pytest.mark.slow] * (one in DEEP)) for one in NAMES])
 def test_a_step_on_tiny_images(name: str) -> None:
     """Logits are those of the features; BatchNorm statistics and all terms reach the images and every weight."""
     network = build_classifier(name, image_of(32, channels=1))

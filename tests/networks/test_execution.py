@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT, TEACHER, execute, new_run, rows, tiny_method
+from conftest import ROOT, TEACHER, execute, new_run, rows, some_methods, tiny_method
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dfkd_core import methods
 from dfkd_core.errors import RequestError
 from dfkd_core.losses.bn_statistics import observe
 from dfkd_core.networks.execution import Execution, executing
@@ -64,7 +63,7 @@ def test_it_ends_with_the_block(images: torch.Tensor) -> None:
     assert (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark) == switches
 
 
-@pytest.mark.parametrize("method", methods.available())
+@pytest.mark.parametrize("method", some_methods())
 @pytest.mark.usefixtures("few_judged")
 def test_every_method_runs_in_bf16_and_records_as_ever(method: str, runs: Path) -> None:
     folder = new_run(runs, method=method, precision="bf16")

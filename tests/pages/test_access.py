@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Set
 from typing import Any
 
 import pytest
+from _pytest.mark import ParameterSet
 from axe import axe, serious  # noqa: F401 - a fixture
 from browser import LONG, PATIENCE, Lab, button, expect, start, start_lab, until, wait
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from pages.ui import recordings
 
@@ -48,6 +50,11 @@ SMALL = """() => [...document.querySelectorAll("[data-testid=stMain] *")].filter
 ).map((one) => one.className + ": " + one.textContent.slice(0, 40))"""
 
 
+def some(slow: Set[str]) -> list[ParameterSet]:
+    """Every page, of which those that are ``slow`` are built as others are."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name in slow)) for name in PAGES]
+
+
 @pytest.fixture
 def taught(lab: Lab) -> Lab:
     """A lab with a few finished runs."""
@@ -64,8 +71,8 @@ def opened(page: Page, lab: Lab, name: str) -> None:
     page.wait_for_timeout(1500)  # what comes late
 
 
-@pytest.mark.parametrize("name", list(PAGES))
-def test_a_page_can_be_used_by_everybody(page: Page, taught: Lab, axe: str, name: str) -> None:  # noqa: F811
+@pytest.mark.parametrize("name", some({"experiments", "two methods", "given"}))
+def test_a_page_can_be_used_by_everybody(page: Page, taught: Lab, axe: str, name: str) -> None:
     page.add_init_script(SHIFTS)
     opened(page, taught, name)
     assert page.evaluate("window.shifted") <= MOST_SHIFTED + LATE_FONTS.get(name, 0.0)
@@ -86,19 +93,16 @@ def _names(page: Page) -> list[str]:
     return re.findall(r'^\s*- (?:\'|")?button ?(?:"([^"]*)")?', told, re.M)
 
 
-@pytest.mark.parametrize("name", list(PAGES))
-def test_a_page_fits_a_phone(browser: Browser, taught: Lab, name: str) -> None:
-    page = browser.new_page(viewport=PHONE)
-    try:
-        opened(page, taught, name)
-        for needed, there in page.evaluate(WIDE):
-            assert needed <= there
-        menu = page.get_by_role("link", name="Glossary")
-        assert not menu.count() or not menu.is_visible() or menu.bounding_box()["x"] < 0, "the menu covers the page"
-        slider = page.locator(".dfkd-slide").first
-        assert not slider.count() or slider.bounding_box()["width"] > 250
-    finally:
-        page.close()
+@pytest.mark.parametrize("name", some(PAGES.keys() - {"distill", "inspect", "lessons", "runs", "method"}))
+def test_a_page_fits_a_phone(page: Page, taught: Lab, name: str) -> None:
+    page.set_viewport_size(PHONE)
+    opened(page, taught, name)
+    for needed, there in page.evaluate(WIDE):
+        assert needed <= there
+    menu = page.get_by_role("link", name="Glossary")
+    assert not menu.count() or not menu.is_visible() or menu.bounding_box()["x"] < 0, "the menu covers the page"
+    slider = page.locator(".dfkd-slide").first
+    assert not slider.count() or slider.bounding_box()["width"] > 250
 
 
 def test_escape_leaves_slow_motion_and_the_keyboard_goes_back(page: Page, taught: Lab) -> None:
@@ -113,7 +117,7 @@ def test_escape_leaves_slow_motion_and_the_keyboard_goes_back(page: Page, taught
     expect(slowly).to_be_focused()
 
 
-def test_slow_motion_lets_a_run_go_on_that_it_paused(page: Page, lab: Lab) -> None:
+def test_slow_motion_lets_a_run_go_on_that_it_paused_and_no_other(page: Page, lab: Lab) -> None:
     run = start(page, lab, LONG)
     page.get_by_role("button", name="Slow motion").click()
     until(lambda: run.status().state == "paused")
@@ -121,9 +125,7 @@ def test_slow_motion_lets_a_run_go_on_that_it_paused(page: Page, lab: Lab) -> No
     page.keyboard.press("Escape")
     until(lambda: run.status().state == "running")
 
-
-def test_a_run_that_was_paused_stays_so_after_slow_motion(page: Page, lab: Lab) -> None:
-    run = start(page, lab, LONG)
+    wait(page, "stage.state === 'running'")
     button(page, "Pause").click()
     until(lambda: run.status().state == "paused")
     wait(page, "stage.state === 'paused'")

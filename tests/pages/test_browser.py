@@ -8,7 +8,7 @@ import signal
 
 import psutil
 import pytest
-from browser import LONG, LOOKS, PATIENCE, SHORT, Lab, button, shoot, start, start_lab, until, wait
+from browser import LONG, LOOKS, PATIENCE, SHORT, Lab, button, set_look, shoot, start, start_lab, until, wait
 from playwright.sync_api import Browser, Page, expect
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
@@ -182,9 +182,9 @@ def test_a_link_to_a_page_opens_the_whole_lab_even_as_the_first_visit(
 
 @pytest.mark.parametrize(("theme", "size"), LOOKS)
 def test_nothing_overflows_on_laptop_and_projector_in_both_themes(
-    browser: Browser, lab: Lab, theme: str, size: tuple[int, int]
+    page: Page, lab: Lab, theme: str, size: tuple[int, int]
 ) -> None:
-    page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
+    set_look(page, theme, size)
     page.goto(lab.url + "?step=300")
     expect(button(page, "Start")).to_be_enabled()
     page.wait_for_selector(".dfkd-tile")
@@ -193,4 +193,3 @@ def test_nothing_overflows_on_laptop_and_projector_in_both_themes(
     cut_off = "[...document.querySelectorAll('.dfkd-panel h4')].filter(h => h.scrollWidth > h.clientWidth + 1).length"
     assert page.evaluate(cut_off) == 0, "a panel's heading or legend is cut off"
     shoot(page, f"recorded-{theme}-{size[0]}")
-    page.close()

@@ -243,9 +243,9 @@ def test_a_run_is_watched_from_the_collected_images_to_the_student(page: Page, l
     expect(page.locator(".dfkd-bound .ytitle")).to_contain_text("if TVD(P, Q) =")
 
 
-def test_a_link_leads_to_a_step_of_either_stage(page: Page, lab: Lab) -> None:
+def test_a_link_leads_to_a_step_of_either_stage_and_to_its_slow_motion(page: Page, lab: Lab) -> None:
     knobs = {**tiny_knobs("hidfd"), "gan_steps": 6, "distill_steps": 6}
-    folder = new_run(lab.runs, knobs, method="hidfd")
+    folder = new_run(lab.runs, knobs, method="hidfd", phases_every=4)
     execute(folder)
     page.goto(f"{lab.url}hybrid?run={folder.id}&step=3")
     parts = page.locator(".dfkd-parts")
@@ -266,12 +266,7 @@ def test_a_link_leads_to_a_step_of_either_stage(page: Page, lab: Lab) -> None:
     expect(page.locator("[data-part=gan] h3")).to_contain_text("as it was at step 6")
     page.wait_for_url(re.compile("step=12"))
 
-
-def test_slow_motion_shows_the_phases_of_the_stage_it_is_in(page: Page, lab: Lab) -> None:
-    knobs = {**tiny_knobs("hidfd"), "gan_steps": 6, "distill_steps": 6}
-    folder = new_run(lab.runs, knobs, method="hidfd", phases_every=4)
-    execute(folder)
-    page.goto(f"{lab.url}hybrid?run={folder.id}&slow=4.0&step=3")
+    page.goto(f"{lab.url}hybrid?run={folder.id}&slow=4.0&step=3")  # slow motion: the phases of the stage it is in
     boxes = page.locator(".dfkd-box")
     expect(boxes).to_have_count(4)
     assert boxes.evaluate_all("all => all.map(one => one.dataset.phase)")[2] == "discriminate"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
-from browser import LONG, LOOKS, PATIENCE, ROOT, Lab, shoot, start, until, wait
+from browser import LONG, LOOKS, ROOT, Lab, set_look, shoot, start, until, wait
 from inspecting import (
     BINS,
     SCOPE,
@@ -27,22 +27,30 @@ from inspecting import (
     sheet_of,
 )
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from benchmarks.crafted import craft
 from dfkd_core.analysis.audit import audited
 from dfkd_core.analysis.jobs import Job
 from dfkd_core.analysis.tags import Tags
 from dfkd_core.selection.region import accepted_region
-from dfkd_core.store import SPECS, read_samples
+from dfkd_core.store import SPECS, RunFolder, read_samples
 from pages.ui.words import glossary
 
 # --- one selection ---------------------------------------------------------------------------------------------
 
 
-def test_a_drag_over_the_histogram_selects_its_samples_everywhere(page: Page, lab: Lab) -> None:
+def test_however_samples_are_selected_they_are_so_everywhere(page: Page, lab: Lab) -> None:
     run = craft(lab.runs)
     opened(page, lab, run)
+    by_a_drag_over_the_histogram(page, run)
+    by_a_lasso_in_the_projection(page)
+    by_clicks_on_tiles_and_by_keyboard(page, run)
+    by_a_click_on_a_point_which_opens_it(page, run)
+    headings_lead_to_the_glossary(page)
+
+
+def by_a_drag_over_the_histogram(page: Page, run: RunFolder) -> None:
     sheet = sheet_of(run)
     assert sheet.mixture is not None
     box = look(page, "scope.histogram.box")
@@ -61,9 +69,7 @@ def test_a_drag_over_the_histogram_selects_its_samples_everywhere(page: Page, la
     assert selected(page) == []
 
 
-def test_a_lasso_in_the_projection_selects_its_samples_everywhere(page: Page, lab: Lab) -> None:
-    run = craft(lab.runs)
-    opened(page, lab, run)
+def by_a_lasso_in_the_projection(page: Page) -> None:
     points = np.array(look(page, "[...scope.projection.scatter.points]")).reshape(-1, 2)
     canvas = page.locator(".scope-over")
     box = box_of(canvas)
@@ -81,11 +87,11 @@ def test_a_lasso_in_the_projection_selects_its_samples_everywhere(page: Page, la
     drag(page, box, [(0.55, 0.05), (0.8, 0.95)])
     page.keyboard.up("Shift")
     assert set(selected(page)) > set(expected)
+    page.keyboard.press("Escape")
+    assert selected(page) == []
 
 
-def test_clicks_on_tiles_select_the_same_samples_everywhere(page: Page, lab: Lab) -> None:
-    run = craft(lab.runs)
-    opened(page, lab, run)
+def by_clicks_on_tiles_and_by_keyboard(page: Page, run: RunFolder) -> None:
     order = look(page, "scope.grid.order")
     losses = sheet_of(run).columns["loss"]
     assert order == sorted(range(len(losses)), key=lambda index: (losses[index], index))
@@ -123,6 +129,38 @@ def test_clicks_on_tiles_select_the_same_samples_everywhere(page: Page, lab: Lab
     assert selected(page) == sorted(order[:2])
 
 
+def farthest_from_others(page: Page) -> tuple[int, float, float]:
+    """The sample whose point lies most alone, and where."""
+    points = np.array(look(page, "[...scope.projection.scatter.points]")).reshape(-1, 2)
+    gaps = np.linalg.norm(points[:, None] - points, axis=2) + 1e9 * np.eye(len(points))
+    index = int(gaps.min(axis=1).argmax())
+    return index, *points[index].tolist()
+
+
+def by_a_click_on_a_point_which_opens_it(page: Page, run: RunFolder) -> None:
+    page.keyboard.press("Escape")
+    index, x, y = farthest_from_others(page)
+    page.locator(".scope-over").click(position={"x": x, "y": y})
+    wait(page, f"stage.opened === '{index}'", SCOPE)
+    assert selected(page) == [index]
+    sheet = sheet_of(run)
+    facts = page.locator(".scope-facts")
+    expect(facts).to_contain_text(f"{sheet.columns['posterior'][index]:.4f}")
+    expect(page.locator(".scope-drawer .scope-strip").first.locator(".scope-tile")).to_have_count(8)
+    logits = sheet.columns["teacher_logits"][index].astype(float)
+    shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    shown = page.locator(".scope-bars small").all_inner_texts()
+    assert [text.split(" · ")[0] for text in shown] == [f"{round(100 * share)} %" for share in shares]
+
+
+def headings_lead_to_the_glossary(page: Page) -> None:
+    links = page.locator(f"{SCOPE} a[data-term]").all()
+    addresses = [link.get_attribute("href") or "" for link in links]
+    assert len(addresses) >= 6
+    assert all(address.startswith("/glossary?term=") for address in addresses)
+    assert all(glossary.find(address.split("=")[1]) for address in addresses)
+
+
 # --- what another cut would have kept --------------------------------------------------------------------------
 
 
@@ -158,12 +196,11 @@ def test_another_cut_keeps_what_python_says_and_is_marked_as_tried(page: Page, l
     page.get_by_role("button", name="Reset").click()
     expect(page.locator(".scope-cut em")).to_be_hidden()
     expect(page.locator(".scope-verdict")).to_have_text(f"kept {own} of 200 at τ 0.50.")
+    two_boundaries_are_drawn_and_what_they_reject_below_is_flagged(page, run)
 
 
-def test_two_boundaries_are_drawn_and_what_they_reject_below_is_flagged(page: Page, lab: Lab) -> None:
+def two_boundaries_are_drawn_and_what_they_reject_below_is_flagged(page: Page, run: RunFolder) -> None:
     """With unequal variances the wide component wins below the narrow one too: the surest samples are rejected."""
-    run = craft(lab.runs, count=200)
-    opened(page, lab, run)
     sheet = sheet_of(run)
     mixture = {"weights": [0.6, 0.4], "means": [0.1, 0.4], "deviations": [0.03, 0.25]}
     scaled = np.array(look(page, "[...scope.frame.scaled]"))
@@ -218,37 +255,13 @@ def test_the_film_strip_shows_the_same_latent_at_every_step(page: Page, lab: Lab
     page.wait_for_url(re.compile(r"[?&]step=1(&|$)"))
 
 
-def farthest_from_others(page: Page) -> tuple[int, float, float]:
-    """The sample whose point lies most alone, and where."""
-    points = np.array(look(page, "[...scope.projection.scatter.points]")).reshape(-1, 2)
-    gaps = np.linalg.norm(points[:, None] - points, axis=2) + 1e9 * np.eye(len(points))
-    index = int(gaps.min(axis=1).argmax())
-    return index, *points[index].tolist()
-
-
-def test_a_click_on_a_point_opens_its_sample(page: Page, lab: Lab) -> None:
-    run = craft(lab.runs)
-    opened(page, lab, run)
-    index, x, y = farthest_from_others(page)
-    page.locator(".scope-over").click(position={"x": x, "y": y})
-    wait(page, f"stage.opened === '{index}'", SCOPE)
-    assert selected(page) == [index]
-    sheet = sheet_of(run)
-    facts = page.locator(".scope-facts")
-    expect(facts).to_contain_text(f"{sheet.columns['posterior'][index]:.4f}")
-    expect(page.locator(".scope-drawer .scope-strip").first.locator(".scope-tile")).to_have_count(8)
-    logits = sheet.columns["teacher_logits"][index].astype(float)
-    shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
-    shown = page.locator(".scope-bars small").all_inner_texts()
-    assert [text.split(" · ")[0] for text in shown] == [f"{round(100 * share)} %" for share in shares]
-
-
 # --- tags and exports ------------------------------------------------------------------------------------------
 
 
-def test_tags_are_kept_in_the_run_and_can_be_taken_back(page: Page, lab: Lab) -> None:
-    run = craft(lab.runs)
+def test_tags_are_kept_in_the_run_and_exports_hold_what_is_selected(page: Page, lab: Lab) -> None:
+    run = craft(lab.runs, channels=3)
     opened(page, lab, run)
+    exports_hold_the_selected_samples(page, run)
     look(page, "scope.selection.take([3, 5, 8])")
     page.get_by_label("Tag for the selected samples").fill("odd")
     page.keyboard.press("Enter")
@@ -269,9 +282,7 @@ def test_tags_are_kept_in_the_run_and_can_be_taken_back(page: Page, lab: Lab) ->
     assert sorted(tags.of("samples", 20)) == [3, 5, 8]
 
 
-def test_exports_hold_the_selected_samples(page: Page, lab: Lab) -> None:
-    run = craft(lab.runs, channels=3)
-    opened(page, lab, run)
+def exports_hold_the_selected_samples(page: Page, run: RunFolder) -> None:
     look(page, "scope.selection.take([1, 4, 7, 9])")
 
     def download(form: str) -> Path:
@@ -312,15 +323,6 @@ def test_a_slow_layout_is_fitted_in_the_background_and_can_be_stopped(page: Page
     link = page.get_by_role("link", name="Open Distill with these knobs").get_attribute("href") or ""
     assert "k.class_prior_weight=1.0" in link and "k.adversarial_weight=0.0" in link
     shoot(page, "inspect-boundary")
-
-
-def test_headings_lead_to_the_glossary(page: Page, lab: Lab) -> None:
-    opened(page, lab, craft(lab.runs))
-    links = page.locator(f"{SCOPE} a[data-term]").all()
-    addresses = [link.get_attribute("href") or "" for link in links]
-    assert len(addresses) >= 6
-    assert all(address.startswith("/glossary?term=") for address in addresses)
-    assert all(glossary.find(address.split("=")[1]) for address in addresses)
 
 
 def test_the_page_opens_without_what_takes_seconds_to_import() -> None:
@@ -414,12 +416,9 @@ def test_a_live_run_is_followed_until_somebody_scrubs(page: Page, lab: Lab) -> N
 
 
 @pytest.mark.parametrize(("theme", "size"), LOOKS)
-def test_nothing_overflows_with_a_hundred_classes(
-    browser: Browser, lab: Lab, theme: str, size: tuple[int, int]
-) -> None:
+def test_nothing_overflows_with_a_hundred_classes(page: Page, lab: Lab, theme: str, size: tuple[int, int]) -> None:
     run = craft(lab.runs, count=400, classes=100, channels=3, size=16)
-    page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
-    page.set_default_timeout(PATIENCE)
+    set_look(page, theme, size)
     opened(page, lab, run, "&colour=class")
     page.locator(".scope-port").dblclick(position={"x": 30, "y": 20})
     expect(page.get_by_text("90 others")).to_be_visible()
@@ -431,4 +430,3 @@ def test_nothing_overflows_with_a_hundred_classes(
         assert box["y"] + box["height"] <= size[1], f"{name} is not in sight without scrolling"
         canvas = box_of(page.locator(f".scope-{name} canvas").first)
         assert canvas["y"] + canvas["height"] <= box["y"] + box["height"]
-    page.close()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from browser import LOOKS, Lab, button, shoot, wait
+from browser import LOOKS, Lab, button, set_look, shoot, wait
 from conftest import STUDENT, TINY
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core.engine import InlineEngine
@@ -71,8 +71,8 @@ def test_final_stands_beside_best_and_each_run_has_its_links(page: Page, lab: La
 
 
 @pytest.mark.parametrize(("theme", "size"), LOOKS)
-def test_nothing_overflows(browser: Browser, lab: Lab, finished: Study, theme: str, size: tuple[int, int]) -> None:
-    page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
+def test_nothing_overflows(page: Page, lab: Lab, finished: Study, theme: str, size: tuple[int, int]) -> None:
+    set_look(page, theme, size)
     page.goto(f"{lab.url}lessons?study={finished.id}")
     page.wait_for_selector(".lesson-panel .main-svg")
     expect(page.get_by_text("Questions for the class")).to_be_in_viewport()
@@ -80,7 +80,6 @@ def test_nothing_overflows(browser: Browser, lab: Lab, finished: Study, theme: s
     cut = "[...document.querySelectorAll('h4, td')].filter(h => h.scrollWidth > h.clientWidth + 1).length"
     assert page.evaluate(cut) == 0, "something is cut off"
     shoot(page, f"lesson-{theme}-{size[0]}")
-    page.close()
 
 
 # --- without a browser -----------------------------------------------------------------------------------------

@@ -122,8 +122,8 @@ def hostile_teacher(teachers: Path, address: str) -> str:
     return "hostile"
 
 
-def visited(runs: Path, teachers: Path, address: str) -> list[str]:
-    """Addresses of every page with everything hostile that it can show."""
+def visited(runs: Path, teachers: Path, address: str, every: bool) -> list[str]:
+    """Addresses of every page with something hostile that it can show; or with ``every`` such thing."""
     folders = [
         hostile_run(runs, address),
         hostile_run(runs, address, benchmark="digits", method="ta-dfkd", teacher="digits-resnet20-plain"),
@@ -136,19 +136,28 @@ def visited(runs: Path, teachers: Path, address: str) -> list[str]:
         hostile_teacher(teachers, address),
     )
     said = evil(address, "link").replace(" ", "%20").replace("#", "%23")
-    return [
-        *PAGES,
-        *(f"{page}?run={one}" for page in ("", "inspect", "hybrid", "generative") for one in ids),
+    places = ("", "inspect", "hybrid", "generative")
+    one_each = [
+        *(f"{page}?run={one}" for page, one in zip(places, ids, strict=True)),
         *(f"{page}?study={study}" for page in ("studies", "prior", "lessons")),
+        f"?teacher={teacher}&run={said}", f"glossary?term={said}", f"runs?chosen={','.join(ids)}",
+        "teachers", "methods",
+    ]  # fmt: skip
+    if not every:
+        return one_each
+    return [
+        *one_each,
+        *PAGES,
+        *(f"{page}?run={one}" for page in places for one in ids),
         *(f"{page}?run={said}&study={said}&term={said}" for page in PAGES),
-        f"?teacher={teacher}", f"?benchmark=folder:{said}", f"?method=hidfd&collected=folder:{said}",
-        f"runs?chosen={','.join(ids)}",
+        f"?benchmark=folder:{said}", f"?method=hidfd&collected=folder:{said}",
     ]  # fmt: skip
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_no_name_makes_the_browser_ask_anybody_but_the_lab(
-    page: Page, lab: Lab, elsewhere: tuple[str, list[str]]
+    page: Page, lab: Lab, elsewhere: tuple[str, list[str]], every: bool
 ) -> None:
     address, asked = elsewhere
     own = (lab.url, "data:", "blob:")
@@ -158,7 +167,7 @@ def test_no_name_makes_the_browser_ask_anybody_but_the_lab(
     page.on("request", lambda sent: None if sent.url.startswith(own) else wrong.append(sent.url))
     page.on("dialog", lambda dialog: (wrong.append(f"dialog {dialog.message}"), dialog.dismiss()))
     page.on("console", lambda said: wrong.append(said.text) if _is_wrong(said.type, said.text) else None)
-    for path in visited(lab.runs, lab.root / "teachers", address):
+    for path in visited(lab.runs, lab.root / "teachers", address, every):
         page.goto(lab.url + path)
         page.wait_for_selector("[data-test-script-state=notRunning]")
         page.wait_for_timeout(1500)  # what is drawn in the browser, and what that asks for

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from browser import Lab, button, shoot, start_lab, until, wait
+from browser import Lab, button, set_look, shoot, start_lab, until, wait
 from conftest import STUDENT, TINY
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core.analysis.measured import GENERATED
@@ -166,11 +166,11 @@ def test_after_the_servers_death_continue_adopts_the_run_that_goes_on(page: Page
 
 
 @pytest.mark.slow
-def test_a_failed_run_is_named_and_nothing_overflows(browser: Browser, lab: Lab) -> None:
+def test_a_failed_run_is_named_and_nothing_overflows(page: Page, lab: Lab) -> None:
     study = crafted(lab.runs)
     for theme in ("light", "dark"):
         for size in ((1280, 800), (1920, 1080)):
-            page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
+            set_look(page, theme, size)
             page.goto(f"{lab.url}prior?study={study.id}")
             wait(page, "stage.points === '17' && stage.failed === '1'", ROOT)
             page.wait_for_selector(".prior-kept .main-svg")
@@ -182,7 +182,6 @@ def test_a_failed_run_is_named_and_nothing_overflows(browser: Browser, lab: Lab)
             cut = "[...document.querySelectorAll('h4')].filter(h => h.scrollWidth > h.clientWidth + 1).length"
             assert page.evaluate(cut) == 0, "a panel's heading or legend is cut off"
             shoot(page, f"prior-failed-{theme}-{size[0]}")
-            page.close()
 
 
 def test_the_axis_says_extractor_and_numbers_and_links_lead_to_the_runs(page: Page, lab: Lab) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY, execute, new_run
+from conftest import TINY, execute, new_run, visit
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core.analysis import about
@@ -32,14 +32,6 @@ def three(made: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[R
     return runs_in(runs_folder())[::-1]
 
 
-def opened(app: AppTest, **address: str) -> AppTest:
-    for name, value in address.items():
-        app.query_params[name] = value
-    app.switch_page("pages/runs.py").run()
-    assert not app.exception, app.exception
-    return app
-
-
 def shown(app: AppTest) -> list[str]:
     return list(app.dataframe[0].value["run"])
 
@@ -50,7 +42,7 @@ def named(app: AppTest, label: str) -> Any:
 
 def test_the_address_says_what_is_found_and_how_it_is_shown(app: AppTest, three: list[RunFolder]) -> None:
     first, second, other = (folder.id for folder in three)
-    opened(app, search="student_lr=0.1", sort="seed", columns="seed,student_lr")
+    visit(app, "runs", search="student_lr=0.1", sort="seed", columns="seed,student_lr")
     assert shown(app) == [second, first]
     assert list(app.dataframe[0].value) == ["run", "seed", "student_lr"]
     app.text_input(key="runs:search").set_value("").run()
@@ -64,14 +56,14 @@ def test_the_address_says_what_is_found_and_how_it_is_shown(app: AppTest, three:
 
 def test_filters_narrow_and_what_was_chosen_stays_so(app: AppTest, three: list[RunFolder]) -> None:
     about.say(three[2], tags=("good",), group="july")
-    opened(app, chosen=three[0].id, tags="good")
+    visit(app, "runs", chosen=three[0].id, tags="good")
     assert shown(app) == [three[2].id] and app.query_params["chosen"] == three[0].id
     app.multiselect(key="runs:filter:tags").set_value([]).run()
     assert len(shown(app)) == 3
 
 
 def test_seeds_of_one_configuration_become_a_band(app: AppTest, three: list[RunFolder]) -> None:
-    opened(app, chosen=",".join(folder.id for folder in three))
+    visit(app, "runs", chosen=",".join(folder.id for folder in three))
     (chart,) = app.get("plotly_chart")
     assert "2 seeds" in chart.proto.spec or "2 seeds" in str(chart.proto)
     app.toggle(key="runs:bands").set_value(False).run()
@@ -82,7 +74,7 @@ def test_seeds_of_one_configuration_become_a_band(app: AppTest, three: list[RunF
 
 def test_a_run_is_described(app: AppTest, three: list[RunFolder]) -> None:
     one = three[0].id
-    opened(app, chosen=one)
+    visit(app, "runs", chosen=one)
     app.text_input(key=f"runs:name:{one}").set_value("the first")
     app.text_input(key=f"runs:tags:{one}").set_value("good, for class")
     app.text_area(key=f"runs:note:{one}").set_value("odd at step 3")
@@ -94,7 +86,7 @@ def test_a_run_is_described(app: AppTest, three: list[RunFolder]) -> None:
 
 def test_deleting_can_be_undone(app: AppTest, three: list[RunFolder]) -> None:
     one = three[0].id
-    opened(app, chosen=one)
+    visit(app, "runs", chosen=one)
     app.button(key="runs:delete").click().run()
     assert one not in shown(app) and [folder.id for folder in thrown_away(runs_folder())] == [one]
     app.button(key="runs:undo").click().run()
@@ -105,13 +97,13 @@ def test_what_a_study_loses_with_a_run_is_said(app: AppTest, three: list[RunFold
     spec = read_spec(three[0])
     study = Study.create(runs_folder(), "grid", "The study", {}, [Cell("one", {"seed": 0}, spec)])
     study.keep(study.cells[0], Record(run=three[0].id, figures={"final": 0.5}))
-    opened(app, chosen=three[0].id)
+    visit(app, "runs", chosen=three[0].id)
     app.button(key="runs:delete").click().run()
     assert any("“The study”" in caption.value for caption in app.caption)
 
 
 def test_again_takes_a_seed_that_was_not_used_yet(app: AppTest, three: list[RunFolder]) -> None:
-    opened(app, chosen=three[0].id)
+    visit(app, "runs", chosen=three[0].id)
     app.button(key="runs:again").click().run()
     assert not app.exception and not app.error
     (new,) = [folder for folder in runs_in(runs_folder()) if folder.id not in {one.id for one in three}]
@@ -121,7 +113,7 @@ def test_again_takes_a_seed_that_was_not_used_yet(app: AppTest, three: list[RunF
 
 
 def test_a_student_is_taken_home_with_the_lines_that_load_it(app: AppTest, three: list[RunFolder]) -> None:
-    opened(app, chosen=three[0].id)
+    visit(app, "runs", chosen=three[0].id)
     app.selectbox(key="runs:as").set_value("torch").run()
     app.button(key="runs:make").click().run()
     assert not app.exception and not app.error

@@ -108,7 +108,7 @@ def test_a_study_is_added_to(app: AppTest, runs: Path) -> None:
 # --- one that exists -------------------------------------------------------------------------------------------
 
 
-def test_a_study_is_read_in_every_way_and_blindly(page: Page, lab: Lab, axe: str) -> None:  # noqa: F811
+def test_a_study_is_read_in_every_way_and_blindly(page: Page, lab: Lab, axe: str) -> None:
     study = crafted(lab.runs)
     page.goto(f"{lab.url}studies?study={study.id}")
     wait(page, "stage.view === 'map'", VIEW)

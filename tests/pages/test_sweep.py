@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from browser import Lab, button, shoot, until, wait
+from browser import Lab, button, set_look, shoot, until, wait
 from conftest import STUDENT, write_mnist
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core.store import RunFolder
@@ -177,14 +177,13 @@ def test_methods_are_lines_over_the_ratio_and_nothing_is_drawn_before_a_run_ends
 @pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(1280, 800), (1920, 1080)])
-def test_nothing_overflows(browser: Browser, lab: Lab, data: Path, theme: Any, size: tuple[int, int]) -> None:
+def test_nothing_overflows(page: Page, lab: Lab, data: Path, theme: Any, size: tuple[int, int]) -> None:
     for name in ("comparison", "objectives", "generators", "times"):
         study = crafted(data, name, measured=50)
-        page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=theme)
+        set_look(page, theme, size)
         page.goto(f"{lab.url}hybrid?study={study.id}")
         wait(page, f"stage.points === '{len(study.cells)}'", SWEEP)
         page.wait_for_selector(".sweep-main .main-svg")
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         assert (page.locator(".sweep-fid .main-svg").count() > 0) == (name == "generators")
         shoot(page, f"sweep-{name}-{theme}-{size[0]}")
-        page.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from browser import PATIENCE, Lab, button, expect, shoot
-from conftest import eventually, new_run
+from conftest import eventually, new_run, visit
 from playwright.sync_api import Page
 from streamlit.testing.v1 import AppTest
 
@@ -18,21 +18,13 @@ from dfkd_core.teachers.cards import SHIPPED, available_teachers, user_folder
 from dfkd_core.teachers.measured import measured
 
 
-def opened(app: AppTest, **address: str) -> AppTest:
-    for name, value in address.items():
-        app.query_params[name] = value
-    app.switch_page("pages/teachers.py").run()
-    assert not app.exception, app.exception
-    return app
-
-
 def said(app: AppTest) -> str:
     return " ".join(one.value for one in [*app.markdown, *app.caption])
 
 
 def test_a_teacher_without_batchnorm_rules_out_what_needs_it(app: AppTest) -> None:
     new_run(runs_folder(), teacher="digits-lenet5-long")
-    opened(app, teacher="digits-lenet5-long")
+    visit(app, "teachers", teacher="digits-lenet5-long")
     words = said(app)
     assert "No BatchNorm" in words and "DeepInversion" in words.partition("rules out")[2]
     assert "DAFL" not in words.partition("rules out")[2].partition("They run")[0]
@@ -46,7 +38,7 @@ def test_a_teacher_without_batchnorm_rules_out_what_needs_it(app: AppTest) -> No
 def test_measuring_is_a_job_whose_figures_stay(app: AppTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dfkd_core.teachers.measured.SHIPPED", tmp_path)  # those that ship are known
     card = available_teachers()["digits-lenet5-long"]
-    opened(app, teacher=card.name)
+    visit(app, "teachers", teacher=card.name)
     app.button(key="teachers:measure").click().run()
     found = eventually(lambda: measured(card))
     app.run()
@@ -55,7 +47,7 @@ def test_measuring_is_a_job_whose_figures_stay(app: AppTest, tmp_path: Path, mon
 
 
 def test_a_training_is_begun_and_watched(app: AppTest) -> None:
-    opened(app, view="train")
+    visit(app, "teachers", view="train")
     app.text_input(key="train:name").set_value("mine")
     app.number_input(key="train:digits-lenet5-bn-mixup:epochs").set_value(2).run()
     app.button(key="train:start").click().run()

@@ -68,7 +68,7 @@ def test_no_command_fails_over_a_tampered_folder(
 ) -> None:
     monkeypatch.setattr(two_sample, "PERMUTATIONS", 1)
     monkeypatch.setattr(two_sample, "SPLITS", 1)
-    through_the_commands(template, runs, outside, range(1, 31), capsys)
+    through_the_commands(template, runs, outside, range(1, 13), capsys)
 
 
 @pytest.mark.slow
@@ -101,7 +101,7 @@ def test_each_page_shows_tampered_runs_or_says_a_sentence(
     template: RunFolder, runs: Path, outside: Path, app: AppTest
 ) -> None:
     app.run()
-    through_the_pages(template, runs, outside, range(1, 31), app)
+    through_the_pages(template, runs, outside, range(1, 9), app)
 
 
 @pytest.mark.slow

@@ -219,7 +219,7 @@ FLAGS = ["--distill-steps", "2", "--batch-size", "8", "--evaluate-every", "9", "
 
 def test_the_table_is_made_by_one_command(capsys: Any, runs: Path) -> None:
     asked = ["--widths", "4", "--seeds", "0,1", "--arms", "with-data,ancestral", "--measured", "30"]
-    status, out, err = call(capsys, "study", "generative", *asked, *FLAGS)
+    status, out, err = call(capsys, "study", "generative", *asked, *FLAGS, "--slots", "1")  # in this process
     (study,) = studies_in(runs, "generative")
     assert status == 0 and "series ancestral, x 4, seed 1: FID " in err
     lines = out.splitlines()

@@ -13,12 +13,12 @@ import streamlit as st
 from dfkd_core.analysis.bands import band, smoothed
 from dfkd_core.analysis.finding import configurations, differences
 from dfkd_core.analysis.index import Entry
+from dfkd_core.analysis.svg import PALETTE
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.quality.score import DISTANCES
 from pages.ui import boot, link
 from pages.ui.runs import listing
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#999999")
 USUAL = ("accuracy", "fid", "mismatch")
 DASHES = ("solid", "dot", "dash", "dashdot")
 NAMED = 3  # of what differs, in a legend

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from dfkd_core.analysis.jobs import Job
+from dfkd_core.analysis.svg import BLUE, ORANGE
 from dfkd_core.data.catalogue import BENCHMARKS, find_benchmark
 from dfkd_core.errors import RequestError, StoreError, in_words, validated
 from dfkd_core.networks.classifiers import CLASSIFIERS, title_of
@@ -166,11 +167,11 @@ def _buttons(name: str, state: str) -> None:
 def _curves(so_far: making.Trained) -> go.Figure:
     epochs = list(range(1, len(so_far.loss) + 1))
     figure, mode = go.Figure(), "lines+markers" if so_far.epochs <= FEW else "lines"
-    figure.add_scatter(x=epochs, y=so_far.loss, name="loss", mode=mode, line={"color": "#D55E00"})
+    figure.add_scatter(x=epochs, y=so_far.loss, name="loss", mode=mode, line={"color": ORANGE})
     if any(value is not None for value in so_far.accuracy):
         figure.add_scatter(
             x=epochs, y=so_far.accuracy, name="accuracy on test images", mode=mode, yaxis="y2",
-            line={"color": "#0072B2"},
+            line={"color": BLUE},
         )  # fmt: skip
     figure.update_layout(
         height=260,

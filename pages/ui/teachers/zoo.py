@@ -11,6 +11,7 @@ import torch
 
 from dfkd_core import methods
 from dfkd_core.analysis.jobs import Job
+from dfkd_core.analysis.svg import BLUE, ORANGE
 from dfkd_core.data.catalogue import BENCHMARKS, usual_of
 from dfkd_core.errors import RequestError
 from dfkd_core.kit.method import Method
@@ -40,7 +41,6 @@ COLUMNS = {
 }
 MOST_CLASSES = 25  # whose confusion is drawn
 FEW = 0.01  # of the images, whose bar is pale
-BLUE, ORANGE = "#0072B2", "#D55E00"
 ROW = 35  # pixels
 
 
