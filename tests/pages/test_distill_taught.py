@@ -65,14 +65,14 @@ def test_slow_motion_of_a_live_run_shows_its_next_step_with_its_own_numbers(page
 def test_a_knob_is_changed_while_the_run_goes_on_and_marked(page: Page, lab: Lab) -> None:
     run = start(page, lab, LONG)
     button(page, "Change knobs").click()
-    field = page.get_by_label("posterior cut (τ)").last
+    field = page.locator(".st-key-live-knobs").get_by_role("spinbutton", name="posterior cut (τ)")
     field.fill("0.9")
     field.press("Tab")
     button(page, "Apply").click()
     until(lambda: bool(rows(run, "applied")))
     (row,) = rows(run, "applied")
     assert (row["command"], row["knobs"]) == ("set", {"posterior_cut": 0.9})
-    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")  # leaves the form
     mark = page.locator(".dfkd-accuracy .annotation-text")
     expect(mark).to_have_text("posterior_cut 0.5 → 0.9")
     assert run.status().state == "running"
