@@ -67,7 +67,7 @@ STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Name -> kind, and what it is asked for."""
 THIN = ("fig-1b",)  # of so many runs that each keeps what its curves need, and its last images
-FEW_IMAGES = 64
+FEW_IMAGES, FEW_ROWS = 64, 30
 
 
 def run_recording(name: str, runs: Path) -> None:
@@ -133,12 +133,13 @@ def shortened(kept: RunFolder) -> None:
 
 
 def thinned(kept: RunFolder) -> None:
-    """Of a run of a large study: what was logged where the student was evaluated, and some of the last images."""
+    """Of a run of a large study: every evaluation, what was logged at some of them, and some of the last images."""
     rows = EventReader(kept).read()
-    evaluated = {row["step"] for row in rows if row["type"] in ("evaluated", "quality")}
+    evaluated = sorted({row["step"] for row in rows if row["type"] in ("evaluated", "quality")})
+    told = {*evaluated[:: -(-len(evaluated) // FEW_ROWS)], *evaluated[-1:]}
     last = [row for row in rows if row["type"] == "samples"][-1:]
     wanted = [row for row in rows if row["type"] not in ("step", "samples", "probes", "phases") or row in last
-              or (row["type"] == "step" and row["step"] in evaluated)]  # fmt: skip
+              or (row["type"] == "step" and row["step"] in told)]  # fmt: skip
     numbered = (sealed({**row, "seq": index}) for index, row in enumerate(wanted, 1))
     kept.files.write(kept.attempt_file(1, LOG), b"\n".join([*numbered, b""]), durable=False)
     for folder in ("probes", "phases"):

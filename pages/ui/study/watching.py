@@ -191,7 +191,8 @@ def begun_with(study: Study, facts: dict[str, Any]) -> None:
     with st.sidebar:
         st.markdown("**This study**")
         st.markdown("\n".join(f"- {name}: {link.name(value)}" for name, value in facts.items()))
-        st.caption(f"`python -m dfkd_core study show {study.id}`")
+        if not recordings.is_one(study):
+            st.caption(f"`python -m dfkd_core study show {study.id}`")
 
 
 def watch(study: Study, beside: Draw, show: Draw) -> None:
