@@ -291,8 +291,10 @@ def _spreads(values: Sequence[float | None]) -> list[float | None]:
 
 
 def stability(trace: Trace, spec: RunSpec | None, epochs: int) -> float | None:
-    """How far the student ends below its best, as the mean over the last ``epochs`` (see ``stability_of``)."""
-    scores = [score for score in trace["columns"]["score"] if score is not None]
+    """How far the student ends below its best, as the mean over the last ``epochs`` (see ``stability_of``); what it was
+    before its first step does not count."""
+    pairs = zip(trace["columns"]["step"], trace["columns"]["score"], strict=True)
+    scores = [score for step, score in pairs if step and score is not None]
     last = epochs if spec is None else in_last(trace, spec, epochs)
     return stability_of(scores, last, trace["measure"] in DISTANCES)
 

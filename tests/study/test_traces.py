@@ -19,6 +19,7 @@ from dfkd_core.study.traces import (
     picked,
     reached,
     score_at,
+    stability,
     trace_of,
 )
 
@@ -93,3 +94,8 @@ def test_the_last_epochs_are_counted_in_evaluations(runs: Path) -> None:
     run = trace([0.0] * 10)  # to step 90
     assert in_last(run, tiny_spec({"iterations": 15}), 2) == 3
     assert in_last(trace([]), tiny_spec(), 3) == 0
+
+
+def test_what_a_student_was_before_its_first_step_is_no_instability() -> None:
+    run = trace([0.1, 0.9, 0.8])  # of a method without epochs, and with fewer evaluations than are looked at
+    assert stability(run, None, 3) == pytest.approx(0.05) and stability(trace([0.1]), None, 3) is None
