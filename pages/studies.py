@@ -26,15 +26,18 @@ def main() -> None:
     if asked in kinds:
         st.session_state["studies:kind"] = asked
     titles = {name: kind.title for name, kind in kinds.items()}
-    name = st.selectbox(
-        "Question",
-        list(titles),
-        format_func=titles.__getitem__,
-        key="studies:kind",
-        width=620,
-        on_change=_leave,
-        label_visibility="collapsed",
-    )
+    if asked in kinds and link.word("lesson"):  # which asks another question at another stop
+        name = asked
+    else:
+        name = st.selectbox(
+            "Question",
+            list(titles),
+            format_func=titles.__getitem__,
+            key="studies:kind",
+            width=620,
+            on_change=_leave,
+            label_visibility="collapsed",
+        )
     study = watching.chosen(kinds[name])
     if study is None and name == grid.KIND.name:
         composing.set_up()
