@@ -172,8 +172,10 @@ def page(window: BrowserContext) -> Iterator[Page]:
     errors: list[str] = []
     opened.on("pageerror", lambda error: errors.append(str(error)))
     yield opened
-    forgets = {"origin": "*", "storageTypes": "cookies,local_storage"}
+    forgets = {"origin": "*", "storageTypes": "local_storage"}
     window.new_cdp_session(opened).send("Storage.clearDataForOrigin", forgets)
+    # What is cached brings no cookie with it, and without this one the server takes no file.
+    window.clear_cookies(name=re.compile("^(?!_streamlit_xsrf$)"))
     for one in window.pages:
         one.close()
     assert not errors, errors

@@ -25,7 +25,8 @@ PAGES = {  # address, what is there when it is drawn
     "generative": ("generative", STAGE),
     "class prior": ("prior?study=figs-2-3", STUDY),
     "lessons": ("lessons?study=fig-1a", STUDY),
-    "studies": ("studies", "[data-testid=stMain] p"),
+    "studies": ("studies", ".dfkd-grid"),
+    "composing": ("studies?kind=grid&new=1", "[data-testid=stMain] [data-testid=stNumberInput]"),
     "runs": ("runs?chosen=ta-dfkd", "[data-testid=stMain] .js-plotly-plot"),
     "methods": ("methods", ".methods-table tbody tr"),
     "method": ("methods?method=cmi", ".source .line"),
@@ -40,7 +41,8 @@ new PerformanceObserver((list) => list.getEntries().forEach((one) => {
   if (!one.hadRecentInput) window.shifted += one.value;
 })).observe({ type: "layout-shift", buffered: true });"""
 MOST_SHIFTED = 0.12
-LATE_FONTS = {"method": 0.1}  # Streamlit loads those of formulas when it has drawn one
+LATE = {"method": 0.1, "notes": 0.15, "teachers": 0.2, "runs": 0.1}
+"""More for fonts of formulas, and for tables that a busy machine draws after what stands below them."""
 PHONE = {"width": 390, "height": 844}
 WIDE = """() => [document.scrollingElement, document.querySelector("[data-testid=stMain]")]
   .map((box) => [box.scrollWidth, innerWidth])"""
@@ -75,7 +77,7 @@ def opened(page: Page, lab: Lab, name: str) -> None:
 def test_a_page_can_be_used_by_everybody(page: Page, taught: Lab, axe: str, name: str) -> None:
     page.add_init_script(SHIFTS)
     opened(page, taught, name)
-    assert page.evaluate("window.shifted") <= MOST_SHIFTED + LATE_FONTS.get(name, 0.0)
+    assert page.evaluate("window.shifted") <= MOST_SHIFTED + LATE.get(name, 0.0)
     assert page.locator("h1").count() == 1 and page.locator("h1").inner_text()
     assert not page.evaluate(SMALL), "these words are too small"
     unnamed = [one for one in _names(page) if not re.search(r"\w", one)]

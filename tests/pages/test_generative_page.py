@@ -289,8 +289,9 @@ def test_a_run_is_watched_from_its_synthesis_to_its_student(page: Page, lab: Lab
     expect(parts.locator("> section").first).to_have_attribute("data-part", "synthesis")
     wait(page, "stage.state === 'done'")
     expect(parts.locator("> section").first).to_have_attribute("data-part", "student")
-    label = r"^\d+\.\d.*FID in digits-resnet20-smooth features, n = 500 real, 500 generated; lower is better"
-    expect(page.locator(".dfkd-score")).to_contain_text(re.compile(label))
+    expect(page.locator(".dfkd-score")).to_contain_text(re.compile(r"^\d+\.\d.*FID \(lower is better\)"))
+    told = "FID in digits-resnet20-smooth features, n = 500 real, 500 generated"
+    expect(page.get_by_text(told).first).to_be_visible()
     for network in ("teacher", "student"):
         expect(page.locator(f".dfkd-block.{network} canvas")).to_have_count(16)
     expect(page.locator(".dfkd-again .dfkd-named")).to_have_count(3)
