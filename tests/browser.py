@@ -185,10 +185,10 @@ def button(page: Page, name: str) -> Locator:
     return page.get_by_role("button", name=re.compile(name + "$")).first
 
 
-def wait(page: Page, condition: str, of: str = ".dfkd-stage") -> None:
+def wait(page: Page, condition: str, of: str = ".dfkd-stage", patience: float = PATIENCE) -> None:
     """Until JavaScript ``condition`` about ``stage``, the data attributes of the element ``of``, holds."""
     look = f"() => {{ const stage = document.querySelector('{of}')?.dataset; return stage && ({condition}); }}"
-    page.wait_for_function(look, timeout=PATIENCE)
+    page.wait_for_function(look, timeout=patience)
 
 
 def start(page: Page, lab: Lab, query: str) -> RunFolder:

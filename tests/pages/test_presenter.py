@@ -132,8 +132,11 @@ def test_a_lesson_is_given_by_arrow_keys_with_its_notes_in_another_window(page: 
     turn(page, "ArrowRight", 1, 2)
     wait(page, "stage.step === '15'")
     expect(page.get_by_role("button", name="Run it here")).to_be_enabled()  # the form is there, and nothing moves
-    page.locator(".dfkd-stage input[type=range]").first.press("ArrowRight")  # the track's own key
-    wait(page, "stage.step === '30'")
+    for _ in range(3):  # as in ``turn``
+        page.locator(".dfkd-stage input[type=range]").first.press("ArrowRight")  # the track's own key
+        with suppress(TimeoutError):
+            wait(page, "Number(stage.step) >= 30", patience=20_000)
+            break
     expect(page).to_have_url(re.compile("stop=2"))
     page.locator(".dfkd-score").click()
     for stop in (3, 4):
