@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -12,13 +10,13 @@ from typing import Any
 import streamlit as st
 
 from dfkd_core import methods
+from dfkd_core.errors import RequestError
 from dfkd_core.teachers.cards import available_teachers
-from pages.ui import boot, link
+from pages.ui import boot, command, link
 
 SHIPPED = boot.ROOT / "assets" / "gradients.json"
 """Written by ``python -m benchmarks.gradients``: teacher, and what the audit found, by method; digits, ``demo``."""
 FIRST, LATER = 3, 20  # steps that are looked at, and steps between; as in what ships
-PATIENCE_SECONDS = 600
 VERDICTS = {
     "alive": "It takes part.",
     "drowned": "Below 1 % of the gradient at its own network, all along: the other terms decide.",
@@ -80,18 +78,17 @@ def _measured(name: str, teacher: str) -> dict[str, Any] | None:
     kept = st.session_state.setdefault("methods:audits", {})
     if (name, teacher) not in kept:
         steps = ["--steps", str(FIRST), "--later", str(LATER)]
-        command = [sys.executable, "-m", "dfkd_core", "audit", name, "--teacher", teacher, *steps, "--json"]
+        words = ["audit", name, "--teacher", teacher, *steps, "--json"]
         with st.spinner("Training its first steps, and looking at every loss", show_time=True):
             try:
-                done = subprocess.run(command, cwd=boot.ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
-            except subprocess.TimeoutExpired:
-                st.error(f"It took longer than {PATIENCE_SECONDS // 60} minutes; ask for it on the command line.")
+                said = command.carry_out(*words, field="method", value=name)
+            except RequestError as error:
+                st.error(link.plain(error))
                 return None
-        if not done.stdout.strip():
-            said = (done.stderr.strip().splitlines() or ["It failed without a word."])[-1]
-            st.error(link.plain(said.removeprefix("dfkd_core: ")))
+        if not said.out.strip():  # its status tells of terms that are dead, too
+            st.error(link.plain(said.sentence))
             return None
-        kept[name, teacher] = json.loads(done.stdout)
+        kept[name, teacher] = json.loads(said.out)
     return dict(kept[name, teacher])
 
 

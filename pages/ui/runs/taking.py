@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +13,9 @@ from dfkd_core.analysis.formats import FORMATS, make
 from dfkd_core.analysis.index import Entry
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store import RunFolder
-from pages.ui import boot, exchange, link
+from pages.ui import command, exchange, link
 
 ZIP = "zip"
-PATIENCE_SECONDS = 300
 
 
 def offer(chosen: Sequence[Entry]) -> None:
@@ -86,14 +83,6 @@ def by_command(kind: str, folders: list[RunFolder]) -> bytes:
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "made"
         words = ["export", folders[0].id, str(file), "--as", kind, "--runs", str(folders[0].path.parent.absolute())]
-        command = [sys.executable, "-m", "dfkd_core", *words]
-        try:
-            done = subprocess.run(command, cwd=boot.ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise RequestError(
-                "as", kind, f"took longer than {PATIENCE_SECONDS} s; make it on the command line."
-            ) from None
-        if done.returncode:
-            said = (done.stderr.strip().splitlines() or ["it failed without a word"])[-1]
-            raise StoreError(said.removeprefix("dfkd_core: "))
+        if (said := command.carry_out(*words, field="as", value=kind)).status:
+            raise StoreError(said.sentence)
         return file.read_bytes()

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +19,10 @@ from dfkd_core.data.catalogue import BENCHMARKS
 from dfkd_core.errors import RequestError
 from dfkd_core.networks.classifiers import title_of
 from dfkd_core.teachers.cards import TeacherCard, read_card, user_folder
-from pages.ui import boot, link
+from pages.ui import command, link
 from pages.ui.teachers import zoo
 
 FOUND_OUT, LOOKED_AT = "found out from the file", "looked-at"
-PATIENCE_SECONDS = 600
 ABOUT_IMAGES = {
     "mean": ("Mean", "Per channel, of pixels from 0 to 1: 0.49,0.48,0.45."),
     "std": ("Std", "The same of their standard deviation."),
@@ -99,21 +96,12 @@ def _look(asked: tuple[Any, ...], name: str, data: bytes, flags: dict[str, str |
     file = Path(place.name) / f"weights{suffix}"
     file.write_bytes(data)
     words = [part for flag, value in flags.items() if value for part in (f"--{flag}", value)]
-    command = ["teacher", "import", str(file), "--name", LOOKED_AT, "--to", place.name, *words]
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "dfkd_core", *command], cwd=boot.ROOT, capture_output=True, text=True,
-            timeout=PATIENCE_SECONDS,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise RequestError(
-            "weights", name, f"took longer than {PATIENCE_SECONDS} s; bring it on the command line."
-        ) from None
+    words = ["teacher", "import", str(file), "--name", LOOKED_AT, "--to", place.name, *words]
+    said = command.carry_out(*words, field="weights", value=name)
     file.unlink()
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["it could not be read"])[-1].removeprefix("dfkd_core: ")
-        field, found, expected = said.partition(": ")
-        raise RequestError("weights", name, expected if found and field.startswith("weights") else said)
+    if said.status:
+        field, found, expected = said.sentence.partition(": ")
+        raise RequestError("weights", name, expected if found and field.startswith("weights") else said.sentence)
     return Looked(asked, place, read_card(Path(place.name) / f"{LOOKED_AT}.json"))
 
 
