@@ -107,13 +107,16 @@ def bring(
     channels: Annotated[str, OfImages(help="Channels of its images.")] = "",
     classes: Annotated[str, OfImages(help="Names of its classes between commas, or a folder with one each.")] = "",
     part: Annotated[str, Parameter(help="Which of several networks in the file, model_ema for example.")] = "",
+    trust: Annotated[
+        bool, Parameter(negative="", help="Open a program of torch.export, which could do anything.")
+    ] = False,
     to: To = None,
 ) -> int:
-    """Bring your own weights, as public repositories save and name them."""
+    """Bring your own weights, as public repositories save and name them; or a program, ONNX or torch.export."""
     from dfkd_core.teachers.bring import import_weights
 
     folder, taken = to or user_folder(), Taken.said(mean, std, size, channels, classes)
-    card = import_weights(weights, network, benchmark, name, folder, taken=taken, part=part)
+    card = import_weights(weights, network, benchmark, name, folder, taken=taken, part=part, trusted=trust)
     _say(card, folder)
     image = card.image
     print(f"from {card.origin}; {image.channels} × {image.size} × {image.size}, mean {_list(image.mean)}, ", end="")

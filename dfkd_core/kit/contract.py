@@ -12,6 +12,7 @@ from torch import Tensor
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.recording import Recording
 from dfkd_core.networks.classifiers import Classifier
+from dfkd_core.networks.known import Known
 from dfkd_core.networks.latent import LatentNetwork
 from dfkd_core.synthesis.guided import Film
 
@@ -82,12 +83,14 @@ class Requirements:
     """What ``runs`` has to supply: ``task`` says of which kind teacher and student are, the others what beyond them.
 
     ``source``: whether the method may need a model of images; its configuration says whether this run does.
+    ``of_teacher``: how much of the teacher has to be known; its terms and its student's objective may ask for more.
     """
 
     collected: bool = False
     original: bool = False
     source: bool = False
     task: Task = "classifier"
+    of_teacher: Known = "gradients"
 
     def words(self, always: bool = False) -> str:
         """What a method needs beside its teacher; ``always``: a model of images however it is configured."""
@@ -121,7 +124,8 @@ class Term(NamedTuple):
 
     ``name``: of its curve. ``title``: in words. ``knob``: which one weighs it; none where it cannot be weighed.
     ``of``: whose gradient it is. ``batch_norm``: it needs BatchNorm layers in the teacher. ``without_batch_norm``: the
-    weight with which it makes up for those that need them, where it was measured.
+    weight with which it makes up for those that need them, where it was measured. ``inside``: it reads features of the
+    teacher, which a program does not show.
     """
 
     name: str
@@ -130,6 +134,7 @@ class Term(NamedTuple):
     of: Moved = "generator"
     batch_norm: bool = False
     without_batch_norm: float | None = None
+    inside: bool = False
 
 
 def facts_of(terms: tuple[Term, ...]) -> list[dict[str, Any]]:

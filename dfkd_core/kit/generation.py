@@ -12,6 +12,7 @@ from torch import Tensor
 from dfkd_core.kit.config import EpochConfig, knob
 from dfkd_core.kit.contract import Problem
 from dfkd_core.kit.method import Method, descend, placed, sgd
+from dfkd_core.kit.objective import last_of
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.schedules import set_rate
 from dfkd_core.networks.classifiers import Features, evaluating
@@ -118,8 +119,8 @@ class GeneratorMethod(Method[Problem, C]):
         return latents, pixels
 
     def last_map(self, answers: Features) -> Tensor:
-        """(B, D): what the teacher's last stage gives, averaged over pixels."""
-        return list(answers.maps.values())[-1].mean(dim=(2, 3))
+        """(B, D): what the teacher's last stage gives, averaged over pixels; of a program, which has none, logits."""
+        return last_of(answers.maps).mean(dim=(2, 3)) if answers.maps else answers.logits
 
     @torch.no_grad()
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from dfkd_core.errors import RequestError
 from dfkd_core.events import Event
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.kit.contract import GenerativeProblem, Problem, Requirements, Summary, Term
@@ -21,6 +22,7 @@ from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.schedules import set_rate
 from dfkd_core.kit.terms import TermGuard, watcher
 from dfkd_core.losses.bn_statistics import has_statistics
+from dfkd_core.networks.known import OF_PROGRAM, Known, enough
 from dfkd_core.selection.mixture import Selection
 
 P = TypeVar("P", Problem, GenerativeProblem)
@@ -56,6 +58,7 @@ class Method(ABC, Generic[P, C]):
         self.image, self.device, self.recording = problem.image, problem.device, problem.recording
         self.teacher: Any = problem.teacher
         self.student = problem.student
+        self.take(config, problem.teacher.known)
         self.guard = TermGuard()
         self.batch_norm = has_statistics(problem.teacher)
         self.step = self.queries = 0  # queries: images that the teacher has judged so far
@@ -65,6 +68,18 @@ class Method(ABC, Generic[P, C]):
     def needs(cls) -> str:
         """What it needs beside its teacher, in words."""
         return cls.requires.words(always=bool(cls.requires.source and cls.Config().source_kind))
+
+    @classmethod
+    def take(cls, config: MethodConfig, known: Known) -> None:
+        """Raises ``RequestError`` where, configured so, it asks for more than is ``known`` of the teacher."""
+        asked, reads = cls.requires.of_teacher, "reads the teacher's features"
+        if not enough(known, asked):
+            does = reads if asked == "inside" else "follows gradients through the teacher"
+            raise RequestError("method", cls.name, f"{does}, and {OF_PROGRAM[known]}; take another of either.")
+        for term in cls.terms if known != "inside" else ():
+            if term.inside and term.knob and getattr(config, term.knob) > 0:
+                weight = getattr(config, term.knob)
+                raise RequestError(term.knob, weight, f"{reads}, and {OF_PROGRAM[known]}; it should be 0.")
 
     # --- the algorithm ---
 
@@ -118,7 +133,9 @@ class Method(ABC, Generic[P, C]):
     # --- what runs and resumes it ---
 
     def reconfigure(self, config: C) -> None:
-        """Go on with another ``config``, which differs in live knobs only, from the next step on."""
+        """Go on with another ``config``, which differs in live knobs only, from the next step on. Raises
+        ``RequestError`` where that asks for more than is known of the teacher."""
+        self.take(config, self.problem.teacher.known)
         self.config = config
         for optimizer, knob in self.rates.items():
             set_rate(attrgetter(optimizer)(self), getattr(config, knob))

@@ -26,6 +26,7 @@ from dfkd_core.errors import RequestError
 from dfkd_core.kit import layer_objectives, plain_objectives, region_objectives, shared_classifier
 from dfkd_core.kit.contract import Problem
 from dfkd_core.kit.objective import Objective
+from dfkd_core.networks.known import OF_PROGRAM, Known
 
 ObjectiveName = Literal[
     "classifier-sharing", "simkd", "kd", "dkd", "rkd", "cc", "semckd", "cat-kd", "nkd", "ofa-kd"
@@ -46,11 +47,26 @@ _OBJECTIVES: dict[str, Callable[[Problem, int], Objective]] = {
 }
 
 
+OF_ANSWERS = ("kd", "dkd", "nkd")
+"""Those that read nothing of a teacher but its logits."""
+
+
 def build_objective(name: str, problem: Problem, batch_size: int) -> Objective:
     """The objective ``name`` for the problem's networks and batches of ``batch_size``, on the problem's device.
 
-    Draws from torch's global generators. Raises ``RequestError`` for an unknown name, and for networks that do not fit.
+    Draws from torch's global generators. Raises ``RequestError`` for an unknown name, for networks that do not fit, and
+    for a teacher of which too little is known.
     """
+    check_objective(name, problem.teacher.known)
+    return _OBJECTIVES[name](problem, batch_size)
+
+
+def check_objective(name: str, known: Known) -> None:
+    """Raises ``RequestError`` for an unknown name, and where it asks for more than is ``known`` of the teacher."""
     if name not in _OBJECTIVES:
         raise RequestError("objective", name, f"should be one of {', '.join(get_args(ObjectiveName))}.")
-    return _OBJECTIVES[name](problem, batch_size)
+    if known != "inside" and name not in OF_ANSWERS:
+        expected = (
+            f"reads the teacher's features, and {OF_PROGRAM[known]}; it should be one of {', '.join(OF_ANSWERS)}."
+        )
+        raise RequestError("objective", name, expected)

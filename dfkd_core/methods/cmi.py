@@ -33,7 +33,7 @@ from dfkd_core.images import ImageSpec
 from dfkd_core.kit import student_stage
 from dfkd_core.kit.augmentation import resized_crop
 from dfkd_core.kit.config import knob, other_default
-from dfkd_core.kit.contract import Problem, Summary, Term
+from dfkd_core.kit.contract import Problem, Requirements, Summary, Term
 from dfkd_core.kit.method import descend, placed
 from dfkd_core.kit.pooled import TERMS, Best, InversionConfig, PooledGeneratorMethod
 from dfkd_core.kit.recorder import Seen
@@ -97,6 +97,7 @@ class CMI(PooledGeneratorMethod[CMIConfig]):
     """See the module's docstring."""
 
     name, title, Config = "cmi", "CMI", CMIConfig
+    requires = Requirements(of_teacher="inside")
     summary = Summary(
         images="a pool that a new generator for each batch fills, unlike what was made before",
         student="softened answers",

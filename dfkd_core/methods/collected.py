@@ -25,8 +25,9 @@ from dfkd_core.events import Event
 from dfkd_core.kit.config import knob
 from dfkd_core.kit.contract import Problem, Requirements, Summary
 from dfkd_core.kit.method import Method
-from dfkd_core.kit.objectives import ObjectiveName, build_objective
+from dfkd_core.kit.objectives import ObjectiveName, build_objective, check_objective
 from dfkd_core.kit.student_stage import PHASES, StudentConfig, StudentStage, choose, collected_images, draw
+from dfkd_core.networks.known import Known
 
 
 class CollectedConfig(StudentConfig):
@@ -44,7 +45,7 @@ class Collected(Method[Problem, CollectedConfig]):
     """See the module's docstring."""
 
     name, title, Config = "collected", "Collected images only", CollectedConfig
-    requires = Requirements(collected=True)
+    requires = Requirements(collected=True, of_teacher="answers")
     summary = Summary(
         images="collected images",
         student="features under the shared classifier, or one of nine others",
@@ -56,6 +57,11 @@ class Collected(Method[Problem, CollectedConfig]):
         super().__init__(problem, config)
         self.images = collected_images(problem)
         self.stage = StudentStage(self, build_objective(config.objective, problem, config.batch_size))
+
+    @classmethod
+    def take(cls, config: Any, known: Known) -> None:
+        super().take(config, known)
+        check_objective(config.objective, known)
 
     def train(self) -> Iterator[Event]:
         """Updates on collected images."""

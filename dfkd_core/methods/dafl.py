@@ -79,7 +79,7 @@ class DAFL(GeneratorMethod[DAFLConfig]):
     terms = (
         Term("class_prior", "class prior", "class_prior_weight"),
         Term("class_balance", "class balance", "class_balance_weight"),
-        Term("activation", "activation", "activation_weight"),
+        Term("activation", "activation", "activation_weight", inside=True),
     )
     phases = ("latents", "generate", "answer", "generator", "student")
 

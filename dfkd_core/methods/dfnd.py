@@ -109,7 +109,7 @@ class DFND(Method[Problem, DFNDConfig]):
     """See the module's docstring."""
 
     name, title, Config = "dfnd", "DFND", DFNDConfig
-    requires = Requirements(collected=True)
+    requires = Requirements(collected=True, of_teacher="answers")
     summary = Summary(
         images="collected images",
         student="softened answers, labels through a noise layer",

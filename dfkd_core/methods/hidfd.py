@@ -134,7 +134,7 @@ class HiDFD(Method[Problem, HiDFDConfig]):
     """See the module's docstring."""
 
     name, title, Config = "hidfd", "HiDFD", HiDFDConfig
-    requires = Requirements(collected=True)
+    requires = Requirements(collected=True, of_teacher="inside")
     summary = Summary(
         images="collected images, and a GAN that the teacher guides",
         student="features under the shared classifier, or one of nine others",

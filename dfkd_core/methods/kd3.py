@@ -128,7 +128,7 @@ class KD3(Method[Problem, KD3Config]):
     """See the module's docstring."""
 
     name, title, Config = "kd3", "KD3", KD3Config
-    requires = Requirements(collected=True)
+    requires = Requirements(collected=True, of_teacher="inside")
     summary = Summary(
         images="collected images",
         student="features under the shared classifier, contrast",

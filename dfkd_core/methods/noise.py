@@ -26,7 +26,7 @@ from torch import Tensor
 
 from dfkd_core.events import Event
 from dfkd_core.kit.config import UpdatesConfig, exactly, knob
-from dfkd_core.kit.contract import Problem, Summary
+from dfkd_core.kit.contract import Problem, Requirements, Summary
 from dfkd_core.kit.method import Method, descend, sgd
 
 
@@ -50,6 +50,7 @@ class Noise(Method[Problem, NoiseConfig]):
     """See the module's docstring."""
 
     name, title, Config = "noise", "Noise images", NoiseConfig
+    requires = Requirements(of_teacher="answers")
     summary = Summary(
         images="random numbers",
         student="logits, L1",

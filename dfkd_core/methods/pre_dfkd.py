@@ -116,7 +116,7 @@ class PREDFKD(GeneratorMethod[PREDFKDConfig]):
     terms = (
         Term("class_prior", "class prior", "class_prior_weight"),
         Term("class_balance", "class balance", "class_balance_weight"),
-        Term("activation", "activation", "activation_weight"),
+        Term("activation", "activation", "activation_weight", inside=True),
         Term("adversarial", "adversarial", "adversarial_weight"),
         Term("memory_answer", "remembered answers", "answer_weight", of="memory"),
         Term("memory_pixel", "remembered pixels", "pixel_weight", of="memory"),

@@ -35,7 +35,7 @@ from torch import Tensor
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit import student_stage
 from dfkd_core.kit.config import knob, other_default
-from dfkd_core.kit.contract import Problem, Summary, Term
+from dfkd_core.kit.contract import Problem, Requirements, Summary, Term
 from dfkd_core.kit.method import descend, placed
 from dfkd_core.kit.pooled import Best, PooledGeneratorConfig, PooledGeneratorMethod
 from dfkd_core.kit.recorder import Seen
@@ -91,6 +91,7 @@ class SpaceshipNet(PooledGeneratorMethod[SpaceshipNetConfig]):
     """See the module's docstring."""
 
     name, title, Config = "spaceshipnet", "SpaceshipNet", SpaceshipNetConfig
+    requires = Requirements(of_teacher="inside")
     summary = Summary(
         images="a generator's features, exchanged between images",
         student="softened answers, and where the teacher looks",

@@ -146,7 +146,7 @@ class TADFKD(GeneratorMethod[TADFKDConfig]):
         Term("tv", "total variation", "tv_weight"),
         Term("class_prior", "class prior", "class_prior_weight"),
         Term("class_balance", "class balance", "class_balance_weight", without_batch_norm=5.0),
-        Term("activation", "activation", "activation_weight"),
+        Term("activation", "activation", "activation_weight", inside=True),
     )
     phases = ("latents", "generate", "judge", "split", "student", "generator")
 

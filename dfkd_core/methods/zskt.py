@@ -80,7 +80,7 @@ class ZSKT(GeneratorMethod[ZSKTConfig]):
     terms = (
         Term("adversarial", "adversarial"),
         Term("divergence", "divergence", of="student"),
-        Term("attention", "attention transfer", "attention_weight", of="student"),
+        Term("attention", "attention transfer", "attention_weight", of="student", inside=True),
     )
     phases = ("latents", "generator", "generate", "answer", "student")
 

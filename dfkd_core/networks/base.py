@@ -7,6 +7,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from dfkd_core.networks.execution import computed
+from dfkd_core.networks.known import Known
 
 
 class Features(NamedTuple):
@@ -18,8 +19,12 @@ class Features(NamedTuple):
 
 
 class Classifier(nn.Module):
-    """A network with named ``stages`` of feature maps, a pooling step and a linear ``head``."""
+    """A network with named ``stages`` of feature maps, a pooling step and a linear ``head``.
 
+    ``known``: how much of it there is to see; of a program neither stages nor head.
+    """
+
+    known: Known = "inside"
     stages: nn.ModuleDict
     head: nn.Linear
 

@@ -20,6 +20,7 @@ from dfkd_core.images import ImageSpec
 from dfkd_core.networks import from_timm
 from dfkd_core.networks.base import Classifier
 from dfkd_core.networks.base import Features as Features
+from dfkd_core.networks.known import TITLES
 from dfkd_core.networks.lenet import LeNet5
 from dfkd_core.networks.light import LARGE, MobileNetV2, ShuffleNetV1, ShuffleNetV2
 from dfkd_core.networks.residual import ResNet, WideResNet
@@ -157,6 +158,8 @@ def check_network(name: str, field: str = "network", said: str = "") -> None:
 
 def title_of(name: str) -> str:
     """What people call it; of a name that is not known, the name."""
+    if name in TITLES:
+        return TITLES[name]
     try:
         known, options = known_as(name)
     except RequestError:

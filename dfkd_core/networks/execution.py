@@ -59,6 +59,10 @@ def widened(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
 
 
+class Untouched:
+    """Marks a network that nothing here changes: neither precision nor compilation, which a program does not take."""
+
+
 _current: ContextVar[Execution | None] = ContextVar("execution", default=None)
 
 
@@ -69,7 +73,7 @@ def computed(function: F) -> F:
     @wraps(function)
     def run(network: nn.Module, *given: Any) -> Any:
         execution = _current.get()
-        if execution is None:
+        if execution is None or isinstance(network, Untouched):
             return function(network, *given)
         inside = _current.set(None)
         try:

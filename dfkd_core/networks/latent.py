@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.execution import computed, widened
+from dfkd_core.networks.known import Known
 
 LATENT = 16  # channels of a level
 LEAST_STD = 1e-6
@@ -72,6 +73,7 @@ class Inferred(NamedTuple):
 class LatentNetwork(nn.Module):
     """A model with a decoder from, and an encoder to, continuous latents in one or several levels."""
 
+    known: Known = "inside"
     noise_shapes: tuple[tuple[int, ...], ...]
     """Of one image, per level, the top first: what ``generate`` takes."""
 

@@ -15,6 +15,7 @@ from dfkd_core.data.sources import Folder, check_collected, find_source, usual_r
 from dfkd_core.errors import RequestError, validated
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.networks.classifiers import check_network, fitted, title_of
+from dfkd_core.networks.known import of_network
 from dfkd_core.networks.latent import MOST_WIDTH, latent_network
 from dfkd_core.runs.spec import CLUSTER_DEVICES, NOT_DATA_FREE, RunSpec
 from dfkd_core.synthesis.stable_diffusion import INSTALL, MODEL
@@ -44,6 +45,7 @@ def _resolved(asked: RunSpec, changes: dict[str, Any] | None, fields: dict[str, 
     card, _ = find_card(asked.teacher or usual_teacher(asked.benchmark, task))
     if card.task != task:
         raise RequestError("teacher", card.name, f"is a {card.task} network; {method.title} takes a {task} one.")
+    method.take(config, of_network(card.network))
     benchmark = find_benchmark(asked.benchmark, card.image.spec())
     student = asked.student or usual_student(asked.benchmark, task, card.image.size)
     _check_student(student, card)

@@ -12,12 +12,14 @@ from dfkd_core.data.catalogue import BENCHMARKS, find_benchmark
 from dfkd_core.errors import RequestError, validated
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.classifiers import Classifier, build_classifier, check_network
+from dfkd_core.networks.program import Program
 from dfkd_core.networks.weights import WeightsError
-from dfkd_core.teachers.cards import ImageCard, TeacherCard, is_taken
+from dfkd_core.teachers.cards import ImageCard, TeacherCard, file_of, is_taken
 from dfkd_core.teachers.containers import opened
 from dfkd_core.teachers.examine import Examined, examine, of_weights
 from dfkd_core.teachers.load import load_teacher
-from dfkd_core.teachers.make import store_teacher
+from dfkd_core.teachers.make import store, store_teacher
+from dfkd_core.teachers.programs import Shape, opened_program, origin_of, program_kind, tried
 from dfkd_core.teachers.recognise import Found, recognise
 from dfkd_core.teachers.taken import Taken, class_folders, located, numbered, spread, usual
 
@@ -33,12 +35,15 @@ def import_weights(
     title: str = "",
     taken: Taken | None = None,
     part: str = "",
+    trusted: bool = False,
 ) -> TeacherCard:
-    """Bring weights as the teacher ``name`` of ``benchmark``: a file, however it was saved, or a folder of a model.
+    """Bring weights as the teacher ``name`` of ``benchmark``: a file, however it was saved, or a folder of a model; or
+    a program, ONNX or one of ``torch.export``.
 
     ``network``: empty to have it told from the weights; ``taken``: what images they are for, where these are not the
-    benchmark's; ``part``: where in the file the network lies, if there are several. The accuracy is None where the
-    evaluation data are missing; the card's ``doubts`` say what seems wrong. Raises ``RequestError``.
+    benchmark's; ``part``: where in the file the network lies, if there are several; ``trusted``: a program may be
+    opened that could do anything. The accuracy is None where the evaluation data are missing; the card's ``doubts`` say
+    what seems wrong. Raises ``RequestError``.
     """
     if not benchmark.startswith("folder:"):
         find_benchmark(benchmark)
@@ -48,6 +53,9 @@ def import_weights(
     usual_image = BENCHMARKS[benchmark].image if benchmark in BENCHMARKS else None
     size = asked.size or (usual_image.size if usual_image else USUAL_SIZE)
     try:
+        if kind := program_kind(file):
+            program, data = opened_program(file, kind, trusted)
+            return _import_program(program, data, asked, benchmark, {"name": name, "title": title or name}, folder)
         with opened(file) as parts:
             found, others = recognise(parts, size, network, part)
             if beside.classes is not None and len(beside.classes) != found.classes:
@@ -74,15 +82,33 @@ def import_weights(
     return store_teacher(networks[seen.network], card, folder)
 
 
+def _import_program(
+    program: Program, data: bytes, asked: Taken, benchmark: str, called: dict[str, Any], folder: Path
+) -> TeacherCard:
+    """The same of a program. How its images are normalised is tried where it is not said; raises ``WeightsError``."""
+    usual_image = BENCHMARKS[benchmark].image if benchmark in BENCHMARKS else None
+    size = usual_image.size if usual_image else USUAL_SIZE
+    image = _image(tried(program, asked, usual_image, size), asked, asked.size or size, benchmark, usual_image)
+    task, free = find_benchmark(benchmark, image), asked.mean is None and asked.std is None
+    if task.is_there():
+        seen = examine({program.kind: program}, task.load(train=False), image, True, free)
+    else:
+        doubts = ("no test images are there to tell how its images are normalised: --mean, --std",) if free else ()
+        seen = Examined(program.kind, image, None, doubts)
+    about = called | {"benchmark": benchmark, "network": program.kind, "origin": origin_of(program, data)}
+    about |= {"image": validated(ImageCard, asdict(seen.image)), "accuracy": seen.accuracy, "doubts": seen.doubts}
+    return store(data, validated(TeacherCard, about), folder)
+
+
 def register(card: Path, name: str, folder: Path) -> TeacherCard:
     """Take a teacher that ``import_weights`` wrote elsewhere, the card at ``card``, into ``folder`` as ``name``. Raises
     ``RequestError`` for a name that is none, or taken."""
-    network, looked_at = load_teacher(card)
+    _, looked_at = load_teacher(card)
     if is_taken(name, folder):
         raise RequestError("name", name, "is taken by another teacher; choose a new one.")
     about = looked_at.model_dump() | {"name": name, "title": name[:80]}
     try:
-        return store_teacher(network, validated(TeacherCard, about), folder)
+        return store(file_of(looked_at, card).read_bytes(), validated(TeacherCard, about), folder)
     except OSError as error:
         raise RequestError("DFKD_TEACHERS", str(folder), f"cannot be written to ({error.strerror}).") from None
 
@@ -96,7 +122,7 @@ def _inside(found: Found) -> Taken:
     return Taken(tuple(round(value / scale, 6) for value in mean), tuple(round(value / scale, 6) for value in std))
 
 
-def _image(found: Found, said: Taken, size: int, benchmark: str, usual_image: ImageSpec | None) -> ImageSpec:
+def _image(found: Found | Shape, said: Taken, size: int, benchmark: str, usual_image: ImageSpec | None) -> ImageSpec:
     """What the network takes: what is ``said``, else what its shapes tell, else what the benchmark has."""
     if said.channels not in (None, found.channels):
         raise RequestError("channels", said.channels, f"should be {found.channels}, which the weights take.")

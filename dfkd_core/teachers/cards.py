@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from dfkd_core.errors import RequestError, explain
 from dfkd_core.images import ImageSpec
+from dfkd_core.networks.known import ENDINGS
 from dfkd_core.networks.weights import WeightsError, read_file
 
 logger = logging.getLogger(__name__)
@@ -139,8 +140,8 @@ class TeacherCard(_Strict):
     network: str = Field(
         min_length=1,
         max_length=80,
-        description="Key of networks.CLASSIFIERS, maybe with options (resnet18+maxpool), or timm:NAME; lvae-H or "
-        "conv-vae-H if generative, unet-W if diffusion.",
+        description="Key of networks.CLASSIFIERS, maybe with options (resnet18+maxpool), timm:NAME, or onnx or "
+        "torch-export for a program beside the card; lvae-H or conv-vae-H if generative, unet-W if diffusion.",
     )
     image: ImageCard
     recipe: Recipe | ElboRecipe | DiffusionRecipe | None = Field(
@@ -221,6 +222,11 @@ def find_card(name_or_path: str | Path) -> tuple[TeacherCard, Path]:
         names = ", ".join(found) or "none found"
         raise RequestError("teacher", str(name_or_path), f"should be one of {names}, or a path to a card (.json).")
     return found[str(name_or_path)]
+
+
+def file_of(card: TeacherCard, path: Path) -> Path:
+    """The file of the network whose card is at ``path``."""
+    return path.with_suffix(ENDINGS.get(card.network, ".safetensors"))
 
 
 def is_taken(name: str, folder: Path) -> bool:

@@ -12,9 +12,12 @@ from torch import nn
 from dfkd_core.errors import RequestError
 from dfkd_core.networks.classifiers import Classifier, build_classifier, freeze
 from dfkd_core.networks.diffusion import Diffusion, build_diffusion
+from dfkd_core.networks.known import PROGRAMS
 from dfkd_core.networks.latent import LatentNetwork, build_latent_model
+from dfkd_core.networks.program import MAX_BYTES, Program
 from dfkd_core.networks.weights import MAX_HEADER_BYTES, WeightsError, fill, from_safetensors, read_file
-from dfkd_core.teachers.cards import TeacherCard, find_card
+from dfkd_core.teachers.cards import TeacherCard, file_of, find_card
+from dfkd_core.teachers.trusted import HOW_TO_TRUST, is_trusted
 
 N = TypeVar("N", bound=nn.Module)
 BUILD = {"classifier": build_classifier, "generative": build_latent_model, "diffusion": build_diffusion}
@@ -41,13 +44,18 @@ def load_diffusion(name_or_path: str | Path) -> tuple[Diffusion, TeacherCard]:
 
 def _load(name_or_path: str | Path, kind: type[N], field: str, wanted: str) -> tuple[N, TeacherCard]:
     card, path = find_card(name_or_path)
-    weights = path.with_suffix(".safetensors")
+    weights = file_of(card, path)
     try:
         network = blank(card)
-        data = read_file(weights, byte_limit(network))
+        data = read_file(weights, MAX_BYTES if isinstance(network, Program) else byte_limit(network))
         if hashlib.sha256(data).hexdigest() != card.sha256:
             raise WeightsError(f"{weights} is damaged or another file: its SHA-256 is not the card's")
-        fill(network, from_safetensors(data))
+        if isinstance(network, Program):
+            if card.network == "torch-export" and not is_trusted(card.sha256):
+                raise WeightsError(f"it is code, and nobody here said whether to trust {weights}: {HOW_TO_TRUST}")
+            network.open(data)
+        else:
+            fill(network, from_safetensors(data))
     except RequestError as error:
         raise RequestError("teacher", str(name_or_path), f"{error.field} {error.value!r} {error.expected}") from None
     except WeightsError as error:
@@ -59,7 +67,9 @@ def _load(name_or_path: str | Path, kind: type[N], field: str, wanted: str) -> t
 
 
 def build_network(card: TeacherCard) -> nn.Module:
-    """The architecture that ``card`` names, with initial weights from torch's global generator."""
+    """The architecture that ``card`` names, with initial weights from torch's global generator; or an empty program."""
+    if card.network in PROGRAMS:
+        return Program(card.network)
     return BUILD[card.task](card.network, card.image.spec())
 
 
@@ -72,3 +82,9 @@ def blank(card: TeacherCard) -> nn.Module:
 def byte_limit(network: nn.Module) -> int:
     """The most bytes that a file of this network's weights has a use for (in float64)."""
     return 8 * sum(tensor.numel() for tensor in network.state_dict().values()) + MAX_HEADER_BYTES
+
+
+def pooled_width(card: TeacherCard) -> int:
+    """Numbers of a classifier's pooled features; of a program, whose logits stand for them, its classes."""
+    network = blank(card)
+    return network.head.in_features if isinstance(network, Classifier) and network.stages else len(card.image.classes)

@@ -18,7 +18,7 @@ from dfkd_core.networks.classifiers import Classifier, evaluating
 from dfkd_core.networks.diffusion import Diffusion
 from dfkd_core.networks.latent import LatentNetwork
 from dfkd_core.store import Place
-from dfkd_core.teachers.cards import DiffusionRecipe, ElboRecipe, Recipe, TeacherCard
+from dfkd_core.teachers.cards import DiffusionRecipe, ElboRecipe, Recipe, TeacherCard, file_of
 from dfkd_core.teachers.load import build_network
 from dfkd_core.teachers.train import (
     diffusion_data,
@@ -91,12 +91,17 @@ def _train(network: nn.Module, card: TeacherCard, device: torch.device, progress
 
 
 def store_teacher(network: nn.Module, card: TeacherCard, folder: Path) -> TeacherCard:
-    """Write weights and card, the card last since it vouches for the weights."""
-    data = save({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()})
+    """Write the network's weights and its card."""
+    return store(save({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}), card, folder)
+
+
+def store(data: bytes, card: TeacherCard, folder: Path) -> TeacherCard:
+    """Write ``data``, the network of ``card``, and then the card, since it vouches for it."""
     card = card.model_copy(update={"sha256": hashlib.sha256(data).hexdigest(), "torch": torch.__version__})
     folder.mkdir(parents=True, exist_ok=True)
-    Place(folder).write(f"{card.name}.safetensors", data)
-    Place(folder).write(f"{card.name}.json", card.model_dump_json(indent=1).encode() + b"\n")
+    path = folder / f"{card.name}.json"
+    Place(folder).write(file_of(card, path).name, data)
+    Place(folder).write(path.name, card.model_dump_json(indent=1).encode() + b"\n")
     return card
 
 

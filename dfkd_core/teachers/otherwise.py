@@ -23,7 +23,6 @@ MARKS = (
 )
 """How such files begin, in lower case, and what is said of them."""
 
-ONNX = "it is ONNX, which holds a graph: take the state_dict that it was exported from"
 TORCHSCRIPT = (
     "it is TorchScript, a program; export its weights: torch.save(torch.jit.load(FILE).state_dict(), 'weights.pt')"
 )
@@ -39,8 +38,6 @@ def what_else(start: bytes, path: Path, entries: Iterable[str] = ()) -> str:
     for mark, sentence in MARKS:
         if text.startswith(mark):
             return sentence
-    if path.suffix.lower() == ".onnx" or start[:1] == b"\x08" and (b"pytorch" in start[:64] or b"onnx" in start[:64]):
-        return ONNX
     if start[257:262] == b"ustar":
         return "it is a tar archive: unpack it, and name the file of the weights in it"
     if start.isascii() and b"\0" not in start:
@@ -56,7 +53,5 @@ def _archive(entries: set[str]) -> str:
         return "it holds NumPy arrays: save a state_dict of torch, or safetensors"
     if {"saved_model.pb", "config.json", "model.weights.h5"} & names:
         return "it holds a model of Keras or TensorFlow: save a state_dict of torch, or safetensors"
-    if any(name.endswith(".pt2") or "models/model.json" in name for name in entries):
-        return "it is a program of torch.export: save the network's state_dict"
     inside = ", ".join(sorted(names - {""})[:3]) or "nothing"
     return f"it is a ZIP archive of {inside}, not of torch: unpack it, and name the file of the weights"

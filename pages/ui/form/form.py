@@ -16,11 +16,13 @@ from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.kit.method import Method
 from dfkd_core.losses.bn_statistics import has_statistics
-from dfkd_core.networks.classifiers import build_classifier, check_network, parameter_count, students, title_of
+from dfkd_core.networks.classifiers import check_network, parameter_count, students, title_of
+from dfkd_core.networks.known import of_network
 from dfkd_core.networks.latent import LATENT_MODELS, build_latent_model, latent_network
 from dfkd_core.runs.request import usual_student, usual_teacher
 from dfkd_core.runs.spec import CLUSTER_DEVICES
 from dfkd_core.teachers.cards import TeacherCard, available_teachers
+from dfkd_core.teachers.load import blank
 from pages.ui import boot, link
 from pages.ui.form import address, asked, collected, download, folders, recording, widgets
 from pages.ui.form.address import FOLDER
@@ -239,10 +241,14 @@ def _knobs(method: str, preset: str, config: type[MethodConfig], names: list[str
 def _say_idle(method: type[Method[Any, Any]], preset: str, changes: dict[str, Any], teacher: str) -> None:
     """A term that is asked for, and for which the teacher has nothing."""
     card = available_teachers().get(teacher)
-    if card is None or _has_batch_norm(card.network, card.image.spec()):
+    if card is None or _has_batch_norm(card.model_dump_json()):
         return
     with suppress(RequestError):  # Start says what is wrong
         config = method.Config.build(preset, changes)
+        try:
+            method.take(config, of_network(card.network))
+        except RequestError as error:
+            st.warning(link.plain(error))
         idle = [term.title for term in method.terms if term.batch_norm and term.knob and getattr(config, term.knob)]
         if idle:
             st.warning(f"{', '.join(idle)}: cannot act, for this teacher has no BatchNorm layers.")
@@ -254,8 +260,9 @@ def _say_idle(method: type[Method[Any, Any]], preset: str, changes: dict[str, An
 
 
 @st.cache_data(show_spinner=False, max_entries=32)
-def _has_batch_norm(network: str, image: ImageSpec) -> bool:
-    return has_statistics(build_classifier(network, image))
+def _has_batch_norm(card: str) -> bool:
+    """``card``: as JSON."""
+    return has_statistics(blank(TeacherCard.model_validate_json(card)))
 
 
 def _recording(config: type[MethodConfig], preset: str, changes: dict[str, Any], teacher: str) -> dict[str, Any]:

@@ -6,11 +6,10 @@ from typing import Any
 
 import streamlit as st
 
-from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import MethodConfig
-from dfkd_core.networks.classifiers import build_classifier
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.teachers.cards import TeacherCard
+from dfkd_core.teachers.load import pooled_width
 from pages.ui.form import widgets
 from pages.ui.words import glossary
 
@@ -58,11 +57,11 @@ def cost(recorded: dict[str, Any], config: MethodConfig, card: TeacherCard) -> N
     spec = RunSpec(**recorded)
     if card.task == "generative":  # whose fixed latents become images of teacher and student
         spec = spec.model_copy(update={"features": False, "real": 0, "probes": 2 * spec.probes + BESIDE})
-    size = spec.recorded_bytes(config, image, _width(card.network, image) if spec.features else 0, original=0)
+    size = spec.recorded_bytes(config, image, _width(card.model_dump_json()) if spec.features else 0, original=0)
     st.caption(f"About {size / 1e6:,.1f} MB for the {steps:,} steps of this run.")
 
 
 @st.cache_data(show_spinner=False)
-def _width(network: str, image: ImageSpec) -> int:
-    """Of the pooled features: building a network is the one way to know for all of them."""
-    return int(build_classifier(network, image).head.in_features)
+def _width(card: str) -> int:
+    """Of the pooled features: building a network is the one way to know for all of them. ``card``: as JSON."""
+    return pooled_width(TeacherCard.model_validate_json(card))

@@ -12,9 +12,9 @@ from dfkd_core import methods
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.kit.contract import Requirements
 from dfkd_core.kit.portrait import Portrait, portrait
-from dfkd_core.networks.classifiers import build_classifier
 from dfkd_core.runs.request import usual_teacher
 from dfkd_core.teachers.cards import find_card
+from dfkd_core.teachers.load import pooled_width
 from pages.ui import link
 
 PRESETS = {"demo": "digits", "cpu": "mnist", "paper": "cifar10"}
@@ -112,7 +112,7 @@ def kept(one: Portrait, preset: str) -> str:
 def teacher_width(benchmark: str) -> int:
     """Numbers of the pooled features of its usual teacher."""
     card, _ = find_card(usual_teacher(benchmark))
-    return build_classifier(card.network, card.image.spec()).head.in_features
+    return pooled_width(card)
 
 
 def groups(one: Portrait) -> list[tuple[str, list[dict[str, Any]]]]:

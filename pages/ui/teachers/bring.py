@@ -46,7 +46,8 @@ def show() -> None:
     st.markdown("##### Weights of your own, as public repositories save and name them")
     st.caption(
         "safetensors, or a checkpoint that torch.save wrote; nothing in it is executed. Layer names of torchvision, "
-        "timm and the usual CIFAR repositories are known. A larger file is brought by the command line: "
+        "timm and the usual CIFAR repositories are known. ONNX is a teacher of which methods see the answers alone. "
+        "A larger file, or a program of torch.export, is brought by the command line: "
         "`python -m dfkd_core teacher import FILE --benchmark NAME --name NAME`."
     )
     given = st.file_uploader("Weights", key="bring:file")

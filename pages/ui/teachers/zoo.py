@@ -17,6 +17,8 @@ from dfkd_core.errors import RequestError
 from dfkd_core.kit.method import Method
 from dfkd_core.losses.bn_statistics import has_statistics
 from dfkd_core.networks.classifiers import parameter_count
+from dfkd_core.networks.known import OF_PROGRAM, PROGRAMS, enough, of_network
+from dfkd_core.networks.program import Program
 from dfkd_core.store import Place, runs_folder
 from dfkd_core.study.tables import plural
 from dfkd_core.teachers.cards import SHIPPED, TeacherCard, available_teachers, find_card, user_folder
@@ -54,11 +56,13 @@ class Facts:
 
 @st.cache_data(show_spinner=False, max_entries=256)
 def _facts(card: str) -> Facts | None:
-    """``card``: as JSON; None where the architecture is not here."""
+    """``card``: as JSON; None where the architecture is not here, as that of a program never is."""
     try:
         with torch.device("meta"):  # nothing is drawn, and no memory taken
             network = build_network(TeacherCard.model_validate_json(card))
     except RequestError:
+        return None
+    if isinstance(network, Program):
         return None
     norms = sum(isinstance(part, torch.nn.modules.batchnorm._BatchNorm) for part in network.modules())
     return Facts(parameter_count(network), norms if has_statistics(network) else 0)
@@ -171,7 +175,7 @@ def _one(card: TeacherCard, runs: int) -> None:
     if card.task != "classifier":
         st.caption(_other(card))
         return
-    _inside(known)
+    _inside(card, known)
     if found is None:
         _offer_measuring(card)
     else:
@@ -190,13 +194,18 @@ def _other(card: TeacherCard) -> str:
     return "A generative teacher: methods for generative models distil it."
 
 
-def _inside(known: Facts | None) -> None:
+def _inside(card: TeacherCard, known: Facts | None) -> None:
     """What methods find in it."""
-    if known is None:
+    if known is None and card.network not in PROGRAMS:
         return
-    fitting = [method for method in methods.available().values() if method.requires.task == "classifier"]
+    seen = of_network(card.network)
+    all_methods = [method for method in methods.available().values() if method.requires.task == "classifier"]
+    fitting = [method for method in all_methods if enough(seen, method.requires.of_teacher)]
     asking = [method for method in fitting if _asks_for_statistics(method)]
-    if known.batch_norm:
+    if known is None:
+        less = [method.title for method in all_methods if method not in fitting]
+        said = f"**A program**: {OF_PROGRAM[seen]}, which rules out {', '.join(less)}."
+    elif known.batch_norm:
         said = f"**BatchNorm**: {plural(known.batch_norm, 'layer')}, whose statistics of its own data methods can read."
     else:
         names = ", ".join(method.title for method in asking)
