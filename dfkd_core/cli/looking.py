@@ -58,13 +58,14 @@ def runs(
     if not where.is_dir():
         print(f"There is no folder {where} yet, so there are no runs.", file=sys.stderr)
     said = "removed" if clean else "`python -m dfkd_core runs --clean` removes it"
-    for path in orphans_in(where):
+    there = RunIndex(where).entries()
+    for path in orphans_in(where, {entry.id for entry in there}):
         print(f"{path.name}  never begun: its start was killed; {said}", file=sys.stderr)
     if clean:
         remove_orphans(where)
-    found = matching(RunIndex(where).entries(), search)
+    found = matching(there, search)
     names = [name.strip() for name in columns.split(",") if name.strip()]
-    if unknown := found and set(names) - set(names_of(found)):
+    if unknown := names and found and set(names) - set(names_of(found)):
         raise RequestError("columns", sorted(unknown)[0], "no run has that.")
     for entry in in_order(found, sort, descending) if sort else found:
         if entry.problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from dfkd_core.errors import RequestError
@@ -16,8 +17,8 @@ _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 _BEGUN = re.compile(rf"{re.escape(RESERVE)}|\.spec(\.copy)?\.json\.\w+\.part")
 
 
-def _is_run(path: Path) -> bool:
-    return any(os.path.lexists(path / name) for name in SPECS)
+def _is_run(path: str | Path) -> bool:
+    return any(os.path.lexists(f"{path}/{name}") for name in SPECS)
 
 
 def runs_folder() -> Path:
@@ -39,11 +40,12 @@ def runs_in(runs: Path) -> list[RunFolder]:
     return sorted(found, key=lambda folder: folder.id, reverse=True)
 
 
-def orphans_in(runs: Path) -> list[Path]:
-    """Folders of runs that never came to be: a start that was killed before anything was written down."""
-    names = sorted(os.listdir(runs)) if Path(runs).is_dir() else []
-    paths = [Path(runs) / name for name in names if _ID.fullmatch(name)]
-    return [path for path in paths if not _is_run(path) and _is_empty(path)]
+def orphans_in(runs: Path, known: Collection[str] = ()) -> list[Path]:
+    """Folders of runs that never came to be: a start that was killed before anything was written down. ``known``: ids
+    of runs, which need not be looked at."""
+    names = sorted(set(os.listdir(runs)).difference(known)) if Path(runs).is_dir() else []
+    others = [name for name in names if _ID.fullmatch(name) and not _is_run(f"{runs}/{name}")]
+    return [path for path in map(Path(runs).joinpath, others) if _is_empty(path)]
 
 
 def remove_orphans(runs: Path) -> None:
