@@ -102,18 +102,20 @@ def measure(
     *,
     rounds: Rounds = 12,
     epochs: Annotated[int, Parameter(help="Of 20 steps, of every arm in a round.")] = 3,
+    parts: Annotated[bool, Parameter(help="Also where the overhead goes; takes six times as long.")] = True,
     quick: Quick = False,
 ) -> Iterator[Report]:
     rounds, epochs, iterations, warm_up = (2, 2, 10, 2) if quick else (rounds, epochs, 20, 10)
     changes = {"epochs": epochs, "iterations": iterations}
     overhead = Overhead(BareTADFKD, changes, {}, epochs * iterations, warm_up)
-    arms = without(OFF)
-    measured = overhead.measure(arms | EACH_STEP, rounds)
+    arms = without(OFF) if parts else {HELD: OFF["evaluation"]}
+    measured = overhead.measure(arms | EACH_STEP if parts else arms, rounds)
     what = "Engine against the bare loop, CPU time of a step (events, store, checkpoints; no evaluation)"
     rows, details = overhead.report(what, HELD, measured, arms)
-    share = bootstrap(recording_shares(measured))
-    what = "Recording samples with features, fixed latents and slow motion, share of a step's CPU time"
-    rows.insert(2, share.share_row(what, RECORDING_TARGET))
+    if parts:
+        share = bootstrap(recording_shares(measured))
+        what = "Recording samples with features, fixed latents and slow motion, share of a step's CPU time"
+        rows.insert(2, share.share_row(what, RECORDING_TARGET))
     yield Report(rows, details)
 
 
