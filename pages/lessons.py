@@ -73,7 +73,7 @@ def _set_up() -> None:
     st.markdown(WHAT)
     with st.sidebar:
         ready = watching.engine_state()
-    with st.container(horizontal=True, vertical_alignment="top"):
+    with look.labelled("teachers", vertical_alignment="top"):
         benchmark = st.selectbox(
             "Benchmark",
             list(SETTINGS),
@@ -83,7 +83,7 @@ def _set_up() -> None:
         )
         setting = SETTINGS[benchmark]
         teachers = _teachers(benchmark, setting)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with look.labelled("length"):
         key = f"lesson:{benchmark}:epochs"  # another benchmark, another usual length
         epochs = st.number_input("Epochs of a run", 1, 100_000, setting.epochs, key=key, width=130)
         seed = st.number_input("Seed", 0, 2**31 - 1, 0, key="lesson:seed", width=120)

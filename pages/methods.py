@@ -21,9 +21,7 @@ def main() -> None:
     """One script run of the page."""
     if not boot.is_loaded():
         return
-    with st.container(
-        key="methods-top", horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"
-    ):
+    with look.labelled("methods-top", horizontal_alignment="distribute"):
         shown = _view()
         preset = _preset() if shown == "methods" else ""
     if shown == "benchmarks":
@@ -63,7 +61,7 @@ def _methods(preset: str) -> None:
     others = {"": "no other", **{one: title for one, title in known.items() if one != name}}
     other = other if other in others else ""
     st.html(PAGE_CSS)
-    with st.container(key="methods-bar", horizontal=True, vertical_alignment="bottom"):
+    with look.labelled("methods-bar"):
         if st.button("All methods", icon=":material/arrow_back:"):
             _leave()
         _choose("Method", "method", known, name)
@@ -81,7 +79,7 @@ def _overview(preset: str) -> None:
 
     asked = [one for one in link.word("need").split(",") if one in facts.NEEDS]
     st.session_state.setdefault("methods:need", asked)
-    with st.container(key="methods-needs"):
+    with st.container(key="labelled-methods-needs"):
         needs = st.pills(
             "Only methods of which all of this holds",
             list(facts.NEEDS),

@@ -7,20 +7,9 @@ import streamlit as st
 from pages.ui import link, look
 from pages.ui.present import presenter
 
-# To be read from where the lecturer stands.
-STYLE = f"""<style>{presenter.NO_MENU}
-@media (min-width: 768px) {{ [data-testid="stMainBlockContainer"] {{ max-width: 62rem; zoom: 1.35; }} }}
-</style>"""
-
-
-def main() -> None:
-    """One script run of the page."""
-    st.html(STYLE)
-    _notes()
-
 
 @st.fragment(run_every=1.0)
-def _notes() -> None:
+def main() -> None:
     """Follows the lesson, whichever window of this lab gives it."""
     name = link.word("of")
     here = presenter.boards().get(name)

@@ -49,7 +49,7 @@ def _set_up() -> None:
     choice = steering.choose()
     st.subheader("Class prior")
     st.markdown(WHAT)
-    with st.container(horizontal=True, vertical_alignment="top"):
+    with look.labelled("asked", vertical_alignment="top"):
         steps = st.segmented_control("λ from 0 to 1 in steps of", list(STEPS), default="0.2", key="prior:steps")
         count = STEPS[steps or "0.2"]
         first_seed = choice.fields["seed"] if choice is not None else 0

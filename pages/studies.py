@@ -61,7 +61,7 @@ def _leave() -> None:
 
 def _set_up(kind: Kind[Any]) -> None:
     choice = _form(kind)
-    with st.container(horizontal=True, vertical_alignment="top"):
+    with look.labelled("asked", vertical_alignment="top"):
         first_seed = choice.fields["seed"] if choice is not None else 0
         given = beginning.asked(kind, kind.Request.own(), first_seed)
     beginning.offer(kind, beginning.with_form(kind, given, choice) if choice is not None else None)

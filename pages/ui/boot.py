@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 import threading
 import time
@@ -20,6 +21,7 @@ from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.errors import RequestError
 from dfkd_core.store import RunFolder, runs_folder
 from pages.ui import link
+from pages.ui.words import glossary
 
 try:
     import resource
@@ -52,6 +54,7 @@ class Boot:
             from dfkd_core import methods
 
             methods.available()
+            _lay_out_words()
             self.engine = engine
             gc.freeze()  # what was imported stays: no collection need walk it
         except RequestError as error:
@@ -59,6 +62,13 @@ class Boot:
         except Exception as error:  # shown on the page, with what to do
             self.error = f"The engine did not start: {type(error).__name__}: {error}"
         self.ready.set()
+
+
+def _lay_out_words() -> None:
+    """The glossary, for pages/ui/web/beside.js."""
+    part = STATIC / f".glossary-{os.getpid()}"
+    part.write_text(glossary.as_json())
+    part.replace(STATIC / "glossary.json")
 
 
 @cache

@@ -46,14 +46,14 @@ POLICY = {  # inline: styles of Streamlit's and our components; blob: scripts of
     "object-src": "'none'",
     "base-uri": "'none'",
     "form-action": "'self'",
-    "frame-ancestors": "'none'",
+    "frame-ancestors": "'self'",  # a run beside another page
 }
 HEADERS = {
     "Content-Security-Policy": "; ".join(f"{what} {sources}" for what, sources in POLICY.items()),
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
+    "X-Frame-Options": "SAMEORIGIN",
 }
 ASK = """<!doctype html><meta charset="utf-8"><title>DFKD Lab</title>
 <style>body{{font:1rem/1.5 sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem;color-scheme:light dark}}

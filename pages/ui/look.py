@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 STYLE = """
 <style>
@@ -45,11 +48,13 @@ section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; 
 :is(.st-key-stage, [class*="st-key-stage-"], .st-key-hybrid, .st-key-microscope, .st-key-generative,
   .st-key-lesson, .st-key-methods):has(.dfkd-host, [data-testid="stSkeleton"]) { min-height: 75vh; }
 .st-key-live-knobs label p { font-size: 13px; }
-/* A box to choose from, with its label. */
-:is([class*="st-key-form-"], .st-key-runs-named, .st-key-runs-metric, .st-key-methods-method,
-  .st-key-methods-with):has(> [data-testid="stSkeleton"]) { min-height: 68px; }
-/* The page Methods: its rows of boxes, which come late, and the source below the text where there is no room beside. */
-:is(.st-key-methods-top, .st-key-methods-bar, .st-key-methods-needs) { min-height: 68px; }
+/* What a row is made of comes late, one after the other, each as wide as it is: the row is shown when all is there. */
+[data-testid="stHorizontalBlock"]:has(> [data-testid="stElementContainer"] > [data-testid="stSkeleton"]) {
+  visibility: hidden; }
+/* A box to choose from, or a row of them, with their labels. */
+[class*="st-key-form-"]:has(> [data-testid="stSkeleton"]), [class*="st-key-labelled-"] { min-height: 68px; }
+.st-key-teacher-facts { min-height: 76px; }
+/* The page Methods: the source is below the text where there is no room beside. */
 .st-key-method-lead { min-height: 140px; }
 @media (max-width: 1500px) {
   .st-key-method-beside [data-testid="stHorizontalBlock"] { flex-direction: column; }
@@ -76,6 +81,11 @@ def through_app(page: str) -> None:
     if "in_app" not in st.session_state:
         st.session_state["wanted_page"] = page
         st.switch_page("app.py", query_params=st.query_params.to_dict())
+
+
+def labelled(name: str, vertical_alignment: Literal["top", "bottom"] = "bottom", **more: Any) -> DeltaGenerator:
+    """A row of boxes with their labels, whose room is there before they are. ``name``: its own on the page."""
+    return st.container(key=f"labelled-{name}", horizontal=True, vertical_alignment=vertical_alignment, **more)
 
 
 def name(page: str) -> None:

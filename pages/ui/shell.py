@@ -35,7 +35,7 @@ class Shell:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 if headers.get("content-type", "").startswith("text/html") and "content-length" in headers:
-                    added = _added("lesson=" in scope["query_string"].decode("latin-1"))
+                    added = _added(_until(scope))
                     headers["content-length"] = str(int(headers["content-length"]) + len(added))
                     for name in STAMPS:
                         del headers[name]
@@ -47,10 +47,18 @@ class Shell:
         await self.app({**scope, "headers": kept}, receive, send_more)
 
 
-def _added(lesson: bool) -> bytes:
-    """Behind the page's own end, where a browser takes it for the end of its body: after Streamlit's own styles. Sheets
-    that hold until something is there bear its name; a page that is about to give a lesson has no menu."""
-    until = {"lesson": presenter.RULES} if lesson else look.UNTIL
+def _until(scope: Scope) -> dict[str, str]:
+    """Style sheets that hold until something is there, by its name. Notes, a run beside another page, and a page that
+    is about to give a lesson have no menu."""
+    if b"beside=" in scope["query_string"]:
+        return {"alone": presenter.NO_MENU}
+    if scope["path"].endswith("/notes"):
+        return {"elsewhere": presenter.NOTES}
+    return {"lesson": presenter.RULES} if b"lesson=" in scope["query_string"] else look.UNTIL
+
+
+def _added(until: dict[str, str]) -> bytes:
+    """Behind the page's own end, where a browser takes it for the end of its body: after Streamlit's own styles."""
     sheets = "".join(f'<style data-until="{what}">{rules}</style>' for what, rules in until.items())
     script = f'<script type="module" src="{boot.base_path()}/app/static/{view.laid_out()}/web/server.js"></script>'
     return (look.STYLE + sheets + script).encode()

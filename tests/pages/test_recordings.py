@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -85,10 +86,13 @@ def test_recorded_studies_play_and_lead_to_their_runs_and_to_one_of_ones_own(pag
     expect(page.locator(".exp-reading")).to_contain_text("furthest apart")
     page.locator(".exp-replay").click()
     expect(page.locator(".exp-reading")).to_be_empty()
-    with page.expect_popup() as opened:
-        page.locator(".dfkd-lesson").get_by_role("link", name="Inspect").first.click()
-    wait(opened.value, "stage.run?.startsWith('fig-1a-') && stage.step !== ''", ".dfkd-microscope")
-    opened.value.close()
+    page.locator(".dfkd-lesson").get_by_role("link", name="Inspect").first.click()
+    microscope = page.frame_locator(".beside iframe").locator(".dfkd-microscope[data-step]")
+    expect(microscope).to_have_attribute("data-run", re.compile("^fig-1a-"))
+    microscope.click(position={"x": 4, "y": 4})
+    page.keyboard.press("Escape")
+    expect(page.locator(".beside")).to_have_count(0)
+    assert page.url.endswith("lessons?study=fig-1a")
     page.goto(lab.url + "prior")
     wait(page, "stage.study === 'figs-2-3' && Number(stage.points) > 0", head)
     button(page, "Run it here").click()

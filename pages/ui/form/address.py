@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FOLDER = "folder"
 NUMBERS = {"seed": (0, 2**31 - 1), "threads": (1, os.cpu_count() or 1)}
-_OF_THE_PAGE = ("run", "step", "slow", "tour", "view", "new", *OF_A_LESSON)
+_OF_THE_PAGE = ("run", "step", "slow", "tour", "view", "new", "beside", *OF_A_LESSON)
 _IN_ADDRESS = (
     "benchmark", "teacher", "student", "method", "preset", "collecting", "diffusion", "device", "seed", "threads",
     "precision", "compile",

@@ -120,7 +120,7 @@ export class Projection {
       }
       if (boundary && !data.figure4.is) {
         const words = "Fig. 4 shows a run with class prior, without adversarial term. ";
-        parts.push(element("span", words), link("Open Distill with these knobs", data.figure4.href));
+        parts.push(element("span", words), link("Open Distill with these knobs", data.figure4.href, "_blank"));
       }
       box.replaceChildren(...parts);
     });

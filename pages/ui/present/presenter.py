@@ -23,6 +23,13 @@ HERE, OWN = LESSON, "lesson:own"  # of the session: what is given, and what was 
 NO_MENU = """
 :is(section[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], .st-key-view) { display: none; }
 """
+# The page Notes, which is read from where the lecturer stands; pages/ui/shell.py lays it before.
+NOTES = (
+    NO_MENU
+    + """
+@media (min-width: 768px) { [data-testid="stMainBlockContainer"] { max-width: 62rem; zoom: 1.35; } }
+"""
+)
 # While a lesson is given; on a page that is about to give one, pages/ui/shell.py lays it before.
 RULES = (
     NO_MENU

@@ -194,7 +194,7 @@ def _watch(watched: Watched, choice: Choice | None) -> None:
     folder = watched.chosen()
     status = folder.status_seen() if folder is not None else None
     recorded = folder is not None and recordings.is_one(folder)
-    if not (recorded and link.word("lesson")):  # whose card says what to do
+    if not (link.word("beside") or (recorded and link.word("lesson"))):  # whose card says what to do
         if recorded:
             st.markdown(f"#### {watched.headline}")
         buttons(choice, folder, status, watched.beside)

@@ -18,7 +18,7 @@ from dfkd_core.analysis.index import Entry, RunIndex
 from dfkd_core.errors import RequestError
 from dfkd_core.quality.score import DISTANCES
 from dfkd_core.runs.spec import NOT_DATA_FREE
-from pages.ui import link
+from pages.ui import link, look
 
 MOST, OFFERED = 1000, 300  # rows of the table; runs that the box offers by name
 ROW, TALLEST = 35, 335  # pixels, of the table
@@ -71,7 +71,7 @@ def all_of(runs: Path) -> list[Entry]:
 
 def shown(entries: list[Entry]) -> list[Entry]:
     """Search, filters and order, and what they leave of the runs."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with look.labelled("search", gap="small"):
         asked = st.text_input(
             "Search",
             key=_key("search"),
@@ -191,7 +191,7 @@ def choose_anew(ids: Sequence[str]) -> None:
 def _named(chosen: list[str], ids: list[str], by_id: dict[str, Entry]) -> None:
     """Chosen runs are ticked in the table, which is a picture to whoever does not see it, or named in this box."""
     st.session_state["runs:named"] = chosen
-    st.multiselect(
+    look.labelled("chosen").multiselect(
         "Chosen runs",
         list(dict.fromkeys([*chosen, *ids[:OFFERED]])),
         key="runs:named",

@@ -16,7 +16,7 @@ from dfkd_core.analysis.index import Entry
 from dfkd_core.analysis.svg import PALETTE
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.quality.score import DISTANCES
-from pages.ui import boot, link
+from pages.ui import boot, link, look
 from pages.ui.runs import listing
 
 USUAL = ("accuracy", "fid", "mismatch")
@@ -45,7 +45,7 @@ def show(chosen: Sequence[Entry]) -> None:
     st.session_state["runs:metric"] = asked if asked in names else usual
     groups = configurations(chosen)
     seeds = any(len(group) > 1 for group in groups)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with look.labelled("curves"):
         metric = st.selectbox("Metric", names, key="runs:metric", width=300)
         link.say("metric", metric if metric != usual else "")
         st.session_state.setdefault("runs:bands", link.word("bands") != "off")

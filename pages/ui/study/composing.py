@@ -18,7 +18,7 @@ from dfkd_core.study import file as files
 from dfkd_core.study import find, usual_slots
 from dfkd_core.study.estimate import Pace, known_paces
 from dfkd_core.study.plan import Plan, in_words, plan
-from pages.ui import boot, link, recordings
+from pages.ui import boot, link, look, recordings
 from pages.ui.study import watching
 
 KIND = find("grid")
@@ -72,7 +72,7 @@ def _form() -> tuple[dict[str, Any], str]:
     from dfkd_core.teachers.cards import available_teachers
 
     known = methods.available()
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with look.labelled("runs"):
         benchmark = _select("Benchmark", "benchmark", {name: one.title for name, one in BENCHMARKS.items()})
         presets = sorted({preset for one in known.values() for preset in one.Config.presets})
         preset = _select("Preset", "preset", {name: name for name in presets}, "demo")
@@ -208,7 +208,7 @@ def _offer_file(given: dict[str, Any]) -> None:
 
 def _planned(given: dict[str, Any], labelled: Any) -> Plan:
     reuse = st.session_state.setdefault("form:grid:reuse", "same-code")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with look.labelled("at-a-time"):
         most = max(1, len(labelled))
         st.session_state.setdefault("form:grid:slots", min(most, usual_slots([spec for _, spec in labelled])))
         slots = st.number_input("At a time", 1, 1024, key="form:grid:slots", width=110, help="Runs on each device.")

@@ -10,6 +10,7 @@ import streamlit as st
 from dfkd_core.analysis.export import csv_text
 from dfkd_core.study import Progress, Study, find
 from dfkd_core.study.generative_table import ARMS, COLUMNS, notes, text_table
+from pages.ui import look
 from pages.ui.study import beginning, watching
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def set_up(choice: Choice | None) -> None:
     """Choose widths and arms and start it. ``choice``: what the form says, None while the engine is being started."""
     st.markdown(ABOUT)
     first_seed = choice.fields["seed"] if choice is not None else 0
-    with st.container(horizontal=True, vertical_alignment="top"):
+    with look.labelled("asked", vertical_alignment="top"):
         given = beginning.asked(KIND, ("widths", "seeds", "measured"), first_seed)
     given |= beginning.asked(KIND, ("arms",))
     if choice is not None:  # what the form says there is about another source

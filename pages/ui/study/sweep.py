@@ -10,7 +10,7 @@ import streamlit as st
 from dfkd_core.analysis.export import csv_text
 from dfkd_core.study import CellState, Progress, Study, find
 from dfkd_core.study.hidfd_experiments import EXPERIMENTS, Experiment, symbol
-from pages.ui import boot
+from pages.ui import boot, look
 from pages.ui.study import beginning, watching
 
 if TYPE_CHECKING:
@@ -71,12 +71,12 @@ def table_csv(rows: list[dict[str, Any]]) -> str:
 def set_up(choice: Choice | None) -> None:
     """Choose an experiment and start it. ``choice``: what the form says, None while the engine is being started."""
     first_seed = choice.fields["seed"] if choice is not None else 0
-    with st.container(horizontal=True, vertical_alignment="top"):
+    with look.labelled("first", vertical_alignment="top"):
         given = beginning.asked(KIND, ("experiment", "seeds"), first_seed)
     name = given["experiment"]
     chosen = EXPERIMENTS[name]
     st.markdown(f"{chosen.question} *{chosen.finding}*")
-    with st.container(horizontal=True, vertical_alignment="top"):
+    with look.labelled("second", vertical_alignment="top"):
         given["values"] = _values(name, chosen, choice.fields["benchmark"] if choice is not None else "digits")
         if len(chosen.methods) > 1:
             label, usual = "Methods; the others are compared with the first", list(chosen.methods)

@@ -19,7 +19,7 @@ from dfkd_core.data.catalogue import BENCHMARKS
 from dfkd_core.errors import RequestError
 from dfkd_core.networks.classifiers import title_of
 from dfkd_core.teachers.cards import TeacherCard, read_card, user_folder
-from pages.ui import command, link
+from pages.ui import command, link, look
 from pages.ui.teachers import zoo
 
 FOUND_OUT, LOOKED_AT = "found out from the file", "looked-at"
@@ -51,7 +51,7 @@ def show() -> None:
         "`python -m dfkd_core teacher import FILE --benchmark NAME --name NAME`."
     )
     given = st.file_uploader("Weights", key="bring:file")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with look.labelled("bring"):
         names = [*BENCHMARKS, "folder"]
         benchmark = st.selectbox("Benchmark", names, key="bring:benchmark", width=190, format_func=_title)
         if benchmark == "folder":

@@ -14,7 +14,7 @@ from dfkd_core.errors import RequestError, StoreError, in_words, validated
 from dfkd_core.networks.classifiers import CLASSIFIERS, title_of
 from dfkd_core.teachers import making
 from dfkd_core.teachers.cards import Recipe, TeacherCard, available_teachers, user_folder
-from pages.ui import link
+from pages.ui import link, look
 
 OWN = "Recipe of your own"
 FEW = 30  # epochs that are drawn as points, too
@@ -37,7 +37,7 @@ def _job(name: str) -> Job:
 
 def _form() -> None:
     st.markdown("##### A new teacher")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with look.labelled("train"):
         benchmark = st.selectbox(
             "Benchmark",
             list(BENCHMARKS),

@@ -24,7 +24,7 @@ from dfkd_core.study.tables import plural
 from dfkd_core.teachers.cards import SHIPPED, TeacherCard, available_teachers, find_card, user_folder
 from dfkd_core.teachers.load import build_network
 from dfkd_core.teachers.measured import Measured, measured
-from pages.ui import link
+from pages.ui import link, look
 from pages.ui.runs import listing
 
 TASKS = {"classifier": "classifier", "generative": "generative", "diffusion": "diffusion model"}
@@ -81,7 +81,7 @@ def show() -> None:
         name = str(entry.spec.get("teacher"))
         used[name] = used.get(name, 0) + 1
     benchmarks = sorted({card.benchmark for card in cards.values()})
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with look.labelled("teachers"):
         st.session_state.setdefault("teachers:benchmark", link.word("benchmark") or "all")
         if st.session_state["teachers:benchmark"] not in benchmarks:
             st.session_state["teachers:benchmark"] = "all"
@@ -160,7 +160,7 @@ def _one(card: TeacherCard, runs: int) -> None:
     for doubt in card.doubts:
         st.warning(link.plain(doubt), icon=":material/warning:")
     found, known = measured(card), facts(card)
-    with st.container(horizontal=True):
+    with st.container(key="teacher-facts", horizontal=True):
         _figure("Accuracy", card.accuracy, "{:.2%}")
         if found is not None:
             _figure("Confidence", found.confidence, "{:.2%}", "Of its answers to test images, on average.")

@@ -1,6 +1,8 @@
 // Says what it means when the lab's server does not answer any more: it was stopped, and what trains does not mind.
 // Part of every page, outside of what Streamlit draws.
 
+import "./beside.js";
+
 const PATIENCE_MS = 4000; // a short gap is none
 const WORDS =
   "<b>The lab's server does not answer: it was stopped, or is no longer reached from here.</b> Runs that train go on " +
@@ -32,6 +34,8 @@ function made() {
 let given = false;
 
 const until = {
+  alone: () => window.parent === window,
+  elsewhere: () => ![undefined, "Notes"].includes(document.querySelector(".page-name")?.textContent),
   stSidebar: () => document.querySelector("[data-testid=stSidebar]"),
   stSidebarNav: () => document.querySelector("[data-testid=stSidebarNav]"),
   lesson: () => {
@@ -47,6 +51,10 @@ function arrive() {
   }
   if (!document.querySelector("style[data-until]")) coming.disconnect();
 }
+
+// Fonts of formulas, before one is drawn: in another font it is not as wide.
+for (const font of ["Main", "Size1", "Size2", "Size3", "Size4"]) document.fonts.load(`1em KaTeX_${font}`);
+document.fonts.load("italic 1em KaTeX_Math");
 
 const coming = new MutationObserver(arrive);
 coming.observe(document.body, { childList: true, subtree: true });

@@ -1,15 +1,17 @@
 """The lab's words: every term that its pages show, with its meaning, the paper's symbol, and where it comes from.
 
 They stand in ``glossary.toml``; what a method calls its own and no text explains has the method's own words. Pages link
-to one with ``link``; the page ``glossary`` shows them all.
+to one with ``link``; the page ``glossary`` finds and shows them, ``pages/ui/web/beside.js`` one beside any page.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from dataclasses import replace
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -121,6 +123,35 @@ def matching(query: str) -> list[Term]:
 def _holds(words: list[str], *texts: str) -> bool:
     text = " ".join(texts).casefold()
     return all(word in text for word in words)
+
+
+def entry(term: Term, kind: str = "") -> str:
+    """A term as HTML."""
+    facts = [f"{name}: {escape(text)}" for name, text in (("Seen", term.seen), ("Source", term.source)) if text]
+    if term.related:
+        facts.append(f"See also: {', '.join(map(anchor, term.related))}")
+    symbol = f'<p class="symbol">{_lowered(escape(term.symbol))}</p>' if term.symbol else ""
+    return (
+        f'<article class="{kind}"><h3>{anchor(term.name)}</h3>'
+        f'<div><p>{escape(term.meaning)}</p>{symbol}<p class="about">{" · ".join(facts)}</p></div></article>'
+    )
+
+
+def anchor(name: str) -> str:
+    """HTML that leads to a term."""
+    return f'<a href="{escape(path(name))}">{escape(name)}</a>'
+
+
+def _lowered(symbol: str) -> str:
+    """``λ_BN`` with its index lowered."""
+    return re.sub(r"_(\w+)", r"<sub>\1</sub>", symbol)
+
+
+def as_json() -> str:
+    """All terms for the browser: the entries, and the number of each by the slugs that it is found by."""
+    places = {term: number for number, term in enumerate(terms())}
+    names = {name: places[term] for name, term in {**declared(), **_BY_SLUG}.items()}
+    return json.dumps({"entries": [entry(term) for term in places], "names": names})
 
 
 def path(name: str) -> str:
