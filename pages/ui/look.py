@@ -43,6 +43,8 @@ section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; 
   border-left: 6px solid #e08a3c; background: #1b2430; color: #fff; font: 16px/1.45 "Source Sans", sans-serif;
   box-shadow: 0 6px 28px rgb(0 0 0 / .4); }
 .lab-is-gone [data-testid="stDialog"] { display: none; }
+/* What was pressed, until the server answers (pages/ui/web/pressed.js). */
+button[data-pressed] { cursor: progress; opacity: .6; outline: 2px solid light-dark(#0072b2, #56b4e9); }
 /* The button that loads a run into the form comes late, and so does what a stage is made of. */
 .st-key-showing { min-height: 2.5rem; }
 :is(.st-key-stage, [class*="st-key-stage-"], .st-key-hybrid, .st-key-microscope, .st-key-generative,

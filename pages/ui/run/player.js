@@ -153,7 +153,7 @@ export class Player {
     this.alarms();
     this.panels();
     const { state, elapsed, version } = data;
-    Object.assign(this.root.dataset, { step: this.step ?? "", elapsed, state, version });
+    Object.assign(this.root.dataset, { run: this.run, step: this.step ?? "", elapsed, state, version });
   }
 
   // Draws `name` unless nothing of what it depends on has changed.

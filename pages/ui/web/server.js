@@ -2,6 +2,7 @@
 // Part of every page, outside of what Streamlit draws.
 
 import "./beside.js";
+import { follow } from "./pressed.js";
 
 const PATIENCE_MS = 4000; // a short gap is none
 const WORDS =
@@ -59,4 +60,5 @@ document.fonts.load("italic 1em KaTeX_Math");
 const coming = new MutationObserver(arrive);
 coming.observe(document.body, { childList: true, subtree: true });
 arrive();
+follow();
 setInterval(look, 500);
