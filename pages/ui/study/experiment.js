@@ -120,12 +120,17 @@ export class Experiment {
     return Object.assign(made, { className: "exp-cell", title: words });
   }
 
+  // Each reason once, with the runs that failed by it.
   problems(box) {
     const failed = this.data.cells.filter((cell) => cell.state === "failed");
+    const by = Object.groupBy(failed, ({ message }) => message);
     box.hidden = !failed.length;
-    box.replaceChildren(
-      ...failed.map((cell) => element("li", element("b", this.nameOf(cell) + " failed. "), cell.message)),
-    );
+    const lines = Object.entries(by).map(([message, cells]) => {
+      const names = cells.map((cell) => this.nameOf(cell)), [first] = names;
+      const who = names.length > 1 ? `${first}, and ${names.length - 1} more` : first;
+      return element("li", { title: names.join("\n") }, element("b", `${who} failed. `), message);
+    });
+    box.replaceChildren(...lines);
   }
 
   // The page of a run, and links to all of its pages.

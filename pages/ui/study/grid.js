@@ -3,7 +3,7 @@
 
 import { element, legend, once } from "../web/dom.js";
 import { mounting } from "../web/mount.js";
-import { brief, grouped } from "../web/numbers.js";
+import { brief, clamp, grouped } from "../web/numbers.js";
 import { band, FIGURE, line, margins, marks, NOTHING, PERCENT, rule, titled, words } from "../web/plot.js";
 import { faint } from "../web/theme.js";
 import { CHART, Experiment } from "./experiment.js";
@@ -117,10 +117,10 @@ class Grid extends Experiment {
   opener({ teacher, series, mean, deviation }) {
     const key = `${teacher}\n${series}`, value = mean == null ? "" : this.form(mean);
     const around = deviation == null ? "" : ` ± ${this.form(deviation)}`;
-    const spoken = `${series} from ${named(teacher)}: ${value ? value + around : "·, no score yet"}. Show its runs`;
+    const spoken = `${series} from ${named(teacher)}: ${value ? value + around : "no score yet"}. Show its runs`;
     const spread = around ? element("small", around) : null;
     const about = { title: "Show its runs", "aria-label": spoken, "aria-pressed": String(this.chosen === key) };
-    const made = element("button.grid-open", about, element("b", value || "·"), spread);
+    const made = element("button.grid-open", about, element("b", value || "–"), spread);
     made.addEventListener("click", () => {
       this.chosen = this.chosen === key ? "" : key;
       this.show();
@@ -207,7 +207,9 @@ class Grid extends Experiment {
     this.keyed(box, curves.map(({ name }) => name), BANDS);
     if (!curves.length) return this.nothing(box, "Curves appear when the first run has ended; not every run logs all.");
     const dash = (index) => STROKES[Math.floor(index / PAINTS.length) % STROKES.length];
-    const bands = curves.flatMap(({ x, low, high }, index) => band(x, low, high, faint(this.paint(index), 0.13)));
+    const within = (values) => (share ? values.map((value) => value && clamp(value, 0, 1)) : values); // as shares are
+    const bands = curves.flatMap(({ x, low, high }, index) =>
+      band(x, within(low), within(high), faint(this.paint(index), 0.13)));
     const lines = curves.map(({ x, mean, name, n }, index) =>
       line({ x, y: mean }, `${name} (${n})`, this.paint(index), { dash: dash(index) }, share ? PERCENT : FIGURE));
     const yaxis = { ...titled(column, 6), ...(share ? { tickformat: ".0%" } : {}) };

@@ -10,7 +10,6 @@ import { CHART, Experiment } from "./experiment.js";
 
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "x"];
 const STROKES = ["solid", "dash", "dot", "dashdot", "longdash"];
-const SWATCHES = { dash: "dash", dot: "dot", dashdot: "dash", longdash: "dash" };
 const PAINTS = [0, 1, 2, 3, 6, 7]; // of the palette: the one between is the teacher's
 const ROW_OF_SQUARES = 10;
 const DOT_ROW = 46; // pixels
@@ -113,7 +112,7 @@ class Sweep extends Experiment {
 
   legendEntries() {
     const { theme } = this, teacher = this.data.teacher == null ? [] : [["teacher", theme.teacher, "dash"]];
-    const stroke = (index) => SWATCHES[STROKES[index % STROKES.length]] ?? "line";
+    const stroke = (index) => STROKES[index % STROKES.length];
     const each = this.settings.series.map((name, index) => [this.title(name), this.paint(index), stroke(index)]);
     const mean = ["mean and 95 % interval over seeds", this.paint(0), this.view === "lines" ? "line" : "point"];
     return [...(this.several ? each : [mean]), ["single seeds", theme.muted, "point"], ...teacher];
