@@ -91,7 +91,7 @@ def first(rounds: int, serve: str) -> Report:
             page.add_init_script(OPENING)
             with folder_of_runs() as runs, serving(runs, serve) as lab:
                 page.goto(lab, wait_until="commit")
-                page.wait_for_function("Object.keys(window.moments).length === 2", timeout=PATIENCE)
+                page.wait_for_function("() => Object.keys(window.moments).length === 2", timeout=PATIENCE)
                 found.append(page.evaluate("window.moments"))
             page.close()
             say(str(found[-1]))
@@ -114,7 +114,7 @@ def buttons(rounds: int, serve: str) -> Report:
         for _ in range(rounds):
             time.sleep(8.0)  # for the next worker to be warm
             for name, until in orders.items():
-                page.wait_for_function(f"document.querySelector('.st-key-{keys[name]} button')?.disabled === false")
+                page.wait_for_function(f"() => document.querySelector('.st-key-{keys[name]} button')?.disabled === false")
                 time.sleep(0.5)
                 found[name].append(page.evaluate(PRESSED, [keys[name], until]))
                 say(f"{name}: {found[name][-1]}")

@@ -182,7 +182,7 @@ def paint(rounds: int, serve: str) -> Report:
             page.add_init_script(MILESTONES)
             with folder_of_runs() as runs, serving(runs, serve) as lab:
                 page.goto(lab, wait_until="commit")
-                page.wait_for_function("window.milestones.start && window.milestones.paint", timeout=120_000)
+                page.wait_for_function("() => window.milestones.start && window.milestones.paint", timeout=120_000)
                 seen = page.evaluate("window.milestones")
             page.close()
             found.append({name: moment - started for name, moment in seen.items()})
