@@ -114,7 +114,7 @@ def buttons(rounds: int, serve: str) -> Report:
         for _ in range(rounds):
             time.sleep(8.0)  # for the next worker to be warm
             for name, until in orders.items():
-                page.wait_for_function(f"() => document.querySelector('.st-key-{keys[name]} button')?.disabled === false")
+                page.wait_for_selector(f".st-key-{keys[name]} button:enabled", timeout=PATIENCE)
                 time.sleep(0.5)
                 found[name].append(page.evaluate(PRESSED, [keys[name], until]))
                 say(f"{name}: {found[name][-1]}")
