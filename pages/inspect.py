@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import streamlit as st
 
 from dfkd_core.errors import StoreError
@@ -86,7 +88,12 @@ def _title(name: str) -> str:
     except StoreError:
         words = "damaged"
     recorded = folder is not None and recordings.is_one(folder)
-    return link.legible(f"recorded: {name} · {words}" if recorded else f"{name[4:]} · {words}")
+    return link.legible(f"recorded: {name} · {words}" if recorded else f"{_short(name)} · {words}")
+
+
+def _short(name: str) -> str:
+    """Without the year, where a run is named by its moment."""
+    return re.sub(r"^\d{4}(?=\d{4}-\d{6})", "", name)
 
 
 # --- the page --------------------------------------------------------------------------------------------------

@@ -126,7 +126,8 @@ def test_slow_motion_lets_a_run_go_on_that_it_paused_and_no_other(page: Page, la
     until(lambda: run.status().state == "running")
 
     wait(page, "stage.state === 'running'")
-    button(page, "Pause").click()
+    pressed = "(one) => { one.click(); return one.matches('[data-pressed]'); }"
+    assert button(page, "Pause").evaluate(pressed), "a button that steers says so before the server does"
     until(lambda: run.status().state == "paused")
     wait(page, "stage.state === 'paused'")
     page.get_by_role("button", name="Slow motion").click()

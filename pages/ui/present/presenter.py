@@ -40,8 +40,8 @@ RULES = (
 @media (min-width: 768px) {
   [data-testid="stMainBlockContainer"] { zoom: 1.25; }
   [data-testid="stLayoutWrapper"]:has(> * > * > .st-key-lesson-card) { position: sticky; top: 0; z-index: 90; }
-  .st-key-lesson-head { flex-wrap: nowrap; gap: .5rem; }
-  .st-key-lesson-head :is(button, a) { padding-inline: .6rem; }
+  .st-key-lesson-head { flex-wrap: nowrap; gap: .4rem; }
+  .st-key-lesson-head :is(button, a) { padding-inline: .45rem; }
   .st-key-lesson-head > :has([data-testid="stCaptionContainer"]) { flex: none; width: auto; }
   .st-key-lesson-head [data-testid="stCaptionContainer"] p { white-space: nowrap; }
 }
