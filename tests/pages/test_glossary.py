@@ -207,7 +207,7 @@ def test_headings_and_legends_of_the_stage_lead_to_their_terms(page: Page, lab: 
     heading = page.get_by_role("link", name="Judged losses")
     heading.click()
     expect(page.locator(".beside h3")).to_have_text("judged loss")
-    with page.expect_popup() as opened:
+    with page.context.expect_page() as opened:
         heading.click(modifiers=["Control"])
     expect(opened.value.locator(".terms article.first h3")).to_have_text("judged loss")
 
