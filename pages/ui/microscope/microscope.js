@@ -65,7 +65,8 @@ class Microscope {
   leave() { this.scrubber.stop(); if (window.dfkdMicroscope === this) window.dfkdMicroscope = null; }
 
   escape(event) {
-    if (event.key !== "Escape") return;
+    if (event.key !== "Escape" || (this.opened == null && !this.selection.size)) return;
+    event.preventDefault(); // what else Escape closes stays open
     if (this.opened != null) this.close();
     else this.selection.clear();
   }

@@ -70,7 +70,9 @@ export class SlowMotion {
 
   key(event) {
     if (event.key !== "Escape" || !this.on || !this.root.isConnected || event.defaultPrevented) return;
-    if (!event.target.closest?.(OTHERS)) this.leave();
+    if (event.target.closest?.(OTHERS)) return;
+    event.preventDefault(); // what else Escape closes stays open
+    this.leave();
   }
 
   byHand(act) { this.pause(); act(); }
