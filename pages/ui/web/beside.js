@@ -1,5 +1,5 @@
-// What a link leads to, beside the page that it stands on: a term of the glossary, or a run's own page. Part of every page,
-// outside of what Streamlit draws. Held with Ctrl, or from a menu, a link opens a tab as ever.
+// What a link leads to, beside the page that it stands on: a term of the glossary, or a run's own page. Part of every
+// page, outside of what Streamlit draws. Held with Ctrl, or from a menu, a link opens a tab as ever.
 
 import { element, pressable } from "./dom.js";
 
