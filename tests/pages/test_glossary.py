@@ -151,10 +151,13 @@ def test_a_link_to_a_term_opens_with_that_term_first(page: Page, lab: Lab) -> No
     expect(page.locator(".contents a")).to_have_count(len(glossary.terms()))
     shoot(page, "glossary")
 
-    # A related term is shown beside it, until Escape.
+    # A related term is shown beside it, in the app's colours, until Escape.
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator(".stApp")).to_have_css("color-scheme", "dark")
     mixture = entries.get_by_role("link", name="mixture", exact=True)
     mixture.click()
     expect(page.locator(".beside h3")).to_have_text("mixture")
+    expect(page.locator(".beside")).to_have_css("color-scheme", "dark")
     page.keyboard.press("Escape")
     expect(page.locator(".beside")).to_have_count(0)
     expect(mixture).to_be_focused()

@@ -38,6 +38,7 @@ function run(address) {
 function show(kind, name, address, content) {
   if (!panel) {
     panel = document.body.appendChild(element("aside.beside"));
+    panel.style.colorScheme = getComputedStyle(document.querySelector(".stApp")).colorScheme; // only the app knows it
     opener = focused(document);
   }
   const tab = element("a", { href: address, target: "_blank", title: "In a tab of its own" }, "Open ↗");
