@@ -84,12 +84,15 @@ def _has_no_files_left(where: Path) -> bool:
     return disk.f_files > 0 and disk.f_favail == 0 and disk.f_bavail > 0
 
 
-def explain(error: ValidationError) -> RequestError:
-    """Turn pydantic's first complaint into a ``RequestError``."""
+def explain(error: ValidationError, within: str = "") -> RequestError:
+    """Turn pydantic's first complaint into a ``RequestError``; its field is one of ``within``."""
     first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"]) or "request"
+    if isinstance(said := first.get("ctx", {}).get("error"), RequestError):
+        return said
+    place = (within, *first["loc"]) if within else first["loc"]
+    field = ".".join(str(part) for part in place) or "request"
     if first["type"] == "extra_forbidden":
-        return RequestError(field, first["input"], f"there is no such knob in {error.title}.")
+        return RequestError(field, UNSAID, f"there is no such knob in {error.title}.")
     message = first["msg"].removeprefix("Value error, ")
     message = message.replace("Input should be", "should be")
     whole = first["type"] == "missing" or not first["loc"] or isinstance(first["input"], dict | list | bytes)

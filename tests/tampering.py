@@ -8,6 +8,7 @@ import random
 import shutil
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from dfkd_core.cli.main import main
 from dfkd_core.events import Event, Step
 from dfkd_core.store import Place, RunFolder
 from dfkd_core.store.sealed import unsealed
+from dfkd_core.study import Study
 
 ODD: tuple[Any, ...] = (-1, "x", "", None, [], {}, [1], {"a": 1}, 1e300, 2**70, True, -(2**63), "../../outside", 0.5)
 SPECIAL = (b"NaN", b"Infinity", b"-Infinity", b"1" + b"0" * 500, b"[" * 5000 + b"]" * 5000, b'"\\ud800"', b"1e999")
@@ -84,6 +86,33 @@ def tampered(template: RunFolder, runs: Path, outside: Path, number: int) -> tup
             kind(folder, name, draw, outside)
             said.append(f"{kind.__name__} {name}")
     return folder, f"{number}: {', '.join(said)}"
+
+
+def tampered_study(template: Study, number: int) -> tuple[Study, str]:
+    """A copy of ``template`` beside it with one or two fields of another kind, and which; the checksums fit."""
+    draw = random.Random(number)
+    study = Study(template.path.parent / f"20260202-000000-{number:06x}")
+    shutil.copytree(template.path, study.path)
+    said = []
+    for _ in range(draw.choice((1, 1, 2))):
+        part, odd = draw.choice(PARTS_OF_A_STUDY), draw.choice((*ODD, "a" * 5000, [None], [[1]]))
+        name = "study.json" if part != "record" else f"cells/{draw.choice(study.files.names('cells'))}"
+
+        def change(stored: dict[str, Any], part: str = part, odd: Any = odd) -> None:
+            deep = {"record": [stored.get("figures")], "labels": [one.get("labels") for one in stored.get("cells", ())]}
+            inner = draw.choice(deep.get(part) or [stored.get(part)])
+            if isinstance(inner, dict) and draw.random() < 0.8:
+                _put(inner, draw, odd)
+            else:
+                _put(stored, draw, odd)
+
+        with suppress(AttributeError, TypeError):  # something else is amiss there already
+            edit(study.files, name, change)
+            said.append(f"{name} {part} {odd!r:.30}")
+    return study, f"{number}: {', '.join(said)}"
+
+
+PARTS_OF_A_STUDY = ("settings", "labels", "asked", "record", "record")
 
 
 # --- what can be amiss -----------------------------------------------------------------------------------------

@@ -210,7 +210,8 @@ def test_a_cell_s_key_is_a_name(study: Study, runs: Path, key: Any) -> None:
 @pytest.mark.parametrize("run", ["../elsewhere", "/tmp", "..", 7])
 def test_a_cell_s_run_is_a_name(study: Study, run: Any) -> None:
     study.files.write_json("cells/cell-0.json", {"run": run})
-    assert study.record(study.cells[0]) == Record()
+    record = study.record(study.cells[0])
+    assert record.run == "" and "cells/cell-0.json is damaged" in record.problem
 
 
 # --- pages -----------------------------------------------------------------------------------------------------

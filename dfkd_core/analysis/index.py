@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -16,15 +17,17 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic_core import from_json
+from pydantic import AfterValidator, TypeAdapter
+from typing_extensions import TypedDict
 
 from dfkd_core.analysis.about import FILE as ABOUT
 from dfkd_core.analysis.about import NOTHING, About, about
 from dfkd_core.errors import StoreError, in_words
 from dfkd_core.runs.spec import RunSpec, read_spec
-from dfkd_core.store import ACTIVE, LOG, SPECS, EventReader, RunFolder, RunStatus, damage
+from dfkd_core.store import ACTIVE, LOG, SPECS, EventReader, RunFolder, RunStatus, damage, is_plain
+from dfkd_core.store.rows import Count
 from dfkd_core.store.sealed import sealed, unsealed
 
 FILE = ".index.sqlite"
@@ -124,7 +127,7 @@ class RunIndex:
             return
         base = str(self.runs)
         with os.scandir(base) as found:
-            names = [one.name for one in found if one.name[0] != "."]
+            names = [one.name for one in found if one.name[0] != "." and is_plain(one.name)]
         for name in names:
             if stamp := _stamp(f"{base}/{name}", known[name].attempt if name in known else 0):
                 yield name, stamp
@@ -132,6 +135,8 @@ class RunIndex:
     # --- the file ---
 
     def _open(self) -> sqlite3.Connection:
+        if os.path.lexists(self.runs / FILE) and not stat.S_ISREG(os.lstat(self.runs / FILE).st_mode):
+            raise sqlite3.OperationalError("is not a regular file")  # somebody else's, perhaps, through a link
         connection = sqlite3.connect(self.runs / FILE, timeout=PATIENCE_SECONDS)
         if connection.execute("PRAGMA user_version").fetchone()[0] != FORMAT:
             connection.executescript(
@@ -150,8 +155,8 @@ class RunIndex:
             self._forget(error)
             return
         for name, stamp, said in rows:
-            with suppress(ValueError, KeyError, TypeError):  # a damaged row is a run that was not seen yet
-                facts = from_json(unsealed(said))
+            with suppress(ValueError, AttributeError, TypeError):  # a damaged row is a run that was not seen yet
+                facts = _FACTS.validate_json(unsealed(said))
                 yield name, _Seen(facts["attempt"], stamp, _entry(name, str(self.runs), facts))
 
     def _store(self, changed: dict[str, _Seen], gone: Iterable[str]) -> None:
@@ -168,6 +173,31 @@ class RunIndex:
         if not isinstance(error, sqlite3.OperationalError):
             with suppress(OSError):
                 (self.runs / FILE).unlink()
+
+
+def _is_spec(spec: dict[str, Any]) -> dict[str, Any]:
+    if spec:
+        RunSpec.model_validate(spec)
+    return spec
+
+
+class _Facts(TypedDict):
+    """What a row says, which need not have been written by this lab."""
+
+    attempt: Count
+    status: RunStatus
+    spec: Annotated[dict[str, Any], AfterValidator(_is_spec)]
+    problem: str
+    damaged: tuple[str, ...]
+    about: About
+
+
+_FACTS = TypeAdapter(_Facts)
+
+
+def _entry(name: str, runs: str, facts: _Facts) -> Entry:
+    said = facts["about"] if facts["about"] != NOTHING else NOTHING  # one object for all that say nothing
+    return Entry(name, runs, facts["status"], facts["spec"], facts["problem"], facts["damaged"], said)
 
 
 class _Seen(NamedTuple):
@@ -223,12 +253,6 @@ def _facts(seen: _Seen) -> dict[str, Any]:
         "damaged": entry.damaged,
         "about": said,
     }
-
-
-def _entry(name: str, runs: str, facts: dict[str, Any]) -> Entry:
-    said = About.model_validate(facts["about"]) if facts["about"] else NOTHING
-    status, damaged = RunStatus(**facts["status"]), tuple(facts["damaged"])
-    return Entry(name, runs, status, facts["spec"], facts["problem"], damaged, said)
 
 
 def _as_seen(entry: Entry) -> Entry:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NotRequired
+from typing import Annotated, Any, NotRequired
 
-from pydantic import ConfigDict, TypeAdapter, with_config
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from dfkd_core.errors import DamagedError, StoreError
 from dfkd_core.quality.score import number
 from dfkd_core.store import RunFolder
+from dfkd_core.store.rows import Count
 
 SAMPLES, MOST_SAMPLES = 2000, 50_000  # of a generator, and as many test images
 GENERATIVE_SAMPLES, MOST_GENERATIVE_SAMPLES = 1024, 5000  # the slides'; transport takes memory by their square
@@ -50,7 +51,7 @@ class Distance(TypedDict):
 
 
 _FIGURES_OF: dict[str, Any] = {name: int | float | None for _, name, _ in GENERATIVE_ROWS}
-_FIGURES_OF |= {"milliseconds": float, "spread": float, "batch": int, "device": str, "repeats": int}
+_FIGURES_OF |= {"milliseconds": float, "spread": float, "batch": int, "device": str, "repeats": int, "encoder": str}
 _SIDE: Any = with_config(FREE)(TypedDict("_SIDE", _FIGURES_OF))  # type: ignore[operator]
 
 
@@ -60,9 +61,25 @@ class Figures(TypedDict):
     __pydantic_config__ = FREE  # type: ignore[misc]
     step: int
     samples: int
+    real: int
     label: str
+    extractor: str
+    reference: str
     seconds: float
+    fid: float
+    density: float | None
+    coverage: float | None
+    precision: float | None
+    recall: float | None
+    class_balance: float | None
+    diversity: float | None
+    real_diversity: float | None
+    counts: list[Count]
+    measure: str
+    final: float | None
+    best: float | None
     teacher: float | None
+    kept: float | None
     student: NotRequired[None]
 
 
@@ -73,12 +90,22 @@ class GenerativeFigures(TypedDict):
     step: int
     samples: int
     label: str
+    extractor: str
+    reference: str
     seconds: float
     teacher: _SIDE
     student: _SIDE
 
 
-_DISTANCE, _FIGURES = TypeAdapter(Distance), TypeAdapter[Any](Figures | GenerativeFigures)
+def both_or_neither(figures: Any) -> Any:
+    """A best score is one of those of which the final one is the last."""
+    if (figures["final"] is None) != (figures["best"] is None):
+        raise ValueError("should have a final and a best score, or neither")
+    return figures
+
+
+FIGURES = Annotated[Figures, AfterValidator(both_or_neither)]
+_DISTANCE, _FIGURES = TypeAdapter(Distance), TypeAdapter[Any](FIGURES | GenerativeFigures)
 
 
 def read_distance(folder: RunFolder) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ WIDTH, HEIGHT = 640, 250  # units of the drawing
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 34  # of what stands around the curves
 TICKS = 5
 POINTS = 400  # of a curve
+MOST = 1e100  # of a number that is drawn
 PLAIN = 0.001, 100_000  # sizes of numbers that are written without an exponent
 
 
@@ -84,8 +85,8 @@ class Axis(NamedTuple):
 
 
 def _axis(values: Sequence[float], room: bool = False) -> Axis:
-    low, high = min(values), max(values)
-    if low == high:
+    low, high = (min(max(round(value, 100), -MOST), MOST) for value in (min(values), max(values)))
+    if high - low <= abs(high) * 1e-12:
         low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
     elif room:
         low, high = low - 0.04 * (high - low), high + 0.04 * (high - low)
@@ -96,7 +97,7 @@ def _axis(values: Sequence[float], room: bool = False) -> Axis:
 
 
 def _finite(line: Line) -> Line:
-    pairs = [(x, y) for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
+    pairs = [(x, y) for x, y in zip(line.x, line.y, strict=True) if abs(y) <= MOST]
     if line.band is not None:
         return line  # means over runs: few, and finite
     stride = max(1, -(-len(pairs) // POINTS))

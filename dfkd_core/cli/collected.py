@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from dfkd_core.cli.flags import Json, flag, group, with_flags
+from dfkd_core.cli.flags import Json, flag, group, opened_file, with_flags
 from dfkd_core.errors import RequestError
 from dfkd_core.runs.spec import RunSpec
 
@@ -100,10 +101,7 @@ def add(
     """Unpack a ZIP file of images."""
     from dfkd_core.data.uploads import unpack, uploads
 
-    try:
-        with open(file, "rb") as archive:
-            count = unpack(archive, name, uploads())
-    except OSError as error:
-        raise RequestError("file", file, f"cannot be read ({error.strerror}).") from None
+    with opened_file(Path(file)) as archive:
+        count = unpack(archive, name, uploads())
     print(f"upload:{name}: {count:,} images in {uploads() / name}")
     return 0

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from dfkd_core.analysis import formats, student
-from dfkd_core.cli.flags import Runs, run_of, runs_of
+from dfkd_core.cli.flags import Runs, opened_file, run_of, runs_of
 from dfkd_core.errors import RequestError
 from dfkd_core.store import RunFolder
 from dfkd_core.study.exchange import pack, unpack
@@ -57,7 +57,7 @@ def _made(kind: str, what: RunFolder | Study) -> bytes:
 
 def take_in(file: Annotated[Path, Parameter(help="A ZIP file that a lab exported.")], /, *, runs: Runs = None) -> int:
     """Put the runs and studies of a ZIP file into the folder of runs."""
-    with file.open("rb") as opened:
+    with opened_file(file) as opened:
         for found in unpack(opened, runs_of(runs)):
             print(found)
     return 0

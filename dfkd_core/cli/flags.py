@@ -6,10 +6,12 @@ import inspect
 from argparse import ArgumentParser
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, get_args, get_origin
 
 from cyclopts import App, Group, Parameter
 
+from dfkd_core.errors import RequestError
+from dfkd_core.networks.weights import WeightsError, open_file
 from dfkd_core.store import RunFolder, find_run, runs_folder
 
 if TYPE_CHECKING:
@@ -66,6 +68,14 @@ def runs_of(runs: Path | None) -> Path:
 def run_of(runs: Path | None, run_id: str) -> RunFolder:
     """The run that was asked for. Raises ``RequestError``."""
     return find_run(runs_of(runs), run_id)
+
+
+def opened_file(path: Path) -> BinaryIO:
+    """A file that was asked for, to be read. Raises ``RequestError``, also for a pipe, which may never end."""
+    try:
+        return open_file(path)
+    except WeightsError as error:
+        raise RequestError("file", str(path), f"{str(error).removeprefix(f'{path} ')}.") from None
 
 
 # --- from models -----------------------------------------------------------------------------------------------

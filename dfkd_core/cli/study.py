@@ -29,6 +29,7 @@ from dfkd_core.study import (
     find,
     find_study,
     studies_in,
+    unreadable_in,
     usual_slots,
 )
 from dfkd_core.study import file as files
@@ -203,6 +204,8 @@ def shown(*, runs: Runs = None, as_json: Json = False) -> int:
             print(json.dumps(_summary(study, progress)) if as_json else line)
         except RequestError as error:  # of a kind that is not here
             print(f"{study.id}  {error}", file=sys.stderr)
+    for study in unreadable_in(runs_of(runs)):
+        print(f"{study.id}  damaged: {study.unreadable}", file=sys.stderr)
     return 0
 
 

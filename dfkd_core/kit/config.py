@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -53,7 +53,7 @@ class Stage(NamedTuple):
 
     name: str
     title: str
-    steps: int
+    steps: Annotated[int, Field(ge=0, lt=2**53)]
 
 
 class MethodConfig(BaseModel):

@@ -83,6 +83,8 @@ class Environment(TypedDict, total=False):
     classes: list[str]
     phases: list[str]
     terms: list[Term]
+    depends_on: dict[str, Any]
+    accepted: list[str]
 
 
 class Order(TypedDict):

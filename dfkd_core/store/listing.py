@@ -36,7 +36,7 @@ def runs_in(runs: Path) -> list[RunFolder]:
     """All runs below ``runs``, newest first."""
     if not Path(runs).is_dir():
         return []
-    found = [RunFolder(path) for path in Path(runs).iterdir() if _is_run(path)]
+    found = [RunFolder(path) for path in Path(runs).iterdir() if is_plain(path.name) and _is_run(path)]
     return sorted(found, key=lambda folder: folder.id, reverse=True)
 
 
@@ -76,7 +76,7 @@ def find_run(runs: Path, run_id: str) -> RunFolder:
 
     Raises ``RequestError`` if there is none or more than one.
     """
-    names = [path.name for path in runs.iterdir()] if runs.is_dir() else []
+    names = [path.name for path in runs.iterdir() if is_plain(path.name)] if runs.is_dir() else []
     exact = [name for name in names if name == run_id]
     fitting = exact or [name for name in names if run_id and (name.startswith(run_id) or name.endswith(run_id))]
     if len(fitting) != 1:

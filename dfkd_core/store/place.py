@@ -31,11 +31,12 @@ _NO_FILE = (errno.ELOOP, errno.EMLINK, errno.ENOTDIR, errno.EISDIR, errno.ENXIO)
 
 
 def is_plain(name: object) -> bool:
-    """Whether ``name`` is that of one file or folder, and so leads nowhere else when it is put behind a path."""
+    """Whether ``name`` is that of one file or folder, and so leads nowhere else when it is put behind a path; and can
+    be written down: bytes that are no text are not."""
     if not isinstance(name, str) or name in ("", ".", "..") or "/" in name or "\0" in name:
         return False
     try:
-        return bool(os.fsencode(name))
+        return bool(name.encode())
     except UnicodeEncodeError:
         return False
 

@@ -24,6 +24,10 @@ from dfkd_core.events import (
 FINITE = ConfigDict(allow_inf_nan=False)
 Count = Annotated[int, Field(ge=0, lt=2**53)]  # what numbers of JavaScript hold
 Knobs = dict[str, bool | int | float | str]
+Whole = Annotated[int, Field(gt=-(2**53), lt=2**53)]
+Real = Annotated[float, Field(allow_inf_nan=False)]
+Scalar = bool | Whole | Real | str | None
+"""One value, as a table shows it."""
 
 
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from dfkd_core.errors import StoreError, in_words
@@ -18,12 +19,21 @@ def throw_away(folder: RunFolder) -> None:
     status = folder.status_seen()
     if status.is_live:
         raise StoreError(f"run {folder.id} is {status.state}; stop it before it is deleted")
-    _move(folder.path, folder.path.parent / TRASH / folder.id)
+    _move(folder.path, _trash(folder.path.parent) / folder.id)
 
 
 def thrown_away(runs: Path) -> list[RunFolder]:
-    """The runs in the trash, newest first."""
-    return runs_in(Path(runs) / TRASH)
+    """The runs in the trash, newest first; none where that is a link to elsewhere."""
+    with suppress(StoreError):
+        return runs_in(_trash(runs))
+    return []
+
+
+def _trash(runs: Path) -> Path:
+    path = Path(runs) / TRASH
+    if path.is_symlink():
+        raise StoreError(f"{path} is a link, and what is deleted stays beside the runs")
+    return path
 
 
 def restore(runs: Path, run_id: str) -> RunFolder:

@@ -15,7 +15,18 @@ from typing import Any
 from dfkd_core.errors import RequestError
 from dfkd_core.study.conductor import Conductor, usual_slots
 from dfkd_core.study.contract import Kind, Request
-from dfkd_core.study.folder import Cell, CellState, Progress, Record, Study, find_study, studies_in, studies_with
+from dfkd_core.study.folder import (
+    Cell,
+    CellState,
+    Kept,
+    Progress,
+    Record,
+    Study,
+    find_study,
+    studies_in,
+    studies_with,
+    unreadable_in,
+)
 
 __all__ = [
     "Cell",
@@ -31,6 +42,7 @@ __all__ = [
     "find_study",
     "studies_in",
     "studies_with",
+    "unreadable_in",
     "usual_slots",
 ]
 
@@ -52,3 +64,11 @@ def find(name: str) -> Kind[Any]:
     if name not in kinds:
         raise RequestError("study", name, f"should be one of {', '.join(kinds)}.")
     return kinds[name]
+
+
+def _kept(name: str) -> Kept:
+    kinds = available()
+    return kinds[name].kept if name in kinds else Kept()
+
+
+Study.kept = _kept

@@ -16,14 +16,19 @@ from typing import Annotated, Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from dfkd_core.analysis.measured import both_or_neither
 from dfkd_core.errors import RequestError, explain
+from dfkd_core.quality.score import score_text
 from dfkd_core.runs.spec import RunSpec
-from dfkd_core.study.folder import Cell, CellState, Record, Study
+from dfkd_core.store.folder import Result
+from dfkd_core.study.folder import Cell, CellState, Kept, Record, Study
 from dfkd_core.study.reuse import finished
 
 Labels = dict[str, Any]
 Rows = list[dict[str, Any]]
 SEEDS = (0, 1, 2)
+SCORES = Annotated[Result, AfterValidator(both_or_neither)]
+"""The figures of a run of which no images are measured."""
 
 
 def asked(
@@ -146,13 +151,15 @@ class Kind(ABC, Generic[R]):
 
     ``name`` stands in study.json and on the command line, ``title`` says what it is. ``method``: whose knobs its flags
     are unless another one may be asked for. ``varies``: fields and knobs of a run that every study of this kind sets
-    itself, and the field of the request to give instead.
+    itself, and the field of the request to give instead. ``kept`` says of which types its settings, labels and figures
+    are: a study may come from a stranger.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     method: ClassVar[str] = "ta-dfkd"
     varies: ClassVar[dict[str, str]] = {"seed": "seeds"}
+    kept: ClassVar[Kept] = Kept()
     Request: type[R]
 
     # --- which runs ---
@@ -247,7 +254,7 @@ class Kind(ABC, Generic[R]):
     def outcome(self, figures: dict[str, Any]) -> str:
         """What a run that is done came to, in a few words."""
         fid = f", FID {figures['fid']:.3f}" if "fid" in figures else ""
-        return f"{figures['measure']} final {figures['final']:.2%}{fid}"
+        return f"{figures['measure']} final {score_text(figures['measure'], figures['final'])}{fid}"
 
 
 def declared(module: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ place whole or not at all. What it holds is judged when it is opened, as every r
 
 from __future__ import annotations
 
+import lzma
 import re
 import shutil
 import stat
@@ -31,21 +32,22 @@ KNOWN_OF_A_STUDY = re.compile(r"(study|conductor)\.json|cells/[^/]+\.json")
 
 
 def pack(what: RunFolder | Study, target: BinaryIO) -> None:
-    """Write a run, or a study with all its runs that are there, as a ZIP file. What is a link is left out."""
+    """Write a run, or a study with all its runs that are there, as a ZIP file. What is a link, or no file of theirs, is
+    left out."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for place, below in _places(what):
+        for place, below, known in _places(what):
             for name in place.walk():
-                if not LEFT_OUT.search(name):
+                if known.fullmatch(name) and not LEFT_OUT.search(name):
                     archive.writestr(f"{below}/{name}", place.read(name))
 
 
-def _places(what: RunFolder | Study) -> Iterator[tuple[Place, str]]:
+def _places(what: RunFolder | Study) -> Iterator[tuple[Place, str, re.Pattern[str]]]:
     if isinstance(what, RunFolder):
-        yield what.files, what.id
+        yield what.files, what.id, KNOWN
         return
-    yield what.files, f"{FOLDER}/{what.id}"
+    yield what.files, f"{FOLDER}/{what.id}", KNOWN_OF_A_STUDY
     for folder in what.folders():
-        yield folder.files, folder.id
+        yield folder.files, folder.id, KNOWN
 
 
 def unpack(source: BinaryIO, runs: Path) -> list[str]:
@@ -59,7 +61,7 @@ def unpack(source: BinaryIO, runs: Path) -> list[str]:
             for top in tops:
                 (runs / top).parent.mkdir(exist_ok=True)
                 shutil.move(Path(beside) / top, runs / top)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, UnicodeDecodeError):
         raise RequestError(
             "import", "the file", "should be a ZIP file that a lab exported; it is none, or damaged."
         ) from None

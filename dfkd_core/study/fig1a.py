@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from typing_extensions import TypedDict
+
 from dfkd_core.quality.score import number
 from dfkd_core.runs.spec import RunSpec
-from dfkd_core.study.contract import Kind, Labels, Request, Rows, asked, several
-from dfkd_core.study.folder import CellState
+from dfkd_core.store.rows import Count
+from dfkd_core.study.contract import SCORES, Kind, Labels, Request, Rows, asked, several
+from dfkd_core.study.folder import CellState, Kept
 from dfkd_core.study.tables import aligned
 
 _NO_IMAGE_TERMS = {"bn_weight": 0.0, "l2_weight": 0.0, "tv_weight": 0.0, "selection": False}
@@ -28,10 +31,26 @@ class Fig1aRequest(Request):
     teachers: Annotated[tuple[str, ...], *several(1, 4)] = asked(..., "Teachers to compare.")
 
 
+class Settings(TypedDict):
+    benchmark: str
+    teachers: list[str]
+    variants: list[str]
+    student: str
+    preset: str
+    seed: Count
+    samples: Count
+
+
+class Place(TypedDict):
+    teacher: str
+    variant: str
+
+
 class Fig1a(Kind[Fig1aRequest]):
     name = "fig1a"
     title = "Two teachers × families of methods (Fig. 1a of TA-DFKD)."
     varies = {"teacher": "teachers"}
+    kept = Kept(Settings, Place, SCORES)
     Request = Fig1aRequest
 
     def labelled(self, request: Fig1aRequest) -> list[tuple[Labels, RunSpec]]:

@@ -97,10 +97,10 @@ def _where(error: Exception) -> str:
 def request_of(kind: Kind[Any], given: dict[str, Any]) -> Any:
     """A checked request of what a file says. Raises ``RequestError`` with the first thing that is wrong."""
     fields = list(kind.Request.model_fields)
-    for name, value in given.items():
+    for name in given:
         if name not in fields:
             raise RequestError(
-                name, value, f"is no field of a {kind.name} study; these are: kind, {', '.join(fields)}."
+                name, UNSAID, f"is no field of a {kind.name} study; these are: kind, {', '.join(fields)}."
             )
     for name in (name for name, field in kind.Request.model_fields.items() if field.is_required()):
         if name not in given:

@@ -10,28 +10,45 @@ stop                 is there when it shall stop
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any, NotRequired
+from typing import Annotated, Any, ClassVar, NotRequired
 
-from pydantic import TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from dfkd_core.errors import DamagedError, RequestError, StoreError, in_words
+from dfkd_core.errors import RequestError, StoreError, explain, in_words
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import Lease, Leases, Place, RunFolder, is_plain, new_id
+from dfkd_core.store.rows import Scalar
 
 FOLDER = "studies"  # below the runs
 STOP, CONDUCTOR = "stop", "conductor.json"
 
 
 @dataclass(frozen=True)
+class Kept:
+    """What a kind of study keeps in its folder, as types that pydantic knows: its ``settings``, the ``labels`` of a
+    cell, and the ``figures`` of one that is done."""
+
+    settings: Any = dict[str, Any]
+    labels: Any = dict[str, Scalar]
+    figures: Any = dict[str, Any]
+
+
+def _file_name(key: str) -> str:
+    if not is_plain(key):
+        raise ValueError("should be the name of a file")
+    return key
+
+
+@dataclass(frozen=True)
 class Cell:
     """One run of a study. ``labels`` say what sets it apart."""
 
-    key: str
-    labels: dict[str, Any]
+    key: Annotated[str, AfterValidator(_file_name)]
+    labels: dict[str, Scalar]
     spec: RunSpec
 
 
@@ -54,11 +71,51 @@ class Asked(TypedDict):
     kind: str
     title: str
     settings: dict[str, Any]
-    cells: list[Cell]
+    cells: Annotated[list[Cell], Field(min_length=1)]
     asked: NotRequired[dict[str, Any]]
 
 
-_STUDY, _RECORD, _ENDED = TypeAdapter(Asked), TypeAdapter(Record), TypeAdapter(dict[str, str])
+_ENDED = TypeAdapter(dict[str, str])
+
+
+@cache
+def _model(kept: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kept)
+
+
+def _fitting(kept: Any, name: str, value: dict[str, Any]) -> dict[str, Any]:
+    """``value`` as the kind keeps it. Raises ``RequestError``, which names the field below ``name``."""
+    try:
+        return dict(_model(kept).validate_python(value))
+    except ValidationError as error:
+        raise explain(error, name) from None
+
+
+def _of_its_kind(stored: Asked) -> Asked:
+    kept = Study.kept(stored["kind"])
+    for cell in stored["cells"]:
+        _fitting(kept.labels, f"cells.{cell.key}.labels", cell.labels)
+    return {**stored, "settings": _fitting(kept.settings, "settings", stored["settings"])}
+
+
+def _with_figures(kind: str, record: Record) -> Record:
+    if not record.figures:
+        return record
+    return replace(record, figures=_fitting(Study.kept(kind).figures, "figures", record.figures))
+
+
+def _run_beside(record: Record) -> Record:
+    if record.run != "":
+        _file_name(record.run)
+    return record
+
+
+_STUDY = TypeAdapter(Annotated[Asked, AfterValidator(_of_its_kind)])
+
+
+@cache
+def _record_model(kind: str) -> TypeAdapter[Record]:
+    return TypeAdapter(Annotated[Record, AfterValidator(_run_beside), AfterValidator(partial(_with_figures, kind))])
 
 
 @dataclass(frozen=True)
@@ -91,7 +148,9 @@ class Progress:
 
 
 class Study:
-    """The study in the folder ``path``."""
+    """The study in the folder ``path``. ``kept(kind)`` is what that kind keeps there: this package knows the kinds."""
+
+    kept: ClassVar[Callable[[str], Kept]] = staticmethod(lambda kind: Kept())
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
@@ -129,9 +188,16 @@ class Study:
         stored = self.files.read_json("study.json", _STUDY)
         if stored is None:
             raise StoreError(f"study {self.id}: no readable study.json in its folder")
-        if not all(is_plain(cell.key) for cell in stored["cells"]):
-            raise StoreError(f"study {self.id}: a key of its cells is not the name of a file")
         return stored
+
+    @cached_property
+    def unreadable(self) -> str:
+        """Why ``study.json`` cannot be read; empty where it can."""
+        try:
+            _ = self._stored
+            return ""
+        except StoreError as error:
+            return str(error).removeprefix(f"{self.files.title}: ")
 
     @property
     def kind(self) -> str:
@@ -158,17 +224,17 @@ class Study:
     # --- how far it is ---
 
     def record(self, cell: Cell) -> Record:
-        """What is known of ``cell``; an empty record where nothing readable is, or a run that is none of these."""
+        """What is known of ``cell``; of a damaged record that, as its problem: the cell can be carried out anew."""
         try:
-            record = self.files.read_json(f"cells/{cell.key}.json", _RECORD) or Record()
-        except DamagedError:
-            return Record()
-        return record if record.run == "" or is_plain(record.run) else Record()
+            return self.files.read_json(f"cells/{cell.key}.json", _record_model(self.kind)) or Record()
+        except StoreError as error:
+            return Record(problem=str(error).removeprefix(f"{self.files.title}: "))
 
     def damage(self) -> list[str]:
         """What of its files is damaged, in words."""
         found = [self._damage_of("study.json", _STUDY), self._damage_of(CONDUCTOR, _ENDED)]
-        found += [self._damage_of(f"cells/{name}", _RECORD) for name in self.files.names("cells")]
+        kind = self.kind if not found[0] and self.files.exists("study.json") else ""
+        found += [self._damage_of(f"cells/{name}", _record_model(kind)) for name in self.files.names("cells")]
         found += [f"{name} is no regular file" for name in self.files.strange()]
         return list(filter(None, found if self.files.exists("study.json") else ["study.json is gone", *found]))
 
@@ -260,7 +326,7 @@ class Study:
     def _ended(self) -> str:
         try:
             return (self.files.read_json(CONDUCTOR, _ENDED) or {}).get("message", "")
-        except DamagedError:
+        except StoreError:
             return ""
 
     def ask_to_stop(self) -> None:
@@ -284,16 +350,18 @@ def _seconds_left(cells: list[CellState], shares: list[float]) -> float | None:
 
 def studies_in(runs: Path, kind: str = "") -> list[Study]:
     """The readable studies below ``runs``, newest first; only those of ``kind`` if one is given."""
+    return [study for study in _all_in(runs) if not study.unreadable and kind in ("", study.kind)]
+
+
+def unreadable_in(runs: Path) -> list[Study]:
+    """The others, newest first."""
+    return [study for study in _all_in(runs) if study.unreadable]
+
+
+def _all_in(runs: Path) -> list[Study]:
     folder = Path(runs) / FOLDER
-    found = []
-    for path in folder.iterdir() if folder.is_dir() else ():
-        study = Study(path)
-        try:
-            if kind in ("", study.kind):
-                found.append(study)
-        except StoreError:
-            continue
-    return sorted(found, key=lambda study: study.id, reverse=True)
+    paths = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    return [Study(path) for path in sorted(paths, reverse=True) if is_plain(path.name) and path.name[0] != "."]
 
 
 def studies_with(runs: Path, run_ids: Collection[str]) -> list[Study]:

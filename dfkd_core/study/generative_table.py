@@ -12,12 +12,15 @@ from itertools import product
 from statistics import fmean, stdev
 from typing import Annotated, Any, NamedTuple
 
-from dfkd_core.analysis.measured import GENERATIVE_SAMPLES, MOST_GENERATIVE_SAMPLES
+from typing_extensions import TypedDict
+
+from dfkd_core.analysis.measured import GENERATIVE_SAMPLES, MOST_GENERATIVE_SAMPLES, GenerativeFigures
 from dfkd_core.quality import LEAST
 from dfkd_core.quality.score import number
 from dfkd_core.runs.spec import RunSpec
+from dfkd_core.store.rows import Count
 from dfkd_core.study.contract import Kind, Labels, Measured, Rows, among, asked, declared, own_knobs, several, usual
-from dfkd_core.study.folder import CellState
+from dfkd_core.study.folder import CellState, Kept
 from dfkd_core.study.tables import Figures, aligned, by_place, interval, paired, plural
 
 TEACHER = "teacher"
@@ -72,11 +75,33 @@ class TableRequest(Measured):
     )
 
 
+ArmName = Annotated[str, among(lambda: list(ARMS))]
+
+
+class Settings(TypedDict):
+    benchmark: str
+    teacher: str
+    preset: str
+    diffusion: str
+    series: list[ArmName]
+    values: list[Count]
+    seeds: list[Count]
+    samples: Count
+    extractor: str
+
+
+class Place(TypedDict):
+    series: ArmName
+    x: Count
+    seed: Count
+
+
 class GenerativeTable(Kind[TableRequest]):
     name = "generative"
     title = "The table of a generative teacher and its students, data-free and with data."
     method = "ukd"
     varies = {**Kind.varies, "student": "widths", "method": "arms", **dict.fromkeys(VARIED, "arms")}
+    kept = Kept(Settings, Place, GenerativeFigures)
     Request = TableRequest
 
     # --- which runs ---

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
+from typing_extensions import TypedDict
 
-from dfkd_core.errors import RequestError
+from dfkd_core.errors import UNSAID, RequestError
 from dfkd_core.quality.score import number
 from dfkd_core.runs.spec import RunSpec
+from dfkd_core.store.rows import Count, Scalar
 from dfkd_core.study.contract import (
+    SCORES,
     Composed,
     Kind,
     Labels,
@@ -30,7 +34,7 @@ from dfkd_core.study.contract import (
     several,
     usual,
 )
-from dfkd_core.study.folder import CellState
+from dfkd_core.study.folder import CellState, Kept
 from dfkd_core.study.robustness import Place, compared, places, robustness
 from dfkd_core.study.tables import aligned, plural
 
@@ -74,10 +78,44 @@ class GridRequest(Seeded):
     each: dict[str, dict[str, Any]] = asked({}, "Knobs of single methods, by their names.", only_in_files=True)
 
 
+def _placed(labels: dict[str, Any]) -> dict[str, Any]:
+    if not all(isinstance(labels.get(name), str) for name in PLACE):
+        raise ValueError(f"should have a text for each of {', '.join(PLACE)}")
+    return labels
+
+
+def _seeded(labels: dict[str, Any]) -> dict[str, Any]:
+    if type(labels.get("seed")) is not int:
+        raise ValueError("should have a seed, a whole number")
+    return labels
+
+
+Setting = Annotated[dict[str, Scalar], AfterValidator(_placed)]
+
+
+class Told(TypedDict):
+    labels: Setting
+    why: str
+
+
+class Settings(TypedDict):
+    benchmark: str
+    preset: str
+    teachers: list[str]
+    students: list[str]
+    methods: list[str]
+    vary: dict[str, list[Scalar]]
+    titles: dict[str, str]
+    seeds: list[Count]
+    samples: Count
+    refused: NotRequired[list[Told]]
+
+
 class Grid(Kind[GridRequest]):
     name = "grid"
     title = "Any grid: teachers × students × methods × knobs × seeds (Fig. 1b of TA-DFKD)."
     varies = AXES
+    kept = Kept(Settings, Annotated[Setting, AfterValidator(_seeded)], SCORES)
     Request = GridRequest
 
     # --- which runs ---
@@ -92,10 +130,9 @@ class Grid(Kind[GridRequest]):
     def compose(self, request: GridRequest) -> Composed:
         """Seed by seed, there teacher by teacher, so that a first whole map is there early. Where a method refuses a
         setting, that is told, and the others are run."""
+        _check_count(request)
         settings, refused = _settings(request)
         seeds, labelled = sorted(request.seeds), []
-        if len(settings) * len(seeds) > MOST_RUNS:
-            raise RequestError("seeds", len(seeds), f"make more than {MOST_RUNS:,} runs; take fewer values.")
         for index, (seed, (labels, spec)) in enumerate(product(seeds, settings)):
             change: dict[str, Any] = {"seed": seed}
             if request.devices:
@@ -205,6 +242,19 @@ def _settings(request: GridRequest) -> tuple[list[tuple[Labels, RunSpec]], list[
     _check_axes(found, refused, errors)
     _check_devices(request)
     return found, refused
+
+
+def _check_count(request: GridRequest) -> None:
+    """Raises ``RequestError`` for more than anybody runs, before the first of them is made: values multiply."""
+    from dfkd_core import methods
+
+    series = 0
+    for method in request.methods:
+        known = (*methods.find(method).Config.model_fields, *FIELDS)
+        series += math.prod(len(values) for name, values in request.vary.items() if name in known)
+    total = series * max(1, len(request.teachers)) * max(1, len(request.students)) * len(request.seeds)
+    if total > MOST_RUNS:
+        raise RequestError("vary", UNSAID, f"makes {total:,} runs; take fewer values, for at most {MOST_RUNS:,}.")
 
 
 def _own_knobs(request: GridRequest) -> dict[str, dict[str, Any]]:

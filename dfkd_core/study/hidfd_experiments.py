@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NotRequired, get_args
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from typing_extensions import TypedDict
 
-from dfkd_core.analysis.measured import MOST_SAMPLES, SAMPLES
+from dfkd_core.analysis.measured import FIGURES, MOST_SAMPLES, SAMPLES
 from dfkd_core.errors import RequestError
 from dfkd_core.quality import LEAST
 from dfkd_core.quality.score import number
 from dfkd_core.runs.spec import RunSpec
+from dfkd_core.store.rows import FINITE, Count, Real
 from dfkd_core.study.contract import (
+    SCORES,
     Kind,
     Labels,
     Measured,
@@ -27,7 +30,7 @@ from dfkd_core.study.contract import (
     several,
     usual,
 )
-from dfkd_core.study.folder import CellState
+from dfkd_core.study.folder import CellState, Kept
 from dfkd_core.study.tables import (
     Figures,
     aligned,
@@ -39,6 +42,7 @@ from dfkd_core.study.tables import (
     plus_minus,
 )
 
+Scale = Literal["category", "linear", "log"]
 FIELDS = ("ratio", "method")  # of a run; whatever else an experiment varies is a knob of the method
 SHARED = ("gan_steps", "gan_batch_size", "distill_steps", "updates", "batch_size", "augmentation")
 """Knobs in which compared methods follow HiDFD where they have them, so that all students get the same number of
@@ -63,7 +67,7 @@ class Experiment(BaseModel):
     question: str
     finding: str
     axis: str
-    scale: Literal["category", "linear", "log"] = "category"
+    scale: Scale = "category"
     varies: str = ""
     variants: dict[str, dict[str, Any]] = {}
     values: tuple[Any, ...] = ()
@@ -116,11 +120,71 @@ class ExperimentRequest(Measured):
     )
 
 
+# --- what its folder keeps -------------------------------------------------------------------------------------
+
+
+class Against(TypedDict, total=False):
+    series: str
+    x: Real | str
+
+
+class Published(TypedDict):
+    series: str
+    x: Real | str
+    value: Real
+
+
+class Settings(TypedDict):
+    __pydantic_config__ = FINITE  # type: ignore[misc]
+    experiment: str
+    benchmark: str
+    teacher: str
+    student: str
+    preset: str
+    collected: str
+    ratio: NotRequired[float]
+    series: Annotated[list[str], Field(min_length=1)]
+    values: list[Real | str]
+    titles: dict[str, str]
+    question: str
+    finding: str
+    axis: Annotated[str, Field(pattern=r"\S")]
+    scale: Scale
+    against_seconds: bool
+    setting: str
+    reference: Against
+    published: list[Published]
+    seeds: list[Count]
+    samples: Count
+    extractor: str
+
+
+def _compared(settings: Settings) -> Settings:
+    label = "series" if len(settings["series"]) > 1 else "x"
+    if label not in settings["reference"]:
+        raise ValueError(f"should have a reference with {label}")
+    return settings
+
+
+class Place(TypedDict):
+    series: str
+    x: Real | str
+    seed: Count
+
+
+# --- the kind --------------------------------------------------------------------------------------------------
+
+
 class HidfdExperiments(Kind[ExperimentRequest]):
     name = "experiment"
     title = "One of HiDFD's experiments: ablation, comparison and more."
     method = "hidfd"
     varies = {**Kind.varies, "method": "series"}
+    kept = Kept(
+        Annotated[Settings, AfterValidator(_compared)],
+        Place,
+        Annotated[FIGURES | SCORES, Field(union_mode="left_to_right")],
+    )
     Request = ExperimentRequest
 
     # --- which runs ---
@@ -205,7 +269,7 @@ class HidfdExperiments(Kind[ExperimentRequest]):
         head += ["FID"] * measured + ["seconds", f"against {_name(settings, settings['reference'])}, points"]
         lines = [head]
         for row in rows:
-            x = _name({**settings, "series": []}, row) if category else f"{row['x']:g}"
+            x = _name({**settings, "series": []}, row) if category else _shown(row["x"])
             line = [_name(settings, row)] * compared + [x, plus_minus(row["mean"], row["high"])]
             line += ["–" if row["best"] is None else f"{100 * row['best']:.1f}", str(row["n"])]
             line += [number(row["fid"], ".2f")] * measured + [number(row["seconds"], ".0f")]
@@ -225,7 +289,7 @@ class HidfdExperiments(Kind[ExperimentRequest]):
             counts = Counter(row["x"] for row in held)
             x = max(counts, key=lambda value: (counts[value], -list(counts).index(value)))
             held = [row for row in held if row["x"] == x]
-            place = f"At {symbol(settings)} = {x:g} "
+            place = f"At {symbol(settings)} = {_shown(x)} "
         subject = _name(settings, settings["reference"])
         clear = [_clear(settings, row) for row in held if not _holds_zero(row)]
         unclear = [_unclear(settings, row) for row in held if _holds_zero(row)]
@@ -320,7 +384,11 @@ def _name(settings: dict[str, Any], labels: dict[str, Any]) -> str:
     if len(settings["series"]) > 1:
         return str(settings["titles"].get(labels["series"], labels["series"]))
     x = labels["x"]
-    return f"{symbol(settings)} = {x:g}" if settings["scale"] != "category" else str(settings["titles"].get(x, x))
+    return f"{symbol(settings)} = {_shown(x)}" if settings["scale"] != "category" else str(settings["titles"].get(x, x))
+
+
+def _shown(x: Any) -> str:
+    return f"{x:g}" if isinstance(x, float | int) else str(x)
 
 
 def _holds_zero(row: dict[str, Any]) -> bool:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from dfkd_core.analysis.measured import MOST_SAMPLES, SAMPLES
+from typing_extensions import TypedDict
+
+from dfkd_core.analysis.measured import FIGURES, MOST_SAMPLES, SAMPLES
 from dfkd_core.errors import RequestError
 from dfkd_core.quality import LEAST
 from dfkd_core.quality.score import number
 from dfkd_core.runs.spec import RunSpec
+from dfkd_core.store.rows import FINITE, Count
 from dfkd_core.study.contract import Kind, Labels, Measured, Rows, asked, several, usual
-from dfkd_core.study.folder import CellState
+from dfkd_core.study.folder import CellState, Kept
 from dfkd_core.study.tables import aligned, plural
 
 KNOB = "class_prior_weight"
@@ -27,10 +30,30 @@ class PriorRequest(Measured):
     )
 
 
+class Settings(TypedDict):
+    __pydantic_config__ = FINITE  # type: ignore[misc]
+    benchmark: str
+    method: str
+    teacher: str
+    student: str
+    preset: str
+    intensities: list[float]
+    seeds: list[Count]
+    samples: Count
+    extractor: str
+
+
+class Place(TypedDict):
+    __pydantic_config__ = FINITE  # type: ignore[misc]
+    intensity: float
+    seed: Count
+
+
 class Prior(Kind[PriorRequest]):
     name = "prior"
     title = "FID against the intensity of the class prior (Fig. 2 of TA-DFKD)."
     varies = {**Kind.varies, KNOB: "intensities"}
+    kept = Kept(Settings, Place, FIGURES)
     Request = PriorRequest
 
     def labelled(self, request: PriorRequest) -> list[tuple[Labels, RunSpec]]:

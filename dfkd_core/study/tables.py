@@ -19,7 +19,7 @@ Interval = tuple[float | None, float | None, float | None]
 
 def by_place(cells: Sequence[CellState]) -> dict[tuple[Any, Any], dict[int, Figures]]:
     """Figures of the runs that are done by series and x, and there by seed, in the order of the cells."""
-    done: dict[tuple[Any, Any], dict[int, Figures]] = {}
+    done: dict[tuple[Any, Any], dict[Any, Figures]] = {}
     for state in cells:
         labels = state.cell.labels
         seeds = done.setdefault((labels["series"], labels["x"]), {})

@@ -6,6 +6,7 @@ A trace is made of a run's log and sheets once, and kept in the run's ``analysis
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from dfkd_core.errors import StoreError
 from dfkd_core.quality.score import DISTANCES
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import EventReader, RunFolder, read_arrays
+from dfkd_core.store.rows import FINITE
 from dfkd_core.study.folder import Study
 from dfkd_core.study.robustness import stability_of
 
@@ -48,6 +50,7 @@ class Trace(TypedDict):
     student and teacher name the same class. ``images``: that the student learned from, by its batch and updates.
     """
 
+    __pydantic_config__ = FINITE  # type: ignore[misc]
     measure: str
     columns: Annotated[dict[str, list[float | None]], AfterValidator(_even)]
 
@@ -79,19 +82,18 @@ def _made(folder: RunFolder) -> Trace:
             last |= row["values"]
         elif kind == "samples":
             agreement = _agreement(folder, row["file"], agreement)
-        elif kind in ("evaluated", "quality"):
-            measure, score = _score(row)
+        elif kind in ("evaluated", "quality") and (scored := _score(row)) is not None:
+            measure, score = scored
             point = {"step": row["step"], "seconds": row["elapsed"], "images": _images(spec, row["step"])}
             point |= {"score": score, "sampled_agreement": agreement, **{name: last.get(name) for name in LOGGED}}
             for name in COLUMNS:
                 columns[name].append(point[name])
-    return {"measure": measure, "columns": columns}
+    return _TRACE.validate_python({"measure": measure, "columns": columns})
 
 
-def _score(row: dict[str, Any]) -> tuple[str, float]:
+def _score(row: dict[str, Any]) -> tuple[str, float] | None:
     if row["type"] == "quality":
-        name = "fid" if "fid" in row["values"] else "mismatch"
-        return name, row["values"][name]
+        return next(((name, row["values"][name]) for name in DISTANCES if name in row["values"]), None)
     return ("agreement", row["agreement"]) if row["accuracy"] is None else ("accuracy", row["accuracy"])
 
 
@@ -100,7 +102,7 @@ def _agreement(folder: RunFolder, stem: str, before: float | None) -> float | No
         found = read_arrays(folder, f"{stem}.npz", ("label", "student_label"))
     except (OSError, StoreError):
         return before
-    if len(found) < 2 or not len(found["label"]):
+    if len(found) < 2 or found["label"].size == 0 or found["label"].shape != found["student_label"].shape:
         return before
     return float((found["label"] == found["student_label"]).mean())
 
@@ -108,8 +110,13 @@ def _agreement(folder: RunFolder, stem: str, before: float | None) -> float | No
 def _images(spec: RunSpec, step: int) -> float:
     """Of the last stage, in which the student learns."""
     before = spec.total_steps - (spec.stages[-1].steps if spec.stages else 0)
-    each = spec.knob("batch_size", 1) * spec.knob("updates", 1) * spec.knob("student_steps", 1)
-    return float(max(0, step - before) * each)
+    counts = (spec.knob(name, 1) for name in ("batch_size", "updates", "student_steps"))
+    return math.prod((float(max(0, step - before)), *(count for count in counts if _is_count(count))))
+
+
+def _is_count(knob: Any) -> bool:
+    """Of a run from elsewhere a knob may be anything."""
+    return isinstance(knob, int) and 0 <= knob < 2**53
 
 
 def of_study(study: Study, rows: Sequence[dict[str, Any]]) -> dict[str, Trace]:
@@ -302,6 +309,6 @@ def stability(trace: Trace, spec: RunSpec | None, epochs: int) -> float | None:
 def in_last(trace: Trace, spec: RunSpec, epochs: int) -> int:
     """How many evaluations fall into the last ``epochs``; of a method without epochs, that many evaluations."""
     steps = [step or 0 for step in trace["columns"]["step"]]
-    if (length := spec.knob("iterations")) is None or not steps:
+    if not _is_count(length := spec.knob("iterations")) or not steps:
         return min(epochs, len(steps))
     return len(steps) - bisect_right(steps, steps[-1] - epochs * length)

@@ -63,6 +63,11 @@ def plain(text: object) -> str:
     return NUMBERED.sub(r"\1\\\2", "`".join(escaped))
 
 
+def code(text: object) -> str:
+    """``text`` as Markdown's code, whatever marks stand in it."""
+    return f"`{legible(text).replace('`', chr(39))}`"
+
+
 def name(text: object) -> str:
     """A name that somebody else gave, short and ``plain``."""
     shown = str(text).replace("`", "'")

@@ -69,8 +69,8 @@ def test_a_failed_cell_makes_the_exit_status_one(capsys: Any, runs: Path) -> Non
 
 
 def test_a_study_of_a_kind_that_is_not_there_is_said_in_one_line(capsys: Any, runs: Path) -> None:
-    tiny_study(runs)
-    foreign = Study.create(runs, "foreign", "Of another version", {}, [])
+    cells = tiny_study(runs).cells
+    foreign = Study.create(runs, "foreign", "Of another version", {}, cells)
     assert "foreign" in call(capsys, "study", "list")[1]
     _, out, err = call(capsys, "study", "list", "--json")
     assert [json.loads(line)["kind"] for line in out.splitlines()] == ["prior"] and foreign.id in err

@@ -20,13 +20,14 @@ from studying import tiny_study
 from dfkd_core.events import Applied, Evaluated, StageEntered, Step
 from dfkd_core.store import SPECS, RunFolder, RunStatus
 from dfkd_core.store.sealed import unsealed
-from dfkd_core.study import Record, Study
+from dfkd_core.study import Record, Study, studies_in
 from pages.ui import recordings
 from pages.ui.present import script
 
 PAGES = ("", *(name for name in get_args(script.PAGES) if name != "distill"))
 KEPT = {"state", "task", "device", "precision", "student", "collecting", "knob", "of", "measure", "compile"}
-SHOWN = {"classes", "link", "message", "method", "problem", "stage", "study", "tag", "teacher", "title"}
+SHOWN = {"about", "classes", "link", "message", "method", "problem"}
+SHOWN |= {"stage", "study", "tag", "teacher", "title"}
 LABELS = (
     "() => [...document.querySelectorAll('[title],[aria-label]')].map((one) => one.title + one.ariaLabel).join(' ')"
 )
@@ -95,10 +96,33 @@ def hostile_run(runs: Path, address: str, **kept: Any) -> RunFolder:
     recording.add_real([[0.0] * 4] * 4, [0] * 4)
     tag = {"add": True, "kind": "samples", "step": 3, "indices": [0, 1], "tag": evil(address, "tag")}
     folder.files.write_json("analysis/tags.json", {"changes": [tag]})
+    short = f"![x]({address}/about)"
+    folder.files.write_json(
+        "analysis/about.json", {"name": short, "group": short, "tags": [short], "note": evil(address, "note")}
+    )
     state = "failed" if kept else "done"
     message, result = evil(address, "message"), {"measure": evil(address, "measure"), "final": 0.5, "best": 0.5}
     folder.set_status(RunStatus(state, message, 3, 3, 1, result))
     return folder
+
+
+def hostile_grid(runs: Path, address: str) -> Study:
+    """With every text hostile that a map, its tables and its report show."""
+    recorded = studies_in(recordings.FOLDER, "grid")[0]
+    stored = json.loads(unsealed(recorded.files.read("study.json")))
+    settings = poisoned(stored["settings"], address)
+    settings["titles"] = {name: evil(address, "series") for name in stored["settings"]["titles"]}
+    settings["refused"] = [{"labels": {**stored["cells"][0]["labels"], "method": "x"}, "why": evil(address, "why")}]
+    cells = [{**cell, "labels": {**cell["labels"], "teacher": evil(address, "grid")}} for cell in stored["cells"][:6]]
+    study = Study(runs / "studies" / "20260101-000000-abcdef")
+    title = evil(address, "map")
+    study.files.path.mkdir(parents=True)
+    study.files.write_json("study.json", {**stored, "settings": settings, "cells": cells, "title": title})
+    for number, cell in enumerate(study.cells):
+        figures = {"measure": evil(address, "measured"), "final": 0.5, "best": 0.6, "teacher": 0.9, "seconds": 1.0}
+        problem = evil(address, "ended") if number == 0 else ""
+        study.keep(cell, Record("" if problem else cell.key, {} if problem else figures, problem))
+    return study
 
 
 def hostile_study(runs: Path, address: str) -> Study:
@@ -130,8 +154,9 @@ def visited(runs: Path, teachers: Path, address: str, every: bool) -> list[str]:
         hostile_run(runs, address, method="hidfd", benchmark="digits"),
         hostile_run(runs, address, method="ukd", task="generative", benchmark="digits"),
     ]
-    ids, study, teacher = (
+    ids, grid, study, teacher = (
         [folder.id for folder in folders],
+        hostile_grid(runs, address).id,
         hostile_study(runs, address).id,
         hostile_teacher(teachers, address),
     )
@@ -140,6 +165,7 @@ def visited(runs: Path, teachers: Path, address: str, every: bool) -> list[str]:
     one_each = [
         *(f"{page}?run={one}" for page, one in zip(places, ids, strict=True)),
         *(f"{page}?study={study}" for page in ("studies", "prior", "lessons")),
+        f"studies?study={grid}",
         f"?teacher={teacher}&run={said}", f"glossary?term={said}", f"runs?chosen={','.join(ids)}",
         "teachers", "methods",
     ]  # fmt: skip

@@ -62,8 +62,10 @@ def crafted(runs: Path, failed: int = 1) -> Study:
         figures |= {
             "fid": 4 + 3 * cell.labels["intensity"] + draw.uniform(),
             "teacher": 0.985,
+            "measure": "accuracy",
             "samples": 100,
             "real": 100,
+            "step": 6,
         }
         figures |= {"diversity": 3 + draw.uniform(), "real_diversity": 3.9, "counts": [10] * 10, "seconds": 9.0}
         figures |= {

@@ -95,7 +95,7 @@ def test_deleting_can_be_undone(app: AppTest, three: list[RunFolder]) -> None:
 
 def test_what_a_study_loses_with_a_run_is_said(app: AppTest, three: list[RunFolder]) -> None:
     spec = read_spec(three[0])
-    study = Study.create(runs_folder(), "grid", "The study", {}, [Cell("one", {"seed": 0}, spec)])
+    study = Study.create(runs_folder(), "plain", "The study", {}, [Cell("one", {"seed": 0}, spec)])
     study.keep(study.cells[0], Record(run=three[0].id, figures={"final": 0.5}))
     visit(app, "runs", chosen=three[0].id)
     app.button(key="runs:delete").click().run()

@@ -251,7 +251,7 @@ def test_damaged_files_are_passed_over_or_said(runs: Path) -> None:
     study, other = plain_study(runs), plain_study(runs)
     conduct(study)
     (study.path / "cells" / "cell-0.json").write_text("{")
-    assert states(study) == ["waiting", "done"]
+    assert states(study) == ["failed", "done"] and "cell-0.json is damaged" in study.progress().cells[0].message
     (other.path / "study.json").write_text('{"kind": 1}')
     assert [found.id for found in studies_in(runs)] == [study.id]
     with pytest.raises(StoreError, match="study.json is damaged"):

@@ -49,7 +49,7 @@ def test_fig_1b_is_seventy_five_runs_of_five_methods_and_five_teachers() -> None
         ("seeds: [zero]", "seeds.0 = 'zero': should be a valid integer"),
         ("seeds: [-1]", "seeds.0 = -1: should be greater than or equal to 0"),
         ("methods: [nobody]", "methods: 'nobody' should be one of"),
-        ("teacher: x", "teacher = 'x': is no field of a grid study; these are: kind,"),
+        ("teacher: x", "teacher: is no field of a grid study; these are: kind,"),
         ("kind: weather", "study = 'weather': should be one of"),
         ("kind: fig1a", "teachers: is missing; a fig1a study needs it"),
         ("teachers: [nobody]", "teacher = 'nobody': should be one of"),

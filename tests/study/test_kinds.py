@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 from command import FLAGS, call, refused
-from conftest import STUDENT, TEACHER, write_mnist
+from conftest import STUDENT, TEACHER, tiny_spec, write_mnist
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core import study
 from dfkd_core.cli import main
 from dfkd_core.errors import RequestError
-from dfkd_core.study import Study
+from dfkd_core.study import Cell, Study
 from dfkd_core.study.hidfd_experiments import EXPERIMENTS
 
 OWN = """
@@ -139,4 +139,4 @@ def test_studies_are_known_before_torch_is_imported() -> None:
 def test_an_unknown_kind_is_refused_in_one_sentence(runs: Path) -> None:
     with pytest.raises(RequestError, match="should be one of experiment, fig1a, generative, grid, prior"):
         study.find("weather")
-    assert Study.create(runs, "weather", "", {}, []).kind == "weather"
+    assert Study.create(runs, "weather", "", {}, [Cell("one", {}, tiny_spec())]).kind == "weather"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from urllib.parse import urlencode
 
 import streamlit as st
 
@@ -197,7 +198,8 @@ def _card(here: Given) -> None:
                 args=(1,),
                 shortcut="Right",
             )
-            st.link_button("Notes", f"{boot.base_path()}/notes?of={here.name}", icon=":material/speaker_notes:")
+            notes = f"{boot.base_path()}/notes?{urlencode({'of': here.name})}"
+            st.link_button("Notes", notes, icon=":material/speaker_notes:")
             st.button("Leave", key="lesson-leave", type="tertiary", on_click=leave)
         if stop.say:
             st.markdown(stop.say)

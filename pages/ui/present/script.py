@@ -81,7 +81,7 @@ def names() -> list[str]:
 def read(name: str) -> Lesson:
     """Raises ``RequestError`` with what is wrong with which line or field of the file."""
     paths = [folder / f"{name}.toml" for folder in (own_folder(), SHIPPED)] if is_plain(name) else []
-    path = next((path for path in paths if path.is_file()), None)
+    path = next((path for path in paths if os.path.isfile(path)), None)  # a name may be too long for one
     if path is None:
         raise RequestError("lesson", name, f"should be one of {', '.join(names())}.")
     try:
@@ -90,5 +90,5 @@ def read(name: str) -> Lesson:
         return Lesson.model_validate(tomllib.loads(text))
     except ValidationError as error:
         raise RequestError("lesson", path.name, str(explain(error))) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # what is no TOML, no text, or nested without end
         raise RequestError("lesson", path.name, f"cannot be read ({error}).") from None

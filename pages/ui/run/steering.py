@@ -69,7 +69,7 @@ def warn_of_damage(timeline: Timeline) -> None:
     """Name what of a run's folder is damaged; the rest is shown all the same."""
     if found := timeline.damaged:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-        command = f"`python -m dfkd_core verify {timeline.folder.id}`"
+        command = link.code(f"python -m dfkd_core verify {timeline.folder.id}")
         st.warning(f"Damaged: {link.plain(found[0])}{more}. {command} names all.", icon=":material/heart_broken:")
 
 

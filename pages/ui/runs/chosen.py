@@ -154,7 +154,7 @@ def undo() -> None:
 
 def _missed() -> str:
     """What studies lose of which these runs were cells."""
-    titles = [link.legible(title) for title in st.session_state.get("runs:missed", [])]
+    titles = [link.name(title) for title in st.session_state.get("runs:missed", [])]
     if not titles:
         return ""
     of = f"“{titles[0]}”" if len(titles) == 1 else f"{len(titles)} studies"

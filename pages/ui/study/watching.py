@@ -10,7 +10,7 @@ import streamlit as st
 
 from dfkd_core.errors import StoreError
 from dfkd_core.store import RunFolder, runs_folder
-from dfkd_core.study import CellState, Conductor, Kind, Progress, Study, studies_in, usual_slots
+from dfkd_core.study import CellState, Conductor, Kind, Progress, Study, studies_in, unreadable_in, usual_slots
 from pages.ui import boot, exchange, link, recordings
 from pages.ui.form import address
 from pages.ui.run import steering
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dfkd_core.engine import Engine
 
 WIDTH = 116  # pixels, for both faces of the button that stops and continues
+MOST_DAMAGED = 3  # studies that are named
 LIVE = ("queued", "running", "paused")
 Draw = Callable[[Study, Progress], None]
 SHOWN = ("title", "state", "runs", "begun")
@@ -86,6 +87,9 @@ def new() -> None:
 def list_earlier(kind: Kind[Any]) -> None:
     """A table of the studies of ``kind``, those of this machine before the recorded ones; a tick opens one."""
     studies = [*studies_in(runs_folder(), kind.name), *recordings.studies(kind)]
+    for study in unreadable_in(runs_folder())[:MOST_DAMAGED]:
+        words = f"Study {study.id} is damaged: {study.unreadable}"
+        st.warning(link.plain(words), icon=":material/heart_broken:")
     if not studies:
         return
     st.markdown("**Earlier studies**")
@@ -192,7 +196,7 @@ def begun_with(study: Study, facts: dict[str, Any]) -> None:
         st.markdown("**This study**")
         st.markdown("\n".join(f"- {name}: {link.name(value)}" for name, value in facts.items()))
         if not recordings.is_one(study):
-            st.caption(f"`python -m dfkd_core study show {study.id}`")
+            st.caption(link.code(f"python -m dfkd_core study show {study.id}"))
 
 
 def watch(study: Study, beside: Draw, show: Draw) -> None:
@@ -284,8 +288,8 @@ def _message(progress: Progress) -> str:
 
 def _cell(state: CellState) -> dict[str, Any]:
     return {
-        "key": state.cell.key,
         **state.cell.labels,
+        "key": state.cell.key,
         "state": state.state,
         "share": round(state.share, 4),
         "message": state.message,
