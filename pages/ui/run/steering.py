@@ -31,6 +31,7 @@ SHOWS = {  # states that show that a command was carried out
     "one_step": ("paused", "done", "failed", "stopped", "interrupted"),
     "stop": ("stopped", "done", "failed", "interrupted"),
 }
+TOLD = 0.02  # seconds, in which the server sends what was drawn before something is done that keeps it busy
 PATIENCE = 30.0  # seconds for a command to show; after that the button may be pressed again
 SLOW_MOTION = ("slow", "go on")  # what it wants of a run
 LOOKED_THROUGH = 50  # of the newest runs, for one that fits a page
@@ -247,6 +248,7 @@ def buttons(
         beside()
     live.panel(folder, boot.timeline(str(folder.path)) if folder is not None else None, changeable)
     if pressed:
+        time.sleep(TOLD)
         _do(pressed, choice, folder)
     if "problem" in st.session_state:
         st.error(link.plain(st.session_state["problem"]))
