@@ -148,7 +148,7 @@ def pages(rounds: int, serve: str) -> Report:
                 seconds = _switch(page, name)
                 switched[name] += [seconds] * (number > 0)
         for name, there in PAGES.items():
-            tab = page.context.new_page()
+            tab = new_page(browser)
             tab.add_init_script(SHIFTS)
             tab.goto(lab + ("" if name == "Distill" else name.lower().split()[-1]))
             tab.wait_for_selector(there, timeout=PATIENCE)
