@@ -69,7 +69,9 @@ button[data-pressed] { cursor: progress; opacity: .6; outline: 2px solid light-d
 # whether it is there (:has) would be looked at again for every label that plotly measures, for all of the page.
 UNTIL = {
     "stSidebar": """
-@media (min-width: 768px) { [data-testid="stAppViewContainer"] > :has([data-testid="stMain"]) { margin-left: 300px; } }
+@media (min-width: 768px) {
+  [data-testid="stAppViewContainer"] > :has([data-testid="stMain"]):not([data-testid="stSidebar"] ~ *) {
+    margin-left: 300px; } }
 """,
     "stSidebarNav": """
 [data-testid="stSidebarContent"] [data-testid="stSidebarUserContent"] { margin-top: 405px; }

@@ -1,9 +1,6 @@
 // Says what it means when the lab's server does not answer any more: it was stopped, and what trains does not mind.
 // Part of every page, outside of what Streamlit draws.
 
-import "./beside.js";
-import { follow } from "./pressed.js";
-
 const PATIENCE_MS = 4000; // a short gap is none
 const WORDS =
   "<b>The lab's server does not answer: it was stopped, or is no longer reached from here.</b> Runs that train go on " +
@@ -60,5 +57,7 @@ document.fonts.load("italic 1em KaTeX_Math");
 const coming = new MutationObserver(arrive);
 coming.observe(document.body, { childList: true, subtree: true });
 arrive();
-follow();
 setInterval(look, 500);
+// Only now: the sidebar comes while more files are on their way, and its sheet has to go in that moment.
+import("./beside.js");
+import("./pressed.js").then(({ follow }) => follow());
