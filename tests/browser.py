@@ -25,7 +25,6 @@ ROOT = Path(__file__).parent.parent
 SHOTS = ROOT / "screenshots"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 LONG = "?k.epochs=300&k.iterations=10&k.batch_size=16&k.width=4&k.student_steps=1"  # goes on until it is stopped
-SHORT = LONG.replace("epochs=300", "epochs=20")  # 200 steps
 PATIENCE = 60_000
 LOOKS = [  # theme and size: on a laptop and by a projector
     ("light", (1280, 800)),

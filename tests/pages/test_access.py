@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Set
-from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from _pytest.mark import ParameterSet
-from axe import axe, serious  # noqa: F401 - a fixture
-from browser import LONG, PATIENCE, Lab, button, expect, start, start_lab, until, wait
+from axe import COLOURS, axe, serious  # noqa: F401 - a fixture
+from browser import PATIENCE, Lab, button, expect
 from playwright.sync_api import Page
 
 from pages.ui import recordings
+from pages.ui.words import glossary
 
 STAGE, SCOPE, STUDY = ".dfkd-stage[data-step]", ".dfkd-microscope[data-step]", ".dfkd-experiment[data-study]"
 PAGES = {  # address, what is there when it is drawn
@@ -40,6 +41,10 @@ SHIFTS = """window.shifted = 0;
 new PerformanceObserver((list) => list.getEntries().forEach((one) => {
   if (!one.hadRecentInput) window.shifted += one.value;
 })).observe({ type: "layout-shift", buffered: true });"""
+CUT_OFF = """() => [...document.querySelectorAll(".dfkd-panel h4")]
+  .filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.textContent)"""
+LEAST = {"distill": 7 + 12, "hybrid": 14 + 13, "generative": 10 + 9}
+"""Headings of panels, and of their legends, that lead to the glossary."""
 MOST_SHIFTED = 0.1
 PHONE = {"width": 390, "height": 844}
 WIDE = """() => [document.scrollingElement, document.querySelector("[data-testid=stMain]")]
@@ -68,23 +73,37 @@ def opened(page: Page, lab: Lab, name: str) -> None:
     page.goto(lab.url + address)
     page.locator(there).first.wait_for(timeout=PATIENCE)
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=PATIENCE)
-    page.wait_for_timeout(1500)  # what comes late
+    page.wait_for_timeout(1000)  # what comes late
 
 
-@pytest.mark.parametrize("name", some({"experiments", "two methods", "given"}))
+@pytest.mark.parametrize("name", some({"experiments", "two methods", "given", "composing", "notes", "class prior"}))
 def test_a_page_can_be_used_by_everybody(page: Page, taught: Lab, axe: str, name: str) -> None:
     page.add_init_script(SHIFTS)
     opened(page, taught, name)
     assert page.evaluate("window.shifted") <= MOST_SHIFTED
     assert page.locator("h1").count() == 1 and page.locator("h1").inner_text()
     assert not page.evaluate(SMALL), "these words are too small"
+    for needed, there in page.evaluate(WIDE):
+        assert needed <= there
+    assert not page.evaluate(CUT_OFF), "a panel's heading or legend is cut off"
+    headings_lead_to_terms(page, LEAST.get(name, 0))
     unnamed = [one for one in _names(page) if not re.search(r"\w", one)]
     assert not unnamed, "buttons without a name that can be spoken"
-    found: dict[str, list[dict[str, Any]]] = {"light": serious(page, axe)}
+    found = {"light": serious(page, axe)}
     page.emulate_media(color_scheme="dark")
-    page.wait_for_timeout(700)
-    found["dark"] = serious(page, axe)
+    page.wait_for_timeout(500)
+    found["dark"] = serious(page, axe, COLOURS)
     assert found == {"light": [], "dark": []}
+
+
+def headings_lead_to_terms(page: Page, least: int) -> None:
+    """Those of the panels and of their legends do, all in one other tab; there are at ``least`` so many."""
+    links = page.locator(".dfkd-stage h4 a").evaluate_all("all => all.map((a) => [a.getAttribute('href'), a.target])")
+    assert len(links) >= least and {target for _, target in links} <= {"dfkd-glossary"}
+    terms = [parse_qs(urlsplit(address).query)["term"][0] for address, _ in links]
+    assert all(glossary.find(term) for term in terms), terms
+    headings = page.locator(".dfkd-stage h4")
+    assert headings.count() == headings.locator("> a:first-child").count()
 
 
 def _names(page: Page) -> list[str]:
@@ -103,49 +122,6 @@ def test_a_page_fits_a_phone(page: Page, taught: Lab, name: str) -> None:
     assert not menu.count() or not menu.is_visible() or menu.bounding_box()["x"] < 0, "the menu covers the page"
     slider = page.locator(".dfkd-slide").first
     assert not slider.count() or slider.bounding_box()["width"] > 250
-
-
-def test_escape_leaves_slow_motion_and_the_keyboard_goes_back(page: Page, taught: Lab) -> None:
-    opened(page, taught, "slow motion")
-    page.keyboard.press("Escape")
-    expect(page.locator(".dfkd-slow")).to_be_hidden()
-    slowly = page.get_by_role("button", name="Slow motion")
-    expect(slowly).to_be_focused()
-    page.keyboard.press("Enter")
-    expect(page.locator(".dfkd-slow")).to_be_visible()
-    page.keyboard.press("Escape")
-    expect(slowly).to_be_focused()
-
-
-def test_slow_motion_lets_a_run_go_on_that_it_paused_and_no_other(page: Page, lab: Lab) -> None:
-    run = start(page, lab, LONG)
-    page.get_by_role("button", name="Slow motion").click()
-    until(lambda: run.status().state == "paused")
-    expect(page.locator(".dfkd-slow-note")).to_contain_text("goes on when you leave")
-    page.keyboard.press("Escape")
-    until(lambda: run.status().state == "running")
-
-    wait(page, "stage.state === 'running'")
-    pressed = "(one) => { one.click(); return one.matches('[data-pressed]'); }"
-    assert button(page, "Pause").evaluate(pressed), "a button that steers says so before the server does"
-    until(lambda: run.status().state == "paused")
-    wait(page, "stage.state === 'paused'")
-    page.get_by_role("button", name="Slow motion").click()
-    page.locator(".dfkd-box.now canvas").first.wait_for()
-    step = run.status().step
-    page.keyboard.press("Escape")
-    page.wait_for_timeout(2000)
-    assert (run.status().state, run.status().step) == ("paused", step)
-
-
-def test_a_server_that_is_gone_is_said(page: Page, mortal_lab: Lab) -> None:
-    page.goto(f"{mortal_lab.url}glossary")
-    page.locator(".contents a").first.wait_for()
-    expect(page.get_by_role("alert")).to_have_count(0)
-    mortal_lab.kill()
-    expect(page.get_by_role("alert")).to_contain_text("Runs that train go on")
-    mortal_lab.process = start_lab(mortal_lab.root, mortal_lab.port).process
-    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_runs_are_chosen_without_the_table(page: Page, taught: Lab) -> None:

@@ -9,7 +9,7 @@ from conftest import rows
 from playwright.sync_api import Page
 
 from dfkd_core.methods.ta_dfkd import TADFKD
-from dfkd_core.store import read_phases
+from dfkd_core.store import RunFolder, read_phases
 from pages.ui.words import phases
 
 NAMES = list(TADFKD.phases)
@@ -38,15 +38,47 @@ def test_slow_motion_goes_phase_by_phase_through_the_recorded_run(page: Page, la
     page.wait_for_url(re.compile(r"slow=\d+\.5"))
     page.reload()  # the view is a link
     shown(page, "generator")
+    page.keyboard.press("Escape")
+    expect(page.locator(".dfkd-slow")).to_be_hidden()
+    slowly = page.get_by_role("button", name="Slow motion")
+    expect(slowly).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator(".dfkd-slow")).to_be_visible()
     page.locator(".dfkd-slow-close").click()
     expect(page.locator(".dfkd-slow")).to_be_hidden()
+    expect(slowly).to_be_focused()
 
 
-def test_slow_motion_of_a_live_run_shows_its_next_step_with_its_own_numbers(page: Page, lab: Lab) -> None:
+def test_a_live_run_is_changed_and_seen_in_slow_motion(page: Page, lab: Lab) -> None:
     run = start(page, lab, LONG)
+    a_knob_is_changed_while_it_goes_on_and_marked(page, run)
+    its_next_step_is_shown_with_its_own_numbers(page, run)
+    page.keyboard.press("Escape")  # what slow motion has paused goes on
+    until(lambda: run.status().state == "running")
+    what_somebody_else_has_paused_stays_so(page, run)
+
+
+def a_knob_is_changed_while_it_goes_on_and_marked(page: Page, run: RunFolder) -> None:
+    button(page, "Change knobs").click()
+    field = page.locator(".st-key-live-knobs").get_by_role("spinbutton", name="posterior cut (τ)")
+    field.fill("0.9")
+    field.press("Tab")
+    button(page, "Apply").click()
+    until(lambda: bool(rows(run, "applied")))
+    (row,) = rows(run, "applied")
+    assert (row["command"], row["knobs"]) == ("set", {"posterior_cut": 0.9})
+    page.keyboard.press("Escape")  # leaves the form
+    mark = page.locator(".dfkd-accuracy .annotation-text")
+    expect(mark).to_have_text("posterior_cut 0.5 → 0.9")
+    assert run.status().state == "running"
+    shoot(page, "live-change")
+
+
+def its_next_step_is_shown_with_its_own_numbers(page: Page, run: RunFolder) -> None:
     page.get_by_role("button", name="Slow motion").click()
     shown(page, "latents")
     until(lambda: run.status().state == "paused")
+    expect(page.locator(".dfkd-slow-note")).to_contain_text("goes on when you leave")
     step = int(page.locator(".dfkd-slow").get_attribute("data-step"))
     assert step == run.status().step
     for name in NAMES[1:]:
@@ -62,18 +94,15 @@ def test_slow_motion_of_a_live_run_shows_its_next_step_with_its_own_numbers(page
     assert run.status().step == step + 1
 
 
-def test_a_knob_is_changed_while_the_run_goes_on_and_marked(page: Page, lab: Lab) -> None:
-    run = start(page, lab, LONG)
-    button(page, "Change knobs").click()
-    field = page.locator(".st-key-live-knobs").get_by_role("spinbutton", name="posterior cut (τ)")
-    field.fill("0.9")
-    field.press("Tab")
-    button(page, "Apply").click()
-    until(lambda: bool(rows(run, "applied")))
-    (row,) = rows(run, "applied")
-    assert (row["command"], row["knobs"]) == ("set", {"posterior_cut": 0.9})
-    page.keyboard.press("Escape")  # leaves the form
-    mark = page.locator(".dfkd-accuracy .annotation-text")
-    expect(mark).to_have_text("posterior_cut 0.5 → 0.9")
-    assert run.status().state == "running"
-    shoot(page, "live-change")
+def what_somebody_else_has_paused_stays_so(page: Page, run: RunFolder) -> None:
+    wait(page, "stage.state === 'running'")
+    pressed = "(one) => { one.click(); return one.matches('[data-pressed]'); }"
+    assert button(page, "Pause").evaluate(pressed), "a button that steers says so before the server does"
+    until(lambda: run.status().state == "paused")
+    wait(page, "stage.state === 'paused'")
+    page.get_by_role("button", name="Slow motion").click()
+    page.locator(".dfkd-box.now canvas").first.wait_for()
+    step = run.status().step
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(1500)
+    assert (run.status().state, run.status().step) == ("paused", step)

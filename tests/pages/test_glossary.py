@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from browser import Lab, shoot
-from conftest import execute, new_run, some_methods, tiny_knobs
+from conftest import execute, new_run, some_methods, visit
 from playwright.sync_api import Page, expect
 from streamlit import config
+from streamlit.testing.v1 import AppTest
 
 from dfkd_core import methods
 from dfkd_core.analysis.timeline import Timeline
@@ -137,14 +137,15 @@ def test_a_help_text_ends_in_its_term_where_there_is_one() -> None:
     assert glossary.help_of("teacher").startswith("The large network")
 
 
+def test_a_link_to_a_term_that_there_is_not_gets_a_sentence(app: AppTest) -> None:
+    visit(app, "glossary", term="nonsense")
+    assert "There is no term “nonsense” here" in app.warning[0].value
+
+
 # --- in the browser --------------------------------------------------------------------------------------------
 
 
-def term_of(link: str) -> str:
-    return parse_qs(urlsplit(link).query)["term"][0]
-
-
-def test_a_link_to_a_term_opens_with_that_term_first(page: Page, lab: Lab) -> None:
+def test_a_link_to_a_term_opens_with_that_term_first_and_a_search_leaves_others_out(page: Page, lab: Lab) -> None:
     page.goto(lab.url + "glossary?term=posterior")
     entries = page.locator("[data-testid=stMain] .terms article")
     expect(entries.locator("h3")).to_have_text(["posterior"])
@@ -163,10 +164,7 @@ def test_a_link_to_a_term_opens_with_that_term_first(page: Page, lab: Lab) -> No
     expect(mixture).to_be_focused()
     assert page.url.endswith("term=posterior")
 
-
-def test_a_search_draws_only_what_it_finds(page: Page, lab: Lab) -> None:
-    page.goto(lab.url + "glossary?term=nonsense")
-    expect(page.get_by_text("There is no term “nonsense” here")).to_be_visible()
+    # A search draws only what it finds.
     search = page.get_by_role("textbox", name="Search")
     search.fill("posterior_cut")
     search.press("Enter")
@@ -178,48 +176,19 @@ def test_a_search_draws_only_what_it_finds(page: Page, lab: Lab) -> None:
     expect(page.get_by_text("No term holds these words.")).to_be_visible()
 
 
-def assert_headings_and_legends_lead_to_terms(page: Page, least: int) -> None:
-    """All of them; there are at ``least`` so many."""
-    links = page.locator(".dfkd-stage h4 a")
-    expect(links.nth(least - 1)).to_be_attached()
-    found = links.evaluate_all("all => all.map(a => [a.getAttribute('href'), a.target, a.rel])")
-    assert {(target, rel) for _, target, rel in found} == {("dfkd-glossary", "")}  # one tab for all
-    assert all(address.startswith("/glossary?term=") for address, _, _ in found)
-    assert not missing([term_of(address) for address, _, _ in found])
-    headings = page.locator(".dfkd-stage h4")
-    assert headings.count() == headings.locator("> a:first-child").count()
-
-
-@pytest.mark.usefixtures("few_judged")
-@pytest.mark.parametrize(("path", "method", "least"), [("hybrid", "hidfd", 14 + 13), ("generative", "ukd", 10 + 9)])
-def test_headings_and_legends_of_a_run_of_two_stages_lead_to_their_terms(
-    page: Page, lab: Lab, path: str, method: str, least: int
-) -> None:
-    run = new_run(lab.runs, tiny_knobs(method), method=method)
-    assert execute(run).state == "done"
-    page.goto(f"{lab.url}{path}?run={run.id}")
-    page.wait_for_selector(".dfkd-parts .main-svg")
-    assert_headings_and_legends_lead_to_terms(page, least)
-
-
-def test_headings_and_legends_of_the_stage_lead_to_their_terms(page: Page, lab: Lab) -> None:
+def test_the_help_of_a_knob_and_a_heading_lead_to_their_terms(page: Page, lab: Lab) -> None:
     page.goto(lab.url + "?step=300")
-    page.wait_for_selector(".dfkd-judged h4 a >> text=accepted")
-    page.wait_for_selector(".dfkd-shares h4 a >> text=adversarial")
-    assert_headings_and_legends_lead_to_terms(page, 7 + 12)
-    heading = page.get_by_role("link", name="Judged losses")
-    heading.click()
-    expect(page.locator(".beside h3")).to_have_text("judged loss")
-    with page.context.expect_page() as opened:
-        heading.click(modifiers=["Control"])
-    expect(opened.value.locator(".terms article.first h3")).to_have_text("judged loss")
-
-
-def test_the_help_of_a_knob_leads_to_its_term(page: Page, lab: Lab) -> None:
-    page.goto(lab.url)
     page.get_by_text("More knobs").click()
     knob = page.get_by_test_id("stNumberInput").filter(has_text="posterior cut")
     knob.get_by_test_id("stTooltipHoverTarget").hover()
     link = page.get_by_role("link", name="Glossary: threshold")
     expect(link).to_have_attribute("href", re.compile(r"/glossary\?term=threshold$"))
     expect(link).to_have_attribute("target", "_blank")
+    page.keyboard.press("Escape")
+
+    heading = page.get_by_role("link", name="Judged losses")
+    heading.click()
+    expect(page.locator(".beside h3")).to_have_text("judged loss")
+    with page.context.expect_page() as opened:
+        heading.click(modifiers=["Control"])
+    expect(opened.value.locator(".terms article.first h3")).to_have_text("judged loss")

@@ -299,11 +299,3 @@ def test_a_zip_becomes_the_collected_images_or_gets_a_sentence(page: Page, lab: 
     expect(page.get_by_test_id("stSidebar").get_by_role("alert")).to_have_count(0)
     page.wait_for_url(re.compile("collected=upload%3AMy-pictures"))
     assert not runs_in(lab.runs)
-
-
-def test_the_experiments_are_a_view_of_the_page(page: Page, lab: Lab) -> None:
-    page.goto(lab.url + "hybrid?view=experiments")
-    expect(page.get_by_role("combobox", name=re.compile("Experiment")).first).to_be_visible()
-    page.get_by_role("radio", name="Run", exact=True).click()
-    expect(button(page, "Pause")).to_be_visible()
-    assert "view=" not in page.url

@@ -68,8 +68,10 @@ def test_final_stands_beside_best_and_each_run_has_its_links(page: Page, lab: La
     names = plot.evaluate("node => node.data.map((trace) => [trace.name, trace.x.length])")
     assert names == [["teacher", 2], *([name, 5] for name in VARIANTS)], "from before the first step to the last"
     expect(page.locator(".exp-reading")).to_contain_text("The teachers lie furthest apart with")
+    expect(page.get_by_text("Questions for the class")).to_be_in_viewport()
 
 
+@pytest.mark.slow  # on a laptop, as every page: test_access
 @pytest.mark.parametrize(("theme", "size"), LOOKS)
 def test_nothing_overflows(page: Page, lab: Lab, finished: Study, theme: str, size: tuple[int, int]) -> None:
     set_look(page, theme, size)

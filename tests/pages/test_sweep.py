@@ -150,6 +150,9 @@ def test_categories_have_the_papers_figures_beside_them_at_a_tick(page: Page, la
     expect(page.locator(".exp-problems")).to_contain_text("w/o transfer, seed 1 failed. Generator loss")
     expect(page.locator(".sweep-table tr[data-x='w/o transfer']")).to_contain_text("1 / 2, 1 failed")
     expect(page.locator(".sweep-table tr[data-x='full'] .sweep-difference")).to_have_text("reference")
+    page.get_by_role("radio", name="Run", exact=True).click()  # the experiments are a view of the page
+    expect(button(page, "Pause")).to_be_visible()
+    assert "view=" not in page.url and "study=" not in page.url
 
 
 def test_methods_are_lines_over_the_ratio_and_nothing_is_drawn_before_a_run_ends(
