@@ -28,7 +28,8 @@ KINDS = ("inline", "local", pytest.param("ray", marks=pytest.mark.slow))
 LONG = {"iterations": 100_000}
 SOME = {"iterations": 30}
 OFTEN = {"checkpoint_seconds": 0.2, "probes_every": 0, "phases_every": 0, "samples_every": 10, "evaluate_every": 10}
-"""A run of some seconds, with a checkpoint every few steps."""
+OFTEN |= {"teacher": "digits-lenet5-bn-mixup"}  # which answers fast
+"""A run of a second or two, with a checkpoint every few steps."""
 
 
 class Harness:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from conftest import execute, new_run, rows
 from stepping import (
-    assert_resumes,
     collecting_problem,
     digits,
     events,
@@ -190,13 +189,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     folder = small_run(tmp_path_factory.mktemp("whole"))
     assert execute(folder).state == "done"
     return folder
-
-
-@pytest.mark.parametrize("stops", [(3,), (1, 4)], ids=str)
-def test_a_run_stopped_in_either_stage_resumes_bit_identically(
-    runs: Path, whole: RunFolder, stops: tuple[int, ...]
-) -> None:
-    assert_resumes(lambda: small_run(runs), stops, whole)
 
 
 def test_a_student_that_waits_is_not_evaluated(whole: RunFolder) -> None:

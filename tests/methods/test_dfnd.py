@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import execute, new_run
 from stepping import (
-    assert_resumes,
     collecting_problem,
     digits,
     events,
@@ -28,7 +25,6 @@ from dfkd_core.losses import student as losses
 from dfkd_core.methods.dfnd import DFND, DFNDConfig, NoiseAdaptation
 from dfkd_core.networks.classifiers import Features
 from dfkd_core.selection.mixture import judge
-from dfkd_core.store import RunFolder
 
 SMALL = {"distill_steps": 6, "updates": 2, "batch_size": 16}
 
@@ -203,22 +199,3 @@ def test_synthesize_chooses_among_the_kept_images() -> None:
 def test_knobs_out_of_bounds_are_refused(knob: str, value: float) -> None:
     with pytest.raises(RequestError, match=knob):
         DFNDConfig.build("", {knob: value})
-
-
-# --- the run ---------------------------------------------------------------------------------------------------
-
-
-def small_run(runs: Path) -> RunFolder:
-    return new_run(runs, {**SMALL, "kept_share": 0.5}, method="dfnd", collected="digits", ratio=0.02)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    folder = small_run(tmp_path_factory.mktemp("whole"))
-    assert execute(folder).state == "done"
-    return folder
-
-
-@pytest.mark.parametrize("stops", [(2,), (1, 5)], ids=str)
-def test_a_stopped_run_resumes_bit_identically(runs: Path, whole: RunFolder, stops: tuple[int, ...]) -> None:
-    assert_resumes(lambda: small_run(runs), stops, whole)

@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from conftest import execute, new_run, rows
 from stepping import (
     Overheard,
-    assert_resumes,
     collecting_problem,
     events,
     of,
@@ -281,13 +280,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     folder = small_run(tmp_path_factory.mktemp("whole"))
     assert execute(folder).state == "done"
     return folder
-
-
-@pytest.mark.parametrize("stops", [(2,), (1, 4)], ids=str)
-def test_a_run_stopped_in_either_stage_resumes_bit_identically(
-    runs: Path, whole: RunFolder, stops: tuple[int, ...]
-) -> None:
-    assert_resumes(lambda: small_run(runs), stops, whole)
 
 
 def test_a_run_takes_the_usual_diffusion_model_and_plans_its_steps(whole: RunFolder) -> None:

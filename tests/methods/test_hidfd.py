@@ -9,7 +9,6 @@ import pytest
 import torch
 from conftest import execute, new_run, rows
 from stepping import (
-    assert_resumes,
     by_hand,
     collecting_problem,
     digits,
@@ -329,13 +328,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 def hybrid_run(runs: Path, **knobs: Any) -> RunFolder:
     return new_run(runs, {**SMALL, **knobs}, method="hidfd", collected="digits", ratio=0.02)
-
-
-@pytest.mark.parametrize("stops", [(3,), (1, 4)], ids=str)
-def test_a_run_stopped_in_either_stage_resumes_bit_identically(
-    runs: Path, whole: RunFolder, stops: tuple[int, ...]
-) -> None:
-    assert_resumes(lambda: hybrid_run(runs), stops, whole)
 
 
 def test_the_log_holds_both_stages_and_no_evaluation_of_a_student_that_waits(whole: RunFolder) -> None:

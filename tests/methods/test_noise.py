@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import execute, new_run
 from stepping import (
-    assert_resumes,
     events,
     of,
     overhear,
@@ -24,7 +21,6 @@ from dfkd_core.images import ImageSpec
 from dfkd_core.kit.contract import Problem
 from dfkd_core.methods.noise import Noise, NoiseConfig
 from dfkd_core.networks.classifiers import build_classifier, freeze
-from dfkd_core.store import RunFolder
 
 IMAGE = ImageSpec(1, 8, (0.3,), (0.37,), tuple("0123456789"))
 SMALL = {"epochs": 2, "iterations": 3, "student_steps": 2, "batch_size": 16}
@@ -89,12 +85,3 @@ def test_the_state_survives_a_round_trip() -> None:
     second.load_state_dict(first.state_dict())
     events(second, 6)
     assert same(weights(straight.student), weights(second.student))
-
-
-def test_a_stopped_run_resumes_bit_identically(runs: Path) -> None:
-    def new() -> RunFolder:
-        return new_run(runs, SMALL, method="noise", evaluate_every=3)
-
-    whole = new()
-    assert execute(whole).state == "done", whole.status().message
-    assert_resumes(new, (4,), whole)

@@ -98,10 +98,9 @@ def test_a_student_learns(objective: str) -> None:
     assert same(teacher, weights(method.teacher))
 
 
-@pytest.mark.parametrize("objective", ["ukd", "elbo"])
-def test_it_resumes_bit_identically(runs: Path, objective: str) -> None:
+def test_with_the_elbo_it_resumes_bit_identically(runs: Path) -> None:
     def new() -> RunFolder:
-        return new_run(runs, {"objective": objective}, method="with-data", probes_every=0)
+        return new_run(runs, {"objective": "elbo"}, method="with-data", probes_every=0)
 
     whole = new()
     assert execute(whole).state == "done", whole.status().message

@@ -9,7 +9,7 @@ import signal
 import psutil
 import pytest
 from browser import LONG, LOOKS, PATIENCE, Lab, button, set_look, shoot, start, start_lab, until, wait
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from dfkd_core.store import runs_in
@@ -63,7 +63,7 @@ def test_images_that_are_lost_on_their_way_are_asked_for_again(page: Page, lab: 
     assert page.evaluate("window.lost") == 3
 
 
-def test_the_story_from_start_to_stop(page: Page, lab: Lab, browser: Browser) -> None:
+def test_the_story_from_start_to_stop(page: Page, lab: Lab) -> None:
     run = start(page, lab, LONG)
     wait(page, "Number(stage.step) >= 30")
     page.wait_for_selector(".dfkd-tile")
@@ -95,10 +95,10 @@ def test_the_story_from_start_to_stop(page: Page, lab: Lab, browser: Browser) ->
     wait(page, f"Number(stage.version) > {seen + 2}")
     assert chart.evaluate(shown) == zoomed
 
-    # A reload and a second browser show the same run, still going on.
+    # A reload and a second visitor show the same run, still going on.
     page.reload()
     wait(page, "stage.state === 'running' && stage.step === '1'")
-    other = browser.new_page()
+    other = page.context.new_page()
     other.goto(lab.url)
     wait(other, "stage.state === 'running'")
     other.wait_for_url(re.compile(run.id))

@@ -310,7 +310,7 @@ def test_a_run_is_watched_from_its_synthesis_to_its_student(page: Page, lab: Lab
 
 
 def test_what_was_measured_is_a_table_and_pairs_of_images(page: Page, lab: Lab) -> None:
-    folder = new_run(lab.runs, TINY, method="ukd")
+    folder = _run(lab.runs)
     side = {name: 7 for _, name, _ in GENERATIVE_ROWS} | {"milliseconds": 1.5, "spread": 0.25, "batch": 64}
     side |= {"device": "a machine", "repeats": 20, "encoder": "teacher"}
     figures = {"teacher": side, "student": {**side, "fid": 9.5, "elbo": None}, "label": "n = 599", "step": 6}
@@ -329,11 +329,10 @@ def test_what_was_measured_is_a_table_and_pairs_of_images(page: Page, lab: Lab) 
         "one => [...one.getContext('2d').getImageData(0, 0, 8, 8).data].filter((_, i) => !(i % 4))"
     )
     assert shown == pairs[5 + 2].ravel().tolist(), "the images after the synthetic ones are the nearest"
+    scrubbing_shows_every_panel_at_its_step(page)
 
 
-def test_scrubbing_shows_every_panel_at_its_step(page: Page, lab: Lab) -> None:
-    folder = _run(lab.runs)
-    page.goto(f"{lab.url}generative?run={folder.id}")
+def scrubbing_shows_every_panel_at_its_step(page: Page) -> None:
     wait(page, "stage.step === '6'")
     page.locator(".dfkd-slide input").press("Home")
     page.wait_for_url(re.compile("step=0"))

@@ -351,15 +351,11 @@ def test_without_runs_the_recorded_one_is_inspected(page: Page, lab: Lab) -> Non
     expect(page.locator(".dfkd-state")).to_have_text("recorded run")
 
 
-def test_a_method_that_rejects_nothing_says_so(page: Page, lab: Lab) -> None:
-    opened(page, lab, craft(lab.runs, method="noise"))
+def test_what_a_run_did_not_reject_or_keep_is_said_in_words(page: Page, lab: Lab) -> None:
+    run = craft(lab.runs, method="noise", features=0, real=0, probes=0)
+    page.goto(f"{lab.url}inspect?run={run.id}")
     expect(page.locator(".scope-verdict")).to_contain_text("This method rejects nothing: all 60 are learned from.")
     expect(page.get_by_label("Posterior cut τ as a number")).to_be_disabled()
-
-
-def test_what_a_run_did_not_keep_is_said_in_words(page: Page, lab: Lab) -> None:
-    run = craft(lab.runs, features=0, real=0, probes=0)
-    page.goto(f"{lab.url}inspect?run={run.id}")
     expect(page.get_by_text("This run kept no features of its samples")).to_be_visible()
     expect(page.get_by_role("button", name="Fixed latents")).to_be_disabled()
     expect(page.get_by_role("button", name="Mark what is inside the boundary")).to_be_disabled()

@@ -164,16 +164,14 @@ def visited(runs: Path, teachers: Path, address: str, every: bool) -> list[str]:
     places = ("", "inspect", "hybrid", "generative")
     one_each = [
         *(f"{page}?run={one}" for page, one in zip(places, ids, strict=True)),
-        *(f"{page}?study={study}" for page in ("studies", "prior", "lessons")),
-        f"studies?study={grid}",
-        f"?teacher={teacher}&run={said}", f"glossary?term={said}", f"runs?chosen={','.join(ids)}",
-        "teachers", "methods",
+        f"prior?study={study}", f"studies?study={grid}", f"?teacher={teacher}&run={said}", f"glossary?term={said}",
+        f"runs?chosen={','.join(ids)}", "teachers",
     ]  # fmt: skip
     if not every:
         return one_each
     return [
         *one_each,
-        *PAGES,
+        *PAGES, f"studies?study={study}", f"lessons?study={study}",
         *(f"{page}?run={one}" for page in places for one in ids),
         *(f"{page}?run={said}&study={said}&term={said}" for page in PAGES),
         f"?benchmark=folder:{said}", f"?method=hidfd&collected=folder:{said}",
@@ -196,7 +194,7 @@ def test_no_name_makes_the_browser_ask_anybody_but_the_lab(
     for path in visited(lab.runs, lab.root / "teachers", address, every):
         page.goto(lab.url + path)
         page.wait_for_selector("[data-test-script-state=notRunning]")
-        page.wait_for_timeout(1500)  # what is drawn in the browser, and what that asks for
+        page.wait_for_timeout(1000)  # what is drawn in the browser, and what that asks for
         shown |= set(re.findall(rf"{address}/(\w+)", page.locator("body").inner_text() + page.evaluate(LABELS)))
         wrong += page.locator("img[src^='http'], [onerror]").evaluate_all("found => found.map((one) => one.outerHTML)")
         wrong += page.evaluate(DIRECTIONS)

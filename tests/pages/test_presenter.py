@@ -124,8 +124,7 @@ def test_a_lesson_is_given_by_arrow_keys_with_its_notes_in_another_window(page: 
     page.get_by_role("button", name=re.compile("lenient expert")).click()
     wait(page, "Number(stage.step) > 15")
     expect(page.locator("[data-testid=stSidebarNav]")).to_be_hidden()
-    assert page.context.browser
-    notes = page.context.browser.new_page()
+    notes = page.context.new_page()
     notes.goto(lab.url + "notes?of=ta-dfkd")
     expect(notes.get_by_text("Ask first how they would teach")).to_be_visible()
     page.bring_to_front()

@@ -112,9 +112,16 @@ def test_again_takes_a_seed_that_was_not_used_yet(app: AppTest, three: list[RunF
     assert new.id in app.query_params["chosen"]
 
 
-def test_a_student_is_taken_home_with_the_lines_that_load_it(app: AppTest, three: list[RunFolder]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "loaded_by"),
+    [("safetensors", "load_file"), pytest.param("torch", "torch.export.load", marks=pytest.mark.slow)],
+)
+def test_a_student_is_taken_home_with_the_lines_that_load_it(
+    app: AppTest, three: list[RunFolder], kind: str, loaded_by: str
+) -> None:
     visit(app, "runs", chosen=three[0].id)
-    app.selectbox(key="runs:as").set_value("torch").run()
-    app.button(key="runs:make").click().run()
+    app.selectbox(key="runs:as").set_value(kind).run()
+    if kind == "torch":  # in a process of its own
+        app.button(key="runs:make").click().run()
     assert not app.exception and not app.error
-    assert "torch.export.load" in app.code[0].value
+    assert loaded_by in app.code[0].value

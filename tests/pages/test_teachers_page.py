@@ -61,23 +61,28 @@ def test_a_training_is_begun_and_watched(app: AppTest) -> None:
     assert not app.exception and "mine" in available_teachers()
 
 
-def test_a_teacher_is_brought_from_the_page(page: Page, lab: Lab, tmp_path: Path) -> None:
+def brought(page: Page, lab: Lab, file: Path, shown: str) -> None:
+    """Upload it and look at what it is."""
     page.goto(f"{lab.url}teachers?view=bring")
     upload = page.locator("input[type=file]")
     upload.wait_for(state="attached", timeout=2 * PATIENCE)
+    upload.set_input_files(file)
+    expect(page.get_by_text(shown)).to_be_visible(timeout=PATIENCE)
+    page.wait_for_selector("[data-test-script-state=notRunning]")
+    button(page, "Look at it").click()
+
+
+@pytest.mark.slow
+def test_a_file_that_holds_no_weights_is_refused_in_a_sentence(page: Page, lab: Lab, tmp_path: Path) -> None:
     wrong = tmp_path / "weights.pt"
     wrong.write_bytes(b"<!doctype html><p>Not found</p>")
-    upload.set_input_files(wrong)
-    expect(page.get_by_text("weights.pt")).to_be_visible(timeout=PATIENCE)
-    page.wait_for_selector("[data-test-script-state=notRunning]")
-    button(page, "Look at it").click()
+    brought(page, lab, wrong, "weights.pt")
     expect(page.get_by_text("it is a web page")).to_be_visible(timeout=PATIENCE)
     assert "Traceback" not in page.content()
-    page.get_by_test_id("stFileChipDeleteBtn").get_by_role("button").click()
-    upload.set_input_files(SHIPPED / "digits-resnet8-adam.safetensors")
-    expect(page.get_by_text("318.9KB")).to_be_visible(timeout=PATIENCE)
-    page.wait_for_selector("[data-test-script-state=notRunning]")
-    button(page, "Look at it").click()
+
+
+def test_a_teacher_is_brought_from_the_page(page: Page, lab: Lab) -> None:
+    brought(page, lab, SHIPPED / "digits-resnet8-adam.safetensors", "318.9KB")
     expect(page.get_by_text("98.66%")).to_be_visible(timeout=PATIENCE)
     shoot(page, "teacher-brought")
     page.get_by_role("textbox", name=re.compile("^Name")).fill("mine")

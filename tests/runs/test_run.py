@@ -136,9 +136,12 @@ def test_other_students_and_more_samples_than_a_batch_work(runs: Path, student: 
 @pytest.mark.usefixtures("few_judged")
 @pytest.mark.parametrize("method", methods.available())
 def test_every_method_resumes_bit_identically(runs: Path, method: str) -> None:
+    """Stopped in each of its stages."""
     oracle, stopped = (new_run(runs, method=method) for _ in range(2))
     execute(oracle)
-    execute(stopped, commanding(stopped, 2, "stop"))
+    later = [row["step"] for row in rows(oracle, "stageentered") if row["step"] > 1]
+    for step in [2, *later]:
+        assert execute(stopped, commanding(stopped, step, "stop")).state == "stopped"
     execute(stopped)
     assert_bit_identical(stopped, oracle)
 
