@@ -11,7 +11,7 @@ import pytest
 import torch
 from command import call, refused
 from conftest import execute, new_run, rows
-from tampering import content, edit
+from tampering import content, copied, edit
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from dfkd_core.analysis import measure as measuring
@@ -28,11 +28,16 @@ from dfkd_core.store.checkpoints import load_checkpoint
 SAMPLES = 120
 
 
-@pytest.fixture
-def done(runs: Path) -> RunFolder:
-    folder = new_run(runs, {"iterations": 20})
+@pytest.fixture(scope="module")
+def carried_out(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    folder = new_run(tmp_path_factory.mktemp("measured"), {"iterations": 20})
     execute(folder)
     return folder
+
+
+@pytest.fixture
+def done(runs: Path, carried_out: RunFolder) -> RunFolder:
+    return copied(carried_out, runs / carried_out.id)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 import torch
 from command import call, refused
 from conftest import execute, new_run
-from tampering import content
+from tampering import content, copied
 from torch import Tensor
 
 from dfkd_core.analysis import measure_latent as measuring
@@ -64,11 +64,18 @@ def new(runs: Path, method: str = "ukd", **knobs: Any) -> RunFolder:
     return new_run(runs, tiny, method=method, teacher=NAME, student="conv-vae-2", samples_every=0, evaluate_every=1000)
 
 
-@pytest.fixture
-def done(runs: Path) -> RunFolder:
-    folder = new(runs)
-    assert execute(folder).state == "done"
+@pytest.fixture(scope="module")
+def carried_out(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DFKD_TEACHERS", str(trained))
+        folder = new(tmp_path_factory.mktemp("distilled"))
+        assert execute(folder).state == "done"
     return folder
+
+
+@pytest.fixture
+def done(runs: Path, carried_out: RunFolder) -> RunFolder:
+    return copied(carried_out, runs / carried_out.id)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import execute, new_run
 from scipy.stats import norm
-from tampering import content, edit
+from tampering import content, copied, edit
 
 from dfkd_core.analysis import two_sample as under_test
 from dfkd_core.analysis.measured import DISTANCE
@@ -80,11 +80,16 @@ def test_the_same_samples_give_the_same_result() -> None:
 # --- of a run --------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def run(runs: Path) -> RunFolder:
-    folder = new_run(runs, HIDFD, method="hidfd", ratio=0.05)
+@pytest.fixture(scope="module")
+def carried_out(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    folder = new_run(tmp_path_factory.mktemp("hidfd"), HIDFD, method="hidfd", ratio=0.05)
     assert execute(folder).state == "done"
     return folder
+
+
+@pytest.fixture
+def run(runs: Path, carried_out: RunFolder) -> RunFolder:
+    return copied(carried_out, runs / carried_out.id)
 
 
 def test_an_untrained_generator_is_told_from_the_collected_images(run: RunFolder) -> None:
@@ -105,16 +110,17 @@ def test_the_command_prints_what_it_found(run: RunFolder, runs: Path, capsys: py
     assert json.loads(capsys.readouterr().out)["run"] == run.id
 
 
-def test_a_run_that_cannot_be_tested_gets_one_sentence(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_cannot_be_tested_gets_one_sentence(
+    run: RunFolder, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(RequestError, match="does not generate beside collected images"):
         distance(new_run(runs))
     fresh = new_run(runs, HIDFD, method="hidfd", ratio=0.05)
     with pytest.raises(StoreError, match="has no checkpoint yet"):
         distance(fresh)
-    execute(fresh)
     monkeypatch.setattr(under_test, "LEAST", 61)
     with pytest.raises(RequestError, match="has 60 collected images; the test needs 61"):
-        distance(fresh)
+        distance(run)
 
 
 def test_collected_images_that_have_changed_since_are_not_compared(run: RunFolder) -> None:

@@ -17,7 +17,9 @@ from dfkd_core.teachers.load import load_teacher
 from dfkd_core.teachers.recognise import recognise
 
 
-@pytest.mark.parametrize("repository", REPOSITORIES)
+@pytest.mark.parametrize(
+    "repository", [pytest.param(name, marks=[pytest.mark.slow] * (at >= 2)) for at, name in enumerate(REPOSITORIES)]
+)
 def test_every_file_is_read_as_the_network_that_it_is(repository: str, tmp_path: Path) -> None:
     kind, names_of = REPOSITORIES[repository]
     source, path = some_network(kind).state_dict(), tmp_path / "weights"
