@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Set
+from collections.abc import Callable, Set
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -90,14 +91,20 @@ def test_a_page_can_be_used_by_everybody(page: Page, taught: Lab, axe: str, name
     headings_lead_to_terms(page, LEAST.get(name, 0))
     unnamed = [one for one in _names(page) if not re.search(r"\w", one)]
     assert not unnamed, "buttons without a name that can be spoken"
-    found = {"light": serious(page, axe)}
+    assert serious(page, axe) == []
     page.emulate_media(color_scheme="dark")
-    page.wait_for_timeout(500)
-    found["dark"] = serious(page, axe, COLOURS)
-    assert found == {"light": [], "dark": []}
+    assert in_the_end(page, lambda: serious(page, axe, COLOURS)) == []
     page.set_viewport_size(PHONE)
-    page.wait_for_timeout(500)
-    assert_fits_a_phone(page)
+    assert in_the_end(page, lambda: what_a_phone_cannot_show(page)) == []
+
+
+def in_the_end(page: Page, amiss: Callable[[], list[Any]]) -> list[Any]:
+    """What is still amiss after a second or, on a busy machine, a few."""
+    for _ in range(5):
+        page.wait_for_timeout(500)
+        if not (found := amiss()):
+            return []
+    return found
 
 
 def headings_lead_to_terms(page: Page, least: int) -> None:
@@ -120,16 +127,18 @@ def _names(page: Page) -> list[str]:
 def test_a_page_fits_a_phone(page: Page, taught: Lab, name: str) -> None:
     page.set_viewport_size(PHONE)
     opened(page, taught, name)
-    assert_fits_a_phone(page)
+    assert what_a_phone_cannot_show(page) == []
 
 
-def assert_fits_a_phone(page: Page) -> None:
-    for needed, there in page.evaluate(WIDE):
-        assert needed <= there
+def what_a_phone_cannot_show(page: Page) -> list[Any]:
+    amiss: list[Any] = [(needed, there) for needed, there in page.evaluate(WIDE) if needed > there]
     menu = page.get_by_role("link", name="Glossary")
-    assert not menu.count() or not menu.is_visible() or menu.bounding_box()["x"] < 0, "the menu covers the page"
+    if menu.count() and menu.is_visible() and menu.bounding_box()["x"] >= 0:
+        amiss.append("the menu covers the page")
     slider = page.locator(".dfkd-slide").first
-    assert not slider.count() or slider.bounding_box()["width"] > 250
+    if slider.count() and slider.bounding_box()["width"] <= 250:
+        amiss.append("the track is too short")
+    return amiss
 
 
 def test_runs_are_chosen_without_the_table(page: Page, taught: Lab) -> None:
