@@ -217,9 +217,11 @@ ALIKE = (
 """Methods of which each stands on the same parts of the kit as one that is not here."""
 
 
-def some_methods() -> list[ParameterSet]:
-    """Every method, for a test that takes a second or more for each; those ``ALIKE`` are slow."""
-    return [pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE)) for name in methods.available()]
+def some_methods(*differ: str) -> list[ParameterSet]:
+    """Every method, for a test that takes a second or more for each; slow but for those that ``differ`` in what is
+    tested, or for those that are not ``ALIKE``."""
+    quick = differ or [name for name in methods.available() if name not in ALIKE]
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name not in quick)) for name in methods.available()]
 
 
 def tiny_method(knobs: dict[str, Any] | None = None, seed: int = 0, **recording: int) -> Any:

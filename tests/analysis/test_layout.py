@@ -226,6 +226,7 @@ def test_an_embedding_that_cannot_be_kept_is_refused_in_words(recording: Recordi
         fit_embedding(recording.folder, "tsne")
 
 
+@pytest.mark.slow  # numba compiles it; the page's t-SNE is such a job too
 def test_umap_of_a_real_run_as_a_job(runs: Path) -> None:
     folder = new_run(runs, probes_every=3, probes=8, real=30)
     execute(folder)

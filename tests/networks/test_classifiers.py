@@ -27,7 +27,10 @@ from dfkd_core.networks.classifiers import (
 )
 
 NAMES = [*CLASSIFIERS, "vgg13-bn+five-pools", "vgg13-bn+five-pools+hidden-512", "shufflenetv2+3x3"]
-DEEP = ("resnet34", "resnet101", "resnet152", "resnet110x2", "vgg16-bn", "vgg19-bn")  # built as shallower ones are
+DEEP = (  # built as shallower ones are
+    "resnet32", "resnet44", "resnet56", "resnet110", "resnet116", "resnet110x2", "resnet32x4", "resnet34", "resnet101",
+    "resnet152", "wrn-40-1", "wrn-40-2", "vgg13-bn", "vgg16-bn", "vgg19-bn", "mobilenetv2",
+)  # fmt: skip
 
 
 def image_of(size: int, classes: int = 10, channels: int = 3) -> ImageSpec:

@@ -63,7 +63,7 @@ def test_it_ends_with_the_block(images: torch.Tensor) -> None:
     assert (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark) == switches
 
 
-@pytest.mark.parametrize("method", some_methods())
+@pytest.mark.parametrize("method", some_methods("ta-dfkd", "hidfd", "ukd"))
 @pytest.mark.usefixtures("few_judged")
 def test_every_method_runs_in_bf16_and_records_as_ever(method: str, runs: Path) -> None:
     folder = new_run(runs, method=method, precision="bf16")
@@ -120,6 +120,7 @@ def test_no_part_of_a_step_asks_the_host_but_the_selection(augmentation: str) ->
     assert not asking.found
 
 
+@pytest.mark.slow
 def test_the_gpus_benchmark_takes_no_package_that_its_machine_lacks(tmp_path: Path) -> None:
     others = {name for name in packages_distributions() if name not in INSTALLED_WITH_TORCH and name[0] != "_"}
     assert {"streamlit", "cyclopts", "pandas", "plotly"} <= others
