@@ -37,7 +37,7 @@ def gaussians(apart: float, count: int, seed: int = 0, dimension: int = 5) -> tu
     return first, second, float(2 * norm.cdf(apart / 2) - 1)
 
 
-@pytest.mark.parametrize("apart", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("apart", [0.5, pytest.param(1.0, marks=pytest.mark.slow), 2.0])
 def test_the_bound_comes_near_the_truth_and_never_above_it_but_for_noise(apart: float) -> None:
     found = [two_sample(*gaussians(apart, 500, seed)[:2]) for seed in range(3)]
     truth = gaussians(apart, 2)[2]
@@ -46,7 +46,7 @@ def test_the_bound_comes_near_the_truth_and_never_above_it_but_for_noise(apart: 
     assert all(one.tvd > 0.6 * truth and one.above_chance for one in found)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_two_samples_of_one_distribution_are_not_told_apart(seed: int) -> None:
     found = two_sample(*gaussians(0.0, 200, seed)[:2])
     assert found.low == 0.0 and found.tvd < 0.12
