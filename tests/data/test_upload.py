@@ -292,7 +292,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
-@pytest.mark.parametrize(("suffix", "most"), [("png", 256), ("webp", 416)])
+@pytest.mark.parametrize(("suffix", "most"), [pytest.param("png", 256, marks=pytest.mark.slow), ("webp", 416)])
 def test_the_largest_image_that_is_taken_fills_no_memory(tmp_path: Path, suffix: str, most: int) -> None:
     side = int(pictures.MAX_PIXELS**0.5)
     file = tmp_path / f"large.{suffix}"
