@@ -281,6 +281,7 @@ QUICK = "generative?method=ukd&student=lvae-4&k.source=latents&k.synthesis_batch
 QUICK += "&k.latent_steps=6&k.distill_steps=8&k.batch_size=8&r.probes_every=5"
 
 
+@pytest.mark.slow  # as a hybrid one is, in every suite
 def test_a_run_is_watched_from_its_synthesis_to_its_student(page: Page, lab: Lab) -> None:
     page.goto(lab.url + QUICK)
     expect(button(page, "Start")).to_be_enabled(timeout=2 * PATIENCE)

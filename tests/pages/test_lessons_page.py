@@ -18,6 +18,7 @@ ROOT = ".dfkd-lesson"
 TEACHERS = ["digits-resnet20-plain", "digits-lenet5-bn-mixup"]
 
 
+@pytest.mark.slow  # as the class prior's study is, in every suite
 def test_a_lesson_is_begun_watched_and_stopped(page: Page, lab: Lab) -> None:
     page.goto(lab.url + "lessons?new=1")
     expect(page.get_by_text("Which of the two numbers")).to_be_visible()

@@ -100,6 +100,7 @@ def data(lab: Lab) -> Path:
     return lab.runs
 
 
+@pytest.mark.slow  # as the class prior's study is, in every suite
 def test_an_experiment_from_start_to_its_table(page: Page, lab: Lab, data: Path) -> None:
     knobs = "&".join(f"k.{name}={value}" for name, value in TINY.items())
     page.goto(f"{lab.url}hybrid?view=experiments&method=hidfd&student={STUDENT}&{knobs}")
