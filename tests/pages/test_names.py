@@ -164,14 +164,16 @@ def visited(runs: Path, teachers: Path, address: str, every: bool) -> list[str]:
     places = ("", "inspect", "hybrid", "generative")
     one_each = [
         *(f"{page}?run={one}" for page, one in zip(places, ids, strict=True)),
-        f"prior?study={study}", f"studies?study={grid}", f"?teacher={teacher}&run={said}", f"glossary?term={said}",
-        f"runs?chosen={','.join(ids)}", "teachers",
+        *(f"{page}?study={study}" for page in ("studies", "prior", "lessons")),
+        f"studies?study={grid}",
+        f"?teacher={teacher}&run={said}", f"glossary?term={said}", f"runs?chosen={','.join(ids)}",
+        "teachers", "methods",
     ]  # fmt: skip
     if not every:
         return one_each
     return [
         *one_each,
-        *PAGES, f"studies?study={study}", f"lessons?study={study}",
+        *PAGES,
         *(f"{page}?run={one}" for page in places for one in ids),
         *(f"{page}?run={said}&study={said}&term={said}" for page in PAGES),
         f"?benchmark=folder:{said}", f"?method=hidfd&collected=folder:{said}",
