@@ -196,7 +196,7 @@ def test_no_name_makes_the_browser_ask_anybody_but_the_lab(
     for path in visited(lab.runs, lab.root / "teachers", address, every):
         page.goto(lab.url + path)
         page.wait_for_selector("[data-test-script-state=notRunning]")
-        page.wait_for_timeout(1000)  # what is drawn in the browser, and what that asks for
+        page.wait_for_timeout(1500)  # what is drawn in the browser, and what that asks for
         shown |= set(re.findall(rf"{address}/(\w+)", page.locator("body").inner_text() + page.evaluate(LABELS)))
         wrong += page.locator("img[src^='http'], [onerror]").evaluate_all("found => found.map((one) => one.outerHTML)")
         wrong += page.evaluate(DIRECTIONS)
