@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dfkd_core import methods
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.data.collecting import collect
-from dfkd_core.errors import RequestError
+from dfkd_core.errors import RequestError, validated
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.kit.contract import GenerativeProblem, ImageModel, Problem
@@ -41,8 +41,9 @@ def execution_of(spec: RunSpec) -> Execution:
 
 
 def config_of(spec: RunSpec) -> MethodConfig:
-    """The method's knobs as the object that knows what follows from them."""
-    return methods.find(spec.method).Config.model_validate(spec.config)
+    """The method's knobs as the object that knows what follows from them. Raises ``RequestError`` where they are those
+    of another method."""
+    return validated(methods.find(spec.method).Config, spec.config)
 
 
 def assemble(spec: RunSpec) -> tuple[TeacherCard, Problem | GenerativeProblem, Method[Any, Any]]:

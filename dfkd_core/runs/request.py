@@ -114,7 +114,7 @@ def _notes(spec: RunSpec) -> list[str]:
 
 def check_change(spec: RunSpec, changes: dict[str, Any]) -> dict[str, Any]:
     """``changes`` of live knobs, as numbers even where they came as text. Raises ``RequestError``."""
-    config = methods.find(spec.method).Config.model_validate(spec.config).change(changes)
+    config = validated(methods.find(spec.method).Config, spec.config).change(changes)
     return {name: getattr(config, name) for name in changes}
 
 
