@@ -315,7 +315,7 @@ def test_what_was_measured_is_a_table_and_pairs_of_images(page: Page, lab: Lab) 
     side = {name: 7 for _, name, _ in GENERATIVE_ROWS} | {"milliseconds": 1.5, "spread": 0.25, "batch": 64}
     side |= {"device": "a machine", "repeats": 20, "encoder": "teacher"}
     figures = {"teacher": side, "student": {**side, "fid": 9.5, "elbo": None}, "label": "n = 599", "step": 6}
-    figures |= {"samples": 599, "seconds": 1.0}
+    figures |= {"samples": 599, "seconds": 1.0, "extractor": "teacher:one", "reference": "599 test images"}
     folder.files.write_json(MEASURED, figures)
     pairs = np.random.default_rng(0).integers(0, 256, (10, 8, 8, 1), np.uint8)
     store_samples(folder, NEAREST, pairs, {"distance": np.tile(np.linspace(1, 2, 5, dtype=np.float32), 2)})

@@ -38,6 +38,7 @@ def crafted(runs: Path, arms: list[str] | None = None) -> Study:
         student = network(fid, parameters=900 * width, elbo=elbo, encoder="own" if elbo else "teacher")
         teacher = network(1.5, parameters=218_496, elbo=-3.7)
         figures: dict[str, Any] = {"teacher": teacher, "student": student, "label": "In x features", "seconds": 9.0}
+        figures |= {"step": 2, "samples": 50, "extractor": "teacher:one", "reference": "50 test images"}
         study.keep(cell, Record(folder.id, figures))
     return study
 
