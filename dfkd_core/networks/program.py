@@ -61,7 +61,7 @@ class Program(Classifier, Untouched):
             exported = torch.export.load(io.BytesIO(data))
             program = exported.module()
         except Exception as error:  # whatever a damaged file makes of it
-            raise WeightsError(f"torch.export cannot read it ({_first_line(error)})") from None
+            raise WeightsError(f"torch.export cannot read it ({first_line(error)})") from None
         given = [node.meta["val"] for node in exported.graph.nodes if node.name in exported.graph_signature.user_inputs]
         _alone(len(given))
         self.program = program  # its constants move with the network
@@ -83,7 +83,7 @@ def _onnx(data: bytes) -> tuple[Answer, tuple[int | None, ...]]:
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # of its own kinds, which have no common base
-        raise WeightsError(f"onnxruntime cannot read it ({_first_line(error)})") from None
+        raise WeightsError(f"onnxruntime cannot read it ({first_line(error)})") from None
     given = session.get_inputs()
     _alone(len(given))
     name, gives = given[0].name, session.get_outputs()[0].name
@@ -107,5 +107,6 @@ def _single(found: Any) -> Tensor:
     return found
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of somebody else's program says, in one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

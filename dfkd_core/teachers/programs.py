@@ -14,7 +14,7 @@ from torch import Tensor
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.classifiers import freeze
 from dfkd_core.networks.known import ENDINGS, TITLES
-from dfkd_core.networks.program import MAX_BYTES, Program
+from dfkd_core.networks.program import MAX_BYTES, Program, first_line
 from dfkd_core.networks.weights import WeightsError, open_file, read_file
 from dfkd_core.teachers.taken import Taken
 from dfkd_core.teachers.trusted import HOW_TO_TRUST, trust
@@ -31,7 +31,7 @@ class Shape(NamedTuple):
 
 
 def program_kind(path: Path) -> str:
-    """ "onnx" or "torch-export"; empty for anything else. Raises ``WeightsError`` for a file that cannot be opened."""
+    """Which of ``PROGRAMS`` a file holds; empty for anything else. Raises ``WeightsError`` if it cannot be opened."""
     with open_file(path) as file:
         start = file.read(64)
         if path.suffix.lower() == ENDINGS["onnx"] or start[:1] == b"\x08" and (b"pytorch" in start or b"onnx" in start):
@@ -79,8 +79,7 @@ def _answers(program: Program, images: Tensor) -> Tensor:
     try:
         logits = program(images)
     except Exception as error:  # whatever is in the program
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise WeightsError(f"it fails with images of {shape} ({said})") from None
+        raise WeightsError(f"it fails with images of {shape} ({first_line(error)})") from None
     if logits.ndim != 2 or len(logits) != 2 or logits.shape[1] < 2 or not logits.is_floating_point():
         raise WeightsError(f"it makes {tuple(logits.shape)} of two images of {shape}; a teacher gives logits, (B, K)")
     sums = logits.detach().sum(dim=1)
