@@ -102,6 +102,8 @@ def _short(name: str) -> str:
 @st.fragment
 def _live(folder: RunFolder) -> None:
     """The microscope. The browser asks for a rerun when it lacks something, or to see what is new."""
+    if link.word("run") not in ("", folder.id):  # chosen in the same moment: see keep.catch_up
+        st.rerun()
     with steering.said("Choose another run on the left."):
         microscope.show(folder, folder.status_seen())
         steering.warn_of_damage(boot.timeline(str(folder.path)))

@@ -32,6 +32,18 @@ def carry_over() -> None:
         st.session_state["set on"] = page
 
 
+def catch_up() -> None:
+    """For a fragment that redraws itself: run the whole page again where something was set since that it does not show.
+
+    Streamlit's front end sends changes that come in the same moment as one: what somebody sets while a component of
+    the fragment asks for something reruns the fragment alone, and the rest of the page stays as it was.
+    """
+    state, context = st.session_state, get_script_run_ctx()
+    alone = context is not None and context.fragment_ids_this_run
+    if alone and _set() != state.get("settings", {}).get(state.get("page")):
+        st.rerun()
+
+
 def _set() -> dict[str, Any]:
     return {str(key): st.session_state[key] for key in st.session_state if str(key).startswith(SET)}
 

@@ -47,3 +47,21 @@ def test_a_run_of_the_page_overrules_nothing_that_somebody_chose_meanwhile(app: 
     assert app.selectbox(key="form:student").value == "lenet5"
     widgets = [*app.selectbox, *app.number_input, *app.toggle]
     assert widgets and not [widget.key for widget in widgets if widget.proto.set_value]
+
+
+SLOW_TIMERS = """() => { const soon = window.setTimeout; window.setTimeout = (act, after, ...more) =>
+  soon(act, after || 800, ...more); }"""  # as on a busy machine: the front end's timer of 0 ms comes late
+
+
+@pytest.mark.browser
+def test_what_is_set_while_the_stage_asks_for_a_frame_is_not_lost(page: Page, lab: Lab) -> None:
+    """The front end sends both as one, which reruns the stage alone."""
+    page.goto(lab.url)
+    expect(page.locator(".dfkd-stage")).to_be_visible()
+    page.get_by_text("Seed, device, data").click()
+    page.evaluate(SLOW_TIMERS)
+    field = page.get_by_role("spinbutton", name="Seed")
+    for seed in ("5", "6", "7", "8"):
+        field.fill(seed)
+        field.press("Enter")
+        expect(page).to_have_url(re.compile(f"seed={seed}"), timeout=8000)

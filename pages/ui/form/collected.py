@@ -30,6 +30,7 @@ from pages.ui.form.address import FOLDER
 from pages.ui.words import glossary
 
 UPLOAD = "upload"
+NAME, PROBLEM = "form:upload-name", "form:upload-problem"  # of the ZIP that was given last
 SECONDS = 20  # for which a folder is not looked through again
 LOOKED = 100_000  # files and folders, unasked: a link may name the whole disk
 OTHERS = {FOLDER: "Folder of images…", UPLOAD: "Upload a ZIP…"}
@@ -89,23 +90,24 @@ def _source(benchmark: str) -> str:
     if name == UPLOAD:
         help = "PNG, JPEG, BMP, WebP or TIFF images at any depth; folder names and labels are not kept."
         st.file_uploader("ZIP of images", "zip", key="zip", on_change=_unpack, help=help)
-    if "zip:problem" in st.session_state:
-        st.error(link.plain(st.session_state["zip:problem"]))
-    return "upload:" if name == UPLOAD else name  # none of that name: Start says so
+        if problem := st.session_state.get(PROBLEM):
+            st.error(link.plain(problem))
+        return f"upload:{st.session_state.get(NAME, '')}"  # none of that name: Start says so
+    return name
 
 
 def _unpack() -> None:
     """What was uploaded becomes the source, or a sentence says why not."""
-    st.session_state.pop("zip:problem", None)
+    st.session_state.update({NAME: "", PROBLEM: ""})
     file = st.session_state["zip"]
     if file is None:
         return
     try:
         name = _free_name(file.name)
         unpack(file, name, uploads())
-        st.session_state["form:collected"] = f"upload:{name}"
+        st.session_state[NAME] = name
     except RequestError as error:
-        st.session_state["zip:problem"] = str(error)
+        st.session_state[PROBLEM] = str(error)
 
 
 def _free_name(file: str) -> str:

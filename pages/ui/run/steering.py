@@ -15,7 +15,7 @@ from dfkd_core.errors import RequestError, StoreError, in_words
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus, runs_folder, runs_in
 from dfkd_core.study import studies_in
-from pages.ui import boot, link, recordings
+from pages.ui import boot, keep, link, recordings
 from pages.ui.form.asked import unseen
 from pages.ui.run import live, showing
 
@@ -192,6 +192,7 @@ def watch(watched: Watched, choice: Choice | None) -> None:
 
 @said()
 def _watch(watched: Watched, choice: Choice | None) -> None:
+    keep.catch_up()
     folder = watched.chosen()
     status = folder.status_seen() if folder is not None else None
     recorded = folder is not None and recordings.is_one(folder)

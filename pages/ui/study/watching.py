@@ -11,7 +11,7 @@ import streamlit as st
 from dfkd_core.errors import StoreError
 from dfkd_core.store import RunFolder, runs_folder
 from dfkd_core.study import CellState, Conductor, Kind, Progress, Study, studies_in, unreadable_in, usual_slots
-from pages.ui import boot, exchange, link, recordings
+from pages.ui import boot, exchange, keep, link, recordings
 from pages.ui.form import address
 from pages.ui.run import steering
 from pages.ui.web import view as web
@@ -210,6 +210,7 @@ def watch(study: Study, beside: Draw, show: Draw) -> None:
 
 @steering.said()
 def _draw(study: Study, beside: Draw, show: Draw) -> None:
+    keep.catch_up()
     progress = progress_of(study)
     if not (recordings.is_one(study) and link.word("lesson")):  # whose card says what to do
         with st.container(horizontal=True, gap="small", vertical_alignment="center"):
