@@ -83,7 +83,7 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(engines, "LocalEngine", partial(LocalEngine, keep_warm=False))
     boot.start.cache_clear()
-    assert boot.start().ready.wait(120) and not boot.start().error
+    assert boot.start().begin().ready.wait(120) and not boot.start().error
     yield AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     engine = boot.start().engine
     assert engine is not None

@@ -34,28 +34,37 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent.parent
 STATIC = ROOT / "static"
 SESSION_SECONDS = 10.0
+HEAD_START_SECONDS = 4.0  # of a page, before the engine is loaded unasked
 FEW_HANDLES = 0.8  # of the limit
 
 
 class Boot:
-    """Imports the engine on a thread of its own; ``engine`` is there when ``ready`` is set."""
+    """Imports the engine on a thread of its own; ``engine`` is there when ``ready`` is set.
+
+    It begins when a page waits for it that a browser shows already: importing torch holds the interpreter's lock, for
+    which a page that is being drawn, and the files of its run, would have to wait.
+    """
 
     def __init__(self) -> None:
-        self.ready = threading.Event()
+        self.ready, self._wanted = threading.Event(), threading.Event()
         self.error = ""
         self.engine: Engine | None = None
         threading.Thread(target=self._load, name="dfkd-boot", daemon=True).start()
 
+    def begin(self) -> Boot:
+        """Somebody needs it now."""
+        self._wanted.set()
+        return self
+
     def _load(self) -> None:
+        self._wanted.wait(HEAD_START_SECONDS)
         try:
             from dfkd_core import engine as engines
-
-            engine = engines.find("", runs_folder())  # whose worker imports torch at the same time
             from dfkd_core import methods
 
             methods.available()
             _lay_out_words()
-            self.engine = engine
+            self.engine = engines.find("", runs_folder())  # behind it: its idle worker imports torch, too
             gc.freeze()  # what was imported stays: no collection need walk it
         except RequestError as error:
             self.error = f"The engine did not start: {error}"
@@ -114,11 +123,19 @@ def is_loaded() -> bool:
     return booted.ready.is_set() and not booted.error
 
 
+def alone() -> bool:
+    """Whether a fragment redraws itself, without the page around it: a browser shows that already."""
+    context = get_script_run_ctx()
+    return context is not None and bool(context.fragment_ids_this_run)
+
+
 @st.fragment(run_every=0.3)
 def wait_for_engine() -> None:
     """Say that it is being started, and run the page again when it is."""
     if start().ready.is_set():
         st.rerun()
+    if alone():
+        start().begin()
     st.caption("Starting the engine: importing torch…")
     st.progress(50)
 

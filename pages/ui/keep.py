@@ -9,6 +9,8 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from pages.ui import boot
+
 SET = ("form:", "knob:")  # keys of what somebody sets on a page
 HOME = "distill"  # the page without a name in the address
 OF_A_LESSON = ("lesson", "stop")  # parts of the address that are no page's own
@@ -38,9 +40,8 @@ def catch_up() -> None:
     Streamlit's front end sends changes that come in the same moment as one: what somebody sets while a component of
     the fragment asks for something reruns the fragment alone, and the rest of the page stays as it was.
     """
-    state, context = st.session_state, get_script_run_ctx()
-    alone = context is not None and context.fragment_ids_this_run
-    if alone and _set() != state.get("settings", {}).get(state.get("page")):
+    state = st.session_state
+    if boot.alone() and _set() != state.get("settings", {}).get(state.get("page")):
         st.rerun()
 
 

@@ -9,7 +9,7 @@ import signal
 import psutil
 import pytest
 from browser import LONG, LOOKS, PATIENCE, Lab, button, set_look, shoot, start, start_lab, until, wait
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from dfkd_core.store import runs_in
@@ -43,24 +43,26 @@ def test_a_visitor_sees_the_recorded_run_play_before_anything_is_trained(page: P
 
 
 # The next three answers that hold a frame never reach the page, as when Streamlit replaces what a rerun has drawn.
-LOSE_ANSWERS = """() => {
-  const { view } = document.querySelector('.dfkd-host'), update = view.update;
-  window.lost = 0;
-  view.update = (data, ...rest) => {
-    if (window.lost < 3 && Object.keys(data.frames).length) window.lost += 1;
-    else update.call(view, data, ...rest);
-  };
-}"""
+SHEETS = re.compile(r"/feed-\d+/\w+/[0-9a-f]{20}\.json")
 
 
 def test_images_that_are_lost_on_their_way_are_asked_for_again(page: Page, lab: Lab) -> None:
     page.goto(lab.url + "?step=300")
     page.wait_for_selector(".dfkd-tile")
-    expect(button(page, "Start")).to_be_enabled()
-    page.evaluate(LOSE_ANSWERS)
+    lost: list[str] = []
+
+    def lose(route: Route) -> None:
+        lost.append(route.request.url)
+        if len(lost) <= 3:
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route(SHEETS, lose)
     page.get_by_label("Training step shown").press("Home")
     expect(page.locator(".dfkd-samples h4")).to_contain_text("at step 1")
-    assert page.evaluate("window.lost") == 3
+    assert len(lost) == 4
+    page.unroute(SHEETS)
 
 
 def test_the_story_from_start_to_stop(page: Page, lab: Lab) -> None:

@@ -31,6 +31,7 @@ EVERY_SECONDS = 0.5  # news are written
 ALONE_SECONDS = 15.0  # after the last look nobody is thought to watch
 MOST_STEPS = 30  # versions from one whole to the next
 KEPT_WHOLES = 4  # for browsers that come late with what they were told
+AT_ONCE = 64  # frames that are written for one look
 
 
 class Feed:
@@ -45,10 +46,12 @@ class Feed:
         self._versions: list[int] = []  # a whole, and what was added since
         self._written: list[list[Path]] = []  # by whole
         self._sheets: dict[int, str] = {}
+        self._names: dict[int, str | None] = {}
 
     def tell(self, news: Callable[[], dict[str, Any]]) -> None:
         """Keep ``now.json`` at what ``news`` gives, as long as this is called again: somebody watches."""
         self._looked = time.monotonic()
+        self._names.clear()  # a frame may come to hold more
         if self._teller is None or not self._teller.is_alive():
             self._teller = threading.Thread(target=self._keep_telling, args=(news,), name="dfkd-feed", daemon=True)
             self._teller.start()
@@ -81,6 +84,13 @@ class Feed:
                 return None
             self._sheets[step] = name
         return self._sheets[step]
+
+    def names(self, steps: list[int], frame_of: Callable[[int], dict[str, Any] | None]) -> dict[int, str | None]:
+        """The files of the frames of a run that has ended, for browsers that play it without asking: those that are
+        written, and ``AT_ONCE`` more. None stands for what cannot be read."""
+        for step in [step for step in steps if step not in self._names][:AT_ONCE]:
+            self._names[step] = self.file(frame_of(step))
+        return dict(self._names)
 
     def file(self, item: dict[str, Any] | None) -> str | None:
         """The name of a file of ``item``, which its content decides."""

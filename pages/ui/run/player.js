@@ -93,6 +93,7 @@ export class Player {
     this.slow.begin();
     this.run = data.run;
     this.frames.clear();
+    this.fetching = new Set();
     this.drawn = {};
     this.shown = null;
     this.autoplay = data.autoplay && data.view == null;
@@ -130,8 +131,22 @@ export class Player {
   get view() { return this.scrubber.view; }
   get playing() { return this.scrubber.playing; }
   get live() { return this.data.state === "running" || this.data.state === "paused"; }
-  has(step) { if (!this.frames.has(step)) this.questions.want(step); return this.frames.has(step); }
+  has(step) { if (!this.frames.has(step)) this.lack(step); return this.frames.has(step); }
   moved(told) { if (told) this.questions.tell(); this.draw(); }
+
+  // A frame is fetched where its file is known, else asked for.
+  async lack(step) {
+    const { run, feed, data: { names, feed: { at } } } = this;
+    if (!(step in names)) return this.questions.want(step);
+    if (this.fetching.has(step)) return;
+    this.fetching.add(step);
+    const [, frame] = await feed.frame(at, step, names[step]);
+    if (this.run !== run) return;
+    this.fetching.delete(step);
+    if (frame === undefined) return this.questions.want(step);
+    this.receive(step, frame);
+    this.draw();
+  }
 
   // Where the run enters its later stages.
   get laterStages() { return this.data.stages.filter((stage) => stage.step > 1); }

@@ -87,7 +87,7 @@ def data_of(
     frame_of: Callable[[int], dict[str, Any] | None] | None = None,
 ) -> dict[str, Any]:
     """What the view ``key`` is told about its run: which versions of its curves there are, the files of the frames
-    ``asked`` for and of the newest one; None stands for what cannot be read.
+    ``asked`` for and of the newest one, the names of all where the run has ended; None stands for what cannot be read.
 
     ``recorded``: the steps that have a frame, and ``frame_of`` the frame of one; else they are its samples.
     """
@@ -115,6 +115,7 @@ def data_of(
         "frames": {
             str(step): feed.file(frame_of(step)) if frame_of else feed.sheet(step) for step in dict.fromkeys(wanted)
         },
+        "names": {} if live else feed.names(steps, frame_of or timeline.frame),
         "view": asked["view"],
         "autoplay": recordings.is_one(folder),
         "phases": phases.described(spec.method, facts.get("phases", [])),

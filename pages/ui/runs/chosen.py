@@ -68,7 +68,7 @@ def _again(chosen: Sequence[Entry], entries: Sequence[Entry]) -> None:
 def _begin(firsts: list[Entry], seeds: int, entries: Sequence[Entry]) -> None:
     booted = boot.start()
     with st.spinner("Starting"):
-        booted.ready.wait(60)
+        booted.begin().ready.wait(60)
     if booted.engine is None:
         st.error(link.plain(booted.error or "The engine is still starting. Try again in a moment."))
         return

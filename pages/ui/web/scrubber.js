@@ -4,6 +4,7 @@ import { press, write } from "./dom.js";
 import { clamp } from "./numbers.js";
 
 const PLAY_SECONDS = 20;
+const FASTEST_MS = 150;
 const AHEAD = 8; // steps asked for before they are played
 const MOVES = {
   ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10, Home: -Infinity, End: Infinity,
@@ -71,19 +72,18 @@ export class Scrubber {
     const count = this.owner.steps.length;
     if (count < 2) return;
     if (place >= count - 1) place = 0;
+    const on = () => {
+      const { steps } = this.owner;
+      const there = steps.slice(place, place + AHEAD).map((step) => this.owner.has(step));
+      if (!there[0]) return;
+      place += 1;
+      if (place >= steps.length - 1) return this.follow();
+      this.view = steps[place];
+      this.owner.moved(false);
+    };
     this.view = this.owner.steps[place]; // at once, not only when its images have come
-    this.timer = setInterval(
-      () => {
-        const { steps } = this.owner;
-        const there = steps.slice(place, place + AHEAD).map((step) => this.owner.has(step));
-        if (!there[0]) return;
-        this.view = steps[place];
-        place += 1;
-        if (place < steps.length) this.owner.moved(false);
-        else this.follow();
-      },
-      clamp((1000 * PLAY_SECONDS) / count, 150, 700),
-    );
+    this.timer = setInterval(on, clamp((1000 * PLAY_SECONDS) / count, FASTEST_MS, 700));
+    setTimeout(() => this.playing && on(), FASTEST_MS); // it moves as soon as it can
     this.owner.moved(false);
   }
 
