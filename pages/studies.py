@@ -88,7 +88,7 @@ def _show(study: Study, progress: Progress) -> None:
         progress.share, f"{link.name(study.title)}: {progress.state}, {progress.done} / {progress.total} runs{failed}"
     )
     rows = kind.table(study.settings, progress.cells)
-    st.markdown(link.plain(kind.reading(study.settings, rows)))
+    st.markdown(link.plain(kind.verdict(study.settings, progress.cells, rows)))
     st.dataframe(link.table(pd.json_normalize(rows)), hide_index=True)
 
 

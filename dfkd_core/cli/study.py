@@ -34,6 +34,7 @@ from dfkd_core.study import (
 )
 from dfkd_core.study import file as files
 from dfkd_core.study.estimate import Pace, known_paces
+from dfkd_core.study.folder import OVER
 from dfkd_core.study.reuse import Reuse
 
 StudyId = Annotated[str, Parameter(help="A study's id, or the unique beginning or end of one.")]
@@ -221,7 +222,7 @@ def show(id: StudyId, /, *, runs: Runs = None, as_json: Json = False) -> int:
     where = f"{progress.state}, {progress.done} / {progress.total}  {progress.message}"
     print(f"{study.kind}, {study.title}: {where}".strip())
     for state in progress.cells:
-        over = state.state in ("done", "failed")
+        over = state.state in OVER
         print(kind.ended(state.cell, state.record) if over else f"{state.cell.key}: {state.state}")
     print("\n".join(found))
     return 0
@@ -230,7 +231,7 @@ def show(id: StudyId, /, *, runs: Runs = None, as_json: Json = False) -> int:
 def _found(study: Study, progress: Progress) -> list[str]:
     """The table and what it says."""
     kind, settings = find(study.kind), study.settings
-    said = kind.reading(settings, kind.table(settings, progress.cells))
+    said = kind.verdict(settings, progress.cells)
     marked = [f"These runs are {NOT_DATA_FREE}."] if any(cell.spec.not_data_free for cell in study.cells) else []
     return [*marked, *kind.lines(settings, progress.cells), *filter(None, [said])]
 
@@ -249,5 +250,5 @@ def _summary(study: Study, progress: Progress) -> dict[str, Any]:
             for state in progress.cells
         ],
         "table": table,
-        "reading": kind.reading(settings, table),
+        "reading": kind.verdict(settings, progress.cells, table),
     }

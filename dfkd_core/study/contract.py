@@ -21,8 +21,9 @@ from dfkd_core.errors import RequestError, explain
 from dfkd_core.quality.score import score_text
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store.folder import Result
-from dfkd_core.study.folder import Cell, CellState, Kept, Record, Study
+from dfkd_core.study.folder import OVER, Cell, CellState, Kept, Record, Study
 from dfkd_core.study.reuse import finished
+from dfkd_core.study.tables import unfinished
 
 Labels = dict[str, Any]
 Rows = list[dict[str, Any]]
@@ -240,7 +241,15 @@ class Kind(ABC, Generic[R]):
 
     @abstractmethod
     def reading(self, settings: dict[str, Any], rows: Rows) -> str:
-        """What the table says, in one sentence; empty before it says something."""
+        """What the table says, in one sentence; empty where it says nothing."""
+
+    def verdict(self, settings: dict[str, Any], cells: list[CellState], rows: Rows | None = None) -> str:
+        """The reading of ``rows`` (usually its table) when all runs have ended, since those that are outstanding may
+        turn it around; until then how many are there."""
+        over = sum(state.state in OVER for state in cells)
+        if over < len(cells):
+            return unfinished(over, len(cells))
+        return self.reading(settings, self.table(settings, cells) if rows is None else rows)
 
     @abstractmethod
     def lines(self, settings: dict[str, Any], cells: list[CellState]) -> list[str]:

@@ -25,6 +25,7 @@ from dfkd_core.store.rows import Scalar
 
 FOLDER = "studies"  # below the runs
 STOP, CONDUCTOR = "stop", "conductor.json"
+OVER = ("done", "failed")  # states of a cell
 
 
 @dataclass(frozen=True)
@@ -265,7 +266,7 @@ class Study:
         conducted = self.is_conducted()
         cells = [self._cell_state(cell, conducted, step_of) for cell in self.cells]
         done, failed = (sum(cell.state == state for cell in cells) for state in ("done", "failed"))
-        shares = [1.0 if cell.state in ("done", "failed", "measuring") else cell.share for cell in cells]
+        shares = [1.0 if cell.state in (*OVER, "measuring") else cell.share for cell in cells]
         if conducted:
             state = "stopping" if self.shall_stop() else "running"
         else:

@@ -35,7 +35,7 @@ def report(study: Study) -> str:
     parts = [
         f"<h1>{text(study.title)}</h1>",
         f'<p class="soft">Data-free knowledge distillation · study {text(study.id)} · {text(kind.title)}</p>',
-        *_lead(progress, kind.reading(study.settings, rows)),
+        *_lead(progress, kind.verdict(study.settings, progress.cells, rows)),
         *(_grid(study, rows) if study.kind == "grid" else _plain(kind.lines(study.settings, progress.cells))),
         *_failed(progress),
         *_runs(progress),

@@ -12,7 +12,8 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
 from dfkd_core.quality.score import DISTANCES
-from dfkd_core.study.tables import CONFIDENCE, plural
+from dfkd_core.study.folder import OVER
+from dfkd_core.study.tables import CONFIDENCE, plural, unfinished
 
 Row = dict[str, Any]
 RESAMPLES, RESAMPLING_SEED = 10_000, 0
@@ -124,7 +125,7 @@ def stability_of(scores: Sequence[float], last: int, lower_is_better: bool = Fal
 class Comparison(NamedTuple):
     """``difference`` of the first to the second, mean over teachers, with its interval, from ``pairs`` of runs of the
     same teacher and seed, of so many ``teachers``; each pair as [teacher, seed, difference] in ``points``. ``clear``:
-    the interval lies on one side of 0."""
+    the interval lies on one side of 0, and no run of the two is outstanding."""
 
     difference: float | None
     low: float | None
@@ -153,6 +154,10 @@ def compared(rows: Sequence[Row], first: str, second: str) -> Comparison:
     mean, low, high = paired_interval(list(by_teacher.values()))
     clear = low is not None and high is not None and (low > 0 or high < 0)
     sentence = _sentence(first, second, (mean, low, high), by_teacher, left_out, distance)
+    states = [row["state"] for row in rows if row["series"] in (first, second) and row["state"] != "cannot"]
+    over = sum(state in (*OVER, "short") for state in states)
+    if over < len(states):
+        clear, sentence = False, unfinished(over, len(states), f" of {first} and {second}")
     return Comparison(mean, low, high, len(points), len(by_teacher), left_out, clear, sentence, points)
 
 

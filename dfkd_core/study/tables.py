@@ -67,6 +67,12 @@ def plural(count: int, name: str) -> str:
     return f"{count} {name}{'s' * (count != 1)}"
 
 
+def unfinished(over: int, total: int, whose: str = "") -> str:
+    """What stands for a verdict while one of the runs that it compares is outstanding."""
+    have = "has" if total == 1 else "have"
+    return f"{over} of {plural(total, 'run')}{whose} {have} ended; the verdict waits for all."
+
+
 def aligned(lines: list[list[str]]) -> list[str]:
     """Cells of a table under each other, for a terminal."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -18,7 +18,7 @@ from streamlit.testing.v1 import AppTest
 from dfkd_core import study
 from dfkd_core.cli import main
 from dfkd_core.errors import RequestError
-from dfkd_core.study import Cell, Study
+from dfkd_core.study import Cell, CellState, Record, Study
 from dfkd_core.study.hidfd_experiments import EXPERIMENTS
 
 OWN = """
@@ -99,6 +99,13 @@ def test_a_study_of_ones_own_is_a_command_with_its_flags_and_its_table(capsys: A
     assert shown["reading"] == "Of 2 it cannot be told." and [row["seed"] for row in shown["table"]] == [3, 4]
 
 
+@pytest.mark.parametrize("name", study.available())
+def test_no_kind_gives_a_verdict_before_all_that_it_compares_has_ended(name: str) -> None:
+    kind, cell = study.find(name), Cell("one", {}, tiny_spec())
+    ends = [CellState(cell, Record(), state) for state in ("done", "failed", "done", "running")]
+    assert kind.verdict({}, ends, [{"odd": 1}]) == "3 of 4 runs have ended; the verdict waits for all."
+
+
 @pytest.mark.usefixtures("own")
 def test_it_has_inputs_and_its_table_on_a_page(app: AppTest, runs: Path) -> None:
     app.run().switch_page("pages/studies.py").run()
@@ -109,7 +116,8 @@ def test_it_has_inputs_and_its_table_on_a_page(app: AppTest, runs: Path) -> None
     made = study.find("rate").begin(runs, seeds=[0], run={"student": STUDENT})
     app.query_params["study"] = made.id
     app.run()
-    assert not app.exception and any("Of 1 it cannot be told." in text.value for text in app.markdown)
+    early = "0 of 1 run has ended; the verdict waits for all."
+    assert not app.exception and any(early in text.value for text in app.markdown)
     assert app.dataframe[0].value["seed"].tolist() == [0]
 
 

@@ -70,6 +70,14 @@ def test_a_difference_that_all_teachers_share_is_told_and_one_within_noise_is_no
     assert turned.difference == pytest.approx(-0.1) and "below" in turned.sentence
 
 
+def test_of_two_that_still_run_nothing_is_said() -> None:
+    rows = pairs([[0.1, 0.11, 0.09]] * 3)
+    found = compared([*rows, row("t3", "y", 0, None, state="running")], "x", "y")
+    assert found.points and not found.clear
+    assert found.sentence == "18 of 19 runs of x and y have ended; the verdict waits for all."
+    assert "lies above" in compared([*rows, row("t0", "z", 0, None, state="running")], "x", "y").sentence
+
+
 def test_too_few_pairs_have_no_interval_and_what_has_no_partner_is_counted() -> None:
     few = compared(pairs([[0.3], [0.4]]), "x", "y")
     assert few.low is None and not few.clear and "too few" in few.sentence

@@ -8,6 +8,7 @@ import { themeOf } from "../web/theme.js";
 const GLYPHS = { done: "✓", failed: "!", measuring: "…", paused: "❚❚" };
 const WORDS = { waiting: "waiting", queued: "waiting for the device", interrupted: "interrupted" };
 const PLAYED_MS = 12_000, FRAME_MS = 120; // how long a recorded study takes to play
+export const OVER = ["done", "failed"]; // states of a run that has ended
 const GOING_ON = ["running", "measuring", "queued", "paused"];
 const HEAD = `
   <div class="exp-head">

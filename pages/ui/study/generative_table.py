@@ -37,7 +37,7 @@ def show(study: Study, progress: Progress) -> None:
     data = {
         **watching.facts(study, progress),
         "settings": settings,
-        "reading": KIND.reading(settings, rows),
+        "reading": KIND.verdict(settings, progress.cells, rows),
         "titles": {name: ARMS[name].title for name in settings["series"]},
         "columns": [column._asdict() for column in COLUMNS],
         "plotted": list(PLOTTED),

@@ -90,7 +90,7 @@ def show(study: Study, progress: Progress) -> None:
         "is_share": measure not in DISTANCES,
         "lower_is_better": measure in DISTANCES,
         "last": tracing.LAST_EPOCHS,
-        "reading": "" if blind else KIND.reading(settings, compared_rows),
+        "reading": "" if blind else KIND.verdict(settings, progress.cells, compared_rows),
         **_of_view(study, view, blind, said, shown, known),
     }
     watching.component("grid")(key="grid", data=data)

@@ -17,7 +17,7 @@ def show(study: Study, progress: Progress) -> None:
     courses = {state.cell.key: _course(study, state) for state in progress.cells if state.record.run}
     data = {
         **watching.facts(study, progress),
-        "reading": kind.reading(settings, kind.table(settings, progress.cells)),
+        "reading": kind.verdict(settings, progress.cells),
         "teachers": [{"name": name, "title": _title(name)} for name in settings["teachers"]],
         "variants": settings["variants"],
         "courses": courses,

@@ -7,7 +7,7 @@ from typing import Any
 from dfkd_core.analysis.measured import GENERATED
 from dfkd_core.errors import RequestError
 from dfkd_core.store import read_sheet
-from dfkd_core.study import CellState, Kind, Progress, Study, find
+from dfkd_core.study import CellState, Progress, Study, find
 from dfkd_core.study.prior import POINT, SCORES
 from dfkd_core.teachers.cards import find_card
 from pages.ui.study import watching
@@ -26,7 +26,7 @@ def show(study: Study, progress: Progress) -> None:
         **answer("prior", said),
         **watching.facts(study, progress),
         "label": next((state.record.figures["label"] for state in done.values()), "FID"),
-        "reading": _reading(kind, settings, progress),
+        "reading": kind.verdict(settings, progress.cells),
         "intensities": settings["intensities"],
         "seeds": settings["seeds"],
         "classes": _classes(settings["teacher"]),
@@ -34,13 +34,6 @@ def show(study: Study, progress: Progress) -> None:
         "sheets": {key: read_sheet(study.run(done[key].record), GENERATED) for key in wanted},
     }
     watching.component("prior")(key="prior", data=data, on_ask_change=lambda: None)
-
-
-def _reading(kind: Kind[Any], settings: dict[str, Any], progress: Progress) -> str:
-    """What was found, of all runs: a part of them would have given a verdict that the rest may turn around."""
-    if progress.state != "done":
-        return ""
-    return kind.reading(settings, kind.table(settings, progress.cells))
 
 
 def _figures(state: CellState) -> dict[str, Any]:

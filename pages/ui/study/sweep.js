@@ -6,7 +6,7 @@ import { mounting } from "../web/mount.js";
 import { difference, duration, percent, points } from "../web/numbers.js";
 import { band, margins, marks, rule, titled } from "../web/plot.js";
 import { faint } from "../web/theme.js";
-import { CHART, Experiment } from "./experiment.js";
+import { CHART, Experiment, OVER } from "./experiment.js";
 
 const SYMBOLS = ["circle", "square", "diamond", "triangle-up", "x"];
 const STROKES = ["solid", "dash", "dot", "dashdot", "longdash"];
@@ -309,12 +309,19 @@ class Sweep extends Experiment {
   final({ mean, low, high }) { return plusMinus(mean, low, high, inPercent); }
 
   difference(tag, row) {
-    const { difference: gap, difference_low: low, difference_high: high, pairs } = row;
-    const clear = low != null && (low > 0 || high < 0), about = { dataset: { clear } };
+    const { difference: gap, difference_low: low, difference_high: high, pairs } = row, early = this.isEarly(row);
+    const clear = !early && low != null && (low > 0 || high < 0), about = { dataset: { clear } };
     const made = (words, title) => element(tag + ".sweep-difference", { ...about, title }, words);
     if (gap == null) return made(this.isReference(row) ? "reference" : "–");
+    if (early) return made(difference(gap) + " so far", "Not all runs of the two have ended");
     const unsure = pairs === 1 ? "One pair tells no interval" : "The interval holds zero: no clear difference";
     return made(difference(gap) + between(low, high, points), clear ? "The interval is clear of zero" : unsure);
+  }
+
+  // A run of what is compared is outstanding.
+  isEarly({ series, x }) {
+    const own = this.cellsOf({ series, x }), others = this.cellsOf({ series, x, ...this.settings.reference });
+    return [...own, ...others].some(({ state }) => !OVER.includes(state));
   }
 
   // How many runs are done, and how far the one is that goes on.

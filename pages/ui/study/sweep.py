@@ -33,7 +33,7 @@ def show(study: Study, progress: Progress) -> None:
         **watching.facts(study, progress),
         "settings": settings,
         "symbol": symbol(settings),
-        "reading": KIND.reading(settings, rows),
+        "reading": KIND.verdict(settings, progress.cells, rows),
         "rows": rows,
         "figures": {key: {name: figures.get(name) for name in FIGURES} for key, figures in done.items()},
         "live": {state.cell.key: score for state in progress.cells if (score := _so_far(study, state)) is not None},
