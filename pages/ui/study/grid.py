@@ -62,7 +62,7 @@ def offer(study: Study, progress: Progress) -> None:
 def show(study: Study, progress: Progress) -> None:
     """Draw the grid, or bring what is drawn up to date. Call it at the same place in every rerun."""
     settings = study.settings
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
         view, blind = _view(study)
         rows = KIND.table(settings, progress.cells)
         known = _traces(study, rows)
@@ -140,19 +140,19 @@ def _asked(view: str, blind: bool, series: list[str], rows: Sequence[dict[str, A
             "": "at the end of each run",
             **{str(name): f"at equal {title}" for name, title in tracing.AXES.items()},
         }
-        said["at"] = _select("Compared", "at", ends)
+        said["at"] = _select("Compared", "at", ends, width=180)  # which has room beside the readings
     if view == "pair" and len(series) > 1:
         said["first"] = _select("First", "first", {name: name for name in reversed(series)})
         said["second"] = _select("Second", "second", {name: f"against {name}" for name in series})
     return said
 
 
-def _select(label: str, name: str, titles: dict[Any, str]) -> Any:
+def _select(label: str, name: str, titles: dict[Any, str], width: int = 215) -> Any:
     key = f"grid:{name}"
     if st.session_state.get(key) not in titles:
         st.session_state[key] = next(iter(titles))
     return st.selectbox(
-        label, list(titles), format_func=titles.__getitem__, key=key, width=215, label_visibility="collapsed"
+        label, list(titles), format_func=titles.__getitem__, key=key, width=width, label_visibility="collapsed"
     )
 
 
