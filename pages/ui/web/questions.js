@@ -2,6 +2,8 @@
 // in every rerun: one that begins right behind another can make Streamlit drop what that one drew. Orders are given
 // until Python says that they are carried out.
 
+import { here, toWait } from "./turn.js";
+
 const ASK_AGAIN_MS = 2500, LOOK_MS = 1000;
 const AWAY_LOOKS = 3; // after which a component that is nowhere on the page is given up
 const MOST_ASKED = 32; // items at once
@@ -9,7 +11,7 @@ const MOST_ASKED = 32; // items at once
 export class Questions {
   // `told()`: what the page is about, and where the user looks, for the address bar. `gone()`: the component was left.
   constructor(root, told, gone = () => {}) {
-    Object.assign(this, { root, told, gone, wanted: new Set(), said: [], orders: [], asked: 0 });
+    Object.assign(this, { root, told, gone, page: here(), wanted: new Set(), said: [], orders: [], asked: 0 });
   }
 
   // About something else.
@@ -32,6 +34,8 @@ export class Questions {
 
   send() {
     this.due = null;
+    if (this.page !== here()) return; // which is being left
+    if (toWait()) return this.tell(toWait());
     const now = Date.now();
     this.unsaid = this.waiting && now - this.asked < ASK_AGAIN_MS;
     if (this.unsaid || !this.setStateValue) return;

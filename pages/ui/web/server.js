@@ -2,6 +2,7 @@
 // Part of every page, outside of what Streamlit draws.
 
 const PATIENCE_MS = 4000; // a short gap is none
+const BLANK_LOOKS = 3; // in a row
 const WORDS =
   "<b>The lab's server does not answer: it was stopped, or is no longer reached from here.</b> Runs that train go on " +
   "without it. Start it again where it ran, with <code>make app</code> or <code>streamlit run app.py</code>; this " +
@@ -19,6 +20,20 @@ function look() {
     box = null;
   }
   document.body.classList.toggle("lab-is-gone", gone);
+  draw();
+}
+
+// A page that came while the one before it asked for something may have been cleared: it is drawn again.
+let blank = 0;
+
+function draw() {
+  const app = document.querySelector("[data-testid=stApp]")?.dataset ?? {};
+  const there = document.querySelector("[data-testid=stMain] [data-testid=stElementContainer]:not(:has(.page-name))");
+  blank = app.testScriptState === "notRunning" && app.testConnectionState === "CONNECTED" && !there ? blank + 1 : 0;
+  if (blank !== BLANK_LOOKS) return;
+  const link = document.querySelector("[data-testid=stSidebarNavLink][aria-current=page]");
+  if (link) link.click();
+  else location.reload();
 }
 
 function made() {
