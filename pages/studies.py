@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """One script run of the page."""
     kinds = {grid.KIND.name: grid.KIND, **available()}  # the widest question first
-    asked = {study.id: study.kind for place in (recordings.FOLDER, runs_folder()) for study in studies_in(place)}.get(
+    asked = {study.id: study.kind for place in (runs_folder(), recordings.FOLDER) for study in studies_in(place)}.get(
         link.word("study")
     )
     if asked in kinds:

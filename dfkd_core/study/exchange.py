@@ -24,6 +24,7 @@ from dfkd_core.study.folder import FOLDER, Study
 
 MOST_FILES, MOST_BYTES, MOST_RATIO = 200_000, 8 << 30, 200
 CHUNK = 1 << 20
+SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "recorded"  # whose names are taken
 LEFT_OUT = re.compile(r"(^|/)(lock|owner\.json|heartbeat|stop|\..*)$|\.job(/|$)")  # of the machine, not of the run
 OF_A_RUN = r"(samples|probes|real|collected|phases|analysis|checkpoints)/[\w.-]+\.(png|npz|json|safetensors)"
 OF_AN_ATTEMPT = r"attempts/\d{1,9}/(events\.jsonl|control\.jsonl|environment\.json|worker\.log)"
@@ -106,6 +107,9 @@ def _check(folder: Path, tops: Iterable[str], runs: Path) -> None:
     for top in tops:
         if (runs / top).exists():
             raise RequestError("import", Path(top).name, f"is already in {runs}; nothing was imported.")
+        if (SHIPPED / top).exists():
+            says = "is the name of a recording that comes with the lab; nothing was imported."
+            raise RequestError("import", Path(top).name, says)
         try:
             _ = Study(folder / top).cells if top.startswith(FOLDER) else read_spec(RunFolder(folder / top))
         except StoreError as error:

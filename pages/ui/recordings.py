@@ -5,19 +5,20 @@ They are found by their ids like those of this machine; nothing of them can be s
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from dfkd_core.store import RunFolder, run_in, runs_folder
 from dfkd_core.study import Kind, Study, studies_in
+from dfkd_core.study.exchange import SHIPPED
 
-FOLDER = Path(__file__).parent.parent.parent / "assets" / "recorded"
+FOLDER = SHIPPED
 DISTILL, HYBRID, GENERATIVE = "ta-dfkd", "hidfd", "ukd"  # what these pages open on
 
 
 def run(run_id: str) -> RunFolder | None:
-    """A run of this machine, or a recorded one; None if there is neither."""
-    return run_in(runs_folder(), run_id) or run_in(FOLDER, run_id)
+    """A recorded run, or one of this machine; None if there is neither. What is recorded is what lessons and pages
+    speak of, so nothing of the same name takes its place."""
+    return run_in(FOLDER, run_id) or run_in(runs_folder(), run_id)
 
 
 def studies(kind: Kind[Any]) -> list[Study]:

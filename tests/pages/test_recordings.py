@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,16 @@ def test_a_page_of_runs_opens_on_a_recorded_one_until_there_is_an_own(
     assert "the form says the same" in said or page == "hybrid"  # whose collected images are not there
     assert not app.button(key="start").disabled
     assert app.button(key="pause_or_resume").disabled and app.button(key="stop").disabled
+
+
+def test_a_run_or_study_of_the_same_name_takes_no_recordings_place(app: AppTest, runs: Path) -> None:
+    shutil.copytree(recordings.FOLDER / recordings.HYBRID, runs / recordings.DISTILL)
+    shutil.copytree(recordings.FOLDER / "studies" / "fig-1b", runs / "studies" / "fig-1a")
+    assert recordings.is_one(recordings.run(recordings.DISTILL) or RunFolder(runs))
+    app.run()
+    app.query_params["study"] = "fig-1a"
+    app.switch_page("pages/lessons.py").run()
+    assert not app.exception and [one.label for one in app.button if one.key == "new"] == ["Run it here"]
 
 
 def test_after_the_end_the_own_run_is_shown_and_not_the_recorded_one(app: AppTest, runs: Path) -> None:

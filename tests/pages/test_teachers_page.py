@@ -14,7 +14,8 @@ from streamlit.testing.v1 import AppTest
 from dfkd_core.analysis.jobs import ENDED, Job
 from dfkd_core.store import runs_folder
 from dfkd_core.teachers import making
-from dfkd_core.teachers.cards import SHIPPED, available_teachers, user_folder
+from dfkd_core.teachers.cards import SHIPPED, TeacherCard, available_teachers, user_folder
+from dfkd_core.teachers.make import store
 from dfkd_core.teachers.measured import measured
 
 
@@ -59,6 +60,16 @@ def test_a_training_is_begun_and_watched(app: AppTest) -> None:
     assert "is taken" in app.error[0].value
     app.button(key="train:away:mine").click().run()
     assert not app.exception and "mine" in available_teachers()
+
+
+def test_a_program_leads_to_the_form_with_a_method_that_needs_no_more_of_it(app: AppTest) -> None:
+    about = available_teachers()["digits-lenet5-long"].model_dump() | {"name": "asked", "network": "onnx"}
+    store(b"never opened", TeacherCard.model_validate(about), user_folder())
+    visit(app, "teachers", teacher="asked")
+    assert "only the answers are known" in said(app)
+    app.button(key="teachers:distil").click().run()
+    assert not app.exception and app.selectbox(key="form:teacher").value == "asked"
+    assert app.selectbox(key="form:method").value == "noise"
 
 
 def brought(page: Page, lab: Lab, file: Path, shown: str) -> None:

@@ -19,7 +19,7 @@ from dfkd_core.errors import RequestError
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, runs_in, verify
 from dfkd_core.study import Study, studies_in
-from dfkd_core.study.exchange import pack, unpack
+from dfkd_core.study.exchange import SHIPPED, pack, unpack
 
 
 @pytest.fixture
@@ -82,6 +82,13 @@ def test_what_no_lab_exports_is_refused_and_nothing_is_left(elsewhere: Path, nam
     with pytest.raises(RequestError, match=said):
         unpack(made({name: b"{}"}), elsewhere)
     assert list(elsewhere.iterdir()) == []
+
+
+def test_what_is_called_like_a_recording_is_refused(elsewhere: Path) -> None:
+    for recorded in (*runs_in(SHIPPED)[:1], *studies_in(SHIPPED)[:1]):
+        with pytest.raises(RequestError, match="is the name of a recording that comes with the lab"):
+            unpack(packed(recorded), elsewhere)
+        assert list(elsewhere.iterdir()) == []
 
 
 @pytest.mark.parametrize(

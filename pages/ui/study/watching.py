@@ -59,7 +59,7 @@ def chosen(kind: Kind[Any]) -> Study | None:
     address says what a new one shall be, the newest, or the first that is recorded."""
     own, recorded = studies_in(runs_folder(), kind.name), recordings.studies(kind)
     if asked := link.word("study"):
-        if (found := next((study for study in (*own, *recorded) if study.id == asked), None)) is not None:
+        if (found := next((study for study in (*recorded, *own) if study.id == asked), None)) is not None:
             return found
         st.warning(f"There is no study {link.name(asked)} in {link.plain(runs_folder())}.")
         del st.query_params["study"]

@@ -7,6 +7,7 @@ somebody has looked at and named comes among the teachers.
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from dfkd_core.data.catalogue import BENCHMARKS
 from dfkd_core.errors import RequestError
 from dfkd_core.networks.classifiers import title_of
 from dfkd_core.teachers.cards import TeacherCard, read_card, user_folder
+from dfkd_core.teachers.trusted import HOW_TO_TRUST
 from pages.ui import command, link, look
 from pages.ui.teachers import zoo
 
@@ -30,6 +32,14 @@ ABOUT_IMAGES = {
     "channels": ("Channels", "Of its images."),
     "classes": ("Classes", "Their names between commas, in its order; or how many."),
 }
+TRUSTED = ["python", "-m", "dfkd_core", "teacher", "import", "--trust"]
+ABOUT = """
+- **Weights**: safetensors, or a checkpoint that torch.save wrote; nothing in it is executed. Layer names of
+  torchvision, timm and the usual CIFAR repositories are known.
+- **ONNX**: a program of which methods see the answers alone, so that those remain which only ask.
+- **A program of torch.export**, which is code, or a larger file: on the command line,
+  `python -m dfkd_core teacher import FILE --benchmark NAME --name NAME`.
+"""
 
 
 @dataclass
@@ -43,14 +53,9 @@ class Looked:
 
 def show() -> None:
     """File, what it is for, what it turned out to be, and its name."""
-    st.markdown("##### Weights of your own, as public repositories save and name them")
-    st.caption(
-        "safetensors, or a checkpoint that torch.save wrote; nothing in it is executed. Layer names of torchvision, "
-        "timm and the usual CIFAR repositories are known. ONNX is a teacher of which methods see the answers alone. "
-        "A larger file, or a program of torch.export, is brought by the command line: "
-        "`python -m dfkd_core teacher import FILE --benchmark NAME --name NAME`."
-    )
-    given = st.file_uploader("Weights", key="bring:file")
+    st.markdown("##### A network of your own, as public repositories save and name it")
+    st.caption(ABOUT)
+    given = st.file_uploader("File", key="bring:file")
     with look.labelled("bring"):
         names = [*BENCHMARKS, "folder"]
         benchmark = st.selectbox("Benchmark", names, key="bring:benchmark", width=190, format_func=_title)
@@ -81,6 +86,9 @@ def show() -> None:
                 st.session_state["bring:looked"] = _look(asked, given.name, given.getvalue(), flags)
             except RequestError as error:
                 st.error(link.plain(error))
+                if HOW_TO_TRUST in str(error):
+                    named = ["--benchmark", benchmark, "--name", f"{Path(given.name).stem}-mine"]
+                    st.code(shlex.join([*TRUSTED, given.name, *named]), language="sh")
     looked: Looked | None = st.session_state.get("bring:looked")
     if looked is not None and looked.asked == asked:
         _found(looked, given.name)
@@ -110,17 +118,18 @@ def _found(looked: Looked, name: str) -> None:
     """What it turned out to be."""
     card, image = looked.card, looked.card.image
     with st.container(border=True):
-        st.markdown(f"**{link.name(name)}** is a **{link.name(title_of(card.network))}**")
+        st.markdown(f"**{link.name(name)}**: {link.name(title_of(card.network))}")
         st.caption(link.plain(card.origin.replace(f"weights{Path(name).suffix}, ", "")))
+        known = zoo.facts(card)
         with st.container(horizontal=True):
             if card.accuracy is not None:
                 st.metric("Accuracy on test images", f"{card.accuracy:.2%}", width="content")
             st.metric("Images", f"{image.channels} × {image.size} × {image.size}", width="content")
             st.metric("Classes", len(image.classes), width="content")
-            known = zoo.facts(card)
             if known is not None:
                 st.metric("Parameters", f"{known.parameters:,}", width="content")
                 st.metric("BatchNorm layers", known.batch_norm, width="content")
+        zoo.inside(card, known)
         if card.accuracy is None:
             st.info("Its test images are not here, so nobody can say how good it is.")
         for doubt in card.doubts:

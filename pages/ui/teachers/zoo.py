@@ -24,7 +24,7 @@ from dfkd_core.study.tables import plural
 from dfkd_core.teachers.cards import SHIPPED, TeacherCard, available_teachers, find_card, user_folder
 from dfkd_core.teachers.load import build_network
 from dfkd_core.teachers.measured import Measured, measured
-from pages.ui import link, look
+from pages.ui import keep, link, look
 from pages.ui.runs import listing
 
 TASKS = {"classifier": "classifier", "generative": "generative", "diffusion": "diffusion model"}
@@ -41,6 +41,7 @@ COLUMNS = {
     "ELBO": st.column_config.NumberColumn("ELBO, nats", format="%.2f", help="Of a test image; higher is better."),
     "runs": st.column_config.NumberColumn("Runs", help="Of this machine, that learned from it."),
 }
+USUAL = "ta-dfkd"  # the method, wherever the teacher allows it
 MOST_CLASSES = 25  # whose confusion is drawn
 FEW = 0.01  # of the images, whose bar is pale
 ROW = 35  # pixels
@@ -175,7 +176,9 @@ def _one(card: TeacherCard, runs: int) -> None:
     if card.task != "classifier":
         st.caption(_other(card))
         return
-    _inside(card, known)
+    inside(card, known)
+    if st.button("Distill it", icon=":material/science:", key="teachers:distil"):
+        _distil(card)
     if found is None:
         _offer_measuring(card)
     else:
@@ -194,17 +197,34 @@ def _other(card: TeacherCard) -> str:
     return "A generative teacher: methods for generative models distil it."
 
 
-def _inside(card: TeacherCard, known: Facts | None) -> None:
+def _of_classifiers() -> list[type[Method]]:
+    return [method for method in methods.available().values() if method.requires.task == "classifier"]
+
+
+def _fitting(card: TeacherCard) -> list[type[Method]]:
+    """The methods that find in it what they need."""
+    seen = of_network(card.network)
+    return [method for method in _of_classifiers() if enough(seen, method.requires.of_teacher)]
+
+
+def _distil(card: TeacherCard) -> None:
+    """To the form, with it and a method that asks for nothing else."""
+    of_it_alone = [one.name for one in _fitting(card) if not one.requires.collected and not one.requires.original]
+    method = USUAL if USUAL in of_it_alone else of_it_alone[0]
+    chosen = {"benchmark": card.benchmark, "teacher": card.name, "method": method}
+    keep.fill("distill", chosen)
+    st.switch_page("pages/distill.py", query_params=chosen)
+
+
+def inside(card: TeacherCard, known: Facts | None) -> None:
     """What methods find in it."""
     if known is None and card.network not in PROGRAMS:
         return
-    seen = of_network(card.network)
-    all_methods = [method for method in methods.available().values() if method.requires.task == "classifier"]
-    fitting = [method for method in all_methods if enough(seen, method.requires.of_teacher)]
+    fitting = _fitting(card)
     asking = [method for method in fitting if _asks_for_statistics(method)]
     if known is None:
-        less = [method.title for method in all_methods if method not in fitting]
-        said = f"**A program**: {OF_PROGRAM[seen]}, which rules out {', '.join(less)}."
+        less = [method.title for method in _of_classifiers() if method not in fitting]
+        said = f"**A program**: {OF_PROGRAM[of_network(card.network)]}, which rules out {', '.join(less)}."
     elif known.batch_norm:
         said = f"**BatchNorm**: {plural(known.batch_norm, 'layer')}, whose statistics of its own data methods can read."
     else:
