@@ -260,7 +260,7 @@ export class Player {
   plot(name, traces, layout, description) {
     const usual = { ...margins(46, 8, 6, 40), uirevision: this.run, axis: { automargin: false } };
     const node = this.at(name).querySelector(".dfkd-plot");
-    this.plots.draw(node, traces, layoutOf(this.colour, { ...usual, ...layout }), description);
+    this.plots.later(node, traces, layoutOf(this.colour, { ...usual, ...layout }), description);
   }
 
   noPlot(name, description) { this.legend(name, []); this.plot(name, [], NOTHING, description); }

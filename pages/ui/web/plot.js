@@ -19,7 +19,9 @@ function loadPlotly(base) {
 
 export class Plots {
   // `came` is called when charts can be drawn, `failed` with a sentence when they never will.
-  constructor(came, failed) { Object.assign(this, { came, failed, plotly: null }); }
+  constructor(came, failed) {
+    Object.assign(this, { came, failed, plotly: null, waiting: new Map(), near: new Set() });
+  }
 
   load(base) {
     if (this.loading) return;
@@ -37,6 +39,36 @@ export class Plots {
     const fitted = node._fullLayout?.height;
     if (height && fitted && Math.abs(height - fitted) > 1) this.plotly.Plots.resize(node); // a heading has wrapped
     return drawn;
+  }
+
+  // Draws it when it comes near to where the page is scrolled, in a moment of its own: what a page is about stands
+  // before its ten charts do, and those that nobody sees cost nothing while a run is played.
+  later(node, traces, layout, description) {
+    node.setAttribute("aria-label", description);
+    if (!this.plotly) return;
+    this.waiting.set(node, [traces, layout, description]);
+    this.sight ??= new IntersectionObserver((seen) => this.look(seen), {
+      root: node.closest("[data-testid=stMain]"), rootMargin: "50% 0px",
+    });
+    this.sight.observe(node);
+    this.drawNext();
+  }
+
+  look(seen) {
+    for (const { target, isIntersecting } of seen) this.near[isIntersecting ? "add" : "delete"](target);
+    this.drawNext();
+  }
+
+  drawNext() {
+    this.drawing ??= setTimeout(() => {
+      this.drawing = null;
+      const node = [...this.waiting.keys()].find((one) => this.near.has(one));
+      if (!node) return;
+      const chart = this.waiting.get(node);
+      this.waiting.delete(node);
+      this.draw(node, ...chart);
+      this.drawNext();
+    });
   }
 
   // Moves points of one trace without a new chart.
