@@ -319,7 +319,7 @@ class Microscope {
 }
 
 // A rerun can take the component off the page for a moment; it comes back as it was.
-export default async function mount({ data, parentElement, setStateValue }) {
+export default async function mount({ data: [data], parentElement, setStateValue }) {
   const host = await hostOf(parentElement);
   const scope = (window.dfkdMicroscope ??= new Microscope(host));
   if (!host.contains(scope.root)) host.append(scope.root);

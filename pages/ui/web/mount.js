@@ -53,7 +53,7 @@ export function frame(host, name) {
 }
 
 // The view is made once for a place on the page and outlives reruns.
-export const mounting = (View) => async ({ data, parentElement, setStateValue }) => {
+export const mounting = (View) => async ({ data: [data], parentElement, setStateValue }) => {
   const host = await hostOf(parentElement);
   host.view ??= new View(host);
   await host.view.update(legible(data), setStateValue);

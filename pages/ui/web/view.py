@@ -38,9 +38,12 @@ export default async (component) => (await view).default(component);
 
 
 def view(name: str, script: str, *styles: str) -> Callable[..., Any]:
-    """The view whose module is ``script``; it is there when its ``styles`` are. Both are paths below ``pages/ui``."""
+    """The view whose module is ``script``; it is there when its ``styles`` are. Both are paths below ``pages/ui``.
+
+    Its data go in a list: in a dictionary Streamlit looks for tables, and imports pandas to do so.
+    """
     component = _component(name, f"{boot.base_path()}/app/static/{laid_out()}", script, ("web/look.css", *styles))
-    return lambda key, data, **given: component(key=_of_the_stop(key), data=data | {"framed": _framed()}, **given)
+    return lambda key, data, **given: component(key=_of_the_stop(key), data=[data | {"framed": _framed()}], **given)
 
 
 def _of_the_stop(key: str) -> str:
