@@ -80,6 +80,20 @@ def test_a_file_is_named_by_its_content(feed: Feed, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "feed" / str(other)).read_text()) == {"count": 2}
 
 
+def test_the_frames_of_a_run_that_has_ended_have_names_until_it_goes_on(
+    feed: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feeds, "AT_ONCE", 2)
+    frames: dict[int, dict[str, int] | None] = {1: {"count": 1}, 4: None, 9: {"count": 9}}
+    assert set(feed.names(list(frames), frames.get)) == {1, 4}, "some more with each look"
+    names = feed.names(list(frames), frames.get)
+    assert set(names) == {1, 4, 9} and names[4] is None
+    assert json.loads((tmp_path / "feed" / str(names[9])).read_text()) == {"count": 9}
+    feed.tell(dict)
+    frames[9] = {"count": 10}
+    assert feed.names([9], frames.get)[9] != names[9], "a frame may come to hold more"
+
+
 def test_news_are_kept_as_long_as_somebody_watches(feed: Feed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeds, "EVERY_SECONDS", 0.01)
     monkeypatch.setattr(feeds, "ALONE_SECONDS", 0.3)

@@ -32,6 +32,7 @@ ALONE_SECONDS = 15.0  # after the last look nobody is thought to watch
 MOST_STEPS = 30  # versions from one whole to the next
 KEPT_WHOLES = 4  # for browsers that come late with what they were told
 AT_ONCE = 64  # frames that are written for one look
+MOST_NAMES = 500  # that are told in every rerun; later frames are asked for
 
 
 class Feed:
@@ -88,7 +89,7 @@ class Feed:
     def names(self, steps: list[int], frame_of: Callable[[int], dict[str, Any] | None]) -> dict[int, str | None]:
         """The files of the frames of a run that has ended, for browsers that play it without asking: those that are
         written, and ``AT_ONCE`` more. None stands for what cannot be read."""
-        for step in [step for step in steps if step not in self._names][:AT_ONCE]:
+        for step in [step for step in steps[:MOST_NAMES] if step not in self._names][:AT_ONCE]:
             self._names[step] = self.file(frame_of(step))
         return dict(self._names)
 
