@@ -82,10 +82,16 @@ def tampered(template: RunFolder, runs: Path, outside: Path, number: int) -> tup
     for _ in range(draw.choice((1, 1, 1, 2, 3))):
         kind = draw.choice(KINDS)
         name = draw.choice(texts if kind in (_field, _special) else names)
-        if (folder.path / name).is_file() and not (folder.path / name).is_symlink():
+        if _is_still_there(folder, name):
             kind(folder, name, draw, outside)
             said.append(f"{kind.__name__} {name}")
     return folder, f"{number}: {', '.join(said)}"
+
+
+def _is_still_there(folder: RunFolder, name: str) -> bool:
+    """A file of its own, as what was done before has left it: none behind a link, which leads out of the folder."""
+    path = folder.path / name
+    return path.is_file() and path.resolve() == folder.path.resolve() / name
 
 
 def tampered_study(template: Study, number: int) -> tuple[Study, str]:
@@ -146,7 +152,7 @@ def _link(folder: RunFolder, name: str, draw: random.Random, outside: Path) -> N
     path = folder.path / name
     if draw.random() < 0.4 and path.parent != folder.path:
         path = path.parent
-    there = outside / f"{folder.id}-{path.name}"
+    there = outside / f"{folder.id}-{path.relative_to(folder.path)}".replace("/", "-")
     shutil.move(path, there)
     path.symlink_to(draw.choice((there, outside, Path("/dev/zero"), path)))
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import Lab
 from command import call, refused
 from conftest import ROOT, new_run, visit
+from playwright.sync_api import Page
 from streamlit.testing.v1 import AppTest
 from tampering import edit, tampered_study
 
@@ -28,6 +30,7 @@ from dfkd_core.study.traces import FILE as TRACE
 from dfkd_core.study.traces import trace_of
 from pages.ui.present import script
 
+EXCEPTION, SETTLING = "[data-testid=stException]", 700  # ms: what is drawn after the script has run
 RECORDED = ROOT / "assets" / "recorded"
 FEW = {"fig-1b": lambda labels: labels["seed"] < 2 and labels["teacher"] == "digits-lenet5-long"}
 COMMANDS = (
@@ -101,6 +104,21 @@ def test_pages_show_tampered_studies_or_say_a_sentence(studies: list[Study], app
 def test_pages_show_two_hundred_tampered_studies_or_say_a_sentence(studies: list[Study], app: AppTest) -> None:
     app.run()
     through_the_pages(studies, range(200), app)
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_sixty_tampered_studies_raise_nothing_in_the_browser(page: Page, lab: Lab) -> None:
+    """``page`` fails on an error of the scripts."""
+    studies = [_taken(study, lab.runs) for study in studies_in(RECORDED)]
+    for number in range(60):
+        study, said = tampered_study(studies[number % len(studies)], number)
+        page.goto(f"{lab.url}studies?study={study.id}")
+        page.wait_for_selector("[data-test-script-state=notRunning]")
+        page.wait_for_timeout(SETTLING)
+        assert page.locator(EXCEPTION).all_inner_texts() == [], said
+        shutil.rmtree(study.path)
 
 
 def test_what_is_damaged_is_named_and_tried_again(studies: list[Study], runs: Path, capsys: Any) -> None:
