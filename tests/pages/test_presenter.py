@@ -66,6 +66,14 @@ def test_what_is_wrong_with_a_script_is_said(own_lessons: Path, text: str, said:
     assert "mine" in script.names()
 
 
+def test_a_script_that_is_too_long_says_so(own_lessons: Path) -> None:
+    for letters, said in ((2 << 20, "should be at most 1 MiB"), (60_000, r"stop.0.notes.* at most 50000 characters")):
+        (own_lessons / "mine.toml").write_text(f"title = 'a'\n[[stop]]\ntitle = 'b'\nnotes = '{'x' * letters}'\n")
+        with pytest.raises(RequestError, match=said) as refused:
+            script.read("mine")
+        assert len(str(refused.value)) < 500
+
+
 def press(app: AppTest, key: str) -> None:
     """AppTest comes in by app.py, which draws the card, the first time only; the browser does always."""
     app._finished_page_script_hash = ""

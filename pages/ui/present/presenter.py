@@ -117,7 +117,9 @@ def offer() -> None:
             st.caption(link.plain(error))
             continue
         label = f"{link.plain(lesson.title)} · {lesson.minutes:g} min"
-        st.button(label, key=f"give:{name}", help=lesson.about, width="stretch", on_click=begin, args=(name,))
+        st.button(
+            label, key=f"give:{name}", help=link.plain(lesson.about), width="stretch", on_click=begin, args=(name,)
+        )
 
 
 def leave() -> None:

@@ -27,7 +27,8 @@ PAGES = Literal[
     "glossary",
 ]
 MOST_BYTES = 1 << 20
-Text = Annotated[str, StringConstraints(strip_whitespace=True)]
+MOST_LETTERS = 50_000  # of a text, which is sent to every window that shows it
+Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MOST_LETTERS)]
 
 
 class Stop(BaseModel):
@@ -86,8 +87,10 @@ def read(name: str) -> Lesson:
         raise RequestError("lesson", name, f"should be one of {', '.join(names())}.")
     try:
         with path.open("rb") as file:
-            text = file.read(MOST_BYTES).decode()
-        return Lesson.model_validate(tomllib.loads(text))
+            text = file.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            raise RequestError("lesson", path.name, f"should be at most {MOST_BYTES >> 20} MiB.")
+        return Lesson.model_validate(tomllib.loads(text.decode()))
     except ValidationError as error:
         raise RequestError("lesson", path.name, str(explain(error))) from None
     except (OSError, ValueError, RecursionError) as error:  # what is no TOML, no text, or nested without end
