@@ -89,7 +89,7 @@ def read(name: str) -> Lesson:
         with path.open("rb") as file:
             text = file.read(MOST_BYTES + 1)
         if len(text) > MOST_BYTES:
-            raise RequestError("lesson", path.name, f"should be at most {MOST_BYTES >> 20} MiB.")
+            raise ValueError(f"it is larger than {MOST_BYTES >> 20} MiB")
         return Lesson.model_validate(tomllib.loads(text.decode()))
     except ValidationError as error:
         raise RequestError("lesson", path.name, str(explain(error))) from None
