@@ -45,10 +45,11 @@ section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; 
 .lab-is-gone [data-testid="stDialog"] { display: none; }
 /* What was pressed, until the server answers (pages/ui/web/pressed.js). */
 button[data-pressed] { cursor: progress; opacity: .6; outline: 2px solid light-dark(#0072b2, #56b4e9); }
-/* The button that loads a run into the form comes late, and so does what a stage is made of. */
+/* The button that loads a run into the form comes late, and so does what a stage is made of: for a moment between
+   what stands for it and itself there is neither. */
 .st-key-showing { min-height: 2.5rem; }
 :is(.st-key-stage, [class*="st-key-stage-"], .st-key-hybrid, .st-key-microscope, .st-key-generative,
-  .st-key-lesson, .st-key-methods):has(.dfkd-host, [data-testid="stSkeleton"]) { min-height: 75vh; }
+  .st-key-lesson, .st-key-methods) { min-height: 75vh; }
 .st-key-live-knobs label p { font-size: 13px; }
 /* What a row is made of comes late, one after the other, each as wide as it is: the row is shown when all is there. */
 [data-testid="stHorizontalBlock"]:has(> [data-testid="stElementContainer"] > [data-testid="stSkeleton"]) {
