@@ -152,6 +152,7 @@ def mortal_lab(tmp_path: Path) -> Iterator[Lab]:
 def browser() -> Iterator[Browser]:
     assert CHROMIUM, "these tests need chromium; .ci/run installs it"
     quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    quiet += ["--font-render-hinting=none"]  # in the headless shell words are as wide as on a screen
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
         yield started

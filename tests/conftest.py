@@ -29,13 +29,14 @@ from browser import (  # noqa: F401 - fixtures of the tests that drive a browser
     server,
     window,
 )
+from forked import spawn
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core import engine as engines
 from dfkd_core import methods
 from dfkd_core.data.catalogue import find_benchmark
-from dfkd_core.engine import LocalEngine
+from dfkd_core.engine import LocalEngine, local
 from dfkd_core.errors import StoreError
 from dfkd_core.events import REPLAYED, Event
 from dfkd_core.kit.contract import Problem
@@ -74,6 +75,13 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees the user's runs, data or teachers."""
     for name in FOLDERS:
         monkeypatch.setenv(f"DFKD_{name.upper()}", str(tmp_path / name))
+
+
+@pytest.fixture(autouse=True)
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines in this process need not wait until each of their workers has imported torch; those of labs that are
+    processes themselves do."""
+    monkeypatch.setattr(local, "_spawn", spawn)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import pytest
 from conftest import eventually, new_run, rows, student_hash, tiny_spec, write_mnist
 
 from dfkd_core.engine import LocalEngine, local
+from dfkd_core.engine.local import _spawn  # that which no fixture has replaced
 from dfkd_core.errors import HeldError
 from dfkd_core.store import Owner, RunFolder, RunStatus
 
@@ -279,7 +280,7 @@ def test_a_worker_takes_the_next_run_that_waits_and_is_ended_when_none_does(
 
 
 def test_an_idle_worker_whose_lab_has_gone_goes_too() -> None:
-    worker = local._spawn()
+    worker = _spawn()
     worker.channel.close()
     assert worker.process.wait(60) == 0
 
