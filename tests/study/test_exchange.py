@@ -6,6 +6,7 @@ import io
 import shutil
 import stat
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,15 +95,17 @@ def test_what_is_called_like_a_recording_is_refused(elsewhere: Path) -> None:
 @pytest.mark.parametrize(
     ("archive", "said"),
     [
-        (io.BytesIO(b"PK no zip"), "should be a ZIP file"), (made({}), "holds no run"),
-        (made({"run/spec.json": b"0" * (300 << 20)}), "no bomb"),
-        (made({"run/spec.json": b"{}"}, external_attr=(stat.S_IFLNK | 0o777) << 16), "is no file of a run"),
+        (lambda: io.BytesIO(b"PK no zip"), "should be a ZIP file"), (lambda: made({}), "holds no run"),
+        (lambda: made({"run/spec.json": b"0" * (300 << 20)}), "no bomb"),
+        (lambda: made({"run/spec.json": b"{}"}, external_attr=(stat.S_IFLNK | 0o777) << 16), "is no file of a run"),
     ],
     ids=["no zip", "empty", "bomb", "link"],
 )  # fmt: skip
-def test_a_file_that_is_no_archive_of_a_lab_is_refused(elsewhere: Path, archive: io.BytesIO, said: str) -> None:
+def test_a_file_that_is_no_archive_of_a_lab_is_refused(
+    elsewhere: Path, archive: Callable[[], io.BytesIO], said: str
+) -> None:
     with pytest.raises(RequestError, match=said):
-        unpack(archive, elsewhere)
+        unpack(archive(), elsewhere)
     assert list(elsewhere.iterdir()) == []
 
 
