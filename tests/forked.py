@@ -17,7 +17,7 @@ from dfkd_core.engine import local
 
 NURSERY = """
 import json, os, select, socket, sys
-import sklearn.datasets, torch._dynamo, torchvision.models.resnet  # which the first step of a run imports
+import torch._dynamo, torchvision.models.resnet  # which the first step of a run imports
 from dfkd_core.runs import worker
 
 with socket.socket(fileno=os.dup(0)) as tests:
