@@ -60,8 +60,7 @@ TINY = {"epochs": 1, "iterations": 6, "student_steps": 2, "batch_size": 16, "lat
 TINY_STAGES = {"gan_steps": 3, "distill_steps": 3, "updates": 1, "gan_batch_size": 16, "synthetic": 40, "warm_up": 2}
 TINY_SYNTHESIS = {"synthesis_batches": 3, "synthesis_size": 8, "latent_steps": 2, "denoising_steps": 2}
 TINY_POOL = {"synthesis_steps": 2, "warm_steps": 1}
-QUICK_TEACHER = "digits-lenet5-bn-mixup"  # runs with it take half the time
-NETWORKS = {"classifier": (QUICK_TEACHER, STUDENT), "generative": ("digits-lvae-32", "lvae-4")}
+NETWORKS = {"classifier": (TEACHER, STUDENT), "generative": ("digits-lvae-32", "lvae-4")}
 """Teacher and student of tiny runs, by what a method distils."""
 REPLAYED_TYPES = {event.__name__.lower() for event in REPLAYED}
 
