@@ -72,7 +72,7 @@ def test_so_many_run_at_a_time_and_begin_in_order(runs: Path) -> None:
     gate = threading.Semaphore(0)
     engine = Sketched(runs, lambda folder, attempt: str(gate.acquire() and "done"))
     Conductor(study, engine, slots=3).start()
-    eventually(lambda: len(engine.begun) == 3)
+    eventually(lambda: engine.at_once == 3)
     assert states(study) == ["running"] * 3 + ["waiting"] * 3
     for _ in range(6):
         gate.release()
