@@ -15,7 +15,15 @@ from dfkd_core.networks.diffusion import Diffusion, build_diffusion
 from dfkd_core.networks.known import PROGRAMS
 from dfkd_core.networks.latent import LatentNetwork, build_latent_model
 from dfkd_core.networks.program import MAX_BYTES, Program
-from dfkd_core.networks.weights import MAX_HEADER_BYTES, WeightsError, fill, from_safetensors, read_file
+from dfkd_core.networks.weights import (
+    MAX_HEADER_BYTES,
+    WeightsError,
+    fill,
+    from_safetensors,
+    open_file,
+    read_file,
+    safetensors_header,
+)
 from dfkd_core.teachers.cards import TeacherCard, file_of, find_card
 from dfkd_core.teachers.trusted import HOW_TO_TRUST, is_trusted
 
@@ -77,6 +85,16 @@ def blank(card: TeacherCard) -> nn.Module:
     """The architecture; its initial weights are drawn without moving torch's generators."""
     with torch.random.fork_rng(devices=[]):
         return build_network(card)
+
+
+def has_batch_norm(card: TeacherCard, path: Path) -> bool:
+    """Whether the file beside the card at ``path`` holds BatchNorm statistics; of a program nobody sees any. Only its
+    header is read: building the network imports torchvision, which takes seconds. Raises ``WeightsError``."""
+    if card.network in PROGRAMS:
+        return False
+    with open_file(file_of(card, path)) as file:
+        names = safetensors_header(file)[0]
+    return any(name.endswith("running_mean") for name in names)
 
 
 def byte_limit(network: nn.Module) -> int:

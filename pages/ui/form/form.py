@@ -15,14 +15,14 @@ from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.kit.method import Method
-from dfkd_core.losses.bn_statistics import has_statistics
 from dfkd_core.networks.classifiers import check_network, parameter_count, students, title_of
 from dfkd_core.networks.known import of_network
 from dfkd_core.networks.latent import LATENT_MODELS, build_latent_model, latent_network
+from dfkd_core.networks.weights import WeightsError
 from dfkd_core.runs.request import usual_student, usual_teacher
 from dfkd_core.runs.spec import CLUSTER_DEVICES
-from dfkd_core.teachers.cards import TeacherCard, available_teachers
-from dfkd_core.teachers.load import blank
+from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
+from dfkd_core.teachers.load import has_batch_norm
 from pages.ui import boot, link
 from pages.ui.form import address, asked, collected, download, folders, recording, widgets
 from pages.ui.form.address import FOLDER
@@ -241,7 +241,7 @@ def _knobs(method: str, preset: str, config: type[MethodConfig], names: list[str
 def _say_idle(method: type[Method[Any, Any]], preset: str, changes: dict[str, Any], teacher: str) -> None:
     """A term that is asked for, and for which the teacher has nothing."""
     card = available_teachers().get(teacher)
-    if card is None or _has_batch_norm(card.model_dump_json()):
+    if card is None or _has_batch_norm(teacher, card.sha256):
         return
     with suppress(RequestError):  # Start says what is wrong
         config = method.Config.build(preset, changes)
@@ -260,9 +260,12 @@ def _say_idle(method: type[Method[Any, Any]], preset: str, changes: dict[str, An
 
 
 @st.cache_data(show_spinner=False, max_entries=32)
-def _has_batch_norm(card: str) -> bool:
-    """``card``: as JSON."""
-    return has_statistics(blank(TeacherCard.model_validate_json(card)))
+def _has_batch_norm(teacher: str, sha256: str) -> bool:
+    """``sha256``: of the weights; of others it may be otherwise. Where they cannot be read, Start says so."""
+    try:
+        return has_batch_norm(*find_card(teacher))
+    except (OSError, RequestError, WeightsError):
+        return True
 
 
 def _recording(config: type[MethodConfig], preset: str, changes: dict[str, Any], teacher: str) -> dict[str, Any]:

@@ -3,16 +3,20 @@
 // pressed outside of our components goes first.
 
 const FIRST_MS = 500, LEAVING_MS = 10_000;
-const heard = { at: -Infinity, leaves: false };
+const heard = { at: -Infinity, leaving: null };
 
 for (const kind of ["click", "keydown", "change"]) {
   globalThis.document?.addEventListener(kind, ({ target }) => {
     if (target.closest?.(".dfkd-host")) return;
     const link = kind === "click" && target.closest?.("a[href]");
-    Object.assign(heard, { at: Date.now(), leaves: Boolean(link) && link.pathname !== here() });
+    Object.assign(heard, { at: Date.now(), leaving: link && link.pathname !== here() ? here() : null });
   }, true);
 }
 
 // Milliseconds for which a question has to wait.
-export const toWait = () => Math.max(0, heard.at + (heard.leaves ? LEAVING_MS : FIRST_MS) - Date.now());
+export function toWait() {
+  const first = heard.leaving === null ? FIRST_MS : heard.leaving === here() ? LEAVING_MS : 0;
+  return Math.max(0, heard.at + first - Date.now());
+}
+
 export const here = () => globalThis.location?.pathname;
