@@ -17,10 +17,11 @@ from torch import nn
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.data.labelled import LabelledImages
 from dfkd_core.errors import NonFiniteError, RequestError
+from dfkd_core.losses.bn_statistics import has_statistics
 from dfkd_core.networks.classifiers import build_classifier
 from dfkd_core.networks.weights import WeightsError, fill
 from dfkd_core.teachers.cards import SHIPPED, Recipe, TeacherCard, available_teachers, find_card, read_card
-from dfkd_core.teachers.load import load_diffusion, load_teacher
+from dfkd_core.teachers.load import blank, has_batch_norm, load_diffusion, load_teacher
 from dfkd_core.teachers.make import evaluate_accuracy, train_teacher
 from dfkd_core.teachers.train import augment
 
@@ -301,3 +302,9 @@ def test_evaluation_restores_the_mode_and_counts_right() -> None:
     data = LabelledImages(torch.zeros(1100, 1, 8, 8, dtype=torch.uint8), torch.arange(1100) % 10)
     assert evaluate_accuracy(network, data, find_benchmark("digits").image, CPU) == pytest.approx(0.1)
     assert network.training
+
+
+@pytest.mark.parametrize("name", ["digits-lenet5-long", "digits-lenet5-bn-mixup", "digits-resnet20-plain"])
+def test_the_header_of_the_weights_says_whether_a_teacher_has_batch_norm(name: str) -> None:
+    card, path = find_card(name)
+    assert has_batch_norm(card, path) == has_statistics(blank(card))

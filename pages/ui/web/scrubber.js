@@ -82,8 +82,8 @@ export class Scrubber {
       this.owner.moved(false);
     };
     this.view = this.owner.steps[place]; // at once, not only when its images have come
-    this.timer = setInterval(on, clamp((1000 * PLAY_SECONDS) / count, FASTEST_MS, 700));
-    setTimeout(() => this.playing && on(), FASTEST_MS); // it moves as soon as it can
+    const timer = (this.timer = setInterval(on, clamp((1000 * PLAY_SECONDS) / count, FASTEST_MS, 700)));
+    setTimeout(() => this.timer === timer && on(), FASTEST_MS); // it moves as soon as it can
     this.owner.moved(false);
   }
 
