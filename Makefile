@@ -1,4 +1,5 @@
-# make app: install what is missing and start the lab. make test: the same for the tests.
+# make app: install what is missing and start the lab. make test: the same for the tests, which start a hundred Pythons:
+# none of them should compile the lab anew.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +19,7 @@ $(VENV)/.installed: requirements.txt
 	@touch $@
 
 test: install lint
-	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist worksteal
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

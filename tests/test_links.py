@@ -99,7 +99,7 @@ def look(folder: RunFolder) -> None:
 FOLDERS = {"analysis", "attempts", "checkpoints", "samples", "collected"}
 
 
-@pytest.mark.parametrize("share", [4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("share", [8, pytest.param(1, marks=pytest.mark.slow)])
 def test_wherever_a_link_lies_nothing_outside_is_touched(
     template: RunFolder, runs: Path, outside: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch, share: int
 ) -> None:
@@ -223,7 +223,7 @@ def pages(app: AppTest) -> Iterator[AppTest]:
     yield app
 
 
-@pytest.mark.parametrize("share", [4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("share", [8, pytest.param(1, marks=pytest.mark.slow)])
 def test_each_page_shows_a_tampered_run_or_says_a_sentence(
     template: RunFolder, runs: Path, outside: Path, pages: AppTest, share: int
 ) -> None:

@@ -18,7 +18,6 @@ import pytest
 from conftest import eventually, new_run, rows, student_hash, tiny_spec, write_mnist
 
 from dfkd_core.engine import LocalEngine, local
-from dfkd_core.engine.local import _spawn  # that which no fixture has replaced
 from dfkd_core.errors import HeldError
 from dfkd_core.store import Owner, RunFolder, RunStatus
 
@@ -277,12 +276,6 @@ def test_a_worker_takes_the_next_run_that_waits_and_is_ended_when_none_does(
     assert len(owners) == 1 and len({student_hash(folder) for folder in folders}) == 1
     eventually(lambda: not psutil.pid_exists(owners.copy().pop()))
     assert all((folder.path / "attempts/1/worker.log").exists() for folder in folders)
-
-
-def test_an_idle_worker_whose_lab_has_gone_goes_too() -> None:
-    worker = _spawn()
-    worker.channel.close()
-    assert worker.process.wait(60) == 0
 
 
 def test_a_worker_is_told_the_data_folder_of_the_lab(

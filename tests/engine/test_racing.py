@@ -20,7 +20,7 @@ from dfkd_core.errors import HeldError
 from dfkd_core.store import RunFolder
 
 Start = Callable[..., subprocess.Popen[str]]
-ROUNDS = pytest.mark.parametrize("rounds", [5, pytest.param(200, marks=pytest.mark.slow)])
+ROUNDS = pytest.mark.parametrize("rounds", [3, pytest.param(200, marks=pytest.mark.slow)])
 RACER = """
 import sys, time
 from pathlib import Path

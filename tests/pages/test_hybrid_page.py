@@ -258,7 +258,7 @@ def test_a_link_leads_to_a_step_of_either_stage_and_to_its_slow_motion(page: Pag
     before = page.evaluate(curves)
     for left in (before - 1, before):
         page.get_by_role("button", name="class, real").click()
-        page.wait_for_function(f"{curves} === {left}")
+        page.wait_for_function(f"() => {curves} === {left}")
 
     page.locator(".dfkd-slide input").press("End")
     expect(parts).to_have_attribute("data-now", "student")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from browser import ROOT, Lab
-from playwright.sync_api import Page
+from browser import PATIENCE, ROOT, Lab
+from playwright.sync_api import ConsoleMessage, Dialog, Page, Request
 from recording import Recording
 from studying import tiny_study
 
@@ -28,6 +28,7 @@ PAGES = ("", *(name for name in get_args(script.PAGES) if name != "distill"))
 KEPT = {"state", "task", "device", "precision", "student", "collecting", "knob", "of", "measure", "compile"}
 SHOWN = {"about", "classes", "link", "message", "method", "problem"}
 SHOWN |= {"stage", "study", "tag", "teacher", "title"}
+TABS = 5  # at a time
 LABELS = (
     "() => [...document.querySelectorAll('[title],[aria-label]')].map((one) => one.title + one.ariaLabel).join(' ')"
 )
@@ -186,24 +187,42 @@ def test_no_name_makes_the_browser_ask_anybody_but_the_lab(
     page: Page, lab: Lab, elsewhere: tuple[str, list[str]], every: bool
 ) -> None:
     address, asked = elsewhere
-    own = (lab.url, "data:", "blob:")
+    window, own = page.context, (lab.url, "data:", "blob:")
     wrong: list[str] = []
-    seen: list[str] = []
     shown: set[str] = set()
-    page.on("request", lambda sent: None if sent.url.startswith(own) else wrong.append(sent.url))
-    page.on("dialog", lambda dialog: (wrong.append(f"dialog {dialog.message}"), dialog.dismiss()))
-    page.on("console", lambda said: wrong.append(said.text) if _is_wrong(said.type, said.text) else None)
-    for path in visited(lab.runs, lab.root / "teachers", address, every):
-        page.goto(lab.url + path)
-        page.wait_for_selector("[data-test-script-state=notRunning]")
+
+    def note_request(sent: Request) -> None:
+        if not sent.url.startswith(own):
+            wrong.append(f"{sent.frame.page.url[:300]}: {sent.url}")
+
+    def note_dialog(dialog: Dialog) -> None:
+        wrong.append(f"dialog {dialog.message}")
+        dialog.dismiss()
+
+    def note_error(said: ConsoleMessage) -> None:
+        if _is_wrong(said.type, said.text):
+            wrong.append(f"{said.location}: {said.text}")
+
+    window.on("request", note_request)
+    window.on("dialog", note_dialog)
+    window.on("console", note_error)
+    paths = visited(lab.runs, lab.root / "teachers", address, every)
+    for first in range(0, len(paths), TABS):
+        tabs = [window.new_page() for _ in paths[first : first + TABS]]
+        for path, tab in zip(paths[first:], tabs, strict=False):
+            tab.goto(lab.url + path)
+        for tab in tabs:
+            tab.wait_for_selector("[data-test-script-state=notRunning]", timeout=PATIENCE)
         page.wait_for_timeout(1500)  # what is drawn in the browser, and what that asks for
-        shown |= set(re.findall(rf"{address}/(\w+)", page.locator("body").inner_text() + page.evaluate(LABELS)))
-        wrong += page.locator("img[src^='http'], [onerror]").evaluate_all("found => found.map((one) => one.outerHTML)")
-        wrong += page.evaluate(DIRECTIONS)
-        seen += [f"{path}: {one[:300]}" for one in [*wrong, *asked]]
-        wrong.clear()
-        asked.clear()
-    assert not seen
+        for tab in tabs:
+            shown |= set(re.findall(rf"{address}/(\w+)", tab.locator("body").inner_text() + tab.evaluate(LABELS)))
+            found = tab.locator("img[src^='http'], [onerror]").evaluate_all("all => all.map((one) => one.outerHTML)")
+            wrong += [f"{tab.url[:300]}: {one[:300]}" for one in [*found, *tab.evaluate(DIRECTIONS)]]
+            tab.close()
+    window.remove_listener("request", note_request)
+    window.remove_listener("dialog", note_dialog)
+    window.remove_listener("console", note_error)
+    assert not wrong and not asked
     assert shown >= SHOWN, SHOWN - shown
 
 
