@@ -2,8 +2,8 @@
 
 A thread of the server that trains makes every page slow (the interpreter's lock), and a crash in native code takes
 the page down with it; a process does neither. One idle worker is kept warm, since importing torch takes seconds; one
-that has done a run takes the next that waits. Workers live in sessions of their own: they outlive the server, and the
-next one adopts them.
+whose run is done or was stopped takes the next that waits. Workers live in sessions of their own: they outlive the
+server, and the next one adopts them.
 """
 
 from __future__ import annotations

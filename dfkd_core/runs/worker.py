@@ -2,9 +2,9 @@
 
 Imports the engine, then waits for one line of JSON on the socket that is its standard input: the run's ``folder``, its
 ``attempt``, and whether to ``insist``. The descriptor of the attempt's lock comes with it. A line goes back when the
-run is done, and the next may come; after any other end it goes, and after a run on a GPU, whose memory only the end of
-a process gives back. If the input closes the lab has gone, and an idle worker goes too; while a run goes on it does
-not matter whether the lab lives.
+run is done or stopped, and the next may come; after a failure it goes, and after a run on a GPU, whose memory only the
+end of a process gives back. If the input closes the lab has gone, and an idle worker goes too; while a run goes on it
+does not matter whether the lab lives.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ from dfkd_core.runs.loop import WORKER_LOG, run
 from dfkd_core.store import RunFolder
 
 NICENESS = 10  # leaves the web server room to breathe
+AS_ASKED = ("done", "stopped")
 
 
 def main() -> int:
-    """Exit status 0 if the last run ended as asked (done or stopped), 1 if it failed."""
+    """Exit status 0 if the last run ended as asked, 1 if it failed."""
     os.nice(NICENESS)
     importlib.import_module("torchvision.models.resnet")  # while there is nothing else to do
     state = "done"
     with socket.socket(fileno=os.dup(0)) as lab:
-        while state == "done" and not torch.cuda.is_initialized() and (told := _told(lab)):
+        while state in AS_ASKED and not torch.cuda.is_initialized() and (told := _told(lab)):
             state = _carry_out(*told)
-            if state == "done" and not torch.cuda.is_initialized():
+            if state in AS_ASKED and not torch.cuda.is_initialized():
                 with suppress(OSError):  # the lab has gone
                     lab.send(b"\n")
     return 1 if state == "failed" else 0

@@ -270,9 +270,11 @@ def test_a_worker_takes_the_next_run_that_waits_and_is_ended_when_none_does(
 ) -> None:
     monkeypatch.setattr(local, "USED_SECONDS", 0.5)
     engine = engines()
-    folders = [RunFolder(engine.runs / engine.submit(tiny_spec())) for _ in range(3)]
+    first, stopped = training(engine)
+    folders = [RunFolder(engine.runs / engine.submit(tiny_spec())) for _ in range(2)]
+    engine.stop(first)
     eventually(lambda: all(folder.status().state == "done" for folder in folders))
-    owners = {folder.leases.owner(1).pid for folder in folders}
+    owners = {folder.leases.owner(1).pid for folder in (stopped, *folders)}
     assert len(owners) == 1 and len({student_hash(folder) for folder in folders}) == 1
     eventually(lambda: not psutil.pid_exists(owners.copy().pop()))
     assert all((folder.path / "attempts/1/worker.log").exists() for folder in folders)
