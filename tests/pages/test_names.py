@@ -216,7 +216,8 @@ def test_no_name_makes_the_browser_ask_anybody_but_the_lab(
         page.wait_for_timeout(1500)  # what is drawn in the browser, and what that asks for
         for tab in tabs:
             shown |= set(re.findall(rf"{address}/(\w+)", tab.locator("body").inner_text() + tab.evaluate(LABELS)))
-            found = tab.locator("img[src^='http'], [onerror]").evaluate_all("all => all.map((one) => one.outerHTML)")
+            outside = f"img[src^='http'], [onerror], a[href^='{address}']"
+            found = tab.locator(outside).evaluate_all("all => all.map((one) => one.outerHTML)")
             wrong += [f"{tab.url[:300]}: {one[:300]}" for one in [*found, *tab.evaluate(DIRECTIONS)]]
             tab.close()
     window.remove_listener("request", note_request)

@@ -106,7 +106,7 @@ def test_five_stops_on_the_recorded_run_by_keyboard_alone(page: Page, lab: Lab) 
 def test_a_stage_taken_away_before_its_charts_could_be_drawn_makes_no_error(page: Page, lab: Lab) -> None:
     """Plotly's script comes late on a busy machine; by then Streamlit may have mounted the stage anew."""
     held: list[Route] = []
-    page.route("**/plotly.min.js", lambda route: held.append(route))  # playwright marks what it is given
+    page.route("**/plotly-basic.min.js", lambda route: held.append(route))  # playwright marks what it is given
     page.goto(lab.url + "?tour=3")
     page.wait_for_selector(".dfkd-tile")
     page.evaluate("() => { window.taken = document.querySelector('.dfkd-host'); window.taken.remove(); }")

@@ -202,8 +202,8 @@ def _card(card: TeacherCard) -> None:
     network = link.name(title_of(card.network))
     st.markdown(f"**{link.name(card.title)}** — {network}, {quality}{after}.")
     if card.recipe is not None:
-        used = card.recipe.model_dump()
-        st.dataframe({"recipe": list(used), "value": [link.legible(value) for value in used.values()]}, hide_index=True)
+        used = [f"- {name}: {link.plain(link.legible(value))}" for name, value in card.recipe.model_dump().items()]
+        st.markdown("\n".join(["Recipe:", *used]))
     if card.origin:
         st.caption(link.plain(f"From {card.origin}."))
     st.caption(link.plain(f"Seed {card.seed} · torch {card.torch} · SHA-256 {card.sha256[:16]}…"))

@@ -9,9 +9,9 @@ const CONFIG = {  // a chart under the pointer can be had as an image
 function loadPlotly(base) {
   window.dfkdPlotly ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");
-    script.src = base + "/app/static/plotly.min.js";
+    script.src = base + "/app/static/plotly-basic.min.js";
     script.onload = () => resolve(window.Plotly);
-    script.onerror = () => reject(new Error("plotly.min.js could not be read"));
+    script.onerror = () => reject(new Error("plotly-basic.min.js could not be read"));
     document.head.appendChild(script);
   });
   return window.dfkdPlotly;
@@ -30,7 +30,7 @@ export class Plots {
     );
   }
 
-  // Promises the drawn chart; null while five megabytes of script are still on their way: all else is shown already.
+  // Promises the drawn chart; null while a megabyte of script is still on their way: all else is shown already.
   draw(node, traces, layout, description) {
     node.setAttribute("aria-label", description);
     if (!this.plotly) return null;
