@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -15,7 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from dfkd_core.store import RunFolder, runs_in
@@ -211,6 +214,21 @@ def set_look(page: Page, theme: str, size: tuple[int, int]) -> None:
     """As one of ``LOOKS`` does."""
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.emulate_media(color_scheme=theme)
+
+
+INSIDE = """one => {
+  const { left, top, width, height } = one.getBoundingClientRect(), edge = one.clientLeft;
+  return [left + edge, top + edge, width - 2 * edge, height - 2 * edge];
+}"""
+
+
+def grey_of(tile: Locator, side: int = 8) -> np.ndarray:
+    """The ``side`` × ``side`` grey values of an image as it is seen, whatever its size and border."""
+    tile.scroll_into_view_if_needed()
+    left, top, width, height = tile.evaluate(INSIDE)
+    seen = np.asarray(Image.open(io.BytesIO(tile.page.screenshot())).convert("L"))
+    middle = (np.arange(side) + 0.5) / side
+    return seen[np.ix_((top + middle * height).astype(int), (left + middle * width).astype(int))]
 
 
 def shoot(page: Page, name: str) -> None:

@@ -20,7 +20,7 @@ from pages.ui.words import glossary
 STAGE, SCOPE, STUDY = ".dfkd-stage[data-step]", ".dfkd-microscope[data-step]", ".dfkd-experiment[data-study]"
 PAGES = {  # address, at which nothing plays, and what is there when it is drawn
     "distill": ("?run=ta-dfkd&step=300", STAGE),
-    "slow motion": ("?run=ta-dfkd&slow=300.2", ".dfkd-box.now canvas"),
+    "slow motion": ("?run=ta-dfkd&slow=300.2", ".dfkd-box.now :is(canvas, .dfkd-image)"),
     "inspect": ("inspect?run=ta-dfkd", SCOPE),
     "hybrid": ("hybrid?run=hidfd&step=30", STAGE),
     "experiments": ("hybrid?view=experiments", "[data-testid=stMain] button"),

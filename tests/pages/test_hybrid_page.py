@@ -219,8 +219,8 @@ def test_a_run_is_watched_from_the_collected_images_to_the_student(page: Page, l
     parts = page.locator(".dfkd-parts")
     expect(parts).to_have_attribute("data-now", "gan")
     expect(parts.locator("> section").first).to_have_attribute("data-part", "gan")
-    page.wait_for_selector(".dfkd-row .right canvas")
-    page.wait_for_selector(".dfkd-row .left canvas.collected")
+    page.wait_for_selector(".dfkd-row .right .dfkd-image")
+    page.wait_for_selector(".dfkd-row .left .dfkd-image.collected")
     expect(page.locator(".dfkd-entries span")).to_have_text("student")
     page.wait_for_selector(".dfkd-sure .main-svg")
     zoomed = _zoom(page)
@@ -229,9 +229,10 @@ def test_a_run_is_watched_from_the_collected_images_to_the_student(page: Page, l
     expect(parts.locator("> section").first).to_have_attribute("data-part", "student")
     wait(page, "stage.state === 'done'")
     assert page.locator(".dfkd-sure .dfkd-plot").evaluate(SHOWN) == zoomed, "a zoom stays"
-    frames = page.locator(".dfkd-batch canvas")
+    frames = page.locator(".dfkd-batch .dfkd-image")
     expect(frames.first).to_have_class(re.compile("collected|made"))
-    assert {"collected", "made"} == set(frames.evaluate_all("all => all.map(one => one.className)"))
+    kinds = {*frames.evaluate_all("all => all.map(one => one.className)")}
+    assert kinds == {"dfkd-image collected", "dfkd-image made"}
     expect(page.locator(".dfkd-score")).to_contain_text("student's accuracy, teacher")
     shoot(page, "hybrid")
 
@@ -279,7 +280,7 @@ def test_a_method_without_a_gan_shows_what_it_has(page: Page, lab: Lab) -> None:
     folder = _run(lab.runs, "collected")
     page.goto(f"{lab.url}hybrid?run={folder.id}")
     expect(page.locator(".dfkd-part:visible")).to_have_count(2)
-    page.wait_for_selector(".dfkd-few canvas")
+    page.wait_for_selector(".dfkd-few .dfkd-image")
     expect(page.locator("[data-part=collected] h3")).to_contain_text("60 of")
 
 

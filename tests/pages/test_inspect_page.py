@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
-from browser import LONG, LOOKS, ROOT, Lab, set_look, shoot, start, until, wait
+from browser import LONG, LOOKS, ROOT, Lab, grey_of, set_look, shoot, start, until, wait
 from inspecting import (
     BINS,
     SCOPE,
@@ -27,7 +27,7 @@ from inspecting import (
     sheet_of,
 )
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from benchmarks.crafted import craft
 from dfkd_core.analysis.audit import audited
@@ -225,13 +225,6 @@ def two_boundaries_are_drawn_and_what_they_reject_below_is_flagged(page: Page, r
 # --- one sample ------------------------------------------------------------------------------------------------
 
 
-def pixels(canvas: Locator) -> np.ndarray:
-    """The grey values of a canvas as it is drawn."""
-    drawn = "node => [node.width, [...node.getContext('2d').getImageData(0, 0, node.width, node.height).data]]"
-    width, values = canvas.evaluate(drawn)
-    return np.array(values, np.uint8).reshape(-1, width, 4)[:, :, 0]
-
-
 def test_the_film_strip_shows_the_same_latent_at_every_step(page: Page, lab: Lab) -> None:
     run = craft(lab.runs)
     opened(page, lab, run, "&source=probes&sort=latent")
@@ -241,12 +234,10 @@ def test_the_film_strip_shows_the_same_latent_at_every_step(page: Page, lab: Lab
     assert index > 0
     tiles = page.locator(".scope-film .scope-tile")
     expect(tiles).to_have_count(3)
-    page.wait_for_function(
-        "() => document.querySelector('.scope-film canvas').getContext('2d').getImageData(0,0,1,1).data[3]"
-    )
+    page.wait_for_function("() => document.querySelector('.scope-film .dfkd-image').style.backgroundImage")
     for nth, step in enumerate((1, 10, 20)):
         images, columns = read_samples(run, f"probes/{step:08d}")
-        assert np.array_equal(pixels(tiles.nth(nth).locator("canvas")), images[index, :, :, 0])
+        assert np.array_equal(grey_of(tiles.nth(nth).locator(".dfkd-image")), images[index, :, :, 0])
         expect(tiles.nth(nth)).to_contain_text(f"{columns['label'][index]} {step}")
     shoot(page, "inspect-drawer")
     tiles.nth(0).click()

@@ -53,8 +53,8 @@ function same(stage, sheet) {
   const box = stage.at("beside");
   refilled(box, block("teacher"), block("student"));
   // Pointing at an image marks what the other network made of the same noise.
-  const point = (order) =>
-    box.querySelectorAll("canvas").forEach((tile) => tile.classList.toggle("pointed", tile.dataset.order === order));
+  const tiles = [...box.querySelectorAll(".dfkd-image")];
+  const point = (order) => tiles.forEach((tile) => tile.classList.toggle("pointed", tile.dataset.order === order));
   box.onpointerover = ({ target }) => point(target.dataset.order ?? null);
   box.onpointerleave = () => point(null);
 }

@@ -92,6 +92,7 @@ export class Player {
     this.questions.begin();
     this.slow.begin();
     this.run = data.run;
+    this.frames.forEach((sheet) => sheet?.close());
     this.frames.clear();
     this.fetching = new Set();
     this.drawn = {};

@@ -23,7 +23,7 @@ export class Sheet {
     for (const [name, column] of Object.entries(columns)) this[name] = typedArray(column);
     this.bytes = png.length;
     this.image = new Image();
-    this.image.src = "data:image/png;base64," + png;
+    this.image.src = URL.createObjectURL(new Blob([bytesOf(png)], { type: "image/png" }));
     this.ready = this.broken = false;
     this.decoded = this.image.decode().then(
       () => Object.assign(this, { ready: true }), () => Object.assign(this, { broken: true }),
@@ -37,14 +37,26 @@ export class Sheet {
     context.drawImage(this.image, left, top, this.width, this.height, x, y, width, height);
   }
 
-  // Image `index` as an element, drawn as soon as it can be. `kind`: a class of the style sheets; `words` for the ear.
+  // Image `index` as an element: a piece of the sheet, since of a hundred canvases each is a layer of the page, and all
+  // are gone through for every frame. `kind`: a class of the style sheets; `words` for the ear.
   tile(index, kind = "", words = "") {
-    const { width, height } = this;
     const properties = words ? { title: words, role: "img", "aria-label": words } : {};
-    const canvas = element("canvas", { width, height, className: kind, ...properties });
-    const draw = () => this.paint(canvas.getContext("2d"), index);
-    if (this.ready) draw();
-    else this.decoded.then(() => this.ready && draw());
-    return canvas;
+    const tile = element("span", { className: ("dfkd-image " + kind).trim(), ...properties });
+    const cut = () => {
+      const across = Math.max(1, Math.floor(this.image.naturalWidth / this.width));
+      const down = Math.max(1, Math.floor(this.image.naturalHeight / this.height));
+      const share = (place, of) => (of > 1 ? (100 * place) / (of - 1) : 0) + "%";
+      const position = share(index % across, across) + " " + share(Math.floor(index / across), down);
+      Object.assign(tile.style, {
+        backgroundImage: `url(${this.image.src})`, backgroundSize: `${100 * across}% ${100 * down}%`,
+        backgroundPosition: position,
+      });
+    };
+    if (this.ready) cut();
+    else this.decoded.then(() => this.ready && cut());
+    return tile;
   }
+
+  // Gives its memory back; nothing of it can be drawn any more.
+  close() { URL.revokeObjectURL(this.image.src); }
 }
