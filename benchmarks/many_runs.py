@@ -80,7 +80,7 @@ def opened(runs: Path, repeats: int) -> list[float]:
         page.wait_for_function(DRAWN, timeout=300_000)
         for _ in range(repeats):
             page.get_by_role("link", name="Glossary").click()
-            page.locator(".terms article").first.wait_for()
+            page.locator(".contents a").first.wait_for()
             page.wait_for_timeout(3000)
             began = page.evaluate("performance.now()")
             page.get_by_role("link", name="Runs").click()
