@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from typing import Any
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 STORE_BYTES = 80_000_000  # nothing large passes through Ray: a run's folder is the channel
+KNOCK_SECONDS = 10.0
 NOT_THERE = "no cluster answers there; `ray status --address HOST:PORT` says what is wrong."
 OPEN = (
     "this cluster takes orders from anybody who reaches it over the network. Start it with a token: "
@@ -50,6 +52,8 @@ def _reached(runs: Path, address: str) -> str:
     from ray.exceptions import AuthenticationError, RayError
 
     ray = _ray()
+    if address and not _answers(address):
+        return NOT_THERE
     try:
         if not _connected(address or "auto"):
             if address:
@@ -72,6 +76,18 @@ def _reached(runs: Path, address: str) -> str:
 def _ray() -> Any:
     """The package, which reads its settings when it is first imported."""
     return importlib.import_module("ray")
+
+
+def _answers(address: str) -> bool:
+    """Whether anything listens at ``HOST:PORT``, where Ray would wait minutes; other forms are left to it."""
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdigit()) or "/" in host:
+        return True
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _connected(address: str) -> bool:

@@ -76,6 +76,7 @@ class RayEngine(Engine):
         if spec.device not in ("cpu", GPU):
             said = f"it trains on {spec.device}; on a cluster each run sees one GPU, {GPU}. Resume it by another engine"
             raise StoreError(f"run {folder.id}: {said}")
+        self.queue.forget_stop(folder.id)  # which was meant for the attempt before, and may not have been read yet
         self._entrust(folder, spec, folder.queue_attempt(), insist)
 
     def stop(self, run_id: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from command import FLAGS, call
-from conftest import eventually, rows, tiny_spec
+from conftest import eventually, new_run, rows, tiny_spec
 from harnesses import (
     LONG,
     OFTEN,
@@ -30,7 +30,7 @@ from benchmarks.clusters import begin_cluster, begin_node, end_cluster
 from dfkd_core.engine import find
 from dfkd_core.engine import ray as on_ray
 from dfkd_core.errors import RequestError
-from dfkd_core.store import Queue, RunFolder
+from dfkd_core.store import Queue, RunFolder, RunStatus
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -44,6 +44,20 @@ def test_without_ray_it_is_said_what_to_install(runs: Path, monkeypatch: pytest.
     monkeypatch.setattr(on_ray, "find_spec", lambda name: None)
     with pytest.raises(RequestError, match=r"^engine = 'ray': needs the package ray: pip install"):
         find("ray", runs)
+
+
+def test_a_stop_that_nobody_has_read_yet_does_not_stop_what_is_resumed(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run may obey before the coordinator has looked."""
+    monkeypatch.setattr(on_ray, "find_spec", lambda name: name)
+    monkeypatch.setattr(on_ray.RayEngine, "_reach", lambda engine: None)
+    engine, folder = on_ray.RayEngine(runs), new_run(runs)
+    with folder.begin_attempt():
+        folder.set_status(RunStatus("stopped", attempt=1))
+    engine.queue.ask_to_stop(folder.id, 30.0)
+    engine.resume(folder.id)
+    assert engine.queue.runs_waiting() == [folder.id] and engine.queue.stops() == []
 
 
 @pytest.mark.slow
@@ -141,7 +155,7 @@ def test_a_cluster_that_obeys_anybody_is_not_used(runs: Path) -> None:
     folder = Path(tempfile.mkdtemp(prefix="dfkd-ray-"))
     try:
         address = begin_cluster(folder, RAY_AUTH_MODE="disabled")
-        with pytest.raises(RequestError, match="takes orders from anybody .* RAY_AUTH_MODE=token ray start --head"):
+        with pytest.raises(RequestError, match="takes orders from anybody .*RAY_AUTH_MODE=token ray start --head"):
             find(f"ray:{address}", runs)
     finally:
         end_cluster(folder)
