@@ -35,6 +35,7 @@ export class Player {
     host.append(this.root);
     this.at = (name) => this.root.querySelector(".dfkd-" + name);
     this.frames = new Map();
+    this.sheets = [];
     this.feed = new Feed();
     this.plots = new Plots(() => this.draw(), (message) => say(this.at("message"), message, "failed"));
     this.scrubber = new Scrubber(this.root, this);
@@ -92,8 +93,8 @@ export class Player {
     this.questions.begin();
     this.slow.begin();
     this.run = data.run;
-    this.frames.forEach((sheet) => sheet?.close());
     this.frames.clear();
+    this.sheets.splice(0).forEach((sheet) => sheet.close());
     this.fetching = new Set();
     this.drawn = {};
     this.shown = null;
@@ -112,6 +113,7 @@ export class Player {
   // A sheet that is drawn when its images are decoded.
   opened(item) {
     const sheet = new Sheet(item);
+    this.sheets.push(sheet);
     sheet.decoded.then(() => this.draw());
     return sheet;
   }
