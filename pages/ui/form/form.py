@@ -202,7 +202,7 @@ def _card(card: TeacherCard) -> None:
     network = link.name(title_of(card.network))
     st.markdown(f"**{link.name(card.title)}** — {network}, {quality}{after}.")
     if card.recipe is not None:
-        used = [f"- {name}: {link.plain(link.legible(value))}" for name, value in card.recipe.model_dump().items()]
+        used = [f"- {name}: {link.plain(value)}" for name, value in card.recipe.model_dump().items()]
         st.markdown("\n".join(["Recipe:", *used]))
     if card.origin:
         st.caption(link.plain(f"From {card.origin}."))

@@ -30,9 +30,12 @@ export class Sheet {
     );
   }
 
+  // How many images lie in a row of the sheet.
+  get across() { return Math.max(1, Math.floor(this.image.naturalWidth / this.width)); }
+
   // Draws image `index`.
   paint(context, index, x = 0, y = 0, width = this.width, height = this.height) {
-    const across = Math.max(1, Math.floor(this.image.naturalWidth / this.width));
+    const { across } = this;
     const left = (index % across) * this.width, top = Math.floor(index / across) * this.height;
     context.drawImage(this.image, left, top, this.width, this.height, x, y, width, height);
   }
@@ -43,7 +46,7 @@ export class Sheet {
     const properties = words ? { title: words, role: "img", "aria-label": words } : {};
     const tile = element("span", { className: ("dfkd-image " + kind).trim(), ...properties });
     const cut = () => {
-      const across = Math.max(1, Math.floor(this.image.naturalWidth / this.width));
+      const { across } = this;
       const down = Math.max(1, Math.floor(this.image.naturalHeight / this.height));
       const share = (place, of) => (of > 1 ? (100 * place) / (of - 1) : 0) + "%";
       const position = share(index % across, across) + " " + share(Math.floor(index / across), down);
