@@ -116,20 +116,20 @@ def _key(value: Any) -> tuple[bool, float, str]:
 def differences(entries: Sequence[Entry]) -> dict[str, list[Any]]:
     """Fields of the specification and knobs in which these runs differ, by name, with the value of each; None where a
     run has none. What says the same of all is left out, and so is where data lie."""
-    specs = [{**entry.spec.get("config", {}), **_fields(entry)} for entry in entries]
+    specs = [{**entry.fields.get("config", {}), **_fields(entry)} for entry in entries]
     names = dict.fromkeys(name for spec in specs for name in spec)
     table = {name: [spec.get(name) for spec in specs] for name in names}
     return {name: values for name, values in table.items() if any(value != values[0] for value in values)}
 
 
 def _fields(entry: Entry) -> dict[str, Any]:
-    return {name: value for name, value in entry.spec.items() if name not in ("config", "stages", "data")}
+    return {name: value for name, value in entry.fields.items() if name not in ("config", "stages", "data")}
 
 
 def configurations(entries: Sequence[Entry]) -> list[list[Entry]]:
     """The runs by what they are but for the seed, in the order in which each configuration comes first."""
     found: dict[str, list[Entry]] = {}
     for entry in entries:
-        spec = {name: value for name, value in entry.spec.items() if name not in NOT_A_CONFIGURATION}
+        spec = {name: value for name, value in entry.fields.items() if name not in NOT_A_CONFIGURATION}
         found.setdefault(repr(sorted(spec.items(), key=lambda item: item[0])) if spec else entry.id, []).append(entry)
     return list(found.values())

@@ -17,9 +17,9 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from pydantic import AfterValidator, TypeAdapter
+from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from dfkd_core.analysis.about import FILE as ABOUT
@@ -31,7 +31,7 @@ from dfkd_core.store.rows import Count
 from dfkd_core.store.sealed import sealed, unsealed
 
 FILE = ".index.sqlite"
-FORMAT = zlib.crc32(" ".join(["2", *RunSpec.model_fields, *About.model_fields]).encode()) >> 1
+FORMAT = zlib.crc32(" ".join(["3", *RunSpec.model_fields, *About.model_fields]).encode()) >> 1
 """An index with another number holds something else."""
 LOOKED_AT = ("/spec.json", "/spec.copy.json", "", "/status.json", "/attempts", f"/{ABOUT}")  # of a run's folder
 OF_AN_ATTEMPT = ("environment.json", LOG)  # of the newest one
@@ -43,13 +43,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Entry:
-    """What the small files of the run ``id`` in ``runs`` say. ``spec`` is empty where no specification can be read,
+    """What the small files of the run ``id`` in ``runs`` say. ``spec`` is None where no specification can be read,
     ``problem`` says why; ``damaged``: what is damaged of its small files, and, once it has ended, of its log."""
 
     id: str
     runs: str
     status: RunStatus
-    spec: dict[str, Any]
+    spec: RunSpec | None
     problem: str
     damaged: tuple[str, ...]
     about: About
@@ -62,6 +62,11 @@ class Entry:
     def title(self) -> str:
         """What a run is called: its name, or else its id."""
         return self.about.name or self.id
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Those of the specification, by name; none where there is no readable one."""
+        return vars(self.spec) if self.spec else {}
 
     @cached_property
     def values(self) -> dict[str, Any]:
@@ -82,8 +87,8 @@ class Entry:
             "seconds": result.get("seconds"),
             "step": status.step,
             "total_steps": status.total_steps,
-            **self.spec.get("config", {}),
-            **{name: value for name, value in self.spec.items() if name not in ("config", "stages")},
+            **self.fields.get("config", {}),
+            **{name: value for name, value in self.fields.items() if name not in ("config", "stages")},
         }
 
     @cached_property
@@ -175,18 +180,12 @@ class RunIndex:
                 (self.runs / FILE).unlink()
 
 
-def _is_spec(spec: dict[str, Any]) -> dict[str, Any]:
-    if spec:
-        RunSpec.model_validate(spec)
-    return spec
-
-
 class _Facts(TypedDict):
     """What a row says, which need not have been written by this lab."""
 
     attempt: Count
     status: RunStatus
-    spec: Annotated[dict[str, Any], AfterValidator(_is_spec)]
+    spec: RunSpec | None
     problem: str
     damaged: tuple[str, ...]
     about: About
@@ -231,14 +230,14 @@ def _look(folder: RunFolder) -> _Seen:
         stamp = _stamp(str(folder.path), attempt)
         status = replace(folder.status(), owner=None)
         log = EventReader(folder) if status.state in ACTIVE else None  # which grows, and would be read each time
-        spec, problem, damaged = {}, "", tuple(damage(folder, log))
+        spec, problem, damaged = None, "", tuple(damage(folder, log))
         try:
-            spec = read_spec(folder).model_dump(mode="json")
+            spec = read_spec(folder)
         except StoreError as error:
             problem = str(error)
         return _Seen(attempt, stamp, Entry(*place, status, spec, problem, damaged, about(folder)))
     except (OSError, StoreError) as error:
-        return _Seen(attempt, stamp, Entry(*place, RunStatus("interrupted"), {}, in_words(error), (), NOTHING))
+        return _Seen(attempt, stamp, Entry(*place, RunStatus("interrupted"), None, in_words(error), (), NOTHING))
 
 
 def _facts(seen: _Seen) -> dict[str, Any]:
@@ -248,7 +247,7 @@ def _facts(seen: _Seen) -> dict[str, Any]:
     return {
         "attempt": seen.attempt,
         "status": status,
-        "spec": entry.spec,
+        "spec": entry.spec and entry.spec.model_dump(mode="json"),
         "problem": entry.problem,
         "damaged": entry.damaged,
         "about": said,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from dataclasses import asdict
@@ -52,6 +53,7 @@ def runs(
     as_json: Json = False,
 ) -> int:
     """List the runs, all or those that are sought."""
+    gc.disable()  # what thousands of runs say is kept to the end, and would be gone through again and again
     where = runs_of(runs)
     if where.exists() and not where.is_dir():
         raise RequestError("runs", str(where), "is a file; should be the folder of the runs.")
@@ -78,12 +80,13 @@ def runs(
 
 
 def _facts(entry: Entry) -> dict[str, Any]:
-    said = {"damaged": list(entry.damaged), "spec": entry.spec, "about": entry.about.model_dump()}
+    spec = entry.spec.model_dump() if entry.spec else {}
+    said = {"damaged": list(entry.damaged), "spec": spec, "about": entry.about.model_dump()}
     return {"id": entry.id, **asdict(entry.status), **said}
 
 
 def _line(entry: Entry, names: list[str]) -> str:
-    result, spec, status, score = entry.status.result, entry.spec, entry.status, ""
+    result, spec, status, score = entry.status.result, entry.fields, entry.status, ""
     if result:
         final, best = (score_text(result["measure"], result[name]) for name in ("final", "best"))
         score = f"{result['measure']} {final} (best {best})"

@@ -203,7 +203,7 @@ def _named(chosen: list[str], ids: list[str], by_id: dict[str, Entry]) -> None:
 
 
 def _words(entry: Entry) -> str:
-    return link.legible(f"{entry.title} · {entry.spec.get('method', '?')}, {entry.status.state}")
+    return link.legible(f"{entry.title} · {entry.fields.get('method', '?')}, {entry.status.state}")
 
 
 def _table(entries: list[Entry]) -> pd.DataFrame:

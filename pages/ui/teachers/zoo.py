@@ -79,7 +79,7 @@ def show() -> None:
     cards = dict(sorted(every.items(), key=lambda item: _rank(item[1])))
     used: dict[str, int] = {}
     for entry in listing.all_of(runs_folder()):
-        name = str(entry.spec.get("teacher"))
+        name = str(entry.fields.get("teacher"))
         used[name] = used.get(name, 0) + 1
     benchmarks = sorted({card.benchmark for card in cards.values()})
     with look.labelled("teachers"):
