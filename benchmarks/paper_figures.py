@@ -113,7 +113,7 @@ def tadfkd(runs: Path, benchmark: str) -> Iterator[Figure]:
 def hybrid(runs: Path, benchmark: str) -> Iterator[Figure]:
     """A run of HiDFD, late in its first stage."""
     for run, spec, result in done_runs(runs, benchmark, lambda spec: spec.method == "hidfd"):
-        step = spec.config["gan_steps"] // spec.samples_every * spec.samples_every
+        step = spec.steps_of("gan") // spec.samples_every * spec.samples_every
         text = (
             f"**HiDFD, {TITLES[benchmark]}** (*Hybrid*, step {step}). `{spec.teacher}` → `{spec.student}`, seed "
             f"{spec.seed}, ρ {spec.ratio:g} of `{spec.collected}`, {settings(spec)}. Final accuracy "

@@ -72,6 +72,10 @@ class MethodConfig(BaseModel):
         """The stages of a run, in order."""
         raise NotImplementedError
 
+    def stages_with(self, collected: int) -> tuple[Stage, ...]:
+        """The same of a run for which that many images were collected, where lengths are counted in epochs of them."""
+        return self.stages()
+
     @property
     def total_steps(self) -> int:
         """Steps of a run."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +26,10 @@ class GanConfig(StudentConfig):
     """The GAN's knobs beside the student's; defaults are HiDFD's for CIFAR-10."""
 
     gan_steps: int = knob(2_500, "Steps in which the GAN learns.", group="GAN", unit="steps", ge=1, le=10_000_000)
+    gan_epochs: int = knob(
+        0, "The same as epochs over the collected images, however many; 0: as many steps as gan_steps.", group="GAN",
+        unit="epochs", ge=0, le=100_000,
+    )  # fmt: skip
     gan_batch_size: int = knob(
         100, "Collected and generated images per batch of the GAN.", group="GAN", unit="images", memory=True, ge=4,
         le=4096,
@@ -41,7 +46,25 @@ class GanConfig(StudentConfig):
     )
 
     def stages(self) -> tuple[Stage, ...]:
-        return (Stage("gan", "The GAN learns from the collected images", self.gan_steps), *super().stages())
+        return self.stages_with(0)
+
+    def stages_with(self, collected: int) -> tuple[Stage, ...]:
+        steps = self.gan_steps
+        if collected and self.gan_epochs:
+            batches = self.gan_epochs * math.ceil(collected / self.gan_batch_size)
+            steps = math.ceil(batches / (self.updates * self.batches_of_an_update))
+        return (Stage("gan", "The GAN learns from the collected images", steps), *super().stages())
+
+    @classmethod
+    def build(cls, preset: str = "", changes: dict[str, Any] | None = None) -> Self:
+        """Who asks for steps gets them, whatever epochs the preset has."""
+        by_steps = {"gan_epochs": 0} if "gan_steps" in (changes or {}) else {}
+        return super().build(preset, by_steps | (changes or {}))
+
+    @property
+    def batches_of_an_update(self) -> int:
+        """Batches of collected images that one update sees."""
+        return 1
 
     def queries(self, stage: str) -> tuple[int, int]:
         return exactly(self.updates * self.gan_batch_size) if stage == "gan" else super().queries(stage)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Event
-from dfkd_core.kit.config import MethodConfig
+from dfkd_core.kit.config import MethodConfig, Stage
 from dfkd_core.kit.contract import GenerativeProblem, Problem, Requirements, Summary, Term
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.schedules import set_rate
@@ -96,20 +96,26 @@ class Method(ABC, Generic[P, C]):
         while self.step < self.total_steps:
             self.step += 1
             first = 1
-            for stage in self.config.stages():
+            for stage in self.stages:
                 if self.step < first + stage.steps:
                     break
                 first += stage.steps
             yield Seen(self, stage, self.step - first)
 
     @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages of this run, in order."""
+        collected = getattr(self.problem, "collected", None)
+        return self.config.stages_with(0 if collected is None else len(collected))
+
+    @property
     def total_steps(self) -> int:
-        return self.config.total_steps
+        return sum(stage.steps for stage in self.stages)
 
     @property
     def student_learns(self) -> bool:
         """False while the student stands still: it need not be evaluated again. It learns in the last stage."""
-        return self.step > self.total_steps - self.config.stages()[-1].steps
+        return self.step > self.total_steps - self.stages[-1].steps
 
     def verdict(self, teacher_logits: Tensor) -> Selection | None:
         """Which samples of a batch (B, K) are clean, where a method tells them from rejected ones."""

@@ -35,9 +35,9 @@ class Recording:
         answers = 2 * (width + 2 * len(image.classes)) if self.features else 0
         return image.channels * image.size**2 + answers + 20
 
-    def bytes_of(self, config: MethodConfig, image: ImageSpec, width: int) -> int:
-        """About how much disk the samples, slow motion and films of a whole run take."""
-        steps, one, picture = config.total_steps, self.image_bytes(image, width), image.channels * image.size**2
+    def bytes_of(self, config: MethodConfig, steps: int, image: ImageSpec, width: int) -> int:
+        """About how much disk the samples, slow motion and films of a run of so many steps take."""
+        one, picture = self.image_bytes(image, width), image.channels * image.size**2
         batch = min(self.samples, config.shown)
         slow = 4 * SHOWN * picture + SHOWN * 4 * (config.latent_length + 4 * len(image.classes)) + 8 * batch
         film = self.samples * one + FRAMES * FILMED * picture + 2 * FILE

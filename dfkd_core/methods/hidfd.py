@@ -25,8 +25,8 @@ What the paper leaves open, and our reading of it:
 7. The average of the generator starts with a shorter memory, (1 + t)/(10 + t), so that short runs can use it; its
    BatchNorm statistics are those of the generator itself.
 8. ``ac`` trains its classifier on collected images only; Odena's AC-GAN on generated ones as well.
-9. ``paper`` crops and resizes as the released code does, but squares; its ``gan_steps`` are 500 epochs at ρ = 0.1 on
-   CIFAR-10, 25,000 updates: of ten times the images give ten times the steps.
+9. ``paper`` crops and resizes as the released code does, but squares. Its GAN learns for 500 epochs of D_c, however
+   many images that are: on CIFAR-10 25,000 updates at ρ = 0.1, which is what ``gan_steps`` says, 250,000 at ρ = 1.
 10. ``demo`` adds λ_y·CE(T(x̂), y) to L_G, for the classes that D_c has: from some sixty images, most of them of few
     classes, the generator does not learn what it is told.
 
@@ -118,8 +118,12 @@ class HiDFDConfig(GanConfig):
             "discriminator_lr": 1e-3, "ema": 0.99, "synthetic": 10_000, "distill_steps": 600, "updates": 5,
             "schedule": "cosine",
         },
-        "paper": {"augmentation": "resized-crop+flip"},
+        "paper": {"gan_epochs": 500, "augmentation": "resized-crop+flip"},
     }  # fmt: skip
+
+    @property
+    def batches_of_an_update(self) -> int:
+        return self.discriminator_steps
 
     def queries(self, stage: str) -> tuple[int, int]:
         least, most = super().queries(stage)

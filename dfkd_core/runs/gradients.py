@@ -132,7 +132,7 @@ def examine(method: Method[Any, Any], seed: int, first: int, later: int, progres
 
 def _measured(method: Method[Any, Any], seed: int, first: int, later: int, progress: Progress | None) -> Iterator[Row]:
     """Each term of each loss that is looked at."""
-    stages, begun, done = method.config.stages(), 0, 0
+    stages, begun, done = method.stages, 0, 0
     lengths = [min(stage.steps, first + later) for stage in stages]
     watches = _Watcher(method.student)
     for stage, length in zip(stages, lengths, strict=True):

@@ -11,7 +11,7 @@ import torch
 from dfkd_core import methods
 from dfkd_core.data.catalogue import BENCHMARKS, Benchmark, data_folder, data_in, find_benchmark, usual_of
 from dfkd_core.data.own import own_data, saw_data_of
-from dfkd_core.data.sources import Folder, check_collected, find_source, usual_ratio, usual_source
+from dfkd_core.data.sources import Folder, check_collected, find_source, usual_ratio, usual_source, wanted
 from dfkd_core.errors import RequestError, validated
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.networks.classifiers import check_network, fitted, title_of
@@ -57,17 +57,20 @@ def _resolved(asked: RunSpec, changes: dict[str, Any] | None, fields: dict[str, 
             "teacher", card.name, f"takes other images than {benchmark.title}; choose a teacher made for it."
         )
     device = check_device(asked.device)
-    resolved: dict[str, Any] = {"config": config.model_dump(), "stages": config.stages(), "task": task}
+    resolved: dict[str, Any] = {"config": config.model_dump(), "task": task}
     resolved |= {"student": student, "preset": preset, "device": device}
     resolved |= {"benchmark": benchmark.name, "data": str(data_folder().absolute())}
     resolved |= _resolved_execution(asked, device, config)
+    collected = 0
     if method.requires.collected:
         source = find_source(asked.collected or usual_source(benchmark.name), benchmark)
         resolved["ratio"] = ratio = asked.ratio or usual_ratio(source, benchmark)
         resolved["collected"] = name = check_collected(source.name, benchmark, ratio)
         resolved["not_data_free"] = _insisted(name, card, benchmark, asked.not_data_free)
+        collected = wanted(benchmark, ratio)
     else:  # nothing that such a run depends on
         resolved |= {name: RunSpec.model_fields[name].default for name in OF_COLLECTED}
+    resolved["stages"] = config.stages_with(collected)
     resolved["teacher"] = absolute_card(asked.teacher) if asked.teacher else card.name
     resolved["diffusion"] = absolute_card(find_diffusion(asked.diffusion, card, config.source_kind))
     return asked.model_copy(update=resolved)

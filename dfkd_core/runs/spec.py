@@ -124,13 +124,13 @@ class RunSpec(BaseModel):
 
         ``width``: of the teacher's pooled features. ``original``: |D_o|, the images that it was trained on.
         """
-        recording = self.recording()
+        recording, steps = self.recording(), self.total_steps
         one = recording.image_bytes(image, width)
-        probes = times(self.probes_every, config.total_steps) * (self.probes * one + FILE)
+        probes = times(self.probes_every, steps) * (self.probes * one + FILE)
         real = self.real * one if self.features else 0
         collected = min(KEPT, self.ratio * original) if self.collected else 0
         pools = KEPT_CHECKPOINTS * config.kept_bytes(image, width)
-        return recording.bytes_of(config, image, width) + probes + real + round(collected) * one + pools
+        return recording.bytes_of(config, steps, image, width) + probes + real + round(collected) * one + pools
 
     def fingerprint(self, teacher_sha256: str, data: str, code: str) -> str:
         """SHA-256 over the canonical specification, the teacher's weights, the data and the code's version."""

@@ -44,7 +44,7 @@ from dfkd_core.study.tables import (
 
 Scale = Literal["category", "linear", "log"]
 FIELDS = ("ratio", "method")  # of a run; whatever else an experiment varies is a knob of the method
-SHARED = ("gan_steps", "gan_batch_size", "distill_steps", "updates", "batch_size", "augmentation")
+SHARED = ("gan_steps", "gan_epochs", "gan_batch_size", "distill_steps", "updates", "batch_size", "augmentation")
 """Knobs in which compared methods follow HiDFD where they have them, so that all students get the same number of
 updates on equally many images; everything else is each method's own preset."""
 

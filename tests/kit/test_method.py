@@ -27,6 +27,7 @@ from dfkd_core.kit.generative_stage import DistillConfig
 from dfkd_core.kit.method import descend
 from dfkd_core.kit.student_stage import StudentConfig
 from dfkd_core.runs.assemble import assemble
+from dfkd_core.runs.request import make_spec
 
 # --- steps and stages ------------------------------------------------------------------------------------------
 
@@ -59,6 +60,26 @@ def test_the_steps_of_a_run_are_those_of_its_stages(config: Any, stages: dict[st
     assert config.total_steps == sum(stages.values()) and all(stage.title for stage in config.stages())
 
 
+@pytest.mark.parametrize(
+    ("method", "ratio", "changes", "steps"),
+    [
+        ("hidfd", 0.1, {}, 500 * 2 / 10),  # 120 images, batches of 100, ten updates a step
+        ("hidfd", 1.0, {}, 500 * 12 / 10),
+        ("hidfd", 1.0, {"discriminator_steps": 3}, 500 * 12 / 30),
+        ("hidfd", 1.0, {"gan_steps": 40}, 40),
+        ("degan", 1.0, {}, 200 * 10 / 10),
+    ],
+)
+def test_where_the_paper_counts_epochs_a_run_is_as_long_as_there_are_images(
+    method: str, ratio: float, changes: dict[str, Any], steps: float
+) -> None:
+    asked: dict[str, Any] = {"collected": "digits", "ratio": ratio, "not_data_free": True}
+    spec = make_spec(changes, benchmark="digits", method=method, preset="paper", **asked)
+    again = make_spec(spec.config, benchmark="digits", method=method, preset="paper", **asked)
+    assert spec.steps_of("gan") == again.steps_of("gan") == steps
+    assert spec.total_steps == steps + spec.config["distill_steps"]
+
+
 @pytest.mark.parametrize("name", methods.available())
 def test_what_a_method_declares_is_there(name: str) -> None:
     _, _, method = assemble(tiny_spec(method=name))
@@ -70,7 +91,7 @@ def test_what_a_method_declares_is_there(name: str) -> None:
         assert method.is_on(term.name) in (True, False) and term.title
     assert set(method.state_dict()) == {"step", "queries", *method.saved}
     assert set(method.rates.values()) <= set(config.live_knobs())
-    assert method.total_steps == sum(stage.steps for stage in method.config.stages())
+    assert method.total_steps == sum(stage.steps for stage in method.stages)
     assert method.synthesize(2, torch.Generator()).shape == (2, 1, 8, 8)
 
 

@@ -52,6 +52,13 @@ def choose(benchmark: str, teacher: str) -> dict[str, Any]:
     return {"collected": source, "ratio": ratio, "collecting": collecting, **insisted}
 
 
+def count(benchmark: str, ratio: float) -> int:
+    """How many images ``ratio`` asks for; 0 where nobody can tell, or none are collected."""
+    with suppress(RequestError):  # said beside the ratio, or by Start
+        return wanted(find_benchmark(benchmark), ratio) if ratio else 0
+    return 0
+
+
 def _insists(source: str, teacher: str, benchmark: str) -> bool:
     """Whether to collect images that are the teacher's own data; asked only where they are."""
     why = ""

@@ -71,7 +71,8 @@ def show(only: Callable[[str], bool] | None = None, task: Literal["classifier", 
         with st.expander("Seed, device, data", icon=":material/memory:"):
             machine = _machine()
         with st.expander("Recording", icon=":material/photo_camera:"):
-            recorded = _recording(config, preset, changes, teacher)
+            images = collected.count(benchmark, collecting.get("ratio", 0.0))
+            recorded = _recording(config, preset, changes, teacher, images)
     fields = {
         "benchmark": benchmark,
         "teacher": teacher,
@@ -268,12 +269,14 @@ def _has_batch_norm(teacher: str, sha256: str) -> bool:
         return True
 
 
-def _recording(config: type[MethodConfig], preset: str, changes: dict[str, Any], teacher: str) -> dict[str, Any]:
+def _recording(
+    config: type[MethodConfig], preset: str, changes: dict[str, Any], teacher: str, images: int
+) -> dict[str, Any]:
     card = available_teachers().get(teacher) or available_teachers(None, "generative").get(teacher)
     recorded = recording.knobs(card is None or card.task == "classifier")
     if card is not None:
         with suppress(RequestError):  # Start says what is wrong
-            recording.cost(recorded, config.build(preset, changes), card)
+            recording.cost(recorded, config.build(preset, changes), card, images)
     return recorded
 
 

@@ -51,14 +51,14 @@ def knobs(classifies: bool = True) -> dict[str, Any]:
     return changed
 
 
-def cost(recorded: dict[str, Any], config: MethodConfig, card: TeacherCard) -> None:
-    """Say about how much disk a run with these settings takes."""
-    image, steps = card.image.spec(), config.total_steps
-    spec = RunSpec(**recorded)
+def cost(recorded: dict[str, Any], config: MethodConfig, card: TeacherCard, collected: int) -> None:
+    """Say about how much disk a run with these settings takes, for which so many images are ``collected``."""
+    image = card.image.spec()
+    spec = RunSpec(**recorded, stages=config.stages_with(collected))
     if card.task == "generative":  # whose fixed latents become images of teacher and student
         spec = spec.model_copy(update={"features": False, "real": 0, "probes": 2 * spec.probes + BESIDE})
     size = spec.recorded_bytes(config, image, _width(card.model_dump_json()) if spec.features else 0, original=0)
-    st.caption(f"About {size / 1e6:,.1f} MB for the {steps:,} steps of this run.")
+    st.caption(f"About {size / 1e6:,.1f} MB for the {spec.total_steps:,} steps of this run.")
 
 
 @st.cache_data(show_spinner=False)
