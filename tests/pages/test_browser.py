@@ -33,6 +33,10 @@ def test_a_visitor_sees_the_recorded_run_play_before_anything_is_trained(page: P
     expect(page.locator(".dfkd-state")).to_have_text("recorded run")
     page.wait_for_selector(".dfkd-tile")
     wait(page, "Number(stage.step) > 0 && Number(stage.step) < 100")
+    judged = page.locator(".dfkd-idea li").nth(1)  # the idea, in three boxes that play with it
+    expect(judged.locator(".clean, .rejected")).to_have_count(6)
+    said = judged.inner_text()
+    expect(judged).not_to_have_text(said)
     wait(page, "Number(stage.step) > 150 && Number(stage.step) < 600")
     shoot(page, "recorded")
     assert not runs_in(lab.runs)

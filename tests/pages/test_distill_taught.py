@@ -28,6 +28,7 @@ def test_slow_motion_goes_phase_by_phase_through_the_recorded_run(page: Page, la
     page.get_by_role("button", name="Slow motion").click()
     for index, name in enumerate(NAMES):
         shown(page, name)
+        expect(page.locator(".dfkd-idea")).to_be_hidden()  # one diagram at a time
         assert page.locator(".dfkd-box.now h5").inner_text().startswith(str(index + 1))
         assert page.locator(".dfkd-slow-caption").inner_text().startswith(CAPTIONS[index])
         shoot(page, f"slow-motion-{index + 1}")

@@ -17,6 +17,7 @@ import { SlowMotion } from "./slow.js";
 const SLOWLY = `
   <button class="dfkd-slowly" title="One step, phase by phase, with its tensors">Slow motion</button>`;
 const HEAD = `
+  <ol class="dfkd-idea" hidden></ol>
   <div class="dfkd-head"><div class="dfkd-score"></div><div class="dfkd-what"></div></div>
   <div class="dfkd-message" role="status" hidden></div>
   ${track("Training", SLOWLY)}

@@ -5,6 +5,7 @@ import { element } from "../web/dom.js";
 import { mounting } from "../web/mount.js";
 import { axisName, bars, FIGURE, line, margins, stories, titled, words } from "../web/plot.js";
 import { placesOf } from "../web/sheet.js";
+import { Idea } from "./idea.js";
 import { FIRST_IMAGES, panel, Player } from "./player.js";
 
 const PANELS = `
@@ -21,7 +22,14 @@ const BINS = 40;
 const VERDICTS = [["clean", 1], ["rejected", 0]];
 
 class Stage extends Player {
-  constructor(host) { super(host, "distill", PANELS); }
+  constructor(host) {
+    super(host, "distill", PANELS);
+    this.idea = new Idea(this, this.at("idea"));
+  }
+  update(data, setStateValue) {
+    this.idea.update(data); // it takes its room at once
+    return super.update(data, setStateValue);
+  }
   arrived() { this.spotlight(); }
   alsoTold() { return { stop: this.stop ?? null }; }
 
@@ -52,6 +60,7 @@ class Stage extends Player {
     if (sheet?.ready) this.shown = sheet; // until it is, the one before stays
     if (this.shown) this.once("sheet", [this.shown.step], () => this.sheet(this.shown));
     else this.once("sheet", [sheet === undefined, this.steps.length > 0], () => this.noSheet(sheet));
+    this.idea.draw();
   }
 
   sampling() {

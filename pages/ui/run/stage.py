@@ -36,7 +36,13 @@ def show(
     said = what_is_asked("stage", folder, steer or (lambda command: None))
     data = data_of("stage", folder, status, timeline, said) | {"spot": tour.spot(sorted(timeline.frames), said)}
     data["autoplay"] &= data["spot"] is None
+    data["idea"] = phases.idea() if recordings.is_one(folder) and _is_alone(data["spot"]) else None
     view("stage", "run/stage.js", "run/player.css")(key="stage", data=data, on_ask_change=lambda: None)
+
+
+def _is_alone(spot: dict[str, Any] | None) -> bool:
+    """Whether nothing else tells what this is: no tour, no lesson, no page beside which it stands."""
+    return spot is None and not link.word("lesson") and not link.word("beside")
 
 
 def what_is_asked(key: str, folder: RunFolder, steer: Callable[[str], None]) -> dict[str, Any]:

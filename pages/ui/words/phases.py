@@ -24,5 +24,10 @@ def described(method: str, names: list[str]) -> list[dict[str, Any]]:
     ]
 
 
+def idea() -> list[tuple[str, str]]:
+    """Title and caption of the three boxes in which data-free distillation is told."""
+    return [(one["title"], one["caption"]) for one in _texts()["idea"]]
+
+
 def _title(name: str) -> str:
     return name[:1].upper() + name[1:].replace("_", " ")
