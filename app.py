@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 from starlette.middleware import Middleware
 
-from pages.ui import boot, gate, keep, look, shell
+from pages.ui import boot, gate, keep, linked, look, shell
 from pages.ui.present import presenter
 
 
@@ -69,6 +69,7 @@ def main() -> None:
         if lesson is not None:
             presenter.card(lesson)
         page.run()
+        linked.say()
     look.name(page.title)  # behind all else, which it would move while it comes
     if lesson is not None:
         st.query_params.update(presenter.in_address(lesson))

@@ -6,7 +6,7 @@ from itertools import groupby
 
 import streamlit as st
 
-from pages.ui import boot, link, look
+from pages.ui import boot, link, linked, look
 from pages.ui.words import glossary
 from pages.ui.words.glossary import Term
 
@@ -20,7 +20,8 @@ def main() -> None:
     query = st.text_input("Search", placeholder="A word, then Enter: loss, teacher, τ …", width=420)
     first = None if query else glossary.find(asked)
     if asked and not query and first is None:
-        st.warning(f"There is no term “{link.name(asked)}” here. Search for it, or look through the list.")
+        linked.cannot("term", asked, "is no term here. Search for it, or look through the list.")
+        link.say("term", "")
     found = glossary.matching(query) if query else []
     if query:
         st.caption(_count(len(found)))

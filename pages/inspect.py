@@ -40,8 +40,7 @@ def _chosen_run() -> RunFolder | None:
         folder = recordings.run(asked)
         if folder is not None:
             return folder
-        st.warning(f"There is no run {link.name(asked)} in {link.plain(runs_folder())}; here is another one.")
-        del st.query_params["run"]
+        steering.no_run(asked)
     newest = next((folder for folder in runs_in(runs_folder())[:MOST] if _has_samples(folder)), None)
     folder = newest or recordings.run(recordings.DISTILL)
     if folder is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import boot, keep, link, look
+from pages.ui import boot, keep, link, linked, look
 
 if TYPE_CHECKING:
     from dfkd_core.data.catalogue import Benchmark
@@ -33,8 +33,7 @@ def main() -> None:
 def _view() -> str:
     """Which part of the page is shown; all but the first stand in the address."""
     first, key = next(iter(VIEWS)), "methods:view"
-    asked = link.word("view")
-    st.session_state.setdefault(key, asked if asked in VIEWS else first)
+    st.session_state.setdefault(key, linked.one_of("view", VIEWS, first))
     shown: str | None = st.segmented_control(
         "View", list(VIEWS), key=key, format_func=VIEWS.__getitem__, label_visibility="collapsed", required=True
     )
@@ -77,8 +76,7 @@ def _methods(preset: str) -> None:
 def _overview(preset: str) -> None:
     from pages.ui.methods import facts, table
 
-    asked = [one for one in link.word("need").split(",") if one in facts.NEEDS]
-    st.session_state.setdefault("methods:need", asked)
+    st.session_state.setdefault("methods:need", linked.several_of("need", facts.NEEDS))
     with st.container(key="labelled-methods-needs"):
         needs = st.pills(
             "Only methods of which all of this holds",
@@ -102,12 +100,9 @@ def _overview(preset: str) -> None:
 
 def _known(part: str, known: dict[str, str]) -> str:
     """The method that a part of the address names; empty, with a sentence, where there is none of that name."""
-    asked = link.word(part)
-    if asked and asked not in known:
-        st.warning(f"There is no method {link.name(asked)}.")
-        st.query_params.pop(part, None)
-        return ""
-    return asked
+    found = linked.one_of(part, known)
+    link.say(part, found)
+    return found
 
 
 def _choose(label: str, part: str, options: dict[str, str], chosen: str) -> None:
@@ -130,8 +125,7 @@ def _preset() -> str:
     from pages.ui.methods import facts
 
     first, key = next(iter(facts.PRESETS)), "methods:preset"
-    asked = link.word("preset")
-    st.session_state.setdefault(key, asked if asked in facts.PRESETS else first)
+    st.session_state.setdefault(key, linked.one_of("preset", facts.PRESETS, first))
     preset = st.segmented_control("Preset", list(facts.PRESETS), key=key, required=True) or first
     if preset == first:
         st.query_params.pop("preset", None)

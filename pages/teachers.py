@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from pages.ui import boot, link, look
+from pages.ui import boot, link, linked, look
 from pages.ui.run import steering
 from pages.ui.teachers import bring, train, zoo
 
@@ -15,8 +15,7 @@ def main() -> None:
     """One script run of the page."""
     if not boot.is_loaded():
         return
-    asked = link.word("view")
-    st.session_state.setdefault("teachers:view", asked if asked in VIEWS else "zoo")
+    st.session_state.setdefault("teachers:view", linked.one_of("view", VIEWS, "zoo"))
     view = st.segmented_control(
         "View", list(VIEWS), format_func=VIEWS.__getitem__, key="teachers:view", label_visibility="collapsed",
         required=True,

@@ -37,6 +37,11 @@ def number(text: str) -> int | None:
     return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
+def fraction(text: str) -> float | None:
+    """A plain number such as 0.25 or 1e6; None for everything else."""
+    return float(text) if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,12})?(e[0-9]{1,2})?", text) else None
+
+
 def legible(text: object) -> str:
     """``text`` as it is written: control marks, and those that turn its order around, become a replacement sign."""
     if str(text).isprintable():  # most are, and a table has many

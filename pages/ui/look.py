@@ -38,6 +38,8 @@ section[data-testid="stSidebar"] [data-testid="stVerticalBlock"] { gap: 0.5rem; 
 .page-name { position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden; clip-path: inset(50%); }
 /* Streamlit greys out what a rerun has not reached yet; on a page that looks for news every second that flickers. */
 [data-stale="true"] { opacity: 1 !important; transition: none !important; }
+/* What a link asks for and is not here: drawn when the page has looked at the address, and above it. */
+[data-testid="stMain"] [data-testid="stVerticalBlock"] > :has(> .st-key-link-wrong) { order: -1; }
 /* What pages/ui/web/server.js says when the server is gone, instead of what Streamlit says. */
 .lab-gone { position: fixed; inset: auto 1rem 1rem; z-index: 9999999; padding: .8rem 1.2rem; border-radius: 10px;
   border-left: 6px solid #e08a3c; background: #1b2430; color: #fff; font: 16px/1.45 "Source Sans", sans-serif;

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 from browser import Lab, shoot
-from conftest import execute, new_run, some_methods, visit
+from conftest import execute, new_run, some_methods
 from playwright.sync_api import Page, expect
 from streamlit import config
-from streamlit.testing.v1 import AppTest
 
 from dfkd_core import methods
 from dfkd_core.analysis.timeline import Timeline
@@ -135,11 +134,6 @@ def test_a_help_text_ends_in_its_term_where_there_is_one() -> None:
     assert text == "Above this a sample is clean. [Glossary: threshold](/glossary?term=threshold)"
     assert glossary.help_of("nonsense", "As it was.") == "As it was."
     assert glossary.help_of("teacher").startswith("The large network")
-
-
-def test_a_link_to_a_term_that_there_is_not_gets_a_sentence(app: AppTest) -> None:
-    visit(app, "glossary", term="nonsense")
-    assert "There is no term “nonsense” here" in app.warning[0].value
 
 
 # --- in the browser --------------------------------------------------------------------------------------------

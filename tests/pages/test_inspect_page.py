@@ -361,7 +361,7 @@ def test_what_a_run_did_not_reject_or_keep_is_said_in_words(page: Page, lab: Lab
     expect(page.get_by_text(re.compile("spec.json.* Choose another run"))).to_be_visible()
     shutil.rmtree(empty.path)
     page.goto(f"{lab.url}inspect?run=nowhere")
-    expect(page.get_by_text("There is no run nowhere")).to_be_visible()
+    expect(page.get_by_text("is no run in")).to_be_visible()
     wait(page, f"stage.run === '{run.id}'", SCOPE)
 
 

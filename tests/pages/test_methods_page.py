@@ -103,13 +103,6 @@ def test_a_method_shows_one_of_its_parts_and_the_address_says_which(app: AppTest
     assert ("Teacher queries a step" in shown(app)) == (part == "facts")
 
 
-def test_an_unknown_method_is_one_sentence_and_the_table_stays(app: AppTest) -> None:
-    app.query_params["method"] = "<b>x</b>"
-    app.switch_page(PAGE).run()
-    assert not app.exception and "There is no method" in app.warning[0].value
-    assert "method" not in app.query_params
-
-
 @pytest.mark.parametrize(("name", "page"), [("cmi", ""), ("degan", "hybrid"), ("ukd", "generative")])
 def test_distil_with_this_leads_to_the_form_with_the_method_chosen(app: AppTest, name: str, page: str) -> None:
     app.query_params.update({"method": name, "preset": "cpu"})

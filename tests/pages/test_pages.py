@@ -14,7 +14,7 @@ from dfkd_core import methods
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import SPECS, RunStatus, runs_folder, runs_in
 from dfkd_core.teachers.cards import find_card, user_folder
-from pages.ui import boot
+from pages.ui import boot, linked
 
 
 def test_the_first_page_shows_the_form_and_an_enabled_start(app: AppTest) -> None:
@@ -114,7 +114,7 @@ def test_what_a_link_asks_for_and_is_not_there_is_said_and_start_waits_until_it_
     if key:
         widgets = [*app.selectbox, *app.number_input, *app.toggle, *app.button_group]
         assert next(widget for widget in widgets if widget.key == key).value == usual
-    app.button(key="seen").click().run()
+    app.button(key=f"{linked.KEY_OF_FORM}:seen").click().run()
     assert not app.sidebar.warning and not app.button(key="start").disabled
 
 
@@ -140,12 +140,6 @@ def test_a_switch_in_a_link_is_read_as_the_command_line_reads_it(app: AppTest, t
     app.run()
     assert app.toggle(key="knob:ta-dfkd:demo:selection").value == (text.lower() in ("true", "1", "yes"))
     assert not app.sidebar.warning
-
-
-def test_an_unknown_run_in_the_address_gets_a_sentence(app: AppTest) -> None:
-    app.query_params["run"] = "../../etc"
-    app.run()
-    assert not app.exception and "There is no run" in app.warning[0].value
 
 
 def test_a_request_that_cannot_be_carried_out_is_one_sentence_and_nothing_is_lost(app: AppTest, tmp_path: Path) -> None:

@@ -222,13 +222,6 @@ def test_a_method_without_a_class_prior_is_refused_in_one_sentence(prior: AppTes
     assert not studies_in(tmp_path / "runs")
 
 
-def test_a_study_that_is_not_there_is_said_and_the_page_opens(prior: AppTest) -> None:
-    prior.query_params["study"] = "../../etc"
-    prior.run()
-    assert not prior.exception and "There is no study" in prior.warning[0].value
-    assert not prior.button(key="start").disabled
-
-
 def test_earlier_experiments_are_listed(prior: AppTest, tmp_path: Path) -> None:
     crafted(tmp_path / "runs")
     prior.run()

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages.ui import link
-from pages.ui.form import asked
+from pages.ui import link, linked
 from pages.ui.keep import OF_A_LESSON, carry_over, forget
 
 if TYPE_CHECKING:
@@ -35,21 +34,21 @@ def take() -> None:
             value = given[name]
             if name not in NUMBERS:
                 st.session_state[f"form:{name}"] = value
-                asked.filled(f"form:{name}")
+                linked.filled(f"form:{name}")
                 continue
             least, most = NUMBERS[name]
             number = link.number(value)
             if number is not None and least <= number <= most:
                 st.session_state[f"form:{name}"] = number
             else:
-                asked.cannot(name, value, f"should be a whole number from {least} to {most:,}.")
+                linked.cannot(name, value, f"should be a whole number from {least} to {most:,}.", linked.FORM)
     if given.get("benchmark", "").startswith("folder:"):
         st.session_state["form:folder"] = given["benchmark"].removeprefix("folder:")
         st.session_state["form:benchmark"] = FOLDER
     if "collected" in given:
         kind, _, path = given["collected"].partition("folder:")
         st.session_state["form:collected"] = kind or FOLDER
-        asked.filled("form:collected")
+        linked.filled("form:collected")
         st.session_state["form:collected-folder"] = path
     if given.get("k.source") == "stable-diffusion":
         st.session_state["form:stable-diffusion"] = given.get("diffusion", "")

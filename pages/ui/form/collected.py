@@ -132,9 +132,9 @@ def _ratio(benchmark: str, source: str) -> float:
     usual, key = usual_of(benchmark).ratio, f"form:ratio:{benchmark}"
     with suppress(RequestError):  # a folder that is not there, or has not been named
         usual = usual_ratio(find_source(source), find_benchmark(benchmark))
-    linked = st.session_state.get("form:asked", {}).pop("ratio", None)
+    given = st.session_state.get("form:asked", {}).pop("ratio", None)
     if key not in st.session_state:
-        st.session_state[key] = widgets.parsed("ratio", RunSpec.model_fields["ratio"], linked, usual) or usual
+        st.session_state[key] = widgets.parsed("ratio", RunSpec.model_fields["ratio"], given, usual) or usual
     help = glossary.help_of("ratio", f"Collected images per original one: |D_c| / |D_o|. Usual: {usual:g}.")
     return float(
         st.number_input("Ratio (ρ)", 0.0, 20.0, key=key, step=widgets.increment(usual), format="%g", help=help)

@@ -23,8 +23,8 @@ from dfkd_core.runs.request import usual_student, usual_teacher
 from dfkd_core.runs.spec import CLUSTER_DEVICES
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
 from dfkd_core.teachers.load import has_batch_norm
-from pages.ui import boot, link
-from pages.ui.form import address, asked, collected, download, folders, recording, widgets
+from pages.ui import boot, link, linked
+from pages.ui.form import address, collected, download, folders, recording, widgets
 from pages.ui.form.address import FOLDER
 from pages.ui.words import glossary
 
@@ -83,10 +83,11 @@ def show(only: Callable[[str], bool] | None = None, task: Literal["classifier", 
         **machine,
     }
     for name, value in st.session_state.get("form:asked", {}).items():
-        asked.cannot(name.removeprefix("record:"), value, f"is nothing that {names[method].title} can be told.")
+        said = f"is nothing that {names[method].title} can be told."
+        linked.cannot(name.removeprefix("record:"), value, said, linked.FORM)
     st.session_state["form:asked"] = {}
     with wrong:
-        asked.say()
+        linked.say_of_form()
     address.keep(fields, changes, recorded)
     fields |= recorded
     return Choice(fields, changes)
@@ -216,7 +217,7 @@ def _preset(config: type[MethodConfig]) -> str:
         return ""
     key = "form:preset"
     if st.session_state.get(key) not in presets:
-        asked.replaced("preset", key, presets)
+        linked.replaced("preset", key, presets)
         st.session_state[key] = presets[0]
     where = "Where the knobs start from: demo for a CPU minute, cpu for half an hour, paper as published."
     help = glossary.help_of("preset", where)
@@ -230,9 +231,9 @@ def _knobs(method: str, preset: str, config: type[MethodConfig], names: list[str
     for name in names:
         field, about = config.model_fields[name], config.about(name)
         key = f"knob:{method}:{preset}:{name}"
-        linked = st.session_state.get("form:asked", {}).pop(name, None)
+        given = st.session_state.get("form:asked", {}).pop(name, None)
         if key not in st.session_state:
-            st.session_state[key] = widgets.parsed(name, field, linked, start[name])
+            st.session_state[key] = widgets.parsed(name, field, given, start[name])
         value = widgets.knob(name, field, about, key, start[name])
         if value != start[name]:
             changes[name] = value

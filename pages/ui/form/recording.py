@@ -36,10 +36,10 @@ def knobs(classifies: bool = True) -> dict[str, Any]:
         if not classifies and name in OF_CLASSIFIERS:
             continue
         field = RunSpec.model_fields[name]
-        linked = st.session_state.get("form:asked", {}).pop(f"record:{name}", None)
+        given = st.session_state.get("form:asked", {}).pop(f"record:{name}", None)
         key = f"form:record:{name}"
         if key not in st.session_state:
-            st.session_state[key] = widgets.parsed(name, field, linked, field.default)
+            st.session_state[key] = widgets.parsed(name, field, given, field.default)
         label, help = name.replace("_", " "), glossary.help_of(term, f"{field.description} Usually {field.default}.")
         if field.annotation is bool:
             value: Any = st.toggle(label, key=key, help=help)

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from dfkd_core.errors import explain
-from pages.ui.form import asked
+from pages.ui import linked
 from pages.ui.words import glossary
 
 SPELLED = {"bn": "BatchNorm", "gan": "GAN", "tv": "TV", "l2": "L2", "kl": "KL"}  # of the names of knobs
@@ -22,7 +22,7 @@ def select(label: str, key: str, options: list[str], usual: str, title: Any = st
     help = glossary.help_of(key)
     key = f"form:{key}"
     if st.session_state.get(key) not in options:
-        asked.replaced(label.lower(), key, options)
+        linked.replaced(label.lower(), key, options)
         st.session_state[key] = usual if usual in options else options[0]
     return st.selectbox(label, options, key=key, format_func=title, help=help)
 
@@ -76,5 +76,5 @@ def parsed(name: str, field: FieldInfo, text: str | None, otherwise: Any) -> Any
     try:
         return TypeAdapter(kind).validate_python(text)
     except ValidationError as error:
-        asked.cannot(name.replace("_", " "), text, explain(error).expected)
+        linked.cannot(name.replace("_", " "), text, explain(error).expected, linked.FORM)
         return otherwise

@@ -11,7 +11,7 @@ import streamlit as st
 
 from dfkd_core import methods
 from dfkd_core.kit.method import Method
-from pages.ui import link
+from pages.ui import link, linked
 from pages.ui.methods import document, facts, gradients, source
 
 PARTS = {
@@ -51,8 +51,8 @@ def _text(method: type[Method[Any, Any]], written: document.Document | None, par
 
 def _part(name: str, parts: list[str]) -> str:
     """Which part is looked at; all but the first stand in the address."""
-    asked, key = link.word("part"), f"methods:part:{name}"
-    st.session_state.setdefault(key, asked if asked in parts else parts[0])
+    key = f"methods:part:{name}"
+    st.session_state.setdefault(key, linked.one_of("part", parts, parts[0]))
     part = st.segmented_control(
         "Part", parts, key=key, format_func=PARTS.__getitem__, label_visibility="collapsed", required=True
     )

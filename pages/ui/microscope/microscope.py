@@ -29,7 +29,7 @@ from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import REAL, RunFolder, RunStatus, read_sheet
 from dfkd_core.store.sheets import SPRITE_COLUMNS, in_rows, packed, png, sheet
-from pages.ui import boot, link, recordings
+from pages.ui import boot, linked, recordings
 from pages.ui.web.view import answer, asked, carry_out, view
 
 SOURCES = ("samples", "probes")
@@ -97,13 +97,9 @@ def show(folder: RunFolder, status: RunStatus) -> None:
 
 
 def _view_in_address() -> dict[str, Any]:
-    given = st.query_params
-    view: dict[str, Any] = {name: given[name] for name, known in WORDS.items() if given.get(name) in known}
-    try:
-        cut = float(link.word("tau"))
-    except ValueError:
-        cut = -1.0
-    return {**view, "step": link.number(link.word("step")), "tau": cut if 0 <= cut < 1 else None}
+    view: dict[str, Any] = {name: linked.one_of(name, known) for name, known in WORDS.items()}
+    view = {name: value for name, value in view.items() if value}
+    return {**view, "step": linked.whole_of("step"), "tau": linked.number_of("tau", 0, 1)}
 
 
 def _view_to_address(view: dict[str, Any]) -> None:

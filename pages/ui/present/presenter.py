@@ -13,7 +13,7 @@ from dfkd_core.errors import RequestError, StoreError, in_words
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import RunFolder, run_in, runs_folder
 from dfkd_core.study import Study, studies_in
-from pages.ui import boot, link, recordings
+from pages.ui import boot, link, linked, recordings
 from pages.ui.keep import OF_A_LESSON
 from pages.ui.present import script
 from pages.ui.present.script import Lesson, Stop
@@ -60,6 +60,7 @@ class Given:
     number: int
     begun: float
     moved: float = 0.0
+    wrong: str = ""  # a stop that a link asked for and the lesson has not
 
     @property
     def stop(self) -> Stop:
@@ -86,7 +87,9 @@ def given() -> Given | None:
     asked = link.word("lesson")
     if asked and (found is None or found.name != asked):
         try:
-            found = _begin(asked, link.number(link.word("stop")) or 1)
+            stop = link.word("stop")
+            found = _begin(asked, link.number(stop) or 1)
+            found.wrong = stop if stop not in ("", str(found.number)) else ""
         except RequestError as error:
             st.error(link.plain(error))
             for part in OF_A_LESSON:
@@ -169,6 +172,9 @@ def in_address(here: Given) -> dict[str, str]:
 
 def card(here: Given) -> None:
     """The stop: what the class reads, the way on, and what trains behind it."""
+    if here.wrong:
+        linked.cannot("stop", here.wrong, f"should be a whole number from 1 to {len(here.lesson.stops)}.")
+        here.wrong = ""
     st.html(f"<style>{RULES}</style>")  # also: without an element before it, the card is told of each press twice
     _card(here)
 

@@ -12,7 +12,7 @@ from dfkd_core.analysis.alarms import alarms
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus
-from pages.ui import boot, link, recordings
+from pages.ui import boot, link, linked, recordings
 from pages.ui.run.feed import Feed, address_of, feed_of
 from pages.ui.web.view import answer, asked, carry_out, view
 from pages.ui.words import phases, tour
@@ -61,6 +61,8 @@ def _slow_in_address() -> list[int] | None:
     """Step and phase of slow motion."""
     step, _, phase = link.word("slow").partition(".")
     found = [number for number in (link.number(step), link.number(phase)) if number is not None]
+    if link.word("slow") and len(found) != 2:
+        linked.cannot("slow", link.word("slow"), "should be a step and a phase, such as 40.2.")
     return found if len(found) == 2 else None
 
 
@@ -72,7 +74,7 @@ def _slow_to_address(slow: list[int] | None) -> None:
 
 
 def _step_in_address() -> int | None:
-    return link.number(link.word("step"))
+    return linked.whole_of("step")
 
 
 def _step_to_address(step: int | None) -> None:

@@ -15,8 +15,8 @@ from dfkd_core.errors import RequestError, StoreError, in_words
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus, runs_folder, runs_in
 from dfkd_core.study import studies_in
-from pages.ui import boot, keep, link, recordings
-from pages.ui.form.asked import unseen
+from pages.ui import boot, keep, link, linked, recordings
+from pages.ui.linked import unseen
 from pages.ui.run import live, showing
 
 if TYPE_CHECKING:
@@ -81,9 +81,14 @@ def asked_run() -> RunFolder | None:
         return None
     if (folder := recordings.run(asked)) is not None:
         return folder
-    st.warning(f"There is no run {link.name(asked)} in {link.plain(runs_folder())}.")
-    del st.query_params["run"]
+    no_run(asked)
     return None
+
+
+def no_run(asked: str) -> None:
+    """Take it out of the address, and say so."""
+    linked.cannot("run", asked, f"is no run in {runs_folder()}.")
+    del st.query_params["run"]
 
 
 def is_generative(folder: RunFolder) -> bool:

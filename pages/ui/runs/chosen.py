@@ -86,7 +86,7 @@ def _begin(firsts: list[Entry], seeds: int, entries: Sequence[Entry]) -> None:
     except (OSError, RequestError, StoreError) as error:
         st.error(link.plain(in_words(error)))
         return
-    listing.choose_anew([*link.word("chosen").split(","), *begun])
+    listing.choose_anew([*filter(None, link.word("chosen").split(",")), *begun])
     st.rerun()
 
 

@@ -18,7 +18,7 @@ from dfkd_core.analysis.index import Entry, RunIndex
 from dfkd_core.errors import RequestError
 from dfkd_core.quality.score import DISTANCES
 from dfkd_core.runs.spec import NOT_DATA_FREE
-from pages.ui import link, look
+from pages.ui import link, linked, look
 
 MOST, OFFERED = 1000, 300  # rows of the table; runs that the box offers by name
 ROW, TALLEST = 35, 335  # pixels, of the table
@@ -105,11 +105,13 @@ def _filters(entries: list[Entry]) -> list[Entry]:
     with st.popover(f"Filter ({on})" if on else "Filter", icon=":material/filter_alt:"):
         for name in FILTERS:
             known = sorted({value for entry in entries for value in _values(entry, name)}, key=str)
-            key, asked = f"runs:filter:{name}", link.word(name).split(",")
-            st.session_state.setdefault(key, asked)
+            key = f"runs:filter:{name}"
+            if key not in st.session_state:
+                st.session_state[key] = linked.several_of(name, known)
             st.session_state[key] = [value for value in st.session_state[key] if value in known]
             if len(known) < 2 and not st.session_state[key]:
                 del st.session_state[key]
+                link.say(name, "")
                 continue
             chosen = st.multiselect(name.capitalize(), known, key=key, format_func=link.legible)
             link.say(name, ",".join(chosen))
@@ -128,11 +130,10 @@ def _values(entry: Entry, name: str) -> tuple[str, ...]:
 def _order(entries: list[Entry]) -> tuple[str, str]:
     """By what, and whether the largest comes first."""
     names = [name for name in names_of(entries) if name not in LEFT_OUT]
-    asked = link.word("sort")
-    st.session_state.setdefault("runs:sort", asked if asked in names else NEWEST)
+    st.session_state.setdefault("runs:sort", linked.one_of("sort", names, NEWEST))
     if st.session_state["runs:sort"] not in names:
         st.session_state["runs:sort"] = NEWEST
-    st.session_state.setdefault("runs:order", "↑" if link.word("order") == "up" else "↓")
+    st.session_state.setdefault("runs:order", "↑" if linked.one_of("order", ("up", "down")) == "up" else "↓")
     by = st.selectbox("Sort by", [NEWEST, *names], key="runs:sort", format_func=in_words, width=170)
     order = st.segmented_control(
         "Order", ["↓", "↑"], key="runs:order", label_visibility="collapsed", required=True, width="content"
@@ -154,7 +155,8 @@ def table(entries: list[Entry], all_entries: list[Entry]) -> list[Entry]:
     """The table with the box above it; returns the runs that are chosen, by their ids, which the address keeps: a list
     that grows at its top moves none."""
     by_id = {entry.id: entry for entry in all_entries}
-    chosen = [one for one in link.word("chosen").split(",") if one in by_id]
+    chosen = linked.several_of("chosen", by_id)
+    choose(chosen)
     ids = [entry.id for entry in entries[:MOST]]
     _named(chosen, ids, by_id)
     rows = _table(entries[:MOST])
@@ -233,8 +235,7 @@ def columns_of(entries: list[Entry]) -> None:
     """Which columns the table has."""
     names = [name for name in names_of(entries) if name not in LEFT_OUT]
     offered = list(dict.fromkeys([*USUAL, *names]))
-    asked = [name for name in link.word("columns").split(",") if name in offered]
-    st.session_state.setdefault("runs:columns", asked)
+    st.session_state.setdefault("runs:columns", linked.several_of("columns", offered))
     with st.popover("Columns", icon=":material/view_column:"):
         chosen = st.multiselect(
             "Columns",

@@ -16,7 +16,7 @@ from dfkd_core.analysis.index import Entry
 from dfkd_core.analysis.svg import PALETTE
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.quality.score import DISTANCES
-from pages.ui import boot, link, look
+from pages.ui import boot, link, linked, look
 from pages.ui.runs import listing
 
 USUAL = ("accuracy", "fid", "mismatch")
@@ -41,14 +41,15 @@ def show(chosen: Sequence[Entry]) -> None:
         st.info("These runs have no rows yet.")
         return
     usual = next((name for name in USUAL if name in names), names[0])
-    asked = st.session_state.get("runs:metric") or link.word("metric")
-    st.session_state["runs:metric"] = asked if asked in names else usual
+    if st.session_state.get("runs:metric", "") not in names:
+        asked = "" if "runs:metric" in st.session_state else linked.one_of("metric", names)
+        st.session_state["runs:metric"] = asked or usual
     groups = configurations(chosen)
     seeds = any(len(group) > 1 for group in groups)
     with look.labelled("curves"):
         metric = st.selectbox("Metric", names, key="runs:metric", width=300)
         link.say("metric", metric if metric != usual else "")
-        st.session_state.setdefault("runs:bands", link.word("bands") != "off")
+        st.session_state.setdefault("runs:bands", linked.one_of("bands", ("off",)) != "off")
         bands = seeds and st.toggle(
             "Seeds as a band",
             key="runs:bands",

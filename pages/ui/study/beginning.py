@@ -13,8 +13,8 @@ from dfkd_core.study import Kind, usual_slots
 from dfkd_core.study.estimate import estimated_seconds
 from dfkd_core.study.tables import plural
 from pages.ui import link, recordings
-from pages.ui.form.asked import unseen
 from pages.ui.form.widgets import bounds
+from pages.ui.linked import unseen
 from pages.ui.study import watching
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from dfkd_core.study import file as files
 from dfkd_core.study import traces as tracing
 from dfkd_core.study.grid import series_of
 from dfkd_core.study.robustness import compared, places, robustness
-from pages.ui import link
+from pages.ui import link, linked
 from pages.ui.study import watching
 
 KIND: Kind[Any] = find("grid")
@@ -101,13 +101,14 @@ def show(study: Study, progress: Progress) -> None:
 
 def _view(study: Study) -> tuple[str, bool]:
     key = f"grid:{study.id}:blind"
-    first = st.session_state.setdefault(f"{key}:first", link.word("blind") == "1")
+    fresh = f"{key}:first" not in st.session_state
+    first = st.session_state.setdefault(f"{key}:first", linked.one_of("blind", ("1",)) == "1")
     help = "Hide every score of test images, as if there were none; then reveal what that costs."
     blind = bool(st.session_state.get(key, first))
     titles = BLIND_VIEWS if blind else VIEWS
-    asked = link.word("reading")
     place = f"grid:view:{blind}"
-    if st.session_state.get(place) not in titles:
+    if st.session_state.get(place) not in titles:  # one of the other readings stands there when one changes to these
+        asked = linked.one_of("reading", titles if fresh else {**VIEWS, **BLIND_VIEWS})
         st.session_state[place] = asked if asked in titles else "map"
     view = st.segmented_control(
         "Reading", list(titles), key=place, format_func=titles.__getitem__, required=True, label_visibility="collapsed"

@@ -11,7 +11,7 @@ import streamlit as st
 from dfkd_core.errors import StoreError
 from dfkd_core.store import RunFolder, runs_folder
 from dfkd_core.study import CellState, Conductor, Kind, Progress, Study, studies_in, unreadable_in, usual_slots
-from pages.ui import boot, exchange, keep, link, recordings
+from pages.ui import boot, exchange, keep, link, linked, recordings
 from pages.ui.form import address
 from pages.ui.run import steering
 from pages.ui.web import view as web
@@ -37,8 +37,8 @@ def view(page: str, titles: dict[str, str]) -> str:
     first, second = titles
     key = f"{page}:view"
     if key not in st.session_state:
-        asked = "study" in st.query_params or link.word("view") == second
-        st.session_state[key] = second if asked else first
+        asked = linked.one_of("view", titles, first)
+        st.session_state[key] = second if "study" in st.query_params else asked
     with st.container(key="view"):
         shown: str | None = st.segmented_control(
             "View", list(titles), key=key, format_func=titles.__getitem__, label_visibility="collapsed", required=True
@@ -61,7 +61,7 @@ def chosen(kind: Kind[Any]) -> Study | None:
     if asked := link.word("study"):
         if (found := next((study for study in (*recorded, *own) if study.id == asked), None)) is not None:
             return found
-        st.warning(f"There is no study {link.name(asked)} in {link.plain(runs_folder())}.")
+        linked.cannot("study", asked, f"is no study in {runs_folder()}.")
         del st.query_params["study"]
     if link.word("new"):
         return None

@@ -24,7 +24,7 @@ from dfkd_core.study.tables import plural
 from dfkd_core.teachers.cards import SHIPPED, TeacherCard, available_teachers, find_card, user_folder
 from dfkd_core.teachers.load import build_network
 from dfkd_core.teachers.measured import Measured, measured
-from pages.ui import keep, link, look
+from pages.ui import keep, link, linked, look
 from pages.ui.runs import listing
 
 TASKS = {"classifier": "classifier", "generative": "generative", "diffusion": "diffusion model"}
@@ -83,17 +83,18 @@ def show() -> None:
         used[name] = used.get(name, 0) + 1
     benchmarks = sorted({card.benchmark for card in cards.values()})
     with look.labelled("teachers"):
-        st.session_state.setdefault("teachers:benchmark", link.word("benchmark") or "all")
+        st.session_state.setdefault("teachers:benchmark", linked.one_of("benchmark", benchmarks, "all"))
         if st.session_state["teachers:benchmark"] not in benchmarks:
             st.session_state["teachers:benchmark"] = "all"
         only = st.selectbox(
-            "Benchmark", ["all", *benchmarks], key="teachers:benchmark", width=200, format_func=link.legible
-        )
+            "Benchmark", ["all", *benchmarks], key="teachers:benchmark", width=200, format_func=link.legible,
+            on_change=lambda: link.say("teacher", ""),
+        )  # fmt: skip
         link.say("benchmark", only if only != "all" else "")
         cards = {name: card for name, card in cards.items() if only in ("all", card.benchmark)}
         names = list(cards)
-        asked = link.word("teacher")
-        st.session_state["teachers:chosen"] = asked if asked in names else _usual(cards)
+        st.session_state["teachers:chosen"] = chosen_name = linked.one_of("teacher", names) or _usual(cards)
+        link.say("teacher", chosen_name if link.word("teacher") else "")
         st.selectbox(
             "Teacher", names, key="teachers:chosen", width=320, format_func=link.legible,
             on_change=lambda: link.say("teacher", st.session_state["teachers:chosen"]),

@@ -13,7 +13,7 @@ import streamlit as st
 
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder
-from pages.ui import link
+from pages.ui import linked
 from pages.ui.words.glossary import link as term
 
 # The card stays in sight while the page is scrolled to the panel that it speaks of.
@@ -149,8 +149,7 @@ def _go(number: int | None) -> None:
 def _number() -> int | None:
     """The stop, from 1; None outside the tour. The address is read once a session: after that it only follows."""
     if "tour:stop" not in st.session_state:
-        asked = link.number(link.word("tour"))
-        st.session_state["tour:stop"] = asked if asked in range(1, len(stops()) + 1) else None
+        st.session_state["tour:stop"] = int(linked.one_of("tour", map(str, range(1, len(stops()) + 1)), "0")) or None
     number: int | None = st.session_state["tour:stop"]
     return number
 
