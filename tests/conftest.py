@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import streamlit as st
+import streamlit.logger
 import torch
 from _pytest.mark import ParameterSet
 from browser import (  # noqa: F401 - fixtures of the tests that drive a browser
@@ -63,6 +65,14 @@ TINY_POOL = {"synthesis_steps": 2, "warm_steps": 1}
 NETWORKS = {"classifier": (TEACHER, STUDENT), "generative": ("digits-lvae-32", "lvae-4")}
 """Teacher and student of tiny runs, by what a method distils."""
 REPLAYED_TYPES = {event.__name__.lower() for event in REPLAYED}
+
+
+def _told_to_pytest(logger: logging.Logger) -> None:
+    """Not to standard error as it is now, which Streamlit would keep: that of one test is closed when the next logs."""
+    logger.propagate = True
+
+
+streamlit.logger.setup_formatter = _told_to_pytest
 
 
 @pytest.fixture(autouse=True, scope="session")

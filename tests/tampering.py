@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from conftest import execute, new_run
 
-from dfkd_core.analysis import layout, two_sample
+from dfkd_core.analysis import layout, student, two_sample
 from dfkd_core.analysis.jobs import Job
 from dfkd_core.analysis.recorded import Recorded
 from dfkd_core.analysis.tags import Tags
@@ -31,7 +31,8 @@ SPECIAL = (b"NaN", b"Infinity", b"-Infinity", b"1" + b"0" * 500, b"[" * 5000 + b
 
 
 def run_of_each_file(runs: Path) -> RunFolder:
-    """It collects, was measured and tagged, was changed live, and was stopped one step before its end."""
+    """It collects, was measured and tagged, was changed live, and was stopped one step before its end; a student and a
+    manifest are there too, as where a process dies in its last moment."""
     folder = new_run(runs, method="hidfd", checkpoint_seconds=0.0, phases_every=2)
 
     def steer(event: Event) -> None:
@@ -51,6 +52,8 @@ def run_of_each_file(runs: Path) -> RunFolder:
     recorded.timeline.update()
     layout.pca(recorded)
     Job(folder, "measure").leases.take().close()
+    folder.files.write(student.WEIGHTS, b"as it will be after the last step")
+    folder.write_manifest()
     return folder
 
 

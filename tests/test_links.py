@@ -6,19 +6,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import streamlit as st
 from command import call
 from conftest import ROOT, rows
 from streamlit.testing.v1 import AppTest
 from tampering import edit, run_of_each_file
 
-from dfkd_core.analysis import layout, two_sample
+from dfkd_core.analysis import layout, student, two_sample
 from dfkd_core.analysis.audit import Audit
+from dfkd_core.analysis.formats import make
 from dfkd_core.analysis.jobs import Job
 from dfkd_core.analysis.recorded import KINDS, Recorded, detail
 from dfkd_core.analysis.tags import Tags
@@ -29,6 +32,7 @@ from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, read_facts
 from dfkd_core.store.sealed import sealed
 from dfkd_core.study import Cell, Record, Study
+from pages.ui import exchange
 from pages.ui.run import generative, hybrid, stage
 
 SENTENCE = (RequestError, StoreError)
@@ -91,9 +95,37 @@ def look(folder: RunFolder) -> None:
     for change in (lambda: tags.add("samples", 1, [1], "even"), tags.undo, tags.counts):
         with suppress(*SENTENCE):
             change()
+    with pytest.MonkeyPatch.context() as pressed:
+        pressed.setattr(st, "download_button", lambda label, data, *given, **more: data())
+        exchange.offer_export(folder), exchange.offer_weights(folder)
+    with suppress(*SENTENCE):
+        make("safetensors", [folder])
     for name in ("measure", "distance"):
         Job(folder, name).state()
         Job(folder, name).stop()
+
+
+FORBIDDEN: list[Path] = []  # folders that nothing is opened in
+OPENED: list[str] = []  # what was, all the same
+
+
+def _notice(event: str, arguments: tuple[Any, ...]) -> None:
+    """``Place`` opens names below a descriptor; any other way of opening a file says its path, links and all."""
+    if event == "open" and FORBIDDEN and isinstance(arguments[0], str) and os.path.isabs(arguments[0]):
+        OPENED.extend(arguments[0] for folder in FORBIDDEN if Path(arguments[0]).resolve().is_relative_to(folder))
+
+
+sys.addaudithook(_notice)
+
+
+@contextmanager
+def opening_nothing_in(folder: Path) -> Iterator[None]:
+    FORBIDDEN.append(folder.resolve())
+    try:
+        yield
+    finally:
+        FORBIDDEN.clear()
+    assert OPENED == []
 
 
 FOLDERS = {"analysis", "attempts", "checkpoints", "samples", "collected"}
@@ -107,7 +139,7 @@ def test_wherever_a_link_lies_nothing_outside_is_touched(
     monkeypatch.setattr(two_sample, "SPLITS", 1)
     every = places(template)
     assert len(every) > 30 and {"checkpoints", "attempts/1/lock", "samples/00000003.npz"} <= {*every}
-    every = [place for number, place in enumerate(every) if place in FOLDERS or number % share == 0]
+    every = [place for number, place in enumerate(every) if place in {*FOLDERS, student.WEIGHTS} or number % share == 0]
     folders = [tampered(template, runs, outside, place, number) for number, place in enumerate(every)]
     before = contents(outside)
     refused = set()
@@ -115,7 +147,8 @@ def test_wherever_a_link_lies_nothing_outside_is_touched(
     engine = LocalEngine(runs, keep_warm=False, grace=0.0)
     try:
         for folder, place in zip(folders, every, strict=True):
-            look(folder)
+            with opening_nothing_in(outside):
+                look(folder)
             with suppress(*SENTENCE):
                 engine.stop(folder.id)
             commands = ("show", "show --events", "stop", "set", "measure", "distance", "resume")

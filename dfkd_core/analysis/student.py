@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dfkd_core.errors import RequestError
+from dfkd_core.errors import DamagedError, RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import RunFolder
@@ -27,12 +27,13 @@ NOT_INSTALLED = (
 
 
 def weights(folder: RunFolder) -> bytes:
-    """The file of its weights. Raises ``RequestError`` before a run has it."""
-    try:
-        return folder.files.read(WEIGHTS)
-    except FileNotFoundError:
-        state = folder.status_seen().state
-        raise RequestError("run", folder.id, f"has no student's weights: it is {state}, and not done.") from None
+    """The file of its weights. Raises ``RequestError`` before a run has it, and ``DamagedError`` where it is not what
+    the manifest says."""
+    if sha256 := folder.manifest().get(WEIGHTS):
+        return folder.files.read(WEIGHTS, sha256)
+    if (state := folder.status_seen().state) == "done":
+        raise DamagedError(f"{folder.files.title}: manifest.json, which its student is held against, is gone")
+    raise RequestError("run", folder.id, f"has no student's weights: it is {state}, and not done.")
 
 
 def program(folder: RunFolder) -> bytes:

@@ -357,6 +357,10 @@ class RunFolder:
                 *whole, torn = (torn + file.read()).split(b"\n")
                 yield [command for line in whole if (command := _parsed(line)) is not None]
 
+    def manifest(self) -> dict[str, str]:
+        """SHA-256 of each artefact, by its name; empty until the run has ended."""
+        return self.files.read_json("manifest.json", MANIFEST) or {}
+
     def write_manifest(self) -> None:
         """SHA-256 of every file of the folder except ``NOT_MADE``, hidden ones, and what looking at it leaves behind in
         ``analysis/``."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from dfkd_core.errors import DamagedError, StoreError
 from dfkd_core.store.events_log import COLLECTED, REAL, EventReader, read_arrays, read_facts, read_phases, read_picture
-from dfkd_core.store.folder import CHECKPOINTS, MANIFEST, MARK, SPECS, RunFolder
+from dfkd_core.store.folder import CHECKPOINTS, MARK, SPECS, RunFolder
 from dfkd_core.store.sealed import unsealed
 
 
@@ -96,6 +96,6 @@ def _check_seals(folder: RunFolder, name: str, texts: list[bytes]) -> None:
 def _manifest(folder: RunFolder) -> dict[str, str]:
     """Of a run that is done; ``damage`` says so where it is not readable."""
     try:
-        return folder.files.read_json("manifest.json", MANIFEST) or {}
+        return folder.manifest()
     except StoreError:
         return {}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+from functools import partial
+from pathlib import Path
 
 import streamlit as st
 
+from dfkd_core.analysis import student
 from dfkd_core.errors import RequestError, StoreError, in_words
 from dfkd_core.store import RunFolder, runs_folder
 from dfkd_core.study import Study
@@ -13,7 +16,6 @@ from dfkd_core.study.exchange import pack, unpack
 from dfkd_core.study.report import report
 from pages.ui import link
 
-WEIGHTS = "student.safetensors"
 OF_WEIGHTS = "As safetensors, which PyTorch and others read; a chart is saved by the camera that the pointer brings up."
 HELP = "Everything of it as one ZIP file, which another lab imports on its page Runs."
 
@@ -42,13 +44,25 @@ def offer_report(study: Study) -> None:
 
 
 def offer_weights(folder: RunFolder) -> None:
-    """A button that saves the student's weights; none before a run has them."""
-    path = folder.path / WEIGHTS
-    if path.is_file():
-        name, icon = f"{folder.id}-{WEIGHTS}", ":material/download:"
-        st.download_button(
-            "Student's weights", path.read_bytes, name, icon=icon, help=OF_WEIGHTS, key="weights", on_click="ignore"
-        )
+    """A button that saves the student's weights; of weights that are damaged, or gone, why there is none."""
+    if problem := _problem_of_weights(str(folder.path), folder.files.changed(student.WEIGHTS)):
+        st.caption(f":material/heart_broken: {link.plain(problem)}")
+        return
+    name, icon = f"{folder.id}-{student.WEIGHTS}", ":material/download:"
+    st.download_button(
+        "Student's weights", partial(student.weights, folder), name, icon=icon, help=OF_WEIGHTS, key="weights",
+        on_click="ignore",
+    )  # fmt: skip
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _problem_of_weights(path: str, changed: int | None) -> str:
+    """Why weights that were written when they ``changed`` last cannot be saved; empty where they can."""
+    try:
+        student.weights(RunFolder(Path(path)))
+    except (OSError, RequestError, StoreError) as error:
+        return in_words(error)
+    return ""
 
 
 def offer_import() -> None:

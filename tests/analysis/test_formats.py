@@ -90,6 +90,7 @@ def test_a_generative_student_is_loaded_by_its_lines(
     folder = new_run(runs, method="ukd")
     drawn = build_latent_model("lvae-4", student.image_of(read_spec(folder))).state_dict()
     folder.files.write(student.WEIGHTS, save(drawn))
+    folder.write_manifest()
     monkeypatch.chdir(tmp_path)
     Path("student.safetensors").write_bytes(make("safetensors", [folder]))
     names: dict[str, Any] = {}

@@ -18,7 +18,7 @@ from conftest import execute, metric_rows, new_run, rows, student_hash
 from streamlit.testing.v1 import AppTest
 from tampering import copied, flip, run_of_each_file, tampered
 
-from dfkd_core.analysis import two_sample
+from dfkd_core.analysis import student, two_sample
 from dfkd_core.analysis.measured import GENERATED, known_figures, read_distance
 from dfkd_core.analysis.tags import Tags
 from dfkd_core.engine import LocalEngine
@@ -204,6 +204,7 @@ READ: dict[str, Callable[[RunFolder], Any]] = {
     "distance": read_distance,
     "generated": lambda folder: read_samples(folder, GENERATED),
     "tags": lambda folder: Tags(folder).counts(),
+    "student": student.weights,
 }
 
 

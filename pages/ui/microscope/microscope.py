@@ -12,12 +12,12 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
 import streamlit as st
-from PIL import Image
 
 from dfkd_core.analysis import export
 from dfkd_core.analysis import layout as layouts
@@ -27,8 +27,8 @@ from dfkd_core.analysis.recorded import Recorded, detail
 from dfkd_core.analysis.tags import Tags
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.runs.spec import RunSpec, read_spec
-from dfkd_core.store import REAL, RunFolder, RunStatus, read_sheet
-from dfkd_core.store.sheets import SPRITE_COLUMNS, in_rows, packed, png, sheet
+from dfkd_core.store import REAL, RunFolder, RunStatus, read_samples, read_sheet
+from dfkd_core.store.sheets import in_rows, packed, png, sheet
 from pages.ui import boot, linked, recordings
 from pages.ui.web.view import answer, asked, carry_out, view
 
@@ -283,19 +283,13 @@ def _detail(looked: Lens, source: str, step: str, index: str) -> dict[str, Any]:
 def _film(looked: Lens, index: str, _: str) -> dict[str, Any] | None:
     """The same latent at all recorded steps: a sheet with the short facts. (The key ends in the number of steps, so
     that a live run's film is asked for again.)"""
-    facts = looked.recorded.film(int(index))
-    if not facts:
-        return None
-    images = np.stack([_cut_out(looked, _row(looked, "probes", fact["step"])["file"], int(index)) for fact in facts])
-    return sheet(png(in_rows(images)), images.shape, {}, steps=facts)
-
-
-def _cut_out(looked: Lens, stem: str, index: int) -> np.ndarray:
-    """One image of a sheet, without the columns that lie beside it: (H, W, C) uint8."""
-    with looked.folder.files.open(f"{stem}.png") as file, Image.open(file) as picture:
-        side = picture.width // SPRITE_COLUMNS
-        left, top = index % SPRITE_COLUMNS * side, index // SPRITE_COLUMNS * side
-        return np.atleast_3d(np.asarray(picture.crop((left, top, left + side, top + side))))
+    facts, images = [], []
+    for fact in looked.recorded.film(int(index)):
+        with suppress(StoreError):  # one that is damaged is left out
+            shown = read_samples(looked.folder, _row(looked, "probes", fact["step"])["file"])[0]
+            images.append(shown[int(index)].copy())
+            facts.append(fact)
+    return sheet(png(in_rows(np.stack(images))), (len(images), *images[0].shape), {}, steps=facts) if facts else None
 
 
 def _tags(looked: Lens, _: str, source: str, step: str) -> dict[str, list[str]]:

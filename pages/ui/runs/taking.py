@@ -38,10 +38,13 @@ def offer(chosen: Sequence[Entry]) -> None:
         if FORMATS[kind].loads and not folders[0].files.exists(student.WEIGHTS):
             st.caption("There is no student yet: it is kept when the run is done.")
             return
-        if FORMATS[kind].quick:
-            _save(kind, folders, make(kind, folders))
-        else:
-            _made(kind, folders)
+        try:
+            if FORMATS[kind].quick:
+                _save(kind, folders, make(kind, folders))
+            else:
+                _made(kind, folders)
+        except (RequestError, StoreError) as error:
+            st.error(link.plain(error))
 
 
 def _save(kind: str, folders: list[RunFolder], data: bytes) -> None:
@@ -67,11 +70,7 @@ def _made(kind: str, folders: list[RunFolder]) -> None:
     if not st.button("Make the file", key="runs:make", type="primary"):
         return
     with st.spinner("Making it", show_time=True):
-        try:
-            st.session_state["runs:made"] = (asked, by_command(kind, folders))
-        except (RequestError, StoreError) as error:
-            st.error(link.plain(error))
-            return
+        st.session_state["runs:made"] = (asked, by_command(kind, folders))
     st.rerun()
 
 
