@@ -122,6 +122,8 @@ def foretell(
         return 0
     for refused in found.refused:
         print(f"cannot: {', '.join(f'{name} {value}' for name, value in refused.labels.items())}. {refused.why}")
+    for said in found.notes:
+        print(said)
     print(plans.in_words(found))
     return 0
 

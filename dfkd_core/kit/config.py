@@ -125,6 +125,10 @@ class MethodConfig(BaseModel):
         """How often the making of images is filmed."""
         return 0
 
+    def remarks(self) -> list[str]:
+        """What is to be said of these knobs before a run starts."""
+        return []
+
     # --- the knobs themselves ---
 
     @classmethod

@@ -81,6 +81,19 @@ class Method(ABC, Generic[P, C]):
                 weight = getattr(config, term.knob)
                 raise RequestError(term.knob, weight, f"{reads}, and {OF_PROGRAM[known]}; it should be 0.")
 
+    @classmethod
+    def remarks(cls, config: MethodConfig, batch_norm: bool) -> list[str]:
+        """What is to be said of a run before it starts; ``batch_norm``: whether its teacher has such layers."""
+        guiding = [term for term in cls.terms if term.of != "student"]
+        on = [term for term in guiding if not term.knob or getattr(config, term.knob) > 0]
+        idle = ", ".join(term.title for term in on if term.batch_norm)
+        left = ", ".join(term.title for term in on if not term.batch_norm)
+        said = config.remarks()
+        if idle and not batch_norm:
+            lacks = f"{idle} cannot act, for this teacher has no BatchNorm layers; left to guide the images: "
+            said.insert(0, f"{lacks}{left or 'nothing'}.")
+        return said
+
     # --- the algorithm ---
 
     @abstractmethod

@@ -14,7 +14,8 @@ Readings, where the papers leave something open or their settings do not carry o
 4. NKD has two published settings; (T, weight) are those of CIFAR-100, ResNet-34 → ResNet-18.
 5. OFA-KD's γ is 1.5, that of its ResNet-18 on ImageNet; 1, that on CIFAR-100, would enhance nothing.
 6. SemCKD and OFA-KD use every stage behind the stem, as their authors do on residual networks.
-7. SemCKD's published weight of 400 diverges at rates of 0.05 and above from few images; 0.02 is safe.
+7. SemCKD's published weight of 400 diverges at rates of 0.05 and above from few images; 0.02 is safe, and what the
+   student learns at where no rate is given. ``paper`` stays as published.
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ _OBJECTIVES: dict[str, Callable[[Problem, int], Objective]] = {
     "ofa-kd": layer_objectives.OneForAll,
 }
 
+
+SAFE_RATES = {"semckd": 0.02}
+"""The student's learning rate at which objectives of large weights converge from few images."""
 
 OF_ANSWERS = ("kd", "dkd", "nkd")
 """Those that read nothing of a teacher but its logits."""

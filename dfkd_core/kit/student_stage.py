@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from dfkd_core.kit.config import MethodConfig, Stage, exactly, knob
 from dfkd_core.kit.contract import Problem
 from dfkd_core.kit.method import Method, descend, sgd
 from dfkd_core.kit.objective import Objective
+from dfkd_core.kit.objectives import SAFE_RATES
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.recording import SHOWN
 from dfkd_core.kit.schedules import cosine
@@ -53,6 +54,24 @@ class StudentConfig(MethodConfig):
     augmentation: Literal["none", "crop", "crop+flip", "resized-crop+flip"] = knob(
         "crop+flip", "Augmentation of the images that the student learns from.", group="Student"
     )
+
+    @classmethod
+    def build(cls, preset: str = "", changes: dict[str, Any] | None = None) -> Self:
+        """An objective that diverges at the preset's rate brings its own where none is given, but as published."""
+        config = super().build(preset, changes)
+        if preset == "paper" or "student_lr" in (changes or {}) or config.student_lr <= config.safe_rate:
+            return config
+        return config.model_copy(update={"student_lr": config.safe_rate})
+
+    @property
+    def safe_rate(self) -> float:
+        return SAFE_RATES.get(getattr(self, "objective", ""), math.inf)
+
+    def remarks(self) -> list[str]:
+        if self.student_lr < self.safe_rate:
+            return []
+        diverged = f"from few images {getattr(self, 'objective', '')} diverged at 0.05 and above"
+        return [f"student_lr is {self.student_lr:g}: {diverged}; {self.safe_rate:g} is safe."]
 
     def stages(self) -> tuple[Stage, ...]:
         return (Stage("student", self.student_title, self.distill_steps),)

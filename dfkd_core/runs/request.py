@@ -12,14 +12,16 @@ from dfkd_core import methods
 from dfkd_core.data.catalogue import BENCHMARKS, Benchmark, data_folder, data_in, find_benchmark, usual_of
 from dfkd_core.data.own import own_data, saw_data_of
 from dfkd_core.data.sources import Folder, check_collected, find_source, usual_ratio, usual_source, wanted
-from dfkd_core.errors import RequestError, validated
+from dfkd_core.errors import RequestError, in_words, validated
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.networks.classifiers import check_network, fitted, title_of
 from dfkd_core.networks.known import of_network
 from dfkd_core.networks.latent import MOST_WIDTH, latent_network
+from dfkd_core.networks.weights import WeightsError
 from dfkd_core.runs.spec import CLUSTER_DEVICES, NOT_DATA_FREE, RunSpec
 from dfkd_core.synthesis.stable_diffusion import INSTALL, MODEL
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
+from dfkd_core.teachers.load import has_batch_norm
 
 OF_COLLECTED = ("collected", "ratio", "collecting", "not_data_free")
 INSIST = "--not-data-free true"
@@ -96,11 +98,22 @@ def _insisted(collected: str, teacher: TeacherCard, benchmark: Benchmark, insist
     return bool(why)
 
 
+def remarks(spec: RunSpec) -> list[str]:
+    """What is to be said of a run's method with its knobs and its teacher before it starts. Raises ``RequestError``
+    where the teacher's weights cannot be read."""
+    method, (card, path) = methods.find(spec.method), find_card(spec.teacher)
+    try:
+        return method.remarks(validated(method.Config, spec.config), has_batch_norm(card, path))
+    except (OSError, WeightsError) as error:
+        raise RequestError("teacher", card.name, f"cannot be read: {in_words(error)}.") from None
+
+
 def notes(spec: RunSpec) -> list[str]:
-    """What is to be said of a run's images before it starts: how many of each class, how folders were matched with
-    classes, what was passed over. Reads no image. Raises ``RequestError`` where they cannot be read at all."""
+    """What is to be said of a run before it starts: ``remarks``, and of its images how many of each class, how folders
+    were matched with classes, what was passed over. Reads no image. Raises ``RequestError`` where they cannot be read
+    at all."""
     with data_in(spec.data):
-        return _notes(spec)
+        return [*remarks(spec), *_notes(spec)]
 
 
 def _notes(spec: RunSpec) -> list[str]:

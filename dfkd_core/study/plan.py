@@ -28,7 +28,7 @@ SHEETS = {"samples": "samples_every", "probes": "probes_every", "phases": "phase
 class Plan:
     """``runs`` in all, ``there``: of these the results of so many are taken over; ``refused``: settings that cannot be
     run. ``seconds`` in all with ``slots`` at a time, and ``bytes`` on disk; None where nothing alike was run.
-    ``unknown``: settings without a pace."""
+    ``unknown``: settings without a pace. ``notes``: what is to be said of them before they start."""
 
     runs: int
     there: int
@@ -37,6 +37,7 @@ class Plan:
     seconds: float | None
     bytes: int | None
     unknown: int
+    notes: list[str]
 
 
 def plan(
@@ -60,7 +61,21 @@ def plan(
         None if None in seconds else sum(filter(None, seconds)) / slots,
         None if None in sizes else sum(filter(None, sizes)),
         len({str(facts_of(spec)) for spec, one in zip(left, seconds, strict=True) if one is None}),
+        notes_of(specs),
     )
+
+
+def notes_of(specs: Iterable[RunSpec]) -> list[str]:
+    """What is to be said of methods with their knobs and teachers, once for all runs of which it is true. Imports
+    torch."""
+    from dfkd_core.runs.request import remarks
+
+    alike = {(spec.method, spec.teacher, str(spec.config)): spec for spec in specs}
+    found: dict[str, dict[str, None]] = {}
+    for spec in alike.values():
+        for said in remarks(spec):
+            found.setdefault(said, {})[f"{spec.method} on {spec.teacher}"] = None
+    return [f"{', '.join(of)}: {said}" for said, of in found.items()]
 
 
 def in_words(found: Plan) -> str:

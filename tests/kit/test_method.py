@@ -27,7 +27,8 @@ from dfkd_core.kit.generative_stage import DistillConfig
 from dfkd_core.kit.method import descend
 from dfkd_core.kit.student_stage import StudentConfig
 from dfkd_core.runs.assemble import assemble
-from dfkd_core.runs.request import make_spec
+from dfkd_core.runs.request import make_spec, notes
+from dfkd_core.study.plan import notes_of
 
 # --- steps and stages ------------------------------------------------------------------------------------------
 
@@ -93,6 +94,47 @@ def test_what_a_method_declares_is_there(name: str) -> None:
     assert set(method.rates.values()) <= set(config.live_knobs())
     assert method.total_steps == sum(stage.steps for stage in method.stages)
     assert method.synthesize(2, torch.Generator()).shape == (2, 1, 8, 8)
+
+
+# --- what is said before a run starts --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "teacher", "changes", "idle", "left"),
+    [
+        ("ta-dfkd", "digits-lenet5-long", {}, "BN statistics", "adversarial"),
+        ("deepinversion", "digits-lenet5-long", {"adversarial_weight": 0}, "BN statistics",
+         "class prior, total variation, image norm"),
+        ("ddad", "digits-lenet5-long", {"adversarial_weight": 0}, "BN statistics", "nothing"),
+        ("ta-dfkd", "digits-lenet5-long", {"bn_weight": 0}, "", ""),
+        ("ta-dfkd", "digits-lenet5-bn-mixup", {}, "", ""),
+    ],
+)  # fmt: skip
+def test_what_a_teacher_without_batch_norm_leaves_is_said_beforehand(
+    method: str, teacher: str, changes: dict[str, Any], idle: str, left: str
+) -> None:
+    spec = make_spec(changes, benchmark="digits", method=method, teacher=teacher)
+    lacks = "for this teacher has no BatchNorm layers; left to guide the images"
+    said = [f"{idle} cannot act, {lacks}: {left}."] if idle else []
+    assert [one for one in notes(spec) if "BatchNorm" in one] == said
+    where = [f"{method} on {teacher}: {one}" for one in said]
+    assert notes_of([spec, spec.model_copy(update={"seed": 1})]) == where, "once for all seeds"
+
+
+@pytest.mark.parametrize("method", ["collected", "hidfd"])
+@pytest.mark.parametrize(
+    ("preset", "changes", "rate"),
+    [("demo", {}, 0.02), ("demo", {"student_lr": 0.1}, 0.1), ("demo", {"student_lr": 0.01}, 0.01), ("paper", {}, 0.05)],
+)
+def test_an_objective_that_diverges_brings_its_rate_and_says_so(
+    method: str, preset: str, changes: dict[str, Any], rate: float
+) -> None:
+    asked: dict[str, Any] = {"benchmark": "digits", "method": method, "preset": preset}
+    spec = make_spec({"objective": "semckd", **changes}, **asked)
+    assert spec.config["student_lr"] == rate and make_spec(spec.config, **asked) == spec
+    said = [one for one in notes(spec) if "diverged" in one]
+    assert len(said) == (rate >= 0.02) and (not said or said[0].startswith(f"student_lr is {rate:g}: "))
+    assert not any("diverged" in one for one in notes(make_spec(**asked)))
 
 
 # --- learning rates --------------------------------------------------------------------------------------------

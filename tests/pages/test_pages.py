@@ -241,7 +241,7 @@ def test_the_lab_says_when_hardly_any_file_can_be_opened(
 def test_a_term_that_the_teacher_has_nothing_for_is_said(app: AppTest) -> None:
     app.query_params.update({"benchmark": "mnist", "teacher": "mnist-lenet5-plain"})
     app.run()
-    assert "BN statistics: cannot act" in " ".join(said.value for said in app.sidebar.warning)
+    assert "BN statistics cannot act" in " ".join(said.value for said in app.sidebar.warning)
     assert not app.button(key="start").disabled
     app.number_input(key="knob:ta-dfkd:demo:bn_weight").set_value(0.0).run()
     assert "cannot act" not in " ".join(said.value for said in app.sidebar.warning)

@@ -67,7 +67,7 @@ def show(only: Callable[[str], bool] | None = None, task: Literal["classifier", 
             for group, knobs in config.groups().items():
                 st.markdown(f"**{group}**")
                 changes |= _knobs(method, preset, config, [name for name in knobs if name not in first])
-        _say_idle(names[method], preset, changes, teacher)
+        _say_remarks(names[method], preset, changes, teacher)
         with st.expander("Seed, device, data", icon=":material/memory:"):
             machine = _machine()
         with st.expander("Recording", icon=":material/photo_camera:"):
@@ -240,23 +240,23 @@ def _knobs(method: str, preset: str, config: type[MethodConfig], names: list[str
     return changes
 
 
-def _say_idle(method: type[Method[Any, Any]], preset: str, changes: dict[str, Any], teacher: str) -> None:
-    """A term that is asked for, and for which the teacher has nothing."""
+def _say_remarks(method: type[Method[Any, Any]], preset: str, changes: dict[str, Any], teacher: str) -> None:
+    """What a command says before it starts such a run; and what makes up for what the teacher lacks."""
     card = available_teachers().get(teacher)
-    if card is None or _has_batch_norm(teacher, card.sha256):
+    if card is None:
         return
+    batch_norm = _has_batch_norm(teacher, card.sha256)
     with suppress(RequestError):  # Start says what is wrong
         config = method.Config.build(preset, changes)
         try:
             method.take(config, of_network(card.network))
         except RequestError as error:
             st.warning(link.plain(error))
-        idle = [term.title for term in method.terms if term.batch_norm and term.knob and getattr(config, term.knob)]
-        if idle:
-            st.warning(f"{', '.join(idle)}: cannot act, for this teacher has no BatchNorm layers.")
+        for said in method.remarks(config, batch_norm):
+            st.warning(link.plain(said))
         instead = {term.knob: term.without_batch_norm for term in method.terms if term.without_batch_norm is not None}
         keys = {f"knob:{method.name}:{preset}:{knob}": value for knob, value in instead.items()}
-        if any(getattr(config, knob) == 0 for knob in instead):
+        if not batch_norm and any(getattr(config, knob) == 0 for knob in instead):
             words = " and ".join(f"{knob.replace('_', ' ')} to {value:g}" for knob, value in instead.items())
             st.button(f"Set {words}", key="form-instead", on_click=st.session_state.update, args=(keys,), help=INSTEAD)
 

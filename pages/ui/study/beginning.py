@@ -11,6 +11,7 @@ from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store import runs_folder, runs_in
 from dfkd_core.study import Kind, usual_slots
 from dfkd_core.study.estimate import estimated_seconds
+from dfkd_core.study.plan import notes_of
 from dfkd_core.study.tables import plural
 from pages.ui import link, recordings
 from pages.ui.form.widgets import bounds
@@ -73,24 +74,35 @@ def offer(kind: Kind[Any], given: dict[str, Any] | None) -> None:
         if st.button("Start", icon=":material/play_arrow:", type="primary", disabled=idle, key="start"):
             assert given is not None
             _begin(kind, given)
-        if given is not None:
-            st.markdown(_size(kind, given))
+        words, notes = _size(kind, given) if given is not None else ("", [])
+        if words:
+            st.markdown(words)
+    say(notes)
     watching.problem()
     watching.list_earlier(kind)
 
 
-def _size(kind: Kind[Any], given: dict[str, Any]) -> str:
-    """How many runs, about how long they will take by what similar ones took here; or what is wrong."""
+def say(notes: list[str]) -> None:
+    """What is to be said of runs before they start."""
+    if notes:
+        st.caption("  \n".join(map(link.plain, notes)))
+
+
+def _size(kind: Kind[Any], given: dict[str, Any]) -> tuple[str, list[str]]:
+    """How many runs, about how long they will take by what similar ones took here, or what is wrong; and what is to be
+    said of them."""
     try:
         request = kind.Request.build(given)
         specs = [spec for _, spec in kind.specs(request)]
+        notes = notes_of(specs)
     except RequestError as error:
-        return f":material/error: {link.plain(error)}"
+        return f":material/error: {link.plain(error)}", []
     judged_by = [*runs_in(runs_folder()), *runs_in(recordings.FOLDER)]
     slots = min(usual_slots(specs), len(specs))
     seconds = estimated_seconds(specs, judged_by, measured=kind.samples(request) > 0)
     at_once = f"{slots} at a time" if slots > 1 else "one after the other"
-    return f"**{plural(len(specs), 'run')}**, {at_once}{_duration(None if seconds is None else seconds / slots)}."
+    takes = _duration(None if seconds is None else seconds / slots)
+    return f"**{plural(len(specs), 'run')}**, {at_once}{takes}.", notes
 
 
 def _duration(seconds: float | None) -> str:

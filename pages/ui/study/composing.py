@@ -19,7 +19,7 @@ from dfkd_core.study import find, usual_slots
 from dfkd_core.study.estimate import Pace, known_paces
 from dfkd_core.study.plan import Plan, in_words, plan
 from pages.ui import boot, link, look, recordings
-from pages.ui.study import watching
+from pages.ui.study import beginning, watching
 
 KIND = find("grid")
 BOXES = ("teachers", "students", "methods")
@@ -51,6 +51,7 @@ def set_up() -> None:
         st.markdown(f":material/error: {link.plain(wrong)}" if found is None else _bold(in_words(found)))
         if found is not None and found.unknown and st.button("Try a few steps", key="calibrate", help=TRYING):
             _calibrate(given, found.unknown)
+    beginning.say(found.notes if found is not None else [])
     if found is not None and found.refused:
         with st.expander(f"{len(found.refused)} settings cannot be run, and why"):
             rows = [{**one.labels, "why": one.why} for one in found.refused]
