@@ -91,6 +91,7 @@ def _cuts(ordered: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 @pytest.mark.parametrize(
     ("losses", "clean"),
     [
+        ([], []),
         ([0.7] * 5, [True] * 5),
         ([0.0] * 4, [True] * 4),
         ([1.0], [True]),
@@ -111,6 +112,8 @@ def test_odd_batches_are_decided_without_nan(losses: list[float], clean: list[bo
     assert verdict.posterior.isfinite().all() and verdict.scaled.isfinite().all()
     numbers = [value for part in verdict.summary().values() for value in np.ravel(part)]
     assert all(math.isfinite(number) for number in numbers)
+    labelled = select(torch.tensor(losses), 0.5, torch.zeros(len(losses), dtype=torch.int64))
+    assert labelled.clean.tolist() == torch.tensor(losses).isfinite().tolist(), "so few of a class are all kept"
 
 
 def test_a_spread_of_rounding_is_no_spread() -> None:
