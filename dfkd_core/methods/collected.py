@@ -10,6 +10,9 @@ Objective, schedule, optimizer, augmentation and presets are those of HiDFD's st
 the images and in nothing else. The other objectives are the rivals of HiDFD's Table 2 (Tang, Chen & Gong, AAAI 2025,
 arXiv 2412.13525), which the paper runs on its hybrid set.
 
+With ``objective`` = kd this is the "KD" of the papers' tables: on the original data where those are what is collected
+(``--collected digits --ratio 1 --not-data-free true``, and the run is marked), on unrelated data where those are.
+
 In ``Samples`` every image is clean, and there is neither a posterior nor a mixture.
 """
 
