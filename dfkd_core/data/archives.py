@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import time
 from collections.abc import Iterator
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from dfkd_core.data.labelled import LabelledImages
 
 DEEP = 2  # folders below the data folder, in which a data set's own is looked for
+COARSE_SECONDS = 3.0  # a folder may change twice within one tick of its file system's clock
 MOST_BYTES = 1 << 30  # of one of MNIST's files
 OWN_FOLDER = {
     "MNIST": "mnist", "FashionMNIST": "fashion mnist", "CIFAR10": "cifar-10-batches-py", "CIFAR100": "cifar-100-python",
@@ -117,12 +120,21 @@ def _folders(folder: Path, deep: int) -> Iterator[Path]:
         level = [Path(entry) for one in level for entry in _inside(one)]
 
 
-def _inside(folder: Path) -> list[str]:
+def _inside(folder: Path) -> tuple[str, ...]:
     try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.path for entry in entries if not is_junk(entry.name) and entry.is_dir())
+        changed = folder.stat().st_mtime
+        just_now = abs(time.time() - changed) < COARSE_SECONDS
+        return (_listed.__wrapped__ if just_now else _listed)(str(folder), changed)
     except OSError:
-        return []
+        return ()
+
+
+@lru_cache(maxsize=1024)
+def _listed(folder: str, changed: float) -> tuple[str, ...]:
+    """A form asks for every data set in turn, and the folders of some hold thousands of images: a folder is read once
+    until what is in it has ``changed``."""
+    with os.scandir(folder) as entries:
+        return tuple(sorted(entry.path for entry in entries if entry.is_dir() and not is_junk(entry.name)))
 
 
 def _plain(name: str) -> str:

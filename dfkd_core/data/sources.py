@@ -86,8 +86,9 @@ class TrainingImages:
     def __init__(self, benchmark: Benchmark) -> None:
         self.benchmark, self.name = benchmark, benchmark.name
         self.title = f"{benchmark.title}, training images"
-        self.where = str(benchmark.place or data_folder() / benchmark.where) if benchmark.where else ""
-        self.roots = tuple(filter(None, [benchmark.place]))
+        place = benchmark.place
+        self.where = str(place or data_folder() / benchmark.where) if benchmark.where else ""
+        self.roots = tuple(filter(None, [place]))
 
     def is_there(self) -> bool:
         return self.benchmark.is_there()
