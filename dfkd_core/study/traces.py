@@ -7,6 +7,7 @@ A trace is made of a run's log and sheets once, and kept in the run's ``analysis
 from __future__ import annotations
 
 import math
+import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -65,30 +66,44 @@ def trace_of(folder: RunFolder, keep: bool = False) -> Trace:
     with suppress(OSError, StoreError):
         if (known := folder.files.read_json(FILE, _TRACE)) is not None:
             return known
-    made = _made(folder)
+    made = Growing(folder).update()
     if keep:
         with suppress(OSError, StoreError):  # a full disk, a recording: it is made again
             folder.files.write_json(FILE, dict(made), durable=False)
     return made
 
 
-def _made(folder: RunFolder) -> Trace:
-    spec = read_spec(folder)
-    columns: dict[str, list[float | None]] = {name: [] for name in COLUMNS}
-    measure, last, agreement = "accuracy", dict[str, float](), None
-    for row in EventReader(folder).read():
+class Growing:
+    """The trace of a run that may go on; any number of pages may share it."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        """Raises ``StoreError`` for a run whose specification cannot be read."""
+        self._folder, self._spec, self._reader = folder, read_spec(folder), EventReader(folder)
+        self._last: dict[str, float] = {}
+        self._agreement: float | None = None
+        self._measure, self._columns = "accuracy", {name: list[float | None]() for name in COLUMNS}
+        self._lock = threading.Lock()
+
+    def update(self) -> Trace:
+        """As it is now; reads what is new of the log."""
+        with self._lock:
+            for row in self._reader.read():
+                self._take(row)
+            return _TRACE.validate_python({"measure": self._measure, "columns": self._columns})
+
+    def _take(self, row: dict[str, Any]) -> None:
         kind = row["type"]
         if kind == "step":
-            last |= row["values"]
+            self._last |= row["values"]
         elif kind == "samples":
-            agreement = _agreement(folder, row["file"], agreement)
+            self._agreement = _agreement(self._folder, row["file"], self._agreement)
         elif kind in ("evaluated", "quality") and (scored := _score(row)) is not None:
-            measure, score = scored
-            point = {"step": row["step"], "seconds": row["elapsed"], "images": _images(spec, row["step"])}
-            point |= {"score": score, "sampled_agreement": agreement, **{name: last.get(name) for name in LOGGED}}
+            self._measure, score = scored
+            point = {"step": row["step"], "seconds": row["elapsed"], "images": _images(self._spec, row["step"])}
+            point |= {"score": score, "sampled_agreement": self._agreement}
+            point |= {name: self._last.get(name) for name in LOGGED}
             for name in COLUMNS:
-                columns[name].append(point[name])
-    return _TRACE.validate_python({"measure": measure, "columns": columns})
+                self._columns[name].append(point[name])
 
 
 def _score(row: dict[str, Any]) -> tuple[str, float] | None:
@@ -201,13 +216,7 @@ def band(traces: Sequence[Trace], axis: Axis, column: str = "score") -> Band | N
     """Several runs as one band over ``axis``; None where they have no stretch in common."""
     import numpy as np
 
-    curves = []
-    for trace in traces:
-        columns = trace["columns"]
-        pairs = zip(columns[axis], columns[column], strict=True)
-        points = [(place or 0.0, value) for place, value in pairs if value is not None]
-        if len(points) > 1:
-            curves.append(np.array(points, float).T)
+    curves = [np.array(points, float).T for trace in traces if len(points := points_of(trace, axis, column)) > 1]
     if not curves:
         return None
     start, end = max(x[0] for x, _ in curves), min(x[-1] for x, _ in curves)
@@ -219,6 +228,12 @@ def band(traces: Sequence[Trace], axis: Axis, column: str = "score") -> Band | N
     parts = (grid, mean, mean - deviation, mean + deviation)
     x, middle, low, high = (np.round(part, 5).tolist() for part in parts)
     return Band(x, middle, low, high, len(curves))
+
+
+def points_of(trace: Trace, axis: Axis, column: str = "score") -> list[tuple[float, float]]:
+    """One run's curve over ``axis``."""
+    pairs = zip(trace["columns"][axis], trace["columns"][column], strict=True)
+    return [(place or 0.0, value) for place, value in pairs if value is not None]
 
 
 def bands(

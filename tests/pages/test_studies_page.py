@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from axe import axe, serious  # noqa: F401 - a fixture
 from browser import Lab, shoot, wait
-from conftest import STUDENT, TEACHER
+from conftest import STUDENT, TEACHER, execute, new_run, visit
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core.store import RunFolder, RunStatus, runs_folder
 from dfkd_core.study import Record, Study, find, studies_in
-from dfkd_core.study.traces import COLUMNS, FILE
+from dfkd_core.study.traces import COLUMNS, FILE, of_study
+from pages.ui.study import budget, grid
 
 GRID = find("grid")
 OTHER = "digits-lenet5-long"
@@ -149,3 +150,33 @@ def test_what_is_looked_at_stands_in_the_address(app: AppTest, runs: Path, readi
     app.query_params.update({"study": crafted(runs).id, "reading": reading, "blind": "1" if reading == "picks" else ""})
     app.switch_page("pages/studies.py").run()
     assert not app.exception and app.query_params["reading"] == reading
+
+
+def test_an_amount_to_compare_at_stands_in_the_address_and_who_fell_short_is_said(app: AppTest, runs: Path) -> None:
+    study = crafted(runs)
+    visit(app, "studies", study=study.id, at="step", budget="4")
+    assert app.number_input(key="grid:budget").value == 4 and app.query_params["budget"] == "4"
+    app.number_input(key="grid:budget").set_value(7).run()
+    assert not app.exception and app.query_params["budget"] == "7" and app.query_params["at"] == "step"
+    rows = GRID.table(study.settings, study.progress().cells)
+    known = of_study(study, rows)
+    first = next(iter(known))
+    known[first]["columns"]["step"][-1] = 5.0
+    at_six, words, short = budget.at(("step", 6), rows, known)
+    assert words == "at 6 steps" and short.startswith("1 of 7 runs did not come so far") and "seed 0" in short
+    assert [row["run"] for row in at_six if row["state"] == "short"] == [first] and len(at_six) == len(rows)
+    assert budget.at(("step", None), rows, known)[1:] == ("at 5 steps, as far as all came", "")
+
+
+def test_a_run_that_goes_on_has_a_curve_of_its_own(runs: Path) -> None:
+    study = crafted(runs)
+    cell, folder = study.cells[-1], new_run(runs)
+    execute(folder)
+    study.keep(cell, Record(folder.id))
+    rows = GRID.table(study.settings, study.progress().cells)
+    rows = [{**row, "state": "running"} if row["run"] == folder.id else row for row in rows]
+    said = {"axis": "step", "column": "score", "teacher": ""}
+    (live,) = grid._live(study, rows, said)
+    assert (live["teacher"], live["seed"]) == (cell.labels["teacher"], cell.labels["seed"])
+    assert [step for step, _ in live["points"]] == [0, 2, 4, 6]
+    assert not grid._live(study, rows, {**said, "teacher": TEACHER}), "of the teacher that is looked at alone"

@@ -11,12 +11,14 @@ from conftest import execute, new_run, rows
 from dfkd_core.study.traces import (
     COLUMNS,
     FILE,
+    Growing,
     Trace,
     at_budget,
     band,
     common_budget,
     in_last,
     picked,
+    points_of,
     reached,
     score_at,
     stability,
@@ -48,6 +50,21 @@ def test_a_trace_is_what_the_log_says(runs: Path) -> None:
     assert trace_of(folder) == made
     (folder.path / FILE).write_text("{")
     assert trace_of(folder) == made, "one that is damaged is made again"
+
+
+def test_a_run_that_goes_on_has_a_trace_that_grows(runs: Path) -> None:
+    folder = new_run(runs)
+    execute(folder)
+    (log,) = folder.path.glob("attempts/*/events.jsonl")
+    lines = log.read_bytes().splitlines(keepends=True)
+    half = [index for index, line in enumerate(lines) if b'"type": "evaluated"' in line][2]
+    log.write_bytes(b"".join(lines[: half + 1]))
+    growing = Growing(folder)
+    assert growing.update()["columns"]["step"] == [0, 2, 4]
+    assert [place for place, _ in points_of(growing.update(), "step")] == [0, 2, 4], "nothing is read twice"
+    with log.open("ab") as file:
+        file.write(b"".join(lines[half + 1 :]))
+    assert growing.update() == trace_of(folder)
 
 
 def test_scores_at_an_equal_budget() -> None:

@@ -20,6 +20,7 @@ const panel = (name, kind, inside) =>
 const TABLE = `<table><thead></thead><tbody></tbody></table><p></p>`;
 const SCROLL = `<div class="grid-scroll" tabindex="0" role="region" aria-label="Teachers and what is compared"></div>`;
 const SKELETON = [
+  `<p class="grid-short" role="status" hidden></p>`,
   panel("map", "exp-figures grid-map", `<div class="exp-key"></div>${SCROLL}<p></p>`),
   `<section class="exp-panel grid-chosen" hidden><h4></h4><ul></ul></section>`,
   ...CHARTS.map((name) => panel(name, "grid-plot", `<div class="exp-key"></div>${CHART}`)),
@@ -27,6 +28,7 @@ const SKELETON = [
 ].join("");
 const STRIP = "ring: peak, dot: end of a run; lines: mean of a teacher's ends ± standard deviation over seeds";
 const BANDS = "mean of the runs that are done, and a standard deviation to each side";
+const LIVE = "; dotted, up to a ring: a run that is not over, in no band";
 const PICKS =
   "Each signal is averaged over three evaluations, and needs no image of the data. Agreement is that of student and " +
   "teacher on the newest recorded sheet of generated samples.";
@@ -63,10 +65,12 @@ class Grid extends Experiment {
     for (const one of this.root.querySelectorAll("[data-panel]")) one.hidden = one !== shown;
     this.root.dataset.view = view;
     shown.querySelector("h4").textContent = at ? `${TITLES[view]}, ${at}` : TITLES[view];
+    const short = this.at(".grid-short");
+    Object.assign(short, { hidden: !this.data.short, textContent: this.data.short });
     this.detail();
     if (view === "map") this.map();
     else if (TABLES.includes(view)) this[view]();
-    else this.once([view, this.data.rows, this.data.curves, this.data.pair, at], () => this[view](shown));
+    else this.once([view, this.data.rows, this.data.curves, this.data.live, this.data.pair, at], () => this[view](shown));
   }
 
   // --- the map ---
@@ -203,19 +207,36 @@ class Grid extends Experiment {
   }
 
   curves(box) {
-    const { curves, axis, column, column_is_share: share } = this.data;
-    this.keyed(box, curves.map(({ name }) => name), BANDS);
-    if (!curves.length) return this.nothing(box, "Curves appear when the first run has ended; not every run logs all.");
+    const { series, live, axis, column, column_is_share: share } = this.data;
+    const curves = this.data.curves.map((one) => ({ ...one, index: series.indexOf(one.name) }));
+    const drawn = series.filter((name) => [...curves, ...live].some((one) => name === (one.name ?? one.series)));
+    const entries = drawn.map((name) => [name, this.paint(series.indexOf(name)), "point"]);
+    legend(box.querySelector(".exp-key"), entries, live.length ? BANDS + LIVE : BANDS);
+    if (!drawn.length) return this.nothing(box, "Curves appear when a run was evaluated twice; not every run logs all.");
     const dash = (index) => STROKES[Math.floor(index / PAINTS.length) % STROKES.length];
     const within = (values) => (share ? values.map((value) => value && clamp(value, 0, 1)) : values); // as shares are
-    const bands = curves.flatMap(({ x, low, high }, index) =>
+    const bands = curves.flatMap(({ x, low, high, index }) =>
       band(x, within(low), within(high), faint(this.paint(index), 0.13)));
-    const lines = curves.map(({ x, mean, name, n }, index) =>
-      line({ x, y: mean }, `${name} (${n})`, this.paint(index), { dash: dash(index) }, share ? PERCENT : FIGURE));
+    const form = share ? PERCENT : FIGURE;
+    const lines = curves.map(({ x, mean, name, n, index }) =>
+      line({ x, y: mean }, `${name} (${n})`, this.paint(index), { dash: dash(index) }, form));
+    lines.push(...live.map((one) => this.soFar(one, form)));
     const yaxis = { ...titled(column, 6), ...(share ? { tickformat: ".0%" } : {}) };
     const layout = { ...margins(62, 12, 10, 46), hovermode: "x unified", xaxis: titled(axis, 6), yaxis };
-    const spoken = curves.map(({ name, mean }) => `${name} ends at ${brief(mean.at(-1))}`).join(", ");
+    const ends = curves.map(({ name, mean }) => `${name} ends at ${brief(mean.at(-1))}`);
+    const now = live.map((one) => `${this.nameOf(one)} is at ${brief(one.points.at(-1)[1])}`);
+    const spoken = [...ends, ...now].join(", ");
     this.into(box, [...bands, ...lines], layout, `${column} over ${axis}: ${spoken}`);
+  }
+
+  // A run that is not over: thin and dotted up to where it is, with a ring there.
+  soFar(one, form) {
+    const color = faint(this.paint(this.data.series.indexOf(one.series)), 0.8), { points } = one;
+    const size = points.map((_, index) => (index === points.length - 1 ? 8 : 0));
+    const marker = { color, size, symbol: "circle-open" };
+    const curve = { x: points.map(([x]) => x), y: points.map(([, y]) => y) };
+    return line(curve, `${this.nameOf(one)}, so far`, color, { dash: "dot", width: 1.2 }, form,
+      { mode: "lines+markers", marker });
   }
 
   // Differences of runs of the same teacher and seed, and above them their mean with its interval.

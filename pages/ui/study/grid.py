@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any, get_args
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -22,7 +23,7 @@ from dfkd_core.study import traces as tracing
 from dfkd_core.study.grid import series_of
 from dfkd_core.study.robustness import compared, places, robustness
 from pages.ui import link, linked
-from pages.ui.study import watching
+from pages.ui.study import budget, watching
 
 KIND: Kind[Any] = find("grid")
 VIEWS = {
@@ -39,6 +40,7 @@ SIGNALS = {
     "student_loss": "student's loss",
     "diversity": "diversity",
 }
+GOING_ON = (*watching.LIVE, "measuring")
 SHARES = ("score", "sampled_agreement", "coverage")
 Traces = dict[str, tracing.Trace]
 
@@ -69,7 +71,7 @@ def show(study: Study, progress: Progress) -> None:
         series = list(dict.fromkeys(row["series"] for row in rows))
         measure = next((row["measure"] for row in rows if row["measure"]), "accuracy")
         said = _asked(view, blind, series, rows, known)
-        compared_rows, at = (rows, "") if blind else _at(said.get("at", ""), rows, known)
+        compared_rows, at, short = budget.at(said.get("at", ("", None)), rows, known)
     hidden = {"final": None, "best": None, "of_teacher": None}
     shown = [{**row, **hidden} for row in compared_rows] if blind else compared_rows
     facts = watching.facts(study, progress)
@@ -85,12 +87,14 @@ def show(study: Study, progress: Progress) -> None:
         "places": [asdict(place) for place in places(shown)],
         "refused": settings.get("refused", []),
         "at": at,
+        "short": short,
         "measure": measure,
         "score": {"fid": "FID", "mismatch": "mismatch"}.get(measure, measure),
         "is_share": measure not in DISTANCES,
         "lower_is_better": measure in DISTANCES,
         "last": tracing.LAST_EPOCHS,
         "reading": "" if blind else KIND.verdict(settings, progress.cells, compared_rows),
+        "live": _live(study, rows, said) if view == "curves" else [],
         **_of_view(study, view, blind, said, shown, known),
     }
     watching.component("grid")(key="grid", data=data)
@@ -137,34 +141,20 @@ def _asked(view: str, blind: bool, series: list[str], rows: Sequence[dict[str, A
     elif view == "picks":
         said["revealed"] = st.toggle("Reveal", key="grid:revealed", help="Show the scores, and what the picks cost.")
     elif not blind:
-        ends = {
-            "": "at the end of each run",
-            **{str(name): f"at equal {title}" for name, title in tracing.AXES.items()},
-        }
-        said["at"] = _select("Compared", "at", ends, width=180)  # which has room beside the readings
+        said["at"] = budget.asked()
     if view == "pair" and len(series) > 1:
         said["first"] = _select("First", "first", {name: name for name in reversed(series)})
         said["second"] = _select("Second", "second", {name: f"against {name}" for name in series})
     return said
 
 
-def _select(label: str, name: str, titles: dict[Any, str], width: int = 215) -> Any:
+def _select(label: str, name: str, titles: dict[Any, str]) -> Any:
     key = f"grid:{name}"
     if st.session_state.get(key) not in titles:
         st.session_state[key] = next(iter(titles))
     return st.selectbox(
-        label, list(titles), format_func=titles.__getitem__, key=key, width=width, label_visibility="collapsed"
+        label, list(titles), format_func=titles.__getitem__, key=key, width=215, label_visibility="collapsed"
     )
-
-
-def _at(axis: Any, rows: list[dict[str, Any]], known: Traces) -> tuple[list[dict[str, Any]], str]:
-    """Rows at an equal budget, as far as all runs came, and what that is in words."""
-    if axis not in get_args(tracing.Axis) or not known:
-        return rows, ""
-    budget = tracing.common_budget(known.values(), axis)
-    if not budget:
-        return rows, f"{tracing.AXES[axis]} were not logged by all runs"
-    return tracing.at_budget(rows, known, axis, budget), f"at {budget:,.0f} {tracing.AXES[axis]}, as far as all came"
 
 
 # --- what is drawn of it ---------------------------------------------------------------------------------------
@@ -215,6 +205,30 @@ def _trace(path: str) -> tracing.Trace | None:
         return tracing.trace_of(RunFolder(Path(path)), keep=True)
     except (OSError, StoreError):
         return None
+
+
+@st.cache_resource(show_spinner=False, max_entries=256)
+def _growing(path: str) -> tracing.Growing | None:
+    """One a run, shared by all sessions that watch it."""
+    try:
+        return tracing.Growing(RunFolder(Path(path)))
+    except (OSError, StoreError):
+        return None
+
+
+def _live(study: Study, rows: list[dict[str, Any]], said: dict[str, Any]) -> list[dict[str, Any]]:
+    """The curves so far of the runs that are not over, which no band counts."""
+    found = []
+    for row in rows:
+        if row["state"] not in GOING_ON or not row["run"] or said["teacher"] not in ("", row["teacher"]):
+            continue
+        if (growing := _growing(str(study.runs / row["run"]))) is None:
+            continue
+        with suppress(OSError, StoreError):
+            points = tracing.points_of(growing.update(), said["axis"], said["column"])
+            who = {name: row[name] for name in ("series", "teacher", "seed")}
+            found += [{**who, "points": points}] * (len(points) > 1)
+    return found
 
 
 def _curves(rows: list[dict[str, Any]], known: Traces, axis: Any, column: str, teacher: str) -> list[dict[str, Any]]:
