@@ -45,6 +45,7 @@ class Conductor:
     """``slots`` runs at a time on each device; more than one is for engines that do not run in the calling thread.
     ``as_jobs``: measure in processes of their own, as a page must; else in this thread.
 
+    ``only``: the key of the one cell that is carried out; empty: all.
     ``after`` is called with each cell that has ended and its record.
     """
 
@@ -55,8 +56,9 @@ class Conductor:
         as_jobs: bool = False,
         after: Callable[[Cell, Record], None] | None = None,
         slots: int = 1,
+        only: str = "",
     ) -> None:
-        self.study, self.engine, self.as_jobs, self.slots = study, engine, as_jobs, slots
+        self.study, self.engine, self.as_jobs, self.slots, self.only = study, engine, as_jobs, slots, only
         self.after = after or (lambda cell, record: None)
         self._why = ""  # it stopped
         self._problem: BaseException | None = None
@@ -115,7 +117,7 @@ class Conductor:
         those whose runs are done come first: they are only looked at."""
         left: dict[str, list[Cell]] = {}
         for cell in self.study.cells:
-            if not (record := self.study.record(cell)).figures:
+            if self.only in ("", cell.key) and not (record := self.study.record(cell)).figures:
                 cells = left.setdefault(cell.spec.device, [])
                 cells.insert(0 if record.run and self._is_done(record) else len(cells), cell)
         taken = {device: iter(cells) for device, cells in left.items()}

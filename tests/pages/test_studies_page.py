@@ -119,6 +119,14 @@ def test_a_study_is_read_in_every_way_and_blindly(page: Page, lab: Lab, axe: str
     cell.click()
     expect(page.locator(".grid-chosen li")).to_have_count(2)
     expect(page.locator(".grid-chosen").get_by_role("link", name="Inspect").first).to_be_visible()
+    table = page.locator(".grid-board")
+    assert not table.locator("tbody tr").count(), "drawn when it is opened"
+    table.locator("summary").click()
+    table.get_by_role("button", name="final").click()
+    table.get_by_role("button", name="final").click()
+    expect(table.locator("tbody tr").first).to_contain_text("71.0")
+    expect(table.get_by_role("columnheader", name="final")).to_have_attribute("aria-sort", "descending")
+    expect(table.locator("tbody tr").last).to_contain_text("Generator loss became nan at step 2.")
     shoot(page, "studies-map")
     assert serious(page, axe) == []
     for name, view in [("Peaks and ends", "strip"), ("Curves", "curves"), ("Against each other", "pair")]:

@@ -129,8 +129,11 @@ def test_a_failed_cell_says_why_and_the_others_go_on(runs: Path) -> None:
 
     folder = study.run(records(study)[1])
     folder.files.write_json("spec.json", {**folder.spec(), "teacher": cells[1].spec.teacher})
+    study.keep(cells[2], Record(problem="It failed, too."))
+    Conductor(study, InlineEngine(runs), only=broken.key).conduct()
+    assert states(study) == ["done", "done", "failed"], "one of several is tried again alone"
     conduct(study)
-    assert states(study) == ["done"] * 3, "continuing tries it again"
+    assert states(study) == ["done"] * 3, "continuing tries all again"
 
 
 def test_a_run_that_cannot_be_measured_fails_with_the_reason(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import { mounting } from "../web/mount.js";
 import { brief, clamp, grouped } from "../web/numbers.js";
 import { band, FIGURE, line, margins, marks, NOTHING, PERCENT, rule, titled, words } from "../web/plot.js";
 import { faint } from "../web/theme.js";
+import { Board } from "./board.js";
 import { CHART, Experiment } from "./experiment.js";
 
 const PAINTS = [0, 1, 2, 3, 6, 7, 5, 8, 9]; // of the palette: the one between is the teacher's
@@ -23,6 +24,8 @@ const SKELETON = [
   `<p class="grid-short" role="status" hidden></p>`,
   panel("map", "exp-figures grid-map", `<div class="exp-key"></div>${SCROLL}<p></p>`),
   `<section class="exp-panel grid-chosen" hidden><h4></h4><ul></ul></section>`,
+  `<details class="exp-panel exp-figures grid-board"><summary></summary><table><thead></thead><tbody></tbody></table>
+    </details>`,
   ...CHARTS.map((name) => panel(name, "grid-plot", `<div class="exp-key"></div>${CHART}`)),
   ...TABLES.map((name) => panel(name, "exp-figures", TABLE)),
 ].join("");
@@ -39,6 +42,7 @@ const sum = (values) => values.reduce((total, value) => total + value, 0);
 class Grid extends Experiment {
   constructor(host) {
     super(host, "grid", SKELETON);
+    this.board = new Board(this, this.at(".grid-board"));
     this.chosen = "";
   }
 
@@ -68,7 +72,8 @@ class Grid extends Experiment {
     const short = this.at(".grid-short");
     Object.assign(short, { hidden: !this.data.short, textContent: this.data.short });
     this.detail();
-    if (view === "map") this.map();
+    this.at(".grid-board").hidden = view !== "map";
+    if (view === "map") this.map(), this.board.show();
     else if (TABLES.includes(view)) this[view]();
     else this.once([view, this.data.rows, this.data.curves, this.data.live, this.data.pair, at], () => this[view](shown));
   }

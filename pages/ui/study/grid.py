@@ -41,6 +41,7 @@ SIGNALS = {
     "diversity": "diversity",
 }
 GOING_ON = (*watching.LIVE, "measuring")
+OF_A_ROW = ("teacher", "series", "seed", "final", "best", "seconds", "run")
 SHARES = ("score", "sampled_agreement", "coverage")
 Traces = dict[str, tracing.Trace]
 
@@ -83,7 +84,9 @@ def show(study: Study, progress: Progress) -> None:
         "teachers": list(dict.fromkeys(row["teacher"] for row in rows)),
         "series": series,
         "seeds": settings["seeds"],
-        "rows": [{name: row[name] for name in ("teacher", "series", "seed", "final", "best", "run")} for row in shown],
+        "rows": [{name: row[name] for name in OF_A_ROW} for row in shown],
+        "vary": list(settings["vary"]),
+        "students": settings["students"],
         "places": [asdict(place) for place in places(shown)],
         "refused": settings.get("refused", []),
         "at": at,

@@ -154,17 +154,33 @@ def buttons(study: Study, progress: Progress) -> None:
         label, icon = ("Continue", "play_arrow") if progress.state == "stopped" else ("Try again", "replay")
         idle = engine() is None
         if st.button(label, icon=f":material/{icon}:", type="primary", disabled=idle, key="continue", width=WIDTH):
-            st.session_state.pop("problem", None)
-            try:
-                conduct(study)
-            except StoreError as error:
-                st.session_state["problem"] = str(error)
-            st.rerun()
+            _go_on(study)
+        if progress.failed and progress.total - progress.done > 1:
+            _try_one(study, progress)
     elif st.button("Stop", icon=":material/stop:", disabled=progress.state != "running", key="stop", width=WIDTH):
         study.ask_to_stop()
         st.rerun()
     if st.button("New study", icon=":material/add:", key="new"):
         new()
+
+
+def _go_on(study: Study, only: str = "") -> None:
+    st.session_state.pop("problem", None)
+    try:
+        conduct(study, only=only)
+    except StoreError as error:
+        st.session_state["problem"] = str(error)
+    st.rerun()
+
+
+def _try_one(study: Study, progress: Progress) -> None:
+    """Where Continue, or Try again, would carry out more than the one run that failed."""
+    failed = {state.cell.key: state for state in progress.cells if state.state == "failed"}
+    with st.popover("Try one again", icon=":material/replay:"):
+        key = st.selectbox("Which failed", list(failed), key="retry:which", format_func=link.legible, width=420)
+        st.caption(link.plain(failed[key].message))
+        if st.button("Try this one", type="primary", disabled=engine() is None, key="retry"):
+            _go_on(study, key)
 
 
 def _other_recordings(study: Study) -> None:
@@ -180,14 +196,14 @@ def _other_recordings(study: Study) -> None:
             st.rerun()
 
 
-def conduct(study: Study, slots: int | None = None) -> None:
-    """Have it carried out in the background, as many runs at a time as fit unless ``slots`` says how many. Raises
-    ``StoreError`` if it is already."""
+def conduct(study: Study, slots: int | None = None, only: str = "") -> None:
+    """Have it carried out in the background, as many runs at a time as fit unless ``slots`` says how many; ``only``:
+    the cell of that key alone. Raises ``StoreError`` if it is already."""
     started = engine()
     assert started is not None
     slots = slots or usual_slots([cell.spec for cell in study.cells])
     started.slots = max(started.slots, slots)  # for as long as the lab runs: what waits longer is another run's gain
-    Conductor(study, started, as_jobs=True, slots=slots).start()
+    Conductor(study, started, as_jobs=True, slots=slots, only=only).start()
 
 
 def begun_with(study: Study, facts: dict[str, Any]) -> None:
