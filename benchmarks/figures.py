@@ -29,7 +29,7 @@ DOCS = ROOT / "docs"
 ORDER = (
     "digits", "mnist", "step_overhead", "methods_overhead", "mixture", "student_step", "watchers-watchers",
     "watchers-reruns", "watchers-paint", "watchers-latency", "watchers-class", "answers-first", "answers-buttons",
-    "answers-pages", "soak", "projection", "microscope",
+    "answers-pages", "lesson", "soak", "projection", "microscope",
     "prior-digits", "prior-mnist", "hybrid-digits", "hybrid-closest-digits-5-seeds",
     "hybrid-ablation-digits-first-2-5-seeds", "gradients", "gan_step", "generative-digits", "generative-mnist",
     "guidance", "throughput-local", "throughput-ray", "ray_kills-kills", "many_runs",
