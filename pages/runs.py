@@ -8,7 +8,7 @@ from dfkd_core.store import orphans_in, remove_orphans, runs_folder
 from dfkd_core.study.tables import plural
 from pages.ui import exchange, link, look
 from pages.ui.run import steering
-from pages.ui.runs import chosen, listing, overlay
+from pages.ui.runs import as_text, chosen, listing, overlay
 
 
 def main() -> None:
@@ -31,7 +31,8 @@ def main() -> None:
     cut = f"the first {listing.MOST:,} are shown, in this order" if len(found) > listing.MOST else ""
     if said or cut:
         st.caption("; ".join(filter(None, [said, cut])) + ".")
-    ticked = listing.table(found, entries)
+    ticked, rows = listing.table(found, entries)
+    as_text.offer(rows)
     if not ticked:
         st.caption("Tick one run to open it, several to lay their curves over each other.")
         return

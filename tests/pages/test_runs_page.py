@@ -125,3 +125,14 @@ def test_a_student_is_taken_home_with_the_lines_that_load_it(
         app.button(key="runs:make").click().run()
     assert not app.exception and not app.error
     assert loaded_by in app.code[0].value
+
+
+def test_the_table_is_there_as_text_for_whoever_does_not_see_the_canvas(app: AppTest, three: list[RunFolder]) -> None:
+    about.say(three[1], name="<b>mine</b>")
+    visit(app, "runs", sort="seed", columns="name,seed,best")
+    assert not any("runs-as-text" in one.body for one in app.get("html")), "on demand"
+    app.toggle(key="runs:as text").set_value(True).run()
+    (text,) = [one.body for one in app.get("html") if "runs-as-text" in one.body]
+    assert "&lt;b&gt;mine&lt;/b&gt;" in text and text.count('<th scope="row">') == 3
+    best = app.dataframe[0].value["best"][0]
+    assert f"<td>{best:.1%}</td>" in text and f'?run={three[0].id}"' in text

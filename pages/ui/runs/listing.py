@@ -151,9 +151,9 @@ def in_words(name: str) -> str:
 # --- the table -------------------------------------------------------------------------------------------------
 
 
-def table(entries: list[Entry], all_entries: list[Entry]) -> list[Entry]:
-    """The table with the box above it; returns the runs that are chosen, by their ids, which the address keeps: a list
-    that grows at its top moves none."""
+def table(entries: list[Entry], all_entries: list[Entry]) -> tuple[list[Entry], pd.DataFrame]:
+    """The table with the box above it. Returns the runs that are chosen, by their ids, which the address keeps (a list
+    that grows at its top moves none), and what the table shows."""
     by_id = {entry.id: entry for entry in all_entries}
     chosen = linked.several_of("chosen", by_id)
     choose(chosen)
@@ -176,7 +176,7 @@ def table(entries: list[Entry], all_entries: list[Entry]) -> list[Entry]:
     if set(kept + ticked) != set(chosen):
         choose(kept + ticked)
         st.rerun()  # so that the box names them
-    return [by_id[one] for one in chosen]
+    return [by_id[one] for one in chosen], rows
 
 
 def choose(ids: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ from dfkd_core.study import file as files
 from dfkd_core.study import traces as tracing
 from dfkd_core.study.grid import series_of
 from dfkd_core.study.robustness import compared, places, robustness
-from pages.ui import link, linked
+from pages.ui import link, linked, recordings
 from pages.ui.study import budget, watching
 
 KIND: Kind[Any] = find("grid")
@@ -60,6 +60,8 @@ def offer(study: Study, progress: Progress) -> None:
     if st.button("Add to it", icon=":material/add_circle:", key="add", help="Begin one like it; equal runs count."):
         st.session_state["form:grid:file"] = text
         watching.new()
+    if recordings.is_one(study):
+        st.caption(f"(trains all {progress.total} again)")
 
 
 def show(study: Study, progress: Progress) -> None:
