@@ -23,7 +23,7 @@ from dfkd_core.kit.method import Method
 from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.schedules import set_rate
 
-RIVALS = ("dfad", "pre-dfkd", "ddad", "dfq", "zskt", "cmi", "deepinversion", "fast", "spaceshipnet", "nayer")
+RIVALS = ("dafl", "dfad", "pre-dfkd", "ddad", "dfq", "zskt", "cmi", "deepinversion", "fast", "spaceshipnet", "nayer")
 HELD = "engine, no evaluation"
 
 

@@ -64,9 +64,21 @@ STUDIES: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "fig-1b": ("grid", files.read(files.find_file("fig-1b").read_bytes(), "fig-1b").given),
+    "hidfd-table-1": (
+        "experiment",
+        {"experiment": "comparison", "values": [0.05, 0.2], "run": {**SPARSE, "benchmark": "digits"}},
+    ),
+    "slides-table": (
+        "generative",
+        {"run": {"benchmark": "digits", "preset": "cpu", "evaluate_every": 200, "probes_every": 0}},
+    ),
 }
 """Name -> kind, and what it is asked for."""
-THIN = ("fig-1b",)  # of so many runs that each keeps what its curves need, and its last images
+THIN = (
+    "fig-1b",
+    "hidfd-table-1",
+    "slides-table",
+)  # of so many runs that each keeps what its curves need, and its last images
 FEW_IMAGES, FEW_ROWS = 64, 30
 
 
