@@ -90,6 +90,12 @@ class GeneratorMethod(Method[Problem, C]):
         """z ~ N(0, I), (B, z)."""
         return torch.randn(self.config.batch_size, self.config.latent, device=self.device)
 
+    def answered(self, pixels: Tensor) -> tuple[Tensor, Features]:
+        """(B, C, H, W) pixels as the networks take them, and the teacher's answers, which count as queries."""
+        images = self.image.normalise(pixels)
+        self.queries += len(images)
+        return images, self.teacher.features(images)
+
     def anneal_both(self, seen: Seen) -> None:
         """The generator's rate falls as the student's does."""
         config = self.config

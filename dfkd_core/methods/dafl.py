@@ -91,9 +91,7 @@ class DAFL(GeneratorMethod[DAFLConfig]):
             seen.anneal(self.student_optimizer)
             latents = self.latents()
             pixels = self.generator(latents)
-            images = self.image.normalise(pixels)
-            answers = self.teacher.features(images)
-            self.queries += len(images)
+            images, answers = self.answered(pixels)
             generator_loss = seen.weigh(  # L_G = λ·L_oh + λ_BAL·L_ie + λ_a·L_a
                 self.generator,
                 class_prior=c.class_prior_weight * losses.class_prior(answers.logits),

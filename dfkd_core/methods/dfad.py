@@ -98,9 +98,7 @@ class DFAD(GeneratorMethod[DFADConfig]):
         """The generator descends L_G = −D, or −log(D + 1), on new images."""
         self.student.eval()
         pixels = self.generator(self.latents())
-        images = self.image.normalise(pixels)
-        answers = self.teacher.features(images)
-        self.queries += len(images)
+        images, answers = self.answered(pixels)
         student_logits = self.student(images)
         discrepancy = losses.l1_discrepancy(student_logits, answers.logits)
         adversarial = -discrepancy if self.config.generator_loss == "l1" else -discrepancy.log1p()

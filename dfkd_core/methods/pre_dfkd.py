@@ -7,9 +7,8 @@ VAE remembers what was generated, and a part of each batch is replayed from it; 
 1. The generator of new images, once, descends DAFL's terms and an adversarial one,
    L_G = λ·L_oh + λ_BAL·L_ie + λ_a·L_a − λ_adv·JS(T(x̂), S(x̂)).
 2. ``student_steps`` times: the student descends L_S = mean |S(x) − T(x)| on B new images and B/8 replayed ones.
-3. After each of the first ``memory_steps`` of these the memory learns B/2 of the new images and the replayed ones, so
-   that it does not forget either: it descends the error of what the teacher answers, that of the pixels, and the KL
-   divergence of its posterior from N(0, I).
+3. After each of the first ``memory_steps`` of these the memory learns B/2 of the new images and the replayed ones: it
+   descends the error of what the teacher answers, that of the pixels, and its posterior's KL divergence from N(0, I).
 
 The latents that are replayed are balanced first: one step of Adam down λ·L_oh + λ_BAL·L_ie of the replayed images, and
 the squared distances of the latents' means and variances from 0 and 1.
@@ -19,13 +18,11 @@ Differences from the paper and from its released code:
 1. ``adversarial`` = js is the divergence as it is defined. The released code's (js-released: temperature 3, a mean over
    classes too) is nearly inert; it also cuts the teacher's side off from the gradient.
 2. The information entropy has natural logarithms; the released code's have base 10 (``logarithm``).
-3. The paper has the memory reproduce the teacher's responses instead of pixels; the released code compares pixels and
-   logits, as here. ``pixel_weight`` = 0 leaves the logits.
+3. The memory reproduces pixels and the teacher's logits, as released; the paper's, logits alone (``pixel_weight`` = 0).
 4. In the released code the gradients of balancing the latents stay in the memory and are added to its next update.
 5. The memory is the VAE of this lab, with 64 latents, instead of a generator like the first and an encoder. It learns
    from the very images that were just replayed, which the teacher need not answer again.
-6. The student is in eval mode while the generator learns; in the released code it stays in train mode. The released
-   generator has spectral norms.
+6. The student is in eval mode while the generator learns, released in train mode; no spectral norms in the generator.
 """
 
 from __future__ import annotations
@@ -51,33 +48,21 @@ from dfkd_core.networks.latent import ConvVAE, draw_noise
 class PREDFKDConfig(PriorConfig, UpdatesConfig):
     """Defaults are the released code's for CIFAR."""
 
-    adversarial: Literal["js", "js-released"] = knob(
-        "js", "How the disagreement between student and teacher is measured.", group="Generator", symbol="D"
-    )
+    adversarial: Literal["js", "js-released"] = knob("js", "Measure of disagreement.", group="Generator", symbol="D")
     adversarial_weight: float = knob(
-        1.0, "Weight of the adversarial term; 0 switches it off.", group="Generator", live=True, symbol="λ_adv", ge=0,
-        le=100,
-    )  # fmt: skip
+        1.0, "Weight of the adversarial term.", group="Generator", live=True, symbol="λ_adv", ge=0, le=100
+    )
     replayed: float = knob(
         0.125, "Images replayed beside the new ones, as a share of the batch.", group="Memory", gt=0, le=1
     )
     memory_steps: int = knob(
-        4,
-        "Student updates of a step after which the memory learns, too.",
-        group="Memory",
-        unit="updates",
-        ge=1,
-        le=1000,
+        4, "Student updates after which the memory learns, too.", group="Memory", unit="updates", ge=1, le=1000
     )
     memory_lr: float = knob(5e-4, "Learning rate of the memory (Adam).", group="Memory", live=True, gt=0, le=1)
     memory_width: int = knob(64, "Channels of the memory's layers.", group="Memory", memory=True, ge=4, le=512)
-    answer_weight: float = knob(
-        1.0, "Weight of the error of the teacher's answers to reconstructions.", group="Memory", live=True, ge=0, le=100
-    )
-    pixel_weight: float = knob(1.0, "Weight of the error of their pixels.", group="Memory", live=True, ge=0, le=100)
-    kl_weight: float = knob(
-        1e-5, "Weight of the KL divergence of the memory's latents.", group="Memory", live=True, ge=0, le=100
-    )
+    answer_weight: float = knob(1.0, "Weight of the error of answers.", group="Memory", live=True, ge=0, le=100)
+    pixel_weight: float = knob(1.0, "Weight of the error of pixels.", group="Memory", live=True, ge=0, le=100)
+    kl_weight: float = knob(1e-5, "Weight of the latents' KL divergence.", group="Memory", live=True, ge=0, le=100)
     epochs: int = other_default(PriorConfig, "epochs", 400)
     student_lr: float = other_default(PriorConfig, "student_lr", 0.1)
     generator_lr: float = other_default(PriorConfig, "generator_lr", 0.02)
@@ -145,9 +130,7 @@ class PREDFKD(GeneratorMethod[PREDFKDConfig]):
         self.student.eval()
         latents = self.latents()
         pixels = self.generator(latents)
-        images = self.image.normalise(pixels)
-        answers = self.teacher.features(images)
-        self.queries += len(images)
+        images, answers = self.answered(pixels)
         student_logits = self.student(images)
         discrepancy = losses.DISCREPANCIES[c.adversarial](student_logits, answers.logits)
         loss = seen.weigh(  # L_G = λ·L_oh + λ_BAL·L_ie + λ_a·L_a − λ_adv·JS
@@ -171,8 +154,7 @@ class PREDFKD(GeneratorMethod[PREDFKDConfig]):
         for index in seen.repeat(c.student_steps):
             with torch.no_grad():
                 new = self.image.normalise(self.generator(self.latents()))
-            replayed = self.replay()
-            images = torch.cat([replayed, new])
+            images = torch.cat([replayed := self.replay(), new])
             with torch.no_grad():
                 teacher_logits = self.teacher(images)
             self.queries += len(images)
@@ -180,8 +162,8 @@ class PREDFKD(GeneratorMethod[PREDFKDConfig]):
             loss = losses.l1_discrepancy(student_logits, teacher_logits)  # L_S = mean |S(x) − T(x)|
             descend(loss, self.student_optimizer)
             if index < c.memory_steps:
-                taken = len(replayed) + len(new) // 2
-                self.remember(seen, images[:taken], teacher_logits[:taken])
+                taken = slice(len(replayed) + len(new) // 2)
+                self.remember(seen, images[taken], teacher_logits[taken])
         seen.student_loss(loss)
         seen.phase("replay", images=replayed)
         seen.phase("answer", images=images, teacher=teacher_logits)

@@ -106,9 +106,7 @@ class ZSKT(GeneratorMethod[ZSKTConfig]):
         """The generator descends L_G = −KL(T(x̂) ‖ S(x̂))."""
         self.student.eval()
         pixels = self.generator(latents)
-        images = self.image.normalise(pixels)
-        answers = self.teacher.features(images)
-        self.queries += len(images)
+        images, answers = self.answered(pixels)
         student_logits = self.student(images)
         divergence = self.divergence(student_logits, answers.logits)
         descend(seen.weigh(self.generator, adversarial=-divergence), self.generator_optimizer)
@@ -120,9 +118,7 @@ class ZSKT(GeneratorMethod[ZSKTConfig]):
         self.student.train()
         with torch.no_grad():
             pixels = self.generator(latents)
-            images = self.image.normalise(pixels)
-            answers = self.teacher.features(images)
-        self.queries += len(images)
+            images, answers = self.answered(pixels)
         for _ in seen.repeat(c.student_steps):
             ours = self.problem.student.features(images)
             terms = {"divergence": self.divergence(ours.logits, answers.logits)}
