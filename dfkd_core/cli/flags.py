@@ -24,7 +24,7 @@ EngineName = Annotated[
     Parameter(
         name="--engine",
         help="Where it is carried out: inline (this process), local, local:N, ray, ray:HOST:PORT (DFKD_ENGINE).",
-        show_default=lambda _: "inline",
+        show_default=lambda _: "inline; of a study with room for several runs local",
     ),
 ]
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON instead, one object a line.")]

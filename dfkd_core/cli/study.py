@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 from tqdm import tqdm
 
-from dfkd_core.cli.flags import Json, Runs, TakeOver, asked, dispatched, flag, group, runs_of, training, with_flags
+from dfkd_core import engine as engines
+from dfkd_core.cli.flags import (
+    EngineName,
+    Json,
+    Runs,
+    TakeOver,
+    asked,
+    dispatched,
+    flag,
+    group,
+    runs_of,
+    training,
+    with_flags,
+)
+from dfkd_core.engine import Engine
 from dfkd_core.errors import RequestError
 from dfkd_core.runs.spec import NOT_DATA_FREE
 from dfkd_core.store import runs_in
@@ -30,7 +46,6 @@ from dfkd_core.study import (
     find_study,
     studies_in,
     unreadable_in,
-    usual_slots,
 )
 from dfkd_core.study import file as files
 from dfkd_core.study.estimate import Pace, known_paces
@@ -54,12 +69,15 @@ study = group("study", "Carry out a study of many runs, continue, list or show o
 
 
 def _command(kind: Kind[Any], method: str) -> Callable[..., int]:
-    def begin(*, slots: Slots = None, runs: Runs = None, as_json: Json = False, **given: Any) -> int:
+    def begin(
+        *, slots: Slots = None, engine: EngineName = "", runs: Runs = None, as_json: Json = False, **given: Any
+    ) -> int:
         own = {name: given.pop(name) for name in kind.Request.own() if given.get(name) is not None}
         knobs, run = asked(method, given)
         if "method" not in kind.varies:
             run["method"] = method
-        return _conduct(kind.begin(runs_of(runs), knobs=knobs, run=run, **own), as_json, slots)
+        folder = runs_of(runs)
+        return _conduct(lambda: kind.begin(folder, knobs=knobs, run=run, **own), folder, engine, as_json, slots)
 
     own = (flag(name, kind.Request.model_fields[name], kind.Request.about(name)) for name in kind.Request.own())
     return with_flags(begin, *own, *training(method, kind.varies))
@@ -76,12 +94,13 @@ def run(
     *,
     slots: Slots = None,
     reuse: ReuseFlag = "same-code",
+    engine: EngineName = "",
     runs: Runs = None,
     as_json: Json = False,
 ) -> int:
     """Carry out the study that a file describes."""
-    kind, given = _filed(file)
-    return _conduct(kind.begin(runs_of(runs), reuse, **given), as_json, slots)
+    (kind, given), folder = _filed(file), runs_of(runs)
+    return _conduct(lambda: kind.begin(folder, reuse, **given), folder, engine, as_json, slots)
 
 
 study.default(run)
@@ -111,7 +130,7 @@ def foretell(
 
     kind, given = _filed(file)
     specs = [spec for _, spec in kind.specs(kind.Request.build(given))]
-    at_once = min(slots or usual_slots(specs), len(specs))
+    at_once = min(slots or engines.usual_slots(specs), len(specs))
     paces: list[Pace] = []
     if calibrate:
         known = known_paces(runs_in(runs_of(runs)))
@@ -156,35 +175,45 @@ def go_on(
     *,
     slots: Slots = None,
     take_over: TakeOver = False,
+    engine: EngineName = "",
     runs: Runs = None,
     as_json: Json = False,
 ) -> int:
     """Go on with a study; what failed is tried again."""
-    return _conduct(find_study(runs_of(runs), id), as_json, slots, take_over)
+    found = find_study(runs_of(runs), id)
+    return _conduct(lambda: found, found.runs, engine, as_json, slots, take_over)
 
 
-def _conduct(study: Study, as_json: bool, slots: int | None = None, take_over: bool = False) -> int:
-    """Runs in this process, or several at a time in workers, with a line for each that has ended. Exit status 1 if one
-    of them failed."""
-    from dfkd_core.engine import InlineEngine, LocalEngine
+def _conduct(
+    begin: Callable[[], Study],
+    runs: Path,
+    engine: str,
+    as_json: bool,
+    slots: int | None = None,
+    take_over: bool = False,
+) -> int:
+    """With a line for each run that has ended. An engine that was asked for is there before ``begin`` makes the study:
+    it may not be to be had, or have other devices. Exit status 1 if a run failed."""
+    carries_out = engines.find(engine, runs) if engine or os.environ.get(engines.VARIABLE) else None
+    try:
+        study = begin()
+        kind, ended = find(study.kind), study.progress()
+        carries_out = carries_out or _usual_engine(study, slots, ended.total - ended.done)
+        with tqdm(
+            total=ended.total, initial=ended.done, unit="run", disable=as_json, dynamic_ncols=True, file=sys.stderr
+        ) as bar:
 
-    kind, ended = find(study.kind), study.progress()
-    slots = min(slots or usual_slots([cell.spec for cell in study.cells]), ended.total - ended.done)
-    engine = LocalEngine(study.runs, slots) if slots > 1 else InlineEngine(study.runs)
-    with tqdm(
-        total=ended.total, initial=ended.done, unit="run", disable=as_json, dynamic_ncols=True, file=sys.stderr
-    ) as bar:
+            def after(cell: Cell, record: Record) -> None:
+                bar.write(kind.ended(cell, record), file=sys.stderr)
+                bar.update()
 
-        def after(cell: Cell, record: Record) -> None:
-            bar.write(kind.ended(cell, record), file=sys.stderr)
-            bar.update()
-
-        with suppress(KeyboardInterrupt):  # while it measured; a run hears it by itself and keeps a checkpoint
-            conductor = Conductor(study, engine, slots > 1, None if as_json else after, max(1, slots))
-            try:
+            as_jobs = not carries_out.in_this_thread
+            conductor = Conductor(study, carries_out, as_jobs, None if as_json else after, slots)
+            with suppress(KeyboardInterrupt):  # while it measured; a run hears it by itself and keeps a checkpoint
                 conductor.conduct(take_over)
-            finally:
-                engine.close()
+    finally:
+        if carries_out is not None:
+            carries_out.close()
     progress = study.progress()
     if as_json:
         print(json.dumps(_summary(study, progress)))
@@ -192,6 +221,12 @@ def _conduct(study: Study, as_json: bool, slots: int | None = None, take_over: b
         print("\n".join(_found(study, progress)))
         print(f"{progress.state}: {progress.done} / {progress.total} runs, {progress.failed} failed, study {study.id}")
     return 1 if progress.failed else 0
+
+
+def _usual_engine(study: Study, slots: int | None, left: int) -> Engine:
+    """Runs in this process where there is room for one at a time, else in workers."""
+    at_once = min(slots or engines.usual_slots([cell.spec for cell in study.cells]), left)
+    return engines.LocalEngine(study.runs) if at_once > 1 else engines.InlineEngine(study.runs)
 
 
 # --- looking ---------------------------------------------------------------------------------------------------

@@ -45,13 +45,13 @@ def _command(method: str) -> Any:
     def begin(*, engine: EngineName = "", runs: Runs = None, as_json: Json = False, **given: Any) -> int:
         from dfkd_core.runs.request import make_spec, notes
 
-        changes, fields = asked(method, given)
-        spec, folder = make_spec(changes, **{"method": method, **fields}), runs_of(runs)
+        (changes, fields), folder = asked(method, given), runs_of(runs)
+        carries_out = engines.find(engine, folder, usual="inline")  # first: a cluster has devices of its own
+        spec = make_spec(changes, **{"method": method, **fields})
         for said in notes(spec):
             print(f"dfkd_core: {said}", file=sys.stderr)
         for doubt in find_card(spec.teacher)[0].doubts:
             print(f"warning: {spec.teacher}: {doubt}", file=sys.stderr)
-        carries_out = engines.find(engine, folder, usual="inline")
         try:
             if not isinstance(carries_out, InlineEngine):
                 return _watch(carries_out, carries_out.submit(spec), as_json)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dfkd_core.engine.base import Engine
 from dfkd_core.engine.inline import InlineEngine
-from dfkd_core.engine.local import LocalEngine
+from dfkd_core.engine.local import LocalEngine, usual_slots
 from dfkd_core.errors import RequestError
 
 VARIABLE = "DFKD_ENGINE"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class Engine(ABC):
     whoever has many runs need not hold them back, since what is submitted beyond that waits its turn."""
 
     slots = 1
+    in_this_thread = False  # ``submit`` and ``resume`` return when the run has ended
 
     def __init__(self, runs: Path) -> None:
         self.runs = Path(runs)
@@ -51,6 +53,13 @@ class Engine(ABC):
     @abstractmethod
     def title(self) -> str:
         """What it is and what it has, in a line."""
+
+    def room(self, specs: Sequence[RunSpec]) -> int:
+        """How many of these runs it makes sense to have train at once, on each device."""
+        return 1
+
+    def make_room(self, slots: int) -> None:  # noqa: B027 - most need not
+        """Let as many train at once on each device, for as long as the engine lives."""
 
     @abstractmethod
     def submit(self, spec: RunSpec) -> str:

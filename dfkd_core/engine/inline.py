@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class InlineEngine(Engine):
     """``submit`` and ``resume`` return when the run has ended; another thread may steer it meanwhile."""
 
+    in_this_thread = True
+
     def __init__(self, runs: Path, progress: Progress | None = None) -> None:
         super().__init__(runs)
         self.progress = progress

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +33,16 @@ logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.1
 GRACE_SECONDS = 30.0
+MOST_SLOTS = 16
 USED_SECONDS = 10.0  # that a worker waits for another run; what it keeps in memory nobody knows
+
+
+def usual_slots(specs: Sequence[RunSpec]) -> int:
+    """How many of these runs train at once on a device: one on a GPU, on a CPU as many as its cores have room for."""
+    if any(spec.device != "cpu" for spec in specs):
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(MOST_SLOTS, cores // max([spec.threads for spec in specs], default=1)))
 
 
 @dataclass
@@ -97,6 +106,12 @@ class LocalEngine(Engine):
         self._thread.start()
 
     # --- what callers ask for ---
+
+    def room(self, specs: Sequence[RunSpec]) -> int:
+        return max(self.slots, usual_slots(specs))
+
+    def make_room(self, slots: int) -> None:
+        self.slots = max(self.slots, slots)
 
     @property
     def title(self) -> str:

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,6 +26,11 @@ GPU = "cuda:0"  # what a worker calls the GPU that it was given
 REACH_SECONDS = 120.0
 INSTALL = "needs the package ray: pip install 'dfkd-lab[ray]'."
 FOLDERS = ("DFKD_DATA", "DFKD_TEACHERS", "DFKD_COLLECTED")
+
+
+def need(spec: RunSpec) -> tuple[float, float]:
+    """The CPUs, and the GPUs, that a run asks for."""
+    return float(spec.threads), 0.0 if spec.device == "cpu" else spec.gpu_share
 
 
 class RayEngine(Engine):
@@ -47,6 +53,12 @@ class RayEngine(Engine):
         """One run a CPU: what that of most runs is."""
         state = self.queue.state()
         return max(1, int(state.cpus)) if state is not None else 1
+
+    def room(self, specs: Sequence[RunSpec]) -> int:
+        """As many as the largest of them has room for, machine by machine."""
+        state = self.queue.state()
+        cpus, gpus = (max(amounts) for amounts in zip(*map(need, specs), strict=True)) if specs else (1.0, 0.0)
+        return max(1, state.room(cpus, gpus)) if state is not None else 1
 
     @property
     def title(self) -> str:
@@ -92,8 +104,7 @@ class RayEngine(Engine):
 
     def _entrust(self, folder: RunFolder, spec: RunSpec, attempt: int, insist: bool = False) -> None:
         folders = {name: str(Path(os.environ[name]).expanduser().absolute()) for name in FOLDERS if name in os.environ}
-        gpus = 0.0 if spec.device == "cpu" else spec.gpu_share
-        self.queue.keep(Ticket(folder.id, attempt, insist, float(spec.threads), gpus, folders))
+        self.queue.keep(Ticket(folder.id, attempt, insist, *need(spec), folders))
 
     def _reach_again(self) -> None:
         """The cluster may have gone since."""

@@ -214,6 +214,12 @@ def _resolved_execution(asked: RunSpec, device: str, config: MethodConfig) -> di
     return {"precision": precision, "compile": compiled}
 
 
+def devices() -> list[str]:
+    """What a run can be asked to train on, the usual one last: those of the cluster where there is one."""
+    here = (f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    return ["cpu", *(sorted(CLUSTER_DEVICES) or here)]
+
+
 def check_device(name: str) -> str:
     """The device's one name, since engines queue by it: ``cuda`` is ``cuda:0``."""
     try:

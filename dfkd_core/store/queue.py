@@ -10,6 +10,7 @@ Whoever entrusts a run only writes here, so that neither has to live, or be reac
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ FOLDER = "cluster"
 TICKETS, STOPS, STATE = "tickets", "stops", "state.json"
 RESTART_SECONDS = 30.0  # a coordinator that died is started again in that time, wherever the cluster has room
 WAY_OUT = "If that cluster is gone for good, delete the folder cluster beside the runs."
+EPSILON = 1e-6  # three shares of 0.33 and the like
 FINITE = ConfigDict(allow_inf_nan=False, extra="forbid")
 Amount = Annotated[float, Field(ge=0)]
 
@@ -71,6 +73,11 @@ class ClusterState:
     @property
     def gpus(self) -> float:
         return sum(node.gpus for node in self.nodes)
+
+    def room(self, cpus: float, gpus: float) -> int:
+        """For how many runs that ask for so much, at the same time."""
+        fit = [min(node.cpus // cpus, (node.gpus + EPSILON) // gpus if gpus else math.inf) for node in self.nodes]
+        return int(sum(fit))
 
     def __str__(self) -> str:
         return f"{_many(len(self.nodes), 'node')}, {_many(self.cpus, 'CPU')}, {_many(self.gpus, 'GPU')}"

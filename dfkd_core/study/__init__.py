@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from dfkd_core.errors import RequestError
-from dfkd_core.study.conductor import Conductor, usual_slots
+from dfkd_core.study.conductor import Conductor
 from dfkd_core.study.contract import Kind, Request
 from dfkd_core.study.folder import (
     Cell,
@@ -43,7 +43,6 @@ __all__ = [
     "studies_in",
     "studies_with",
     "unreadable_in",
-    "usual_slots",
 ]
 
 

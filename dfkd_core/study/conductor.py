@@ -5,16 +5,14 @@ All it knows is in the study's folder, so it may die at any time and another one
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dfkd_core.analysis.jobs import ENDED, Job
 from dfkd_core.analysis.measured import read_figures
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import EventReader, Lease, RunFolder, RunStatus
 from dfkd_core.study.folder import Cell, Record, Study
 from dfkd_core.study.traces import trace_of
@@ -24,17 +22,9 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 0.2
 RESTARTS = 3  # of a run whose process was killed, without a checkpoint in between
-MOST_SLOTS = 16
+LANES = 16  # that look at their runs so often; of more each looks less often
 CHANGED = "A knob was changed while it trained, so it is no longer what its label says."
 OTHER_DATA = "The test images, or the extractor, are not those that the other runs were measured with."
-
-
-def usual_slots(specs: Sequence[RunSpec]) -> int:
-    """How many of these runs train at once on a device: one on a GPU, on a CPU as many as its cores have room for."""
-    if any(spec.device != "cpu" for spec in specs):
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(MOST_SLOTS, cores // max([spec.threads for spec in specs], default=1)))
 
 
 class _Abandoned(Exception):
@@ -42,7 +32,7 @@ class _Abandoned(Exception):
 
 
 class Conductor:
-    """``slots`` runs at a time on each device; more than one is for engines that do not run in the calling thread.
+    """``slots`` runs at a time on each device; as many as the engine has room for unless told otherwise.
     ``as_jobs``: measure in processes of their own, as a page must; else in this thread.
 
     ``only``: the key of the one cell that is carried out; empty: all.
@@ -55,10 +45,11 @@ class Conductor:
         engine: Engine,
         as_jobs: bool = False,
         after: Callable[[Cell, Record], None] | None = None,
-        slots: int = 1,
+        slots: int | None = None,
         only: str = "",
     ) -> None:
-        self.study, self.engine, self.as_jobs, self.slots, self.only = study, engine, as_jobs, slots, only
+        self.study, self.engine, self.as_jobs, self.only = study, engine, as_jobs, only
+        self.slots = slots or engine.room([cell.spec for cell in study.cells])
         self.after = after or (lambda cell, record: None)
         self._why = ""  # it stopped
         self._problem: BaseException | None = None
@@ -90,11 +81,13 @@ class Conductor:
     # --- all cells ---
 
     def _carry_all_out(self, lease: Lease) -> None:
-        """In lanes, each of which takes the next cell of its device when it has done one. A single lane stays in this
-        thread, where Ctrl-C is heard; threads of several end with the process, which a run of a worker's outlives."""
+        """In lanes, each of which takes the next cell of its device when it has done one. Runs in this thread hear
+        Ctrl-C; else lanes are threads, which end with the process, and a run of a worker's outlives it."""
+        self.engine.make_room(self.slots)
         lanes = self._lanes()
-        if len(lanes) == 1:
-            self._lane(lease, lanes[0])
+        if self.engine.in_this_thread:
+            for cells in lanes:
+                self._lane(lease, cells)
         else:
             threads = [threading.Thread(target=self._lane, args=(lease, cells), daemon=True) for cells in lanes]
             for thread in threads:
@@ -194,7 +187,7 @@ class Conductor:
         return status
 
     def _pause(self) -> None:
-        if self._broken.wait(TICK_SECONDS):
+        if self._broken.wait(TICK_SECONDS * max(1.0, self.slots / LANES)):
             raise _Abandoned
 
     def _figures(self, folder: RunFolder, status: RunStatus) -> dict[str, Any] | None:

@@ -85,6 +85,7 @@ def test_a_study_of_a_kind_that_is_not_there_is_said_in_one_line(capsys: Any, ru
         (["study", "prior", "--method", "noise"], "has no class prior"),
         (["study", "fig1a", "--teachers", "nobody"], "should be one of"),
         (["study", "fig1a"], "--teachers"),
+        (["study", "run", "fig-1b", "--engine", "cluster"], "engine = 'cluster': should be local"),
         (["study", "show", "x"], "is not the id of a study"),
     ],
 )

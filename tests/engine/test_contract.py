@@ -29,6 +29,7 @@ from running import assert_bit_identical
 from dfkd_core.engine import InlineEngine
 from dfkd_core.errors import HeldError, RequestError, StoreError
 from dfkd_core.store import RunFolder, runs_in
+from dfkd_core.study import Cell, Conductor, Study
 
 Start = Callable[..., subprocess.Popen[str]]
 SHORT = {"iterations": 6}
@@ -148,6 +149,19 @@ def test_a_killed_program_loses_nothing_that_was_kept(
 def test_a_run_that_is_not_there_is_named(harness: Harness, command: str) -> None:
     with pytest.raises(RequestError, match="run = 'nobody': is not the id of a run"):
         getattr(harness.engine, command)("nobody")
+
+
+def test_a_study_is_carried_out_as_many_runs_at_a_time_as_there_is_room_for(
+    harness: Harness, undisturbed: RunFolder
+) -> None:
+    cells = [Cell(f"cell-{seed}", {"seed": seed}, tiny_spec(SHORT, seed=seed)) for seed in (1, 2)]
+    cells.append(Cell("as the other", {"seed": 0}, tiny_spec(SOME, **OFTEN)))
+    study = Study.create(harness.runs, "plain", "A plain one", {"samples": 0}, cells)
+    conductor = Conductor(study, harness.engine)
+    assert conductor.slots == harness.engine.room([cell.spec for cell in cells]) >= 1
+    conductor.conduct()
+    assert [(one.state, one.message) for one in study.progress().cells] == [("done", "")] * 3
+    assert_bit_identical(study.run(study.record(cells[-1])), undisturbed)
 
 
 def test_an_engine_says_what_it_has(harness: Harness) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from command import FLAGS, call
-from conftest import eventually, new_run, rows, tiny_spec
+from conftest import TINY, eventually, new_run, rows, tiny_spec
 from harnesses import (
     LONG,
     OFTEN,
@@ -25,12 +25,15 @@ from harnesses import (
     undisturbed,  # noqa: F401 - a fixture
 )
 from running import assert_bit_identical
+from studying import plain_study
 
 from benchmarks.clusters import begin_cluster, begin_node, end_cluster
 from dfkd_core.engine import find
 from dfkd_core.engine import ray as on_ray
 from dfkd_core.errors import RequestError
 from dfkd_core.store import Queue, RunFolder, RunStatus
+from dfkd_core.store.queue import ClusterState, Node
+from dfkd_core.study import Conductor
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -46,18 +49,37 @@ def test_without_ray_it_is_said_what_to_install(runs: Path, monkeypatch: pytest.
         find("ray", runs)
 
 
-def test_a_stop_that_nobody_has_read_yet_does_not_stop_what_is_resumed(
-    runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The run may obey before the coordinator has looked."""
+@pytest.fixture
+def engine(runs: Path, monkeypatch: pytest.MonkeyPatch) -> on_ray.RayEngine:
+    """That of a cluster that nobody is."""
     monkeypatch.setattr(on_ray, "find_spec", lambda name: name)
     monkeypatch.setattr(on_ray.RayEngine, "_reach", lambda engine: None)
-    engine, folder = on_ray.RayEngine(runs), new_run(runs)
+    return on_ray.RayEngine(runs)
+
+
+def test_a_stop_that_nobody_has_read_yet_does_not_stop_what_is_resumed(runs: Path, engine: on_ray.RayEngine) -> None:
+    """The run may obey before the coordinator has looked."""
+    folder = new_run(runs)
     with folder.begin_attempt():
         folder.set_status(RunStatus("stopped", attempt=1))
     engine.queue.ask_to_stop(folder.id, 30.0)
     engine.resume(folder.id)
     assert engine.queue.runs_waiting() == [folder.id] and engine.queue.stops() == []
+
+
+def test_a_study_has_as_many_runs_at_a_time_as_the_cluster_has_room_for(runs: Path, engine: on_ray.RayEngine) -> None:
+    """Machine by machine, whatever this one has."""
+    engine.queue.tell(ClusterState("there", (Node(65.0, 2.0), Node(3.0, 0.0))))
+    on_cpu, on_gpu = tiny_spec(threads=2), tiny_spec().model_copy(update={"device": "cuda:0", "gpu_share": 0.5})
+    assert (engine.room([on_cpu]), engine.room([on_gpu])) == (33, 4)
+    assert engine.room([on_cpu.model_copy(update={"threads": 100})]) == 1, "it waits, and says so"
+    study = plain_study(runs, 40)
+    conductor = Conductor(study, engine)
+    conductor.start()
+    assert conductor.slots == 68
+    eventually(lambda: len(engine.queue.runs_waiting()) == 40)
+    study.ask_to_stop()
+    eventually(lambda: not study.is_conducted())
 
 
 @pytest.mark.slow
@@ -145,8 +167,14 @@ def _runs_below(folder: RunFolder, raylet: psutil.Process) -> bool:
 @pytest.mark.slow
 def test_the_command_line_trains_there(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made("ray", runs).end()
-    status, out, err = call(capsys, "train", "--engine", f"ray:{cluster()}", "--runs", str(runs), *FLAGS)
+    where = ["--engine", f"ray:{cluster()}", "--runs", str(runs)]
+    status, out, err = call(capsys, "train", *where, *FLAGS)
     assert status == 0 and out.startswith("done: ta-dfkd on digits: accuracy final "), err
+    knobs = ", ".join(f"{name}: {value}" for name, value in TINY.items())
+    file = runs.parent / "two.yaml"
+    file.write_text(f"kind: grid\nmethods: [ta-dfkd]\nseeds: [0, 1]\nknobs: {{{knobs}}}\nrun: {{benchmark: digits}}\n")
+    status, out, err = call(capsys, "study", "run", str(file), *where)
+    assert status == 0 and "done: 2 / 2 runs, 0 failed" in out, err
 
 
 @pytest.mark.slow

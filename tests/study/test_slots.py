@@ -13,11 +13,11 @@ import pytest
 from conftest import STUDENT, TEACHER, eventually, metric_rows, student_hash, tiny_knobs, tiny_spec
 from studying import conduct, records, states
 
-from dfkd_core.engine import LocalEngine
+from dfkd_core.engine import LocalEngine, usual_slots
 from dfkd_core.engine.base import Engine
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import RunFolder, RunStatus, runs_in
-from dfkd_core.study import Cell, Conductor, Study, find, usual_slots
+from dfkd_core.study import Cell, Conductor, Study, find
 from dfkd_core.study.conductor import RESTARTS
 
 

@@ -20,7 +20,6 @@ from dfkd_core.networks.known import of_network
 from dfkd_core.networks.latent import LATENT_MODELS, build_latent_model, latent_network
 from dfkd_core.networks.weights import WeightsError
 from dfkd_core.runs.request import usual_student, usual_teacher
-from dfkd_core.runs.spec import CLUSTER_DEVICES
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
 from dfkd_core.teachers.load import has_batch_norm
 from pages.ui import boot, link, linked
@@ -282,13 +281,11 @@ def _recording(
 
 
 def _machine() -> dict[str, Any]:
-    import torch
+    from dfkd_core.runs.request import devices
 
-    here = (f"cuda:{index}" for index in range(torch.cuda.device_count()))
-    devices = ["cpu", *(sorted(CLUSTER_DEVICES) or here)]
     if (engine := boot.start().engine) is not None:
         st.caption(f"Where it trains: {engine.title}.")
-    device = widgets.select("Device", "device", devices, devices[-1])
+    device = widgets.select("Device", "device", devices(), devices()[-1])
     st.session_state.setdefault("form:seed", 0)
     help = glossary.help_of("seed", "Of everything random in the run.")
     seed = st.number_input("Seed", *address.NUMBERS["seed"], key="form:seed", help=help)

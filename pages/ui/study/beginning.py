@@ -9,7 +9,7 @@ import streamlit as st
 
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store import runs_folder, runs_in
-from dfkd_core.study import Kind, usual_slots
+from dfkd_core.study import Kind
 from dfkd_core.study.estimate import estimated_seconds
 from dfkd_core.study.plan import notes_of
 from dfkd_core.study.tables import plural
@@ -98,7 +98,7 @@ def _size(kind: Kind[Any], given: dict[str, Any]) -> tuple[str, list[str]]:
     except RequestError as error:
         return f":material/error: {link.plain(error)}", []
     judged_by = [*runs_in(runs_folder()), *runs_in(recordings.FOLDER)]
-    slots = min(usual_slots(specs), len(specs))
+    slots = min(watching.room(specs), len(specs))
     seconds = estimated_seconds(specs, judged_by, measured=kind.samples(request) > 0)
     at_once = f"{slots} at a time" if slots > 1 else "one after the other"
     takes = _duration(None if seconds is None else seconds / slots)

@@ -15,7 +15,7 @@ import yaml
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store import runs_folder, runs_in
 from dfkd_core.study import file as files
-from dfkd_core.study import find, usual_slots
+from dfkd_core.study import find
 from dfkd_core.study.estimate import Pace, known_paces
 from dfkd_core.study.plan import Plan, in_words, plan
 from pages.ui import boot, link, look, recordings
@@ -70,6 +70,7 @@ def _form() -> tuple[dict[str, Any], str]:
     from dfkd_core import methods
     from dfkd_core.data.catalogue import BENCHMARKS
     from dfkd_core.networks.classifiers import students
+    from dfkd_core.runs.request import devices
     from dfkd_core.teachers.cards import available_teachers
 
     known = methods.available()
@@ -79,7 +80,7 @@ def _form() -> tuple[dict[str, Any], str]:
         preset = _select("Preset", "preset", {name: name for name in presets}, "demo")
         st.session_state.setdefault("form:grid:seeds", "0, 1, 2")
         seeds = st.text_input("Seeds", key="form:grid:seeds", width=150, help="With commas between; each is one run.")
-        device = _select("Device", "device", {name: name for name in _devices()}, _devices()[-1])
+        device = _select("Device", "device", {name: name for name in devices()}, devices()[-1])
         _open_file()
     cards = available_teachers(benchmark)
     titles = {name: card.title for name, card in cards.items()}
@@ -143,13 +144,6 @@ def _several(label: str, name: str, titles: dict[str, str], help: str, usual: An
     )  # fmt: skip
 
 
-@st.cache_data(show_spinner=False)
-def _devices() -> list[str]:
-    import torch
-
-    return ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-
-
 # --- files -----------------------------------------------------------------------------------------------------
 
 
@@ -211,7 +205,7 @@ def _planned(given: dict[str, Any], labelled: Any) -> Plan:
     reuse = st.session_state.setdefault("form:grid:reuse", "same-code")
     with look.labelled("at-a-time"):
         most = max(1, len(labelled))
-        st.session_state.setdefault("form:grid:slots", min(most, usual_slots([spec for _, spec in labelled])))
+        st.session_state.setdefault("form:grid:slots", min(most, watching.room([spec for _, spec in labelled])))
         slots = st.number_input("At a time", 1, 1024, key="form:grid:slots", width=110, help="Runs on each device.")
         help = "Results of equal runs that are done here already are taken over, and these are not run again."
         reuse = st.selectbox(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import streamlit as st
 
 from dfkd_core.errors import StoreError
+from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import RunFolder, runs_folder
-from dfkd_core.study import CellState, Conductor, Kind, Progress, Study, studies_in, unreadable_in, usual_slots
+from dfkd_core.study import CellState, Conductor, Kind, Progress, Study, studies_in, unreadable_in
 from pages.ui import boot, exchange, keep, link, linked, recordings
 from pages.ui.form import address
 from pages.ui.run import steering
@@ -128,6 +129,12 @@ def engine() -> Engine | None:
     return booted.engine if booted.ready.is_set() else None
 
 
+def room(specs: Sequence[RunSpec]) -> int:
+    """How many of these runs the engine trains at once on each device; one while it is still being started."""
+    started = engine()
+    return started.room(specs) if started is not None else 1
+
+
 def engine_state() -> bool:
     """Whether the engine is there; if not, says why, or waits for it, where it is called."""
     booted = boot.start()
@@ -201,8 +208,6 @@ def conduct(study: Study, slots: int | None = None, only: str = "") -> None:
     the cell of that key alone. Raises ``StoreError`` if it is already."""
     started = engine()
     assert started is not None
-    slots = slots or usual_slots([cell.spec for cell in study.cells])
-    started.slots = max(started.slots, slots)  # for as long as the lab runs: what waits longer is another run's gain
     Conductor(study, started, as_jobs=True, slots=slots, only=only).start()
 
 
