@@ -39,6 +39,7 @@ def test_a_visitor_sees_the_recorded_run_play_before_anything_is_trained(page: P
     expect(judged).not_to_have_text(said)
     wait(page, "Number(stage.step) > 150 && Number(stage.step) < 600")
     shoot(page, "recorded")
+    expect(page.locator(".st-key-showing")).to_have_text("Showing ta-dfkd (recorded) · the form says the same")
     assert not runs_in(lab.runs)
     messages = [ForwardMsg.FromString(frame) for frame in frames if isinstance(frame, bytes)]
     assert any(message.HasField("delta") for message in messages)

@@ -52,7 +52,7 @@ def strip(folder: RunFolder, status: RunStatus, choice: Choice | None) -> None:
                 args=(folder.id, spec),
                 help="The form gets the settings of this run: change one thing, and press Start.",
             )
-        if status.state == "done":
+        if status.state == "done" and not recordings.is_one(folder):  # which keeps no weights
             exchange.offer_weights(folder)
 
 
