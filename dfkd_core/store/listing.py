@@ -14,7 +14,8 @@ from dfkd_core.store.place import is_plain
 
 MOMENT_SECONDS = 60
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
-_BEGUN = re.compile(rf"{re.escape(RESERVE)}|\.spec(\.copy)?\.json\.\w+\.part")
+_BEGUN = re.compile(rf"{re.escape(RESERVE)}|\.(spec|spec\.copy|study)\.json\.\w+\.part")
+STUDIES, CELLS = "studies", "cells"
 
 
 def _is_run(path: str | Path) -> bool:
@@ -41,11 +42,16 @@ def runs_in(runs: Path) -> list[RunFolder]:
 
 
 def orphans_in(runs: Path, known: Collection[str] = ()) -> list[Path]:
-    """Folders of runs that never came to be: a start that was killed before anything was written down. ``known``: ids
-    of runs, which need not be looked at."""
-    names = sorted(set(os.listdir(runs)).difference(known)) if Path(runs).is_dir() else []
-    others = [name for name in names if _ID.fullmatch(name) and not _is_run(f"{runs}/{name}")]
-    return [path for path in map(Path(runs).joinpath, others) if _is_empty(path)]
+    """Folders of runs and studies that never came to be: a start that was killed before anything was written down.
+    ``known``: ids of runs, which need not be looked at."""
+    places = (Path(runs), known), (Path(runs) / STUDIES, ())
+    found = [
+        place / name
+        for place, others in places
+        if place.is_dir() and not (place.is_symlink() and place.name == STUDIES)
+        for name in sorted(set(os.listdir(place)).difference(others))
+    ]
+    return [path for path in found if is_unborn(path) and not _is_young(path)]
 
 
 def remove_orphans(runs: Path) -> None:
@@ -53,15 +59,21 @@ def remove_orphans(runs: Path) -> None:
         RunFolder(path).discard()
 
 
-def _is_empty(path: Path) -> bool:
-    """Whether nothing lies there but what ``RunFolder.create`` begins with."""
+def _is_young(path: Path) -> bool:
     try:
-        young = time.time() - path.lstat().st_mtime < MOMENT_SECONDS  # perhaps just being made
+        return time.time() - path.lstat().st_mtime < MOMENT_SECONDS  # perhaps just being made
+    except OSError:
+        return True
+
+
+def is_unborn(path: Path) -> bool:
+    """Whether nothing lies in the folder of a run, or a study, but what its making begins with."""
+    try:
         return (
-            not young
+            _ID.fullmatch(path.name) is not None
             and not path.is_symlink()
             and all(
-                entry.name in FOLDERS and entry.is_dir(follow_symlinks=False) and not os.listdir(entry)
+                entry.name in (*FOLDERS, CELLS) and entry.is_dir(follow_symlinks=False) and not os.listdir(entry)
                 if not _BEGUN.fullmatch(entry.name)
                 else entry.is_file(follow_symlinks=False)
                 for entry in os.scandir(path)

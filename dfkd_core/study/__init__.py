@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from dfkd_core.errors import RequestError
-from dfkd_core.study.conductor import Conductor
+from dfkd_core.study.conductor import Conductor, take_up_left
 from dfkd_core.study.contract import Kind, Request
 from dfkd_core.study.folder import (
     Cell,
@@ -42,6 +42,7 @@ __all__ = [
     "find_study",
     "studies_in",
     "studies_with",
+    "take_up_left",
     "unreadable_in",
 ]
 

@@ -6,15 +6,18 @@ All it knows is in the study's folder, so it may die at any time and another one
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfkd_core.analysis.jobs import ENDED, Job
 from dfkd_core.analysis.measured import read_figures
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.store import EventReader, Lease, RunFolder, RunStatus
-from dfkd_core.study.folder import Cell, Record, Study
+from dfkd_core.study.folder import Cell, Record, Study, left_in
 from dfkd_core.study.traces import trace_of
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ TICK_SECONDS = 0.2
 RESTARTS = 3  # of a run whose process was killed, without a checkpoint in between
 LANES = 16  # that look at their runs so often; of more each looks less often
 CHANGED = "A knob was changed while it trained, so it is no longer what its label says."
+AGAIN = "Taken up again on %d %B at %H:%M: what carried it out had ended, and nobody had stopped it."
 OTHER_DATA = "The test images, or the extractor, are not those that the other runs were measured with."
 
 
@@ -56,10 +60,11 @@ class Conductor:
         self._lock = threading.Lock()
         self._broken = threading.Event()
 
-    def start(self) -> None:
-        """On a thread of its own. Raises ``HeldError`` if the study is being carried out already."""
-        name = f"dfkd-study-{self.study.id}"
-        threading.Thread(target=self._conduct, args=[self.study.claim()], name=name, daemon=True).start()
+    def start(self, said: str = "") -> None:
+        """On a thread of its own. Raises ``HeldError`` if the study is being carried out already. ``said``: to who
+        watches it."""
+        lease, name = self.study.claim(said=said), f"dfkd-study-{self.study.id}"
+        threading.Thread(target=self._conduct, args=[lease], name=name, daemon=True).start()
 
     def conduct(self, take_over: bool = False) -> None:
         """In this thread, until the study is done or stopped. Raises ``HeldError`` like ``start``; ``take_over``:
@@ -230,3 +235,11 @@ class Conductor:
         if state.state == "stopped":
             return None
         return read_figures(folder)
+
+
+def take_up_left(runs: Path, engine: Engine) -> None:
+    """Go on, in the background, with each study whose conductor died though nobody had stopped the study. One that
+    another process is quicker to take is its own."""
+    for study in left_in(runs):
+        with suppress(OSError, StoreError):
+            Conductor(study, engine, as_jobs=True).start(time.strftime(AGAIN))

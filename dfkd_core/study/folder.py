@@ -3,7 +3,7 @@
 study.json           kind, title, settings, cells (key, labels, specification of the run), what was asked: written once
 cells/KEY.json       a cell's run, and its figures when they are there
 conductors/N/        lock and owner.json say who carries it out
-conductor.json       how that ended
+conductor.json       that it was begun, or how it ended
 stop                 is there when it shall stop
 """
 
@@ -21,9 +21,10 @@ from typing_extensions import TypedDict
 from dfkd_core.errors import RequestError, StoreError, explain, in_words
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import Lease, Leases, Place, RunFolder, is_plain, new_id
+from dfkd_core.store.listing import STUDIES as FOLDER
+from dfkd_core.store.listing import is_unborn
 from dfkd_core.store.rows import Scalar
 
-FOLDER = "studies"  # below the runs
 STOP, CONDUCTOR = "stop", "conductor.json"
 OVER = ("done", "failed")  # states of a cell
 
@@ -271,7 +272,7 @@ class Study:
             state = "stopping" if self.shall_stop() else "running"
         else:
             state = "done" if done + failed == len(cells) else "stopped"
-        message = "" if conducted or state == "done" else self._ended()
+        message = self._said("begun" if conducted else "message") if state != "done" else ""
         left = _seconds_left(cells, shares) if state == "running" else None
         share = sum(shares) / max(1, len(shares))
         return Progress(state, done, failed, len(cells), share, message, left, cells)
@@ -303,13 +304,27 @@ class Study:
         except (OSError, StoreError):
             return False
 
-    def claim(self, take_over: bool = False) -> Lease:
+    def was_left(self) -> bool:
+        """Whether its conductor, in this folder, died while it carried the study out, and nobody has stopped the study
+        or paused one of its runs. What is quickly seen comes first: of most studies nothing else is read."""
+        try:
+            begun = "begun" in (self.files.read_json(CONDUCTOR, _ENDED) or {}) and self.leases.newest() > 0
+            if not begun or self.shall_stop() or self.is_conducted() or self.unreadable:
+                return False
+            records = [self.record(cell) for cell in self.cells]
+            left = [record for record in records if not record.figures and not record.problem]
+            halted = any(self.run(record).status().state in ("paused", "stopped") for record in left if record.run)
+        except (OSError, StoreError):
+            return False
+        return bool(left) and not halted
+
+    def claim(self, take_over: bool = False, said: str = "") -> Lease:
         """Carry it out from now on, until ``release``. Raises ``HeldError`` if another conductor does; ``take_over``:
-        unless nothing can be seen of that one."""
+        unless nothing can be seen of that one. ``said``: to who watches it, meanwhile."""
         lease = self.leases.take(take_over)
         try:
             self.files.remove(STOP)
-            self._say("")
+            self._say("begun", said)
         except (OSError, StoreError):
             lease.close()
             raise
@@ -319,14 +334,14 @@ class Study:
         """Carry it out no longer; ``message`` is why if it is not done."""
         with lease:
             if lease.number == self.leases.newest():  # else another one has the last word
-                self._say(message)
+                self._say("message", message)
 
-    def _say(self, message: str) -> None:
-        self.files.write_json(CONDUCTOR, {"message": message}, durable=False)
+    def _say(self, what: str, words: str) -> None:
+        self.files.write_json(CONDUCTOR, {what: words}, durable=False)
 
-    def _ended(self) -> str:
+    def _said(self, what: str) -> str:
         try:
-            return (self.files.read_json(CONDUCTOR, _ENDED) or {}).get("message", "")
+            return (self.files.read_json(CONDUCTOR, _ENDED) or {}).get(what, "")
         except StoreError:
             return ""
 
@@ -356,13 +371,18 @@ def studies_in(runs: Path, kind: str = "") -> list[Study]:
 
 def unreadable_in(runs: Path) -> list[Study]:
     """The others, newest first."""
-    return [study for study in _all_in(runs) if study.unreadable]
+    return [study for study in _all_in(runs) if study.unreadable and not is_unborn(study.path)]
 
 
 def _all_in(runs: Path) -> list[Study]:
     folder = Path(runs) / FOLDER
     paths = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
     return [Study(path) for path in sorted(paths, reverse=True) if is_plain(path.name) and path.name[0] != "."]
+
+
+def left_in(runs: Path) -> list[Study]:
+    """Those that somebody should take up, the oldest first."""
+    return [study for study in reversed(_all_in(runs)) if study.was_left()]
 
 
 def studies_with(runs: Path, run_ids: Collection[str]) -> list[Study]:

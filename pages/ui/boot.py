@@ -71,6 +71,10 @@ class Boot:
         except Exception as error:  # shown on the page, with what to do
             self.error = f"The engine did not start: {type(error).__name__}: {error}"
         self.ready.set()
+        if self.engine is not None:
+            from dfkd_core.study import take_up_left
+
+            take_up_left(runs_folder(), self.engine)
 
 
 def _lay_out_words() -> None:

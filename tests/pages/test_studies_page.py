@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from axe import axe, serious  # noqa: F401 - a fixture
 from browser import Lab, shoot, wait
-from conftest import STUDENT, TEACHER, execute, new_run, visit
+from conftest import STUDENT, TEACHER, eventually, execute, new_run, visit
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
@@ -55,6 +55,20 @@ def compose(app: AppTest) -> AppTest:
     app.run()
     app.query_params["new"] = "1"
     return app.switch_page("pages/studies.py").run()
+
+
+def test_a_study_that_a_server_left_is_taken_up_by_the_next_which_says_so(request: pytest.FixtureRequest) -> None:
+    knobs = {**KNOBS, "iterations": 5000}
+    study = GRID.begin(runs_folder(), teachers=[TEACHER], students=[STUDENT], methods=["ta-dfkd"], knobs=knobs)
+    study.claim().close()  # as the end of a server does
+    app = request.getfixturevalue("app")
+    eventually(study.is_conducted)
+    app.run()
+    visit(app, "studies", study=study.id)
+    study.ask_to_stop()
+    assert any(caption.value.startswith("Taken up again on ") for caption in app.caption)
+    eventually(lambda: not study.is_conducted())
+    assert not study.was_left()
 
 
 def said(app: AppTest) -> str:

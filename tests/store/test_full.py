@@ -256,21 +256,25 @@ def test_what_a_killed_start_left_is_shown_and_removed_when_asked(runs: Path, ca
     left = [runs / f"20260101-000000-{number:06x}" for number in range(3)]
     for path in (*kept, *left):
         (path / "samples").mkdir(parents=True)
+    unborn = runs / "studies" / left[0].name
+    (unborn / "cells").mkdir(parents=True)
+    (unborn / ".study.json.ab12.part").write_bytes(b"{")
     (left[0] / ".reserve").write_bytes(b"")
     (left[1] / ".spec.json.ab12.part").write_bytes(b"{")
     (kept[1] / "samples" / "thesis.tex").write_text("the only copy")
     (kept[2] / "thesis.tex").write_text("the only copy")
     young = RunFolder(runs / "20260101-000000-00000c").path
     young.mkdir()
-    for path in (*kept, *left):
+    for path in (*kept, *left, unborn):
         os.utime(path, (0, 0))
+    assert "damaged" not in call(capsys, "study", "list")[2]
     status, _, err = call(capsys, "runs")
     assert status == 0 and all(path.name in err for path in left) and "00000c" not in err
     assert not any(path.name in err for path in kept)
     app.switch_page("pages/runs.py").run()
-    assert any("3 starts" in caption.value for caption in app.caption)
+    assert any("4 starts" in caption.value for caption in app.caption)
     app.button("orphans").click().run()
     assert not app.exception and orphans_in(runs) == []
-    assert sorted(runs.iterdir()) == sorted([*kept, young])
+    assert sorted(runs.iterdir()) == sorted([*kept, young, runs / "studies"])
     os.utime(young, (0, 0))
     assert "00000c" in call(capsys, "runs", "--clean")[2] and not young.exists()

@@ -17,7 +17,7 @@ from dfkd_core.engine import LocalEngine, usual_slots
 from dfkd_core.engine.base import Engine
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import RunFolder, RunStatus, runs_in
-from dfkd_core.study import Cell, Conductor, Study, find
+from dfkd_core.study import Cell, Conductor, Record, Study, find, take_up_left
 from dfkd_core.study.conductor import RESTARTS
 
 
@@ -119,6 +119,28 @@ def test_stopping_stops_all_that_run_and_a_broken_disk_lets_them_be(
     monkeypatch.setattr(Study, "keep", full)
     Conductor(study, engine, slots=2).conduct()
     assert study.progress().message == "It could not go on: No space left on device."
+
+
+def test_a_study_whose_conductor_died_is_taken_up_again_and_no_other_one(runs: Path) -> None:
+    left, stopped, ended, paused, elsewhere, never = (some(runs, 2) for _ in range(6))
+    for study in (left, stopped, ended, paused):
+        study.claim().close()  # as the end of its process does
+    stopped.ask_to_stop()
+    ended.release(ended.claim(), "It was ended from outside.")
+    folder = RunFolder.create(runs, tiny_spec().model_dump())
+    paused.keep(paused.cells[0], Record(run=folder.id))
+    with folder.begin_attempt() as lease:
+        folder.set_status(RunStatus("paused", attempt=lease.number))
+    gate = threading.Semaphore(0)
+    engine = Sketched(runs, lambda folder, attempt: str(gate.acquire() and "done"))
+    with elsewhere.claim():
+        take_up_left(runs, engine)
+        take_up_left(runs, engine)  # as two servers do
+    others = (stopped, ended, paused, never)
+    assert left.progress().message.startswith("Taken up again on ") and not any(one.is_conducted() for one in others)
+    gate.release(2)
+    eventually(lambda: left.progress().state == "done")
+    assert left.progress().message == "" and not left.was_left() and elsewhere.was_left()
 
 
 def test_as_many_fit_as_there_are_cores_for_their_threads() -> None:

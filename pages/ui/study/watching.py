@@ -241,6 +241,8 @@ def _draw(study: Study, beside: Draw, show: Draw) -> None:
                 exchange.offer_report(study)
             exchange.offer_export(study)
         problem()
+    if progress.state == "running" and progress.message:
+        st.caption(link.plain(progress.message))
     show(study, progress)
     end_polling(study)
 
