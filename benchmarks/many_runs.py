@@ -1,8 +1,9 @@
-"""How fast many runs are listed: the command `runs`, and the page Runs in a real browser.
+"""How fast many runs are listed: the command `runs`, and in a real browser the page Runs and the board of a study.
 
 One small run is trained; the others are copies of its folder with specifications and results of their own, so that
 each is a finished run like any other. ``first`` is without an index, as after its file was deleted; ``again`` is what
-everybody meets who lists runs a second time, when every folder is only looked at.
+everybody meets who lists runs a second time, when every folder is only looked at. The study has 1,000 runs: every
+second is one of these, the others are still to come.
 """
 
 from __future__ import annotations
@@ -27,11 +28,19 @@ from benchmarks.report import ROOT, Report, Row, say
 from benchmarks.timing import bootstrap
 from dfkd_core.runs.loop import run
 from dfkd_core.runs.request import make_spec
-from dfkd_core.store import SPECS, RunFolder
+from dfkd_core.store import SPECS, RunFolder, runs_in
+from dfkd_core.study import Record, find
+from dfkd_core.study import file as files
 
+GRID, FIG_1B = find("grid"), files.read(files.find_file("fig-1b").read_bytes(), "fig-1b").given
 LIMIT = 1.0  # seconds
 SHARED = ("environment.json", "events.jsonl", "owner.json", "lock")  # of an attempt: one file for all copies
-DRAWN = "() => document.querySelector('[data-testid=stMain] [data-testid=stDataFrame] canvas')"
+PAGES = {  # name in the menu: address, and what is there when it is drawn
+    "Runs": ("runs", "[data-testid=stMain] [data-testid=stDataFrame] canvas"),
+    "Studies": ("studies", ".dfkd-grid[data-study]"),
+}
+METHODS = ("ta-dfkd", "dafl", "dfad", "cmi", "pre-dfkd")
+SEEDS = 20  # of the study
 
 
 def trained(runs: Path) -> RunFolder:
@@ -47,7 +56,6 @@ def copied(folder: RunFolder, count: int) -> None:
     """``count`` runs beside ``folder``, which differ in method, seed, two knobs and their result."""
     draw, status = random.Random(0), folder.status()
     spec: dict[str, Any] = folder.spec()
-    methods = ("ta-dfkd", "dafl", "dfad", "cmi", "pre-dfkd")
     for index in range(count):
         day, second = divmod(index, 86_400)
         clock = f"{second // 3600:02}{second // 60 % 60:02}{second % 60:02}"
@@ -57,7 +65,7 @@ def copied(folder: RunFolder, count: int) -> None:
             os.link(folder.path / "attempts" / "1" / name, copy.path / "attempts" / "1" / name)
         knobs = {**spec["config"], "student_lr": 0.01 * (1 + index % 7), "posterior_cut": 0.1 * (1 + index % 9)}
         for name in SPECS:
-            own = {**spec, "seed": index % 5, "method": methods[index % len(methods)], "config": knobs}
+            own = {**spec, "seed": index % 5, "method": METHODS[index % len(METHODS)], "config": knobs}
             copy.files.write_json(name, own, durable=False)
         result = {**status.result, "final": draw.random(), "best": draw.random()}
         copy.set_status(replace(status, result=result))
@@ -71,21 +79,31 @@ def listed(runs: Path) -> float:
     return time.perf_counter() - began
 
 
-def opened(runs: Path, repeats: int) -> list[float]:
-    """Seconds from a click on Runs in the menu until the table is drawn; the lab is up, and was visited before."""
-    seconds = []
+def studied(runs: Path, seeds: int) -> None:
+    """A study of 50 runs a seed, of which every second stands for one that is there."""
+    teachers = list(FIG_1B["teachers"])
+    vary = {"student_lr": [0.05, 0.1]}
+    study = GRID.begin(runs, teachers=teachers, methods=list(METHODS), seeds=range(seeds), vary=vary)
+    for cell, folder in zip(study.cells[::2], runs_in(runs), strict=False):
+        study.keep(cell, Record(folder.id, dict(folder.status().result)))
+
+
+def opened(runs: Path, repeats: int) -> dict[str, list[float]]:
+    """Seconds from a click in the menu until what a page is about is drawn; the lab is up, and was visited before."""
+    seconds: dict[str, list[float]] = {name: [] for name in PAGES}
     with browsing() as browser, serving(runs) as lab:
         page = new_page(browser)
-        page.goto(f"{lab}runs")
-        page.wait_for_function(DRAWN, timeout=300_000)
-        for _ in range(repeats):
+        for address, drawn in PAGES.values():
+            page.goto(lab + address)
+            page.wait_for_selector(drawn, timeout=300_000)
+        for name in [*PAGES] * repeats:
             page.get_by_role("link", name="Glossary").click()
             page.locator(".contents a").first.wait_for()
             page.wait_for_timeout(3000)
             began = page.evaluate("performance.now()")
-            page.get_by_role("link", name="Runs").click()
-            page.wait_for_function(DRAWN, timeout=120_000)
-            seconds.append((page.evaluate("performance.now()") - began) / 1000)
+            page.get_by_role("link", name=name, exact=True).click()
+            page.wait_for_selector(PAGES[name][1], timeout=120_000)
+            seconds[name].append((page.evaluate("performance.now()") - began) / 1000)
         page.close()
     return seconds
 
@@ -94,7 +112,7 @@ def measure(
     *,
     counts: Annotated[tuple[int, ...], Parameter(help="How many runs.")] = (1000, 10_000),
     repeats: Annotated[int, Parameter(help="Of each listing.")] = 5,
-    pages: Annotated[bool, Parameter(help="The page as well, in a browser.")] = True,
+    pages: Annotated[bool, Parameter(help="The pages as well, in a browser.")] = True,
     quick: Quick = False,
 ) -> Iterator[Report]:
     rows: list[Row] = []
@@ -106,13 +124,14 @@ def measure(
             shutil.copytree(first.path.parent, runs)
             copied(RunFolder(runs / first.id), count - 1)
             say(f"{count:,} runs are there")
-            taken = {"first": [listed(runs)], "again": [listed(runs) for _ in range(repeats)]}
+            taken = {"`runs`, first": [listed(runs)], "`runs`, again": [listed(runs) for _ in range(repeats)]}
             if pages:
-                taken["the page"] = opened(runs, repeats)
+                studied(runs, 1 if quick else SEEDS)
+                taken |= {f"the page {name}": found for name, found in opened(runs, repeats).items()}
             for what, seconds in taken.items():
                 details[f"{count} {what}"] = seconds
-                title = what if what == "the page" else f"`runs`, {what}"
-                rows.append(bootstrap(seconds).row(f"{count:,} runs: {title}", None if what == "first" else LIMIT, "s"))
+                limit = None if what.endswith("first") else LIMIT
+                rows.append(bootstrap(seconds).row(f"{count:,} runs: {what}", limit, "s"))
             shutil.rmtree(runs)
     yield Report(rows, {"seconds": details})
 
