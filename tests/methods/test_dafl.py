@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from stepping import (
+    assert_descended,
     collecting_problem,
     events,
     overhear,
@@ -17,6 +18,7 @@ from stepping import (
     values,
     weights,
 )
+from torch import Tensor
 from torch.nn import functional
 
 from dfkd_core.kit.recording import Recording
@@ -44,6 +46,18 @@ def test_the_terms_are_those_of_the_equations() -> None:
     assert metrics["class_balance"] == pytest.approx(5 * (mean * mean.log()).sum().item(), rel=1e-4)
     assert metrics["activation"] == pytest.approx(-0.1 * features.abs().mean().item(), rel=1e-4)
     assert metrics["generator_loss"] == pytest.approx(sum(metrics[term] for term in KNOBS), rel=1e-4)
+
+
+def test_the_generator_descends_the_equations() -> None:
+    method, drawn = make(activation_weight=2.0, generator_lr=STILL), list[Tensor]()
+    latents = method.latents
+    method.latents = lambda: drawn.append(latents()) or drawn[-1]  # type: ignore[method-assign, func-returns-value]
+    events(method, 1)
+    answers = method.teacher.features(method.image.normalise(method.generator(drawn[0])))
+    p, features = answers.logits.softmax(dim=1), list(answers.maps.values())[-1].mean(dim=(2, 3))
+    mean = p.mean(dim=0)
+    loss = -p.amax(dim=1).log().mean() + 5 * (mean * mean.log()).sum() - 2 * features.abs().mean()
+    assert_descended(method.generator, loss)
 
 
 @pytest.mark.parametrize("term", KNOBS)
