@@ -10,6 +10,7 @@ commands are printed beside.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -23,8 +24,8 @@ from dfkd_core import methods
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import RunFolder, runs_in
 from dfkd_core.study import Study, find, studies_in, traces
-from dfkd_core.study.robustness import Place, compared, places, robustness
-from dfkd_core.study.tables import markdown, plus_minus
+from dfkd_core.study.robustness import COSTS, Place, compared, places, robustness
+from dfkd_core.study.tables import COST_TITLES, counted_in_words, markdown, plus_minus
 
 TITLES = {"digits": "Digits", "mnist": "MNIST"}
 
@@ -41,10 +42,10 @@ class Figure(NamedTuple):
 # --- what is there: the newest that is done, if any ------------------------------------------------------------
 
 
-def done_studies(runs: Path, kind: str, benchmark: str) -> Iterator[tuple[Study, list[dict[str, Any]]]]:
-    """With its table."""
+def done_studies(runs: Path, kind: str, benchmark: str, id: str = "") -> Iterator[tuple[Study, list[dict[str, Any]]]]:
+    """With its table; ``id``: that one and no other."""
     for study in studies_in(runs):
-        if (study.kind, study.settings["benchmark"]) == (kind, benchmark):
+        if (study.kind, study.settings["benchmark"]) == (kind, benchmark) and id in ("", study.id):
             progress = study.progress()
             if progress.state == "done":
                 yield study, find(kind).table(study.settings, progress.cells)
@@ -123,37 +124,56 @@ def hybrid(runs: Path, benchmark: str) -> Iterator[Figure]:
         yield Figure(f"hybrid-{benchmark}", f"hybrid?run={run.id}&step={step}", text)
 
 
-def grid(runs: Path, benchmark: str) -> Iterator[Figure]:
-    """Methods × teachers, with what holds across these."""
-    for study, table in done_studies(runs, "grid", benchmark):
+def grid(runs: Path, benchmark: str, id: str = "", part: str = "grid") -> Iterator[Figure]:
+    """Methods × teachers, with what holds across these and what it took; and all of them over teacher queries."""
+    for study, table in done_studies(runs, "grid", benchmark, id):
         spec, seeds = study.cells[0].spec, ", ".join(map(str, study.settings["seeds"]))
         series, teachers = (list(dict.fromkeys(row[name] for row in table)) for name in ("series", "teacher"))
         found = {(place.teacher, place.series): place for place in places(table)}
         cells = [[_cell(found[teacher, one]) for one in series] for teacher in teachers]
         ends = [[f"`{teacher}`", *line] for teacher, line in zip(teachers, cells, strict=True)]
-        across = robustness(table, traces.stabilities(study, traces.of_study(study, table)))
+        known = traces.of_study(study, table)
+        across = robustness(table, traces.stabilities(study, known), traces.spent(known))
         names = ("mean", "minimum", "spread", "stability")
-        holds = [[row["series"], *(f"{row[name]:.1%}" for name in names), str(row["failed"])] for row in across]
+        holds = [
+            [row["series"], *(_share(row[name]) for name in names), str(row["failed"])]
+            + [counted_in_words(row[name]) for name in COSTS]
+            for row in across
+        ]
         pairs = (compared(table, one, other).sentence for one, other in combinations(series, 2))
         text = [
             f"**{study.title}** (*Studies*). → `{spec.student}`, seeds {seeds}, preset `{spec.preset}`. Final accuracy "
             "in per cent, mean ± standard deviation over seeds, mean of the best in brackets.",
             "\n".join(markdown([["teacher", *series], *ends])),
             "Of each method's means over seeds, across teachers; stability is the best evaluation minus the mean of "
-            f"the last {traces.LAST_EPOCHS} epochs.",
-            "\n".join(markdown([["method", "mean", "worst", *names[2:], "failed"], *holds])),
+            f"the last {traces.LAST_EPOCHS} epochs. Seconds, images and queries are means over runs.",
+            "\n".join(markdown([["method", "mean", "worst", *names[2:], "failed", *COST_TITLES], *holds])),
             "\n".join(f"- {sentence}" for sentence in pairs),
         ]
-        yield Figure(f"grid-{benchmark}", f"studies?study={study.id}&reading=strip", "\n\n".join(text))
+        address = f"studies?study={study.id}"
+        yield Figure(f"{part}-{benchmark}", f"{address}&reading=strip", "\n\n".join(text))
+        words = f"**{study.title}**: accuracy over the images that the teacher judged, mean and standard deviation."
+        yield Figure(f"{part}-{benchmark}-queries", f"{address}&reading=curves&over=queries", words)
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
 
 
 def _cell(place: Place) -> str:
     return f"{plus_minus(place.mean, None)} ± {100 * (place.deviation or 0):.1f} ({plus_minus(place.peak, None)})"
 
 
-def measure(*, runs: Annotated[Path, Parameter(help="Where the studies and runs are.")]) -> None:
+def measure(
+    *,
+    runs: Annotated[Path, Parameter(help="Where the studies and runs are.")],
+    study: Annotated[str, Parameter(help="Only this grid, by its id; else the newest, and all other figures.")] = "",
+    part: Annotated[str, Parameter(help="The part of docs/figures.md that it fills.")] = "grid",
+) -> None:
+    all_of = {"figures": tadfkd, "grid": grid, "hybrid": hybrid}
+    wanted = {part: partial(grid, id=study, part=part)} if study else all_of
     with serving(runs) as lab, browsing() as browser:
-        for name, found in (("figures", tadfkd), ("grid", grid), ("hybrid", hybrid)):
+        for name, found in wanted.items():
             figures = [figure for benchmark in TITLES for figure in found(runs, benchmark)]
             for figure in figures:
                 take(new_page(browser, height=900), f"{lab}{figure.address}", figure.name, figure.ready)

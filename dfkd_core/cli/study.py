@@ -270,7 +270,7 @@ def _found(study: Study, progress: Progress) -> list[str]:
     kind, settings = find(study.kind), study.settings
     said = kind.verdict(settings, progress.cells)
     marked = [f"These runs are {NOT_DATA_FREE}."] if any(cell.spec.not_data_free for cell in study.cells) else []
-    return [*marked, *kind.lines(settings, progress.cells), *filter(None, [said])]
+    return [*marked, *kind.lines_of(study, progress), *filter(None, [said])]
 
 
 def _summary(study: Study, progress: Progress) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from dfkd_core.errors import RequestError, explain
 from dfkd_core.quality.score import score_text
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store.folder import Result
-from dfkd_core.study.folder import OVER, Cell, CellState, Kept, Record, Study
+from dfkd_core.study.folder import OVER, Cell, CellState, Kept, Progress, Record, Study
 from dfkd_core.study.reuse import finished
 from dfkd_core.study.tables import unfinished
 
@@ -254,6 +254,10 @@ class Kind(ABC, Generic[R]):
     @abstractmethod
     def lines(self, settings: dict[str, Any], cells: list[CellState]) -> list[str]:
         """The table for a terminal."""
+
+    def lines_of(self, study: Study, progress: Progress) -> list[str]:
+        """The same of a study, whose runs may have more to tell than their figures."""
+        return self.lines(study.settings, progress.cells)
 
     def ended(self, cell: Cell, record: Record) -> str:
         """How a cell ended, in one line."""

@@ -34,9 +34,10 @@ from dfkd_core.study.contract import (
     several,
     usual,
 )
-from dfkd_core.study.folder import CellState, Kept
-from dfkd_core.study.robustness import Place, compared, places, robustness
-from dfkd_core.study.tables import aligned, plural
+from dfkd_core.study.folder import CellState, Kept, Progress, Study
+from dfkd_core.study.robustness import COSTS, Place, Spent, compared, places, robustness
+from dfkd_core.study.tables import COST_TITLES, aligned, counted_in_words, plural
+from dfkd_core.study.traces import of_study, spent
 
 AXES = {"teacher": "teachers", "student": "students", "method": "methods", "seed": "seeds"}
 FIELDS = ("ratio", "collected", "collecting", "diffusion", "preset", "precision", "compile", "threads")
@@ -192,8 +193,8 @@ class Grid(Kind[GridRequest]):
         first, second = sorted(found, key=lambda row: -sign * row["mean"])[:2]
         return compared(rows, first["series"], second["series"]).sentence
 
-    def lines(self, settings: dict[str, Any], cells: list[CellState]) -> list[str]:
-        """Teachers × series in per cent, mean over seeds; below it what holds across teachers."""
+    def lines(self, settings: dict[str, Any], cells: list[CellState], costs: Spent | None = None) -> list[str]:
+        """Teachers × series in per cent, mean over seeds; below it what holds across teachers, and what it took."""
         rows = self.table(settings, cells)
         found = {(place.teacher, place.series): place for place in places(rows)}
         series = list(dict.fromkeys(row["series"] for row in rows))
@@ -204,10 +205,15 @@ class Grid(Kind[GridRequest]):
         head, counted = ["mean", "minimum", "spread"], ["n", "failed", "cannot"]
         across = [
             [row["series"], *(_score(row, name) for name in head), *(str(row[name]) for name in counted)]
-            for row in robustness(rows)
+            + [counted_in_words(row[name]) for name in COSTS]
+            for row in robustness(rows, spent=costs)
         ]
-        head = ["", *head, "runs", "failed", "cannot"]
+        head = ["", *head, "runs", "failed", "cannot", *COST_TITLES]
         return [*aligned([["teacher", *series], *matrix]), "", *aligned([head, *across])]
+
+    def lines_of(self, study: Study, progress: Progress) -> list[str]:
+        rows = self.table(study.settings, progress.cells)
+        return self.lines(study.settings, progress.cells, spent(of_study(study, rows)))
 
 
 # --- which runs ------------------------------------------------------------------------------------------------

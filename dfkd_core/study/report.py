@@ -19,8 +19,8 @@ from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.quality.score import score_text
 from dfkd_core.study import Progress, Study, find, traces
 from dfkd_core.study.file import text_of
-from dfkd_core.study.robustness import Place, compared, places, robustness
-from dfkd_core.study.tables import plural
+from dfkd_core.study.robustness import COSTS, Place, compared, places, robustness
+from dfkd_core.study.tables import COST_TITLES, counted_in_words, plural
 
 Rows = Sequence[dict[str, Any]]
 Known = dict[str, traces.Trace]
@@ -122,16 +122,17 @@ def _curves(rows: Rows, known: Known, measure: str) -> Iterator[str]:
 
 def _across(study: Study, rows: Rows, known: Known, measure: str) -> Iterator[str]:
     lines = []
-    for row in robustness(rows, traces.stabilities(study, known)):
+    for row in robustness(rows, traces.stabilities(study, known), traces.spent(known)):
         names = ("mean", "minimum", "spread", "stability")
         figures = [score_text(measure, row[name]) if row[name] is not None else "–" for name in names]
         counted = [row["n"], row["failed"], row["cannot"]]
-        lines.append([row["series"], *figures, Path(row["worst"]).stem, *counted])
+        costs = [counted_in_words(row[name]) for name in COSTS]
+        lines.append([row["series"], *figures, Path(row["worst"]).stem, *counted, *costs])
     words = (
         f"Of the means over seeds with each teacher. Stability: how far the last {traces.LAST_EPOCHS} epochs lie below "
-        "the best evaluation of the run, on average."
+        "the best evaluation of the run, on average. Seconds, images and queries are means over runs."
     )
-    heads = ["", "mean", "worst", "spread", "stability", "worst with", "runs", "failed", "cannot"]
+    heads = ["", "mean", "worst", "spread", "stability", "worst with", "runs", "failed", "cannot", *COST_TITLES]
     yield f'<h2>Across teachers</h2><p class="soft">{words}</p>{table(lines, heads)}'
 
 

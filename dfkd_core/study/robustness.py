@@ -16,6 +16,8 @@ from dfkd_core.study.folder import OVER
 from dfkd_core.study.tables import CONFIDENCE, plural, unfinished
 
 Row = dict[str, Any]
+COSTS = ("seconds", "images", "queries")
+Spent = dict[str, dict[str, float]]  # images and queries by the id of a run
 RESAMPLES, RESAMPLING_SEED = 10_000, 0
 ENOUGH_TEACHERS = 3  # to be drawn again themselves; fewer are taken as they are
 LEAST_PAIRS = 3  # that tell anything of the noise
@@ -74,33 +76,44 @@ def _place(teacher: str, series: str, rows: list[Row]) -> Place:
     )
 
 
-def robustness(rows: Sequence[Row], stability: dict[str, float] | None = None) -> list[Row]:
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def robustness(rows: Sequence[Row], stability: dict[str, float] | None = None, spent: Spent | None = None) -> list[Row]:
     """One row for each series, across teachers.
 
     ``mean``, ``minimum`` (the worst; where lower is better, the highest) with the ``worst`` teacher, and ``spread``
     (between the best and the worst) are of the teachers' means over seeds. ``stability`` is the mean over runs of what
-    is given for each run's id (see ``stability_of``). ``n`` runs are done, ``failed`` ones failed, ``cannot`` counts
-    teachers that the method refuses, and ``teachers`` those with a result.
+    is given for each run's id (see ``stability_of``), and so are ``images`` and ``queries`` of what they have ``spent``
+    (see ``traces.spent``); ``seconds`` are those of the rows. ``n`` runs are done, ``failed`` ones failed, ``cannot``
+    counts teachers that the method refuses, and ``teachers`` those with a result.
     """
     by_series: dict[str, list[Place]] = {}
     for place in places(rows):
         by_series.setdefault(place.series, []).append(place)
-    return [_across(series, found, rows, stability or {}) for series, found in by_series.items()]
+    return [
+        _across(found, [row for row in rows if row["series"] == series], stability or {}, spent or {})
+        for series, found in by_series.items()
+    ]
 
 
-def _across(series: str, found: list[Place], rows: Sequence[Row], stability: dict[str, float]) -> Row:
+def _across(found: list[Place], rows: Sequence[Row], stability: dict[str, float], spent: Spent) -> Row:
     known = [(place.mean, place.teacher) for place in found if place.mean is not None]
     lower = any(place.lower_is_better for place in found)
     worst = (max if lower else min)(known, default=(None, ""))
     means = [mean for mean, _ in known]
-    runs = [row["run"] for row in rows if row["series"] == series and row["run"] in stability]
+    stable = [stability[row["run"]] for row in rows if row["run"] in stability]
+    costs = [{"seconds": row.get("seconds"), **spent.get(row["run"], {})} for row in rows if row["final"] is not None]
     return {
-        "series": series,
+        "series": found[0].series,
         "mean": fmean(means) if means else None,
         "minimum": worst[0],
         "worst": worst[1],
         "spread": max(means) - min(means) if len(means) > 1 else None,
-        "stability": fmean(stability[run] for run in runs) if runs else None,
+        "stability": fmean(stable) if stable else None,
+        **{name: _mean([cost.get(name) for cost in costs]) for name in COSTS},
         "n": sum(place.n for place in found),
         "failed": sum(place.failed for place in found),
         "cannot": sum(place.cannot for place in found),

@@ -73,6 +73,14 @@ def unfinished(over: int, total: int, whose: str = "") -> str:
     return f"{over} of {plural(total, 'run')}{whose} {have} ended; the verdict waits for all."
 
 
+COST_TITLES = ("seconds", "images learned from", "teacher queries")
+"""Of ``robustness.COSTS``: means over the runs that are done."""
+
+
+def counted_in_words(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
 def aligned(lines: list[list[str]]) -> list[str]:
     """Cells of a table under each other, for a terminal."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

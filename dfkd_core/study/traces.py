@@ -22,7 +22,7 @@ from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import EventReader, RunFolder, read_arrays
 from dfkd_core.store.rows import FINITE
 from dfkd_core.study.folder import Study
-from dfkd_core.study.robustness import stability_of
+from dfkd_core.study.robustness import Spent, stability_of
 
 FILE = "analysis/trace.json"
 Axis = Literal["step", "seconds", "images", "queries"]
@@ -154,6 +154,13 @@ def stabilities(study: Study, known: dict[str, Trace]) -> dict[str, float]:
         if (value := stability(trace, spec, LAST_EPOCHS)) is not None:
             found[run] = value
     return found
+
+
+def spent(known: dict[str, Trace]) -> Spent:
+    """Of each of these runs the images that its student learned from and those that its teacher judged, where they were
+    logged."""
+    axes: tuple[Axis, ...] = ("images", "queries")
+    return {run: {str(axis): far for axis in axes if (far := reached(trace, axis))} for run, trace in known.items()}
 
 
 # --- at an equal budget ----------------------------------------------------------------------------------------

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from conftest import STUDENT, TEACHER, tiny_spec
+from conftest import rows as logged
 from studying import conduct, plain_study, records, states
 
 from dfkd_core.errors import RequestError
 from dfkd_core.methods.dafl import DAFL
 from dfkd_core.runs import assemble
 from dfkd_core.runs.spec import read_spec
-from dfkd_core.store import runs_in
+from dfkd_core.store import RunFolder, runs_in
 from dfkd_core.study import Study, find
 from dfkd_core.study.plan import in_words, plan
 
@@ -122,6 +123,10 @@ def test_table_lines_and_reading_tell_teachers_and_series(runs: Path) -> None:
     assert read_spec(study.run(records(study)[0])).teacher == rows[0]["teacher"]
     text = "\n".join(GRID.lines(study.settings, cells))
     assert OTHER in text and "TA-DFKD" in text and "minimum" in text
+    (costs,) = [line for line in GRID.lines_of(study, study.progress()) if line.startswith("DAFL ")]
+    dafl = next(one.record.run for one in cells if one.cell.labels["method"] == "dafl")
+    judged = logged(RunFolder(runs / dafl), "step")[-1]["values"]["queries"]
+    assert costs.endswith(f" {judged:,.0f}"), "what it took stands beside what it came to"
     assert "pairs of runs" in GRID.reading(study.settings, rows)
 
 

@@ -33,7 +33,9 @@ def test_places_have_mean_spread_and_what_failed() -> None:
 def test_robustness_is_mean_minimum_and_spread_over_teachers_with_failures_counted() -> None:
     rows = [row("a", "x", 0, 0.9), row("b", "x", 0, 0.5), row("c", "x", 0, None), row("a", "y", 0, 0.7, run="r")]
     rows += [row("b", "y", None, None, state="cannot")]
-    x, y = robustness(rows, {"r": 0.03})
+    rows[0]["seconds"], rows[1]["seconds"] = 10.0, 30.0
+    x, y = robustness(rows, {"r": 0.03}, {"r": {"images": 640.0, "queries": 1280.0}})
+    assert (x["seconds"], x["images"], y["seconds"], y["queries"]) == (20.0, None, None, 1280.0)
     assert (x["mean"], x["minimum"], x["worst"], x["spread"]) == pytest.approx((0.7, 0.5, "b", 0.4))
     assert (x["n"], x["failed"], x["cannot"], x["teachers"], x["stability"]) == (2, 1, 0, 2, None)
     assert (y["n"], y["failed"], y["cannot"], y["spread"], y["stability"]) == (1, 0, 1, None, 0.03)

@@ -301,10 +301,13 @@ class Grid extends Experiment {
       ["spread", "Between the best and the worst teacher"],
       ["stability", `Best score minus the mean of the last ${last} epochs, mean over runs: 0 is best`],
       ["runs"], ["failed"], ["cannot", "Teachers that the method refuses"],
+      ["seconds", "Of a whole run, mean over those that are done, as the next two"], ["images", "That the student learned from"],
+      ["queries", "Images that the teacher judged"],
     ];
     const lines = across.map((row) => [
       row.series, this.known(row.mean), this.known(row.minimum), row.worst ? named(row.worst) : "–",
       this.known(row.spread), this.known(row.stability), String(row.n), String(row.failed), String(row.cannot),
+      ...["seconds", "images", "queries"].map((name) => (row[name] == null ? "–" : grouped(Math.round(row[name])))),
     ]);
     const stable = `Stability: best minus the mean of the last ${last} epochs.`;
     this.listed("across", columns, lines, `${stable} What failed is counted and is in no mean.`);

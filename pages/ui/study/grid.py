@@ -61,7 +61,7 @@ def offer(study: Study, progress: Progress) -> None:
         st.session_state["form:grid:file"] = text
         watching.new()
     if recordings.is_one(study):
-        st.caption(f"(trains all {progress.total} again)")
+        st.caption(f"(trains all {progress.total} again)", width="content")
 
 
 def show(study: Study, progress: Progress) -> None:
@@ -136,7 +136,10 @@ def _asked(view: str, blind: bool, series: list[str], rows: Sequence[dict[str, A
     """The view's own inputs; each says what it is by what is chosen."""
     said: dict[str, Any] = {}
     if view == "curves":
-        said["axis"] = _select("Over", "axis", {str(name): f"over {title}" for name, title in tracing.AXES.items()})
+        axes = {str(name): f"over {title}" for name, title in tracing.AXES.items()}
+        st.session_state.setdefault("grid:axis", linked.one_of("over", axes, "step"))
+        said["axis"] = _select("Over", "axis", axes)
+        link.say("over", said["axis"] if said["axis"] != "step" else "")
         columns = SIGNALS if blind else {"score": "score of test images", **SIGNALS}
         said["column"] = _select("Curve", f"column:{blind}", columns)
         teachers = list(dict.fromkeys(row["teacher"] for row in rows))
@@ -180,7 +183,7 @@ def _of_view(
         }
         return empty | about | {"curves": drawn}
     if view == "across":
-        return empty | {"across": robustness(rows, _stability(study, known))}
+        return empty | {"across": robustness(rows, _stability(study, known), tracing.spent(known))}
     if view == "pair" and said.get("first") not in (None, said.get("second")):
         found = compared(rows, said["first"], said["second"])
         return empty | {"pair": {**found._asdict(), "first": said["first"], "second": said["second"]}}
