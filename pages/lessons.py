@@ -22,7 +22,8 @@ can tell when to stop (that is why *final* stands beside *best*); and which fami
 curves of a panel share networks, schedule and seed and differ only in what the generator is to make: images that the
 teacher is sure of (*class prior*, the terms of DAFL), images on which student and teacher disagree (*adversarial*, the
 term of DFAD), *both*, or TA-DFKD, where the teacher rejects images instead. They are these terms in one schedule, not
-those papers' own programs. After Fig. 1a of TA-DFKD.
+those papers' own programs: DAFL's with natural logarithms instead of base 10, on the pooled features in front of the
+last linear layer, from a generator that ends with a sigmoid, for a student that learns by L1. After Fig. 1a of TA-DFKD.
 """
 QUESTIONS = """
 1. Pick a winner by the *best* column, then by *final*. Do you pick the same? Which of the two numbers would somebody
