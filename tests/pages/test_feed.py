@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from conftest import eventually, new_run
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.events import Step
 from dfkd_core.store import EventWriter, RunFolder
+from pages.ui import boot
 from pages.ui.run import feed as feeds
 from pages.ui.run.feed import Feed
 
@@ -105,3 +107,11 @@ def test_news_are_kept_as_long_as_somebody_watches(feed: Feed, tmp_path: Path, m
     assert feed._teller is not None
     feed._teller.join(10)
     assert not feed._teller.is_alive()
+
+
+def test_browsers_look_less_often_where_more_watch_than_a_full_class() -> None:
+    boot._sessions.clear()
+    assert (boot.look_seconds(), boot.poll_seconds()) == (0.7, 1.0)
+    boot._sessions().update({str(number): time.monotonic() for number in range(99)})
+    assert (boot.look_seconds(), boot.poll_seconds()) == (pytest.approx(1.4), pytest.approx(10.0))
+    boot._sessions.clear()

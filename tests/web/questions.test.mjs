@@ -108,3 +108,14 @@ test("news are asked for as often as Python wants, and by nobody who has left th
   wait(5000);
   assert.ok(said.length > count, "it came back");
 });
+
+test("a tab that nobody sees asks for no news, and does again when it is seen", (t) => {
+  const { said, wait } = asking(t, { poll: 2 });
+  globalThis.document = { hidden: true };
+  t.after(() => delete globalThis.document);
+  wait(10_000);
+  assert.equal(said.length, 0);
+  globalThis.document.hidden = false;
+  wait(2000);
+  assert.equal(said.length, 1);
+});

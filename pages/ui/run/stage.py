@@ -18,7 +18,6 @@ from pages.ui.web.view import answer, asked, carry_out, view
 from pages.ui.words import phases, tour
 
 MAX_FRAMES = 16  # sent at once
-LOOK_SECONDS = 0.7  # between two looks of a browser at what is new of a live run
 KEYS = {"titles": "title", "moved": "of"}
 BADGES = {"running": "running", "queued": "waiting", "interrupted": "interrupted"}
 
@@ -114,7 +113,7 @@ def data_of(
     return {
         **answer(key, asked),
         **news,
-        "feed": {"at": address_of(feed), "every": LOOK_SECONDS if live else None},
+        "feed": {"at": address_of(feed), "every": boot.look_seconds() if live else None},
         "base": boot.base_path(),
         "title": spec.title,
         "selection": spec.knob("selection", False),

@@ -62,7 +62,7 @@ export class Questions {
     this.away = 0;
     const since = Date.now() - this.asked;
     if (this.waiting ? since > ASK_AGAIN_MS : this.wanted.size || this.said.length) this.tell(0);
-    else if (!this.waiting && this.poll && since > 1000 * this.poll - 500) this.tell(0);
+    else if (!this.waiting && this.poll && !globalThis.document?.hidden && since > 1000 * this.poll - 500) this.tell(0);
   }
 
   // A rerun can take a component off the page for a moment.
