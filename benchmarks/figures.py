@@ -32,7 +32,7 @@ ORDER = (
     "answers-pages", "lesson", "soak", "projection", "microscope",
     "prior-digits", "prior-mnist", "hybrid-digits", "hybrid-closest-digits-5-seeds",
     "hybrid-ablation-digits-first-2-5-seeds", "gradients", "gan_step", "generative-digits", "generative-mnist",
-    "guidance", "throughput-local", "throughput-ray", "ray_kills-kills", "many_runs",
+    "guidance", "throughput-local", "throughput-ray", "ray_kills-kills", "ray_kills-nodes", "many_runs",
 )  # fmt: skip
 GENERATIVE = ("digits", "mnist")  # whose tables of generative students are shown
 
