@@ -129,6 +129,16 @@ def test_by_reptile_it_goes_towards_where_the_copy_ended() -> None:
         torch.testing.assert_close((after - before)[sure], 3e-3 * way[sure].sign(), rtol=1e-2, atol=1e-6)
 
 
+def test_by_reptile_a_resumed_run_ends_as_one_that_never_stopped() -> None:
+    whole, first, resumed = (make(meta="reptile") for _ in range(3))
+    events(whole, 3)
+    events(first, 1)
+    resumed.load_state_dict(first.state_dict())
+    events(resumed, 3)
+    assert same(weights(whole.generator), weights(resumed.generator))
+    assert same(weights(whole.student), weights(resumed.student))
+
+
 def test_a_batch_begins_where_the_meta_generator_is() -> None:
     method = make(generator_lr=1e-12, latent_lr=1e-12)
     with torch.no_grad():

@@ -26,11 +26,13 @@ from torch.nn import functional
 
 from dfkd_core.errors import RequestError
 from dfkd_core.events import ClassShares, Samples, StageEntered
+from dfkd_core.images import ImageSpec
+from dfkd_core.kit.contract import Problem
 from dfkd_core.kit.recording import Recording
 from dfkd_core.losses import gan as gan_losses
 from dfkd_core.methods import hidfd
 from dfkd_core.methods.hidfd import HiDFD, HiDFDConfig
-from dfkd_core.networks.classifiers import evaluating
+from dfkd_core.networks.classifiers import build_classifier, evaluating
 from dfkd_core.networks.gan import ClassGenerator, Discriminator, follow, halvings
 from dfkd_core.store import RunFolder, read_samples
 
@@ -48,6 +50,29 @@ LOUD = Recording(samples_every=1, samples=8, health_every=1, phases_every=0)
 def make(recording: Recording = LOUD, unseen: Tensor | None = None, collected: int = 20, **changes: Any) -> HiDFD:
     problem = collecting_problem(digits(collected), unseen, recording=recording)
     return HiDFD(problem, HiDFDConfig.build("demo", {**SMALL, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("teacher", "width"),
+    [
+        ("lenet5-bn", 84), ("vgg11-bn", 512), ("shufflenetv2", 1024), ("mobilenetv2", 1280),
+        *(pytest.param(*one, marks=pytest.mark.slow) for one in (
+            ("resnet8", 64), ("resnet18", 512), ("resnet8x4", 256), ("wrn-16-1", 64), ("shufflenetv1", 960)
+        )),
+    ],
+)  # fmt: skip
+def test_the_discriminator_comes_near_the_features_of_every_network(teacher: str, width: int) -> None:
+    image = ImageSpec(1, 32, (0.5,), (0.5,), tuple("0123456789"))
+    torch.manual_seed(0)
+    networks = build_classifier(teacher, image).eval(), build_classifier("lenet5-bn", image)
+    collected = torch.randint(256, (8, 1, 32, 32), dtype=torch.uint8)
+    problem = Problem(*networks, image, torch.device("cpu"), collected, None, recording=LOUD)
+    knobs = {**SMALL, "updates": 1, "gan_batch_size": 4, "blend_gate": 1.0, "objective": "kd"}
+    method = HiDFD(problem, HiDFDConfig.build("demo", knobs))
+    (metrics,) = values(events(method, 1))
+    assert method.discriminator.join.out_features == width
+    assert metrics["blend"] > 0 and metrics["transfer"] > 0
+    assert shares(metrics)["transfer"] > 0 and method.discriminator.join.weight.grad is not None
 
 
 # --- the networks ----------------------------------------------------------------------------------------------
