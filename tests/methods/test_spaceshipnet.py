@@ -64,6 +64,28 @@ def test_the_student_descends_three_terms_and_the_generator_stands_still() -> No
     assert same(generator, weights(method.generator)) and not same(student, weights(method.student))
 
 
+def test_the_students_terms_have_the_papers_temperature_and_weights() -> None:
+    """T²·KL at T 30, and λ times the squared difference of class activation maps, those of each Grad-CAM alike."""
+    method = make(cam_weight=0.5, grad_cam_weight=2.0)
+    objective, images = method.objective(), torch.randn(16, 1, 8, 8)
+    objective.eval()
+    terms, _ = objective(images, objective.ask(method.teacher, images))
+    ours, theirs = (network.features(images) for network in (method.student, method.teacher))
+    p, q = (seen.logits.double().div(30).softmax(dim=1) for seen in (theirs, ours))
+    assert terms["kl"].item() == pytest.approx(900 * (p * (p / q).log()).sum(dim=1).mean().item(), rel=1e-3)
+    maps = []
+    for network, seen in ((method.student, ours), (method.teacher, theirs)):
+        last = list(seen.maps.values())[-1]
+        maps.append((last.permute(0, 2, 3, 1) @ network.head.weight.t()).detach())
+    assert maps[0].shape == maps[1].shape
+    assert terms["cam"].item() == pytest.approx(0.5 * (maps[0] - maps[1]).square().mean().item(), rel=1e-4)
+    other = make(cam_weight=0.5, grad_cam_weight=1.0)
+    other.student.load_state_dict(method.student.state_dict())
+    objective = other.objective().eval()
+    halved = objective(images, objective.ask(method.teacher, images))[0]["grad_cam"]
+    assert terms["grad_cam"].item() == pytest.approx(2 * halved.item(), rel=1e-5)
+
+
 def test_features_of_three_stages_join_their_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[tuple[Tensor, ...]] = []
 
