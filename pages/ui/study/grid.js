@@ -75,7 +75,10 @@ class Grid extends Experiment {
     this.at(".grid-board").hidden = view !== "map";
     if (view === "map") this.map(), this.board.show();
     else if (TABLES.includes(view)) this[view]();
-    else this.once([view, this.data.rows, this.data.curves, this.data.live, this.data.pair, at], () => this[view](shown));
+    else {
+      const { rows, curves, live, pair } = this.data;
+      this.once([view, rows, curves, live, pair, at], () => this[view](shown));
+    }
   }
 
   // --- the map ---
@@ -217,7 +220,8 @@ class Grid extends Experiment {
     const drawn = series.filter((name) => [...curves, ...live].some((one) => name === (one.name ?? one.series)));
     const entries = drawn.map((name) => [name, this.paint(series.indexOf(name)), "point"]);
     legend(box.querySelector(".exp-key"), entries, live.length ? BANDS + LIVE : BANDS);
-    if (!drawn.length) return this.nothing(box, "Curves appear when a run was evaluated twice; not every run logs all.");
+    const none = "Curves appear when a run was evaluated twice; not every run logs all.";
+    if (!drawn.length) return this.nothing(box, none);
     const dash = (index) => STROKES[Math.floor(index / PAINTS.length) % STROKES.length];
     const within = (values) => (share ? values.map((value) => value && clamp(value, 0, 1)) : values); // as shares are
     const bands = curves.flatMap(({ x, low, high, index }) =>
@@ -301,7 +305,8 @@ class Grid extends Experiment {
       ["spread", "Between the best and the worst teacher"],
       ["stability", `Best score minus the mean of the last ${last} epochs, mean over runs: 0 is best`],
       ["runs"], ["failed"], ["cannot", "Teachers that the method refuses"],
-      ["seconds", "Of a whole run, mean over those that are done, as the next two"], ["images", "That the student learned from"],
+      ["seconds", "Of a whole run, mean over those that are done, as the next two"],
+      ["images", "That the student learned from"],
       ["queries", "Images that the teacher judged"],
     ];
     const lines = across.map((row) => [
