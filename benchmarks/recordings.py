@@ -131,7 +131,10 @@ def copied(folder: RunFolder, name: str) -> None:
 
 
 def shortened(kept: RunFolder) -> None:
-    """Of a study's run: some of the images that were measured, and features of the newest sheet only."""
+    """Of a study's run: every fourth row of metrics, some of the images that were measured, and features of the newest
+    sheet only."""
+    rows, evaluated = EventReader(kept).read(), _evaluated(kept)
+    _keep_rows(kept, [row for row in rows if row["type"] != "step" or not row["step"] % 4 or row["step"] in evaluated])
     stems = sorted(
         name.removesuffix(".npz") for name in kept.files.walk() if name.startswith("samples/") and name.endswith(".npz")
     )
@@ -144,16 +147,25 @@ def shortened(kept: RunFolder) -> None:
         store_samples(kept, GENERATED, images[:SHOWN_IMAGES], few)
 
 
+def _evaluated(kept: RunFolder) -> list[int]:
+    """The steps after which its student was."""
+    rows = EventReader(kept).read()
+    return sorted({row["step"] for row in rows if row["type"] in ("evaluated", "quality")})
+
+
+def _keep_rows(kept: RunFolder, rows: list[dict[str, Any]]) -> None:
+    numbered = (sealed({**row, "seq": index}) for index, row in enumerate(rows, 1))
+    kept.files.write(kept.attempt_file(1, LOG), b"\n".join([*numbered, b""]), durable=False)
+
+
 def thinned(kept: RunFolder) -> None:
     """Of a run of a large study: every evaluation, what was logged at some of them, and some of the last images."""
-    rows = EventReader(kept).read()
-    evaluated = sorted({row["step"] for row in rows if row["type"] in ("evaluated", "quality")})
+    rows, evaluated = EventReader(kept).read(), _evaluated(kept)
     told = {*evaluated[:: -(-len(evaluated) // FEW_ROWS)], *evaluated[-1:]}
     last = [row for row in rows if row["type"] == "samples"][-1:]
     wanted = [row for row in rows if row["type"] not in ("step", "samples", "probes", "phases") or row in last
               or (row["type"] == "step" and row["step"] in told)]  # fmt: skip
-    numbered = (sealed({**row, "seq": index}) for index, row in enumerate(wanted, 1))
-    kept.files.write(kept.attempt_file(1, LOG), b"\n".join([*numbered, b""]), durable=False)
+    _keep_rows(kept, wanted)
     for folder in ("probes", "phases"):
         shutil.rmtree(kept.path / folder, ignore_errors=True)
     sheets = [row["file"] for row in last]

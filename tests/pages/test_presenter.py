@@ -107,7 +107,7 @@ def test_ones_own_run_trains_behind_the_recorded_one_and_takes_its_place(
 
 def settled(page: Page, stop: int) -> None:
     """The card of the stop is there, and hears keys: a press while a page comes may be lost."""
-    expect(page.locator(".st-key-lesson-card").get_by_text(f"{stop} of 10")).to_be_visible()
+    expect(page.locator(".st-key-lesson-card").get_by_text(f"{stop} of 11")).to_be_visible()
     page.wait_for_selector("[data-test-script-state=notRunning]")
     page.wait_for_timeout(700)
 
