@@ -31,8 +31,9 @@ ORDER = (
     "watchers-reruns", "watchers-paint", "watchers-latency", "watchers-class", "answers-first", "answers-buttons",
     "answers-pages", "lesson", "soak", "projection", "microscope",
     "prior-digits", "prior-mnist", "hybrid-digits", "hybrid-closest-digits-5-seeds",
-    "hybrid-ablation-digits-first-2-5-seeds", "gradients", "gan_step", "generative-digits", "generative-mnist",
-    "guidance", "throughput-local", "throughput-ray", "ray_kills-kills", "ray_kills-nodes", "many_runs",
+    "hybrid-ablation-digits-first-2-5-seeds", "gradients", "gradients-digits-lenet5-long",
+    "gradients-digits-lenet5-bn-mixup", "gan_step", "generative-digits", "generative-mnist", "guidance",
+    "throughput-local", "throughput-ray", "ray_kills-kills", "ray_kills-nodes", "many_runs",
 )  # fmt: skip
 GENERATIVE = ("digits", "mnist")  # whose tables of generative students are shown
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import torch
 from cyclopts import Parameter
 
-from benchmarks.command import Quick, command
+from benchmarks.command import Quick, Teacher, command
 from benchmarks.report import ROOT, Report, Row, say
 from dfkd_core import methods
 from dfkd_core.runs import gradients
@@ -25,12 +25,15 @@ def measure(
     *,
     steps: Annotated[int, Parameter(help="Steps that are looked at, at the start of each stage and later.")] = 3,
     later: Annotated[int, Parameter(help="Steps between.")] = 20,
+    teacher: Teacher = "",
     quick: Quick = False,
 ) -> Iterator[Report]:
     torch.set_num_threads(1)
     rows, details = [], {}
-    for name in methods.available():
-        spec = make_spec({}, method=name)
+    for name, method in methods.available().items():
+        if teacher and method.requires.task != "classifier":
+            continue
+        spec = make_spec({}, method=name, teacher=teacher)
         found = gradients.audit(spec, *((1, 1) if quick else (steps, later)))
         details[name] = {"teacher": spec.teacher, "found": asdict(found)}
         alive = [pull for pull in found.pulls if pull.verdict != "off"]
@@ -40,9 +43,9 @@ def measure(
         said = f"{shares}{'; ' + ', '.join(wrong) if wrong else ''}"
         rows.append(Row(f"{name}: shares of each network's gradient, start → later", said, "none dead or leaking",
                         not found.wrong))  # fmt: skip
-    if not quick:
+    if not quick and not teacher:
         SHIPPED.write_text(json.dumps(_rounded(details), indent=1) + "\n")
-    yield Report(rows, details)
+    yield Report(rows, details, teacher)
 
 
 def _rounded(value: Any) -> Any:
