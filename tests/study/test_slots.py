@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from studying import conduct, records, states
 from dfkd_core.engine import LocalEngine, usual_slots
 from dfkd_core.engine.base import Engine
 from dfkd_core.runs.spec import RunSpec
-from dfkd_core.store import RunFolder, RunStatus, runs_in
+from dfkd_core.store import Owner, RunFolder, RunStatus, runs_in
 from dfkd_core.study import Cell, Conductor, Record, Study, find, take_up_left
 from dfkd_core.study.conductor import RESTARTS
 
@@ -122,9 +123,10 @@ def test_stopping_stops_all_that_run_and_a_broken_disk_lets_them_be(
 
 
 def test_a_study_whose_conductor_died_is_taken_up_again_and_no_other_one(runs: Path) -> None:
-    left, stopped, ended, paused, elsewhere, never = (some(runs, 2) for _ in range(6))
-    for study in (left, stopped, ended, paused):
+    left, stopped, ended, paused, elsewhere, never, brought = (some(runs, 2) for _ in range(7))
+    for study in (left, stopped, ended, paused, brought):
         study.claim().close()  # as the end of its process does
+    brought.leases.write_owner(1, replace(Owner.current(), host="another", boot="another"))
     stopped.ask_to_stop()
     ended.release(ended.claim(), "It was ended from outside.")
     folder = RunFolder.create(runs, tiny_spec().model_dump())
@@ -136,7 +138,7 @@ def test_a_study_whose_conductor_died_is_taken_up_again_and_no_other_one(runs: P
     with elsewhere.claim():
         take_up_left(runs, engine)
         take_up_left(runs, engine)  # as two servers do
-    others = (stopped, ended, paused, never)
+    others = (stopped, ended, paused, never, brought)
     assert left.progress().message.startswith("Taken up again on ") and not any(one.is_conducted() for one in others)
     gate.release(2)
     eventually(lambda: left.progress().state == "done")
