@@ -305,13 +305,14 @@ class Study:
             return False
 
     def was_left(self) -> bool:
-        """Whether its conductor, in this folder and on this machine, died while it carried the study out, and nobody has
-        stopped the study or paused one of its runs. A folder that was brought here begins nothing by itself. What is
-        quickly seen comes first: of most studies nothing else is read."""
+        """Whether its conductor, in this folder and on this machine, died while it carried the study out, and nobody
+        has stopped the study or paused one of its runs: a folder that was brought here begins nothing by itself. What
+        is quickly seen comes first, of most studies nothing else is read."""
         try:
             begun = "begun" in (self.files.read_json(CONDUCTOR, _ENDED) or {})
             owner = self.leases.owner(self.leases.newest())
-            if not begun or not owner.host or not owner.is_here or self.shall_stop() or self.is_conducted() or self.unreadable:
+            ours = begun and owner.host and owner.is_here
+            if not ours or self.shall_stop() or self.is_conducted() or self.unreadable:
                 return False
             records = [self.record(cell) for cell in self.cells]
             left = [record for record in records if not record.figures and not record.problem]

@@ -126,7 +126,7 @@ def test_a_study_whose_conductor_died_is_taken_up_again_and_no_other_one(runs: P
     left, stopped, ended, paused, elsewhere, never, brought = (some(runs, 2) for _ in range(7))
     for study in (left, stopped, ended, paused, brought):
         study.claim().close()  # as the end of its process does
-    brought.leases.write_owner(1, replace(Owner.current(), host="another", boot="another"))
+    brought.leases.write_owner(1, replace(Owner.current(), host="", boot=""))
     stopped.ask_to_stop()
     ended.release(ended.claim(), "It was ended from outside.")
     folder = RunFolder.create(runs, tiny_spec().model_dump())
