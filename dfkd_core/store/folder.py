@@ -156,9 +156,10 @@ class RunFolder:
         self.leases = Leases(self.files, "attempts", way_out, lambda attempt: self.queue.keeper(self.id, attempt))
 
     @classmethod
-    def create(cls, runs: Path, spec: dict[str, Any]) -> RunFolder:
-        """A new folder below ``runs``, holding ``spec``. Raises ``OSError``, and leaves nothing."""
-        folder = cls(Path(runs) / new_id())
+    def create(cls, runs: Path, spec: dict[str, Any], run_id: str = "") -> RunFolder:
+        """A new folder below ``runs``, holding ``spec``. ``run_id``: one that was given already, by ``new_id``. Raises
+        ``OSError``, and leaves nothing."""
+        folder = cls(Path(runs) / (run_id or new_id()))
         folder.path.mkdir(parents=True)
         try:
             for name in FOLDERS:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dfkd_core.analysis.jobs import ENDED, Job
 from dfkd_core.analysis.measured import read_figures
 from dfkd_core.errors import RequestError, StoreError
-from dfkd_core.store import EventReader, Lease, RunFolder, RunStatus
+from dfkd_core.store import EventReader, Lease, RunFolder, RunStatus, new_id
 from dfkd_core.study.folder import Cell, Record, Study, left_in
 from dfkd_core.study.traces import trace_of
 
@@ -145,10 +145,12 @@ class Conductor:
         """What was tried before, and failed or was stopped, goes on from its checkpoint."""
         known = self.study.record(cell)
         record = Record() if known.problem == CHANGED else replace(known, problem="")
-        if not record.run or not self.study.run(record).files.exists("spec.json"):
-            record = Record(run=RunFolder.create(self.study.runs, cell.spec.model_dump()).id)
-        self.study.keep(cell, record)  # before it starts: whoever comes after knows which run it is
+        new = not record.run or not self.study.run(record).files.exists("spec.json")
+        record = Record(run=new_id()) if new else record
+        self.study.keep(cell, record)  # before it is there: whoever comes after knows which run it is
         folder = self.study.run(record)
+        if new:
+            RunFolder.create(self.study.runs, cell.spec.model_dump(), folder.id)
         try:
             status = self._train(folder)
             figures = self._figures(folder, status) if status.state == "done" else None

@@ -221,6 +221,25 @@ def test_a_crash_of_the_conductor_is_written_down(runs: Path, monkeypatch: pytes
 
 
 @pytest.mark.slow
+def test_a_conductor_killed_as_it_begins_a_run_leaves_it_to_the_next_one(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = RunFolder.create
+
+    def last(*given: Any) -> None:
+        create(*given)
+        raise KeyboardInterrupt
+
+    study = plain_study(runs)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(RunFolder, "create", last)
+        conduct(study)
+    (begun,) = runs_in(runs)
+    conduct(study)
+    assert study.progress().state == "done" and len(runs_in(runs)) == len(study.cells)
+    assert begun.status().state == "done"
+
+
 def test_in_the_lab_runs_are_workers_and_measuring_is_a_job(runs: Path) -> None:
     study = tiny_study(runs)
     engine = LocalEngine(runs, keep_warm=False)
