@@ -21,7 +21,7 @@ def main() -> None:
         with st.container(horizontal=True, width="content"):
             chosen.trash(runs)
             exchange.offer_import()
-    _orphans()
+    _orphans({entry.id for entry in entries})
     chosen.undo()
     if not entries:
         st.info(f"No runs in {link.plain(runs)} yet. Go to Distill and press Start.")
@@ -42,9 +42,9 @@ def main() -> None:
         overlay.differ(ticked)
 
 
-def _orphans() -> None:
-    """What starts that were killed have left, with a button that removes it."""
-    if found := orphans_in(runs_folder()):
+def _orphans(known: set[str]) -> None:
+    """What starts that were killed have left, with a button that removes it. ``known``: ids of runs."""
+    if found := orphans_in(runs_folder(), known):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(f"{plural(len(found), 'start')} killed before anything was written down.")
             st.button("Remove", key="orphans", on_click=remove_orphans, args=(runs_folder(),))
