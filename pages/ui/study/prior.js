@@ -46,6 +46,7 @@ const FIDELITY = {
 };
 const SHARES = ["final", "teacher", "kept"]; // figures that read as percentages
 
+const LEFT = 0.01; // of the images: fewer of a class are none
 const smallChart = (name) => `<section class="exp-panel prior-small prior-${name}"><h4></h4>${CHART}</section>`;
 const FIGURE = `<figure><canvas role="img"></canvas><figcaption></figcaption></figure>`;
 const SKELETON = `
@@ -73,7 +74,7 @@ class Prior extends Experiment {
     this.slider.addEventListener("input", () => this.look(this.data.intensities[Number(this.slider.value)], this.seed));
     const choose = (name, act) => this.at(name).addEventListener("change", ({ target }) => act(Number(target.value)));
     choose(".prior-seed", (seed) => this.look(this.intensity, seed));
-    choose(".prior-class", (label) => { this.label = label; this.images(); });
+    choose(".prior-class", (label) => { Object.assign(this, { label, named: true }); this.images(); });
     new ResizeObserver(() => this.images()).observe(this.at(".prior-images"));
   }
 
@@ -99,7 +100,7 @@ class Prior extends Experiment {
     const { intensities, classes, seeds } = this.data;
     this.questions.begin();
     this.label = 0;
-    this.chosen = false;
+    this.chosen = this.named = false;
     this.slider.max = intensities.length - 1;
     const names = classes.length ? classes : [...Array(10).keys()];
     options(this.at(".prior-class"), names.map((name, label) => [label, name]));
@@ -122,13 +123,16 @@ class Prior extends Experiment {
     this.images();
   }
 
-  // Whoever only watches sees the strongest prior that is there.
+  // Whoever only watches sees the strongest prior that is there, and of its classes one that it has left.
   lookAtStrongest() {
     const { cells, figures, seeds } = this.data;
     const done = cells.filter((cell) => figures[cell.key]);
     this.seed = done[0]?.seed ?? seeds[0];
     const known = done.filter((cell) => cell.seed === this.seed).map((cell) => cell.intensity);
     this.intensity = known.length ? Math.max(...known) : this.without;
+    const { counts, samples } = figures[this.cell(this.intensity, this.seed)?.key] ?? {};
+    if (this.named || !counts || counts[this.label] >= LEFT * samples) return;
+    this.at(".prior-class").value = this.label = counts.indexOf(Math.max(...counts));
   }
 
   look(intensity, seed) {
