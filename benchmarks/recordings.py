@@ -133,7 +133,8 @@ def copied(folder: RunFolder, name: str) -> None:
 def shortened(kept: RunFolder) -> None:
     """Of a study's run: every fourth row of metrics, some of the images that were measured, and features of the newest
     sheet only."""
-    rows, evaluated = EventReader(kept).read(), _evaluated(kept)
+    rows = EventReader(kept).read()
+    evaluated = _evaluated(rows)
     _keep_rows(kept, [row for row in rows if row["type"] != "step" or not row["step"] % 4 or row["step"] in evaluated])
     stems = sorted(
         name.removesuffix(".npz") for name in kept.files.walk() if name.startswith("samples/") and name.endswith(".npz")
@@ -147,9 +148,8 @@ def shortened(kept: RunFolder) -> None:
         store_samples(kept, GENERATED, images[:SHOWN_IMAGES], few)
 
 
-def _evaluated(kept: RunFolder) -> list[int]:
-    """The steps after which its student was."""
-    rows = EventReader(kept).read()
+def _evaluated(rows: list[dict[str, Any]]) -> list[int]:
+    """The steps after which the student was."""
     return sorted({row["step"] for row in rows if row["type"] in ("evaluated", "quality")})
 
 
@@ -160,7 +160,8 @@ def _keep_rows(kept: RunFolder, rows: list[dict[str, Any]]) -> None:
 
 def thinned(kept: RunFolder) -> None:
     """Of a run of a large study: every evaluation, what was logged at some of them, and some of the last images."""
-    rows, evaluated = EventReader(kept).read(), _evaluated(kept)
+    rows = EventReader(kept).read()
+    evaluated = _evaluated(rows)
     told = {*evaluated[:: -(-len(evaluated) // FEW_ROWS)], *evaluated[-1:]}
     last = [row for row in rows if row["type"] == "samples"][-1:]
     wanted = [row for row in rows if row["type"] not in ("step", "samples", "probes", "phases") or row in last
