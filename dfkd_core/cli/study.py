@@ -43,6 +43,7 @@ from dfkd_core.study import (
     Study,
     available,
     find,
+    find_cell,
     find_study,
     studies_in,
     unreadable_in,
@@ -174,6 +175,7 @@ def go_on(
     /,
     *,
     slots: Slots = None,
+    only: Annotated[str, Parameter(help="One of its runs, by a part of its name: that one alone.")] = "",
     take_over: TakeOver = False,
     engine: EngineName = "",
     runs: Runs = None,
@@ -181,7 +183,8 @@ def go_on(
 ) -> int:
     """Go on with a study; what failed is tried again."""
     found = find_study(runs_of(runs), id)
-    return _conduct(lambda: found, found.runs, engine, as_json, slots, take_over)
+    key = find_cell(found, only).key if only else ""
+    return _conduct(lambda: found, found.runs, engine, as_json, slots, take_over, key)
 
 
 def _conduct(
@@ -191,6 +194,7 @@ def _conduct(
     as_json: bool,
     slots: int | None = None,
     take_over: bool = False,
+    only: str = "",
 ) -> int:
     """With a line for each run that has ended. An engine that was asked for is there before ``begin`` makes the study:
     it may not be to be had, or have other devices. Exit status 1 if a run failed."""
@@ -208,7 +212,7 @@ def _conduct(
                 bar.update()
 
             as_jobs = not carries_out.in_this_thread
-            conductor = Conductor(study, carries_out, as_jobs, None if as_json else after, slots)
+            conductor = Conductor(study, carries_out, as_jobs, None if as_json else after, slots, only)
             with suppress(KeyboardInterrupt):  # while it measured; a run hears it by itself and keeps a checkpoint
                 conductor.conduct(take_over)
     finally:
@@ -259,8 +263,8 @@ def show(id: StudyId, /, *, runs: Runs = None, as_json: Json = False) -> int:
     where = f"{progress.state}, {progress.done} / {progress.total}  {progress.message}"
     print(f"{study.kind}, {study.title}: {where}".strip())
     for state in progress.cells:
-        over = state.state in OVER
-        print(kind.ended(state.cell, state.record) if over else f"{state.cell.key}: {state.state}")
+        said = state.state if state.state not in OVER else kind.ended(state.cell, state.record)
+        print(said if state.state == "done" else f"{state.cell.key}: {said}")
     print("\n".join(found))
     return 0
 

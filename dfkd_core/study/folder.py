@@ -27,6 +27,7 @@ from dfkd_core.store.rows import Scalar
 
 STOP, CONDUCTOR = "stop", "conductor.json"
 OVER = ("done", "failed")  # states of a cell
+NAMED = 6  # runs of a study in one sentence
 
 
 @dataclass(frozen=True)
@@ -391,6 +392,17 @@ def left_in(runs: Path) -> list[Study]:
 def studies_with(runs: Path, run_ids: Collection[str]) -> list[Study]:
     """The studies below ``runs`` of which a cell is one of these runs, newest first."""
     return [study for study in studies_in(runs) if any(study.record(cell).run in run_ids for cell in study.cells)]
+
+
+def find_cell(study: Study, key: str) -> Cell:
+    """The cell of ``study`` with this ``key``; a unique part of it will do. Raises ``RequestError``."""
+    keys = [cell.key for cell in study.cells]
+    fitting = [key] if key in keys else [one for one in keys if key in one]
+    if len(fitting) != 1:
+        problem = "fits several runs" if fitting else "is part of the name of no run"
+        near = ", ".join((fitting or keys)[:NAMED])
+        raise RequestError("only", key, f"{problem} of study {study.id}; of it are {near}.")
+    return study.cells[keys.index(fitting[0])]
 
 
 def find_study(runs: Path, study_id: str) -> Study:

@@ -68,6 +68,17 @@ def test_a_failed_cell_makes_the_exit_status_one(capsys: Any, runs: Path) -> Non
     assert status == 1 and "1 failed" in out and "intensity 0.0, seed 0: failed." in err
 
 
+def test_one_run_of_a_study_is_carried_out_alone(capsys: Any, runs: Path) -> None:
+    study = tiny_study(runs)
+    one, other = (cell.key for cell in study.cells)
+    status, out, _ = call(capsys, "study", "continue", study.id, "--only", other[-8:])
+    assert status == 0 and states(study) == ["waiting", "done"] and "1 / 2 runs" in out
+    assert f"{one}: waiting" in call(capsys, "study", "show", study.id)[1]
+    said = refused(capsys, "study", "continue", study.id, "--only", "seed")
+    assert "only = 'seed': fits several runs" in said and one in said and other in said
+    assert "is part of the name of no run" in refused(capsys, "study", "continue", study.id, "--only", "nobody")
+
+
 def test_a_study_of_a_kind_that_is_not_there_is_said_in_one_line(capsys: Any, runs: Path) -> None:
     cells = tiny_study(runs).cells
     foreign = Study.create(runs, "foreign", "Of another version", {}, cells)
