@@ -28,8 +28,8 @@ from dfkd_core.teachers.cards import SHIPPED, available_teachers
 DOCS = ROOT / "docs"
 ORDER = (
     "digits", "mnist", "step_overhead", "methods_overhead", "mixture", "student_step", "watchers-watchers",
-    "watchers-reruns", "watchers-paint", "watchers-latency", "watchers-class", "answers-first", "answers-buttons",
-    "answers-pages", "lesson", "soak", "projection", "microscope",
+    "watchers-reruns", "watchers-paint", "watchers-latency", "watchers-class", "loads", "answers-first",
+    "answers-buttons", "answers-pages", "lesson", "soak", "projection", "microscope",
     "prior-digits", "prior-mnist", "hybrid-digits", "hybrid-closest-digits-5-seeds",
     "hybrid-ablation-digits-first-2-5-seeds", "gradients", "gradients-digits-lenet5-long",
     "gradients-digits-lenet5-bn-mixup", "gan_step", "generative-digits", "generative-mnist", "guidance",
