@@ -1,8 +1,8 @@
 """Thousands of page loads by a server that may open few files: is everybody served, the last one too?
 
 Streamlit keeps what a visit opened until 128 later ones have come or some minutes have passed, so the number of its
-open files rises and then stands still. Light clients load the front page one after the other, each has it drawn whole
-and leaves; at the end a browser opens it.
+open files rises and then stands still. Light clients load the front page one after the other, each until its script
+has run to the end, whatever it drew; at the end a browser opens it and waits for the stage.
 """
 
 from __future__ import annotations

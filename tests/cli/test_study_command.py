@@ -66,6 +66,7 @@ def test_a_failed_cell_makes_the_exit_status_one(capsys: Any, runs: Path) -> Non
     study.keep(study.cells[0], Record(run=folder.id))
     status, out, err = call(capsys, "study", "continue", study.id, "--slots", "1")
     assert status == 1 and "1 failed" in out and "intensity 0.0, seed 0: failed." in err
+    assert f"{study.cells[0].key}: intensity 0.0" in call(capsys, "study", "show", study.id)[1], "what --only takes"
 
 
 def test_one_run_of_a_study_is_carried_out_alone(capsys: Any, runs: Path) -> None:
