@@ -21,7 +21,7 @@ from websockets.typing import Origin, Subprotocol
 
 from benchmarks.report import say
 
-LOOK_SECONDS = 0.7  # as in pages/ui/boot.py
+LOOK_SECONDS = 0.7  # as in pages/ui/again.py
 
 
 class Client:

@@ -6,7 +6,6 @@ import gc
 import os
 import shutil
 import threading
-import time
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent.parent
 STATIC = ROOT / "static"
 PLOTLY = ROOT / "assets" / "plotly-basic.min.js"
-SESSION_SECONDS, LOOK_SECONDS = 10.0, 0.7
-FULL_CLASS = 50  # sessions
 HEAD_START_SECONDS = 4.0  # of a page, before the engine is loaded unasked
 FEW_HANDLES = 0.8  # of the limit
 
@@ -156,32 +153,7 @@ def recorded(path: str) -> Recorded:
     return Recorded(timeline(path))
 
 
-@st.cache_resource(show_spinner=False)
-def _sessions() -> dict[str, float]:
-    return {}
-
-
 def base_path() -> str:
     """What stands before every path of the lab in the browser: empty, or ``/PATH``."""
     path = st.get_option("server.baseUrlPath").strip("/")
     return f"/{path}" if path else ""
-
-
-def _watching() -> int:
-    """Sessions that watch something, this one too."""
-    seen, now = _sessions(), time.monotonic()
-    context = get_script_run_ctx()
-    seen[context.session_id if context else "none"] = now
-    return sum(now - last < SESSION_SECONDS for last in seen.values())
-
-
-def poll_seconds() -> float:
-    """How often a page reruns while a run goes on: every second, less often the more sessions are watching. What is new
-    of the run the browser fetches meanwhile."""
-    return max(1.0, 0.1 * _watching())
-
-
-def look_seconds() -> float:
-    """Between two looks of a browser at what is new of a live run; beyond a full class so much longer that the server
-    answers no more of them."""
-    return LOOK_SECONDS * max(1.0, _watching() / FULL_CLASS)

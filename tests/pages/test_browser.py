@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 
 import psutil
 import pytest
@@ -24,6 +25,12 @@ WATCH_PLACE = """node => {
   };
   look();
 }"""
+
+HIDE = """hidden => {
+  Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+SILENT = 3.0  # seconds, in which a tab that is seen is sent something
 
 
 def test_a_visitor_sees_the_recorded_run_play_before_anything_is_trained(page: Page, lab: Lab) -> None:
@@ -103,8 +110,19 @@ def test_the_story_from_start_to_stop(page: Page, lab: Lab) -> None:
     assert chart.evaluate(shown) == zoomed
 
     # A reload and a second visitor show the same run, still going on.
+    heard = [time.monotonic()]
+    page.on("request", lambda _: heard.append(time.monotonic()))
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda _: heard.append(time.monotonic())))
     page.reload()
     wait(page, "stage.state === 'running' && stage.step === '1'")
+
+    # A tab that nobody sees asks for nothing and is sent nothing, and is as new as ever when somebody looks.
+    page.evaluate(HIDE, True)
+    until(lambda: hears_nothing(page, heard))
+    page.evaluate(HIDE, False)
+    seen = int(page.locator(".dfkd-stage").get_attribute("data-version"))
+    wait(page, f"Number(stage.version) > {seen + 2}")
+    assert not hears_nothing(page, heard)
     other = page.context.new_page()
     other.goto(lab.url)
     wait(other, "stage.state === 'running'")
@@ -139,6 +157,11 @@ def test_the_story_from_start_to_stop(page: Page, lab: Lab) -> None:
     assert run.status().state == "stopped"
     left_at = run.status().step
     page.wait_for_function(f"() => ({shown})(document.querySelector('.dfkd-accuracy .dfkd-plot'))[1] === {left_at}")
+
+
+def hears_nothing(page: Page, heard: list[float]) -> bool:
+    page.wait_for_timeout(1000 * SILENT)  # in which what the page hears is written down
+    return time.monotonic() - heard[-1] > SILENT
 
 
 def test_a_run_survives_the_server_and_is_resumed_where_its_worker_dies(page: Page, mortal_lab: Lab) -> None:

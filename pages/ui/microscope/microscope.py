@@ -30,6 +30,7 @@ from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import REAL, RunFolder, RunStatus, read_samples, read_sheet
 from dfkd_core.store.sheets import in_rows, packed, png, sheet
 from pages.ui import boot, linked, recordings
+from pages.ui.again import poll_seconds
 from pages.ui.web.view import answer, asked, carry_out, view
 
 SOURCES = ("samples", "probes")
@@ -160,7 +161,7 @@ def _data(looked: Lens, status: RunStatus, said: dict[str, Any] | None) -> dict[
         "base": boot.base_path(),
         "state": status.state,
         "live": status.state in ("running", "paused"),
-        "poll": boot.poll_seconds() if status.is_live or looked.is_busy() else None,
+        "poll": poll_seconds() if status.is_live or looked.is_busy() else None,
         "badge": BADGES.get(status.state, status.state),
         "message": status.message,
         "problem": st.session_state.get("microscope:problem", ""),

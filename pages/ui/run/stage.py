@@ -13,6 +13,7 @@ from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus
 from pages.ui import boot, link, linked, recordings
+from pages.ui.again import look_seconds
 from pages.ui.run.feed import Feed, address_of, feed_of
 from pages.ui.web.view import answer, asked, carry_out, view
 from pages.ui.words import phases, tour
@@ -113,7 +114,7 @@ def data_of(
     return {
         **answer(key, asked),
         **news,
-        "feed": {"at": address_of(feed), "every": boot.look_seconds() if live else None},
+        "feed": {"at": address_of(feed), "every": look_seconds() if live else None},
         "base": boot.base_path(),
         "title": spec.title,
         "selection": spec.knob("selection", False),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
@@ -16,6 +17,7 @@ from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus, runs_folder, runs_in
 from dfkd_core.study import studies_in
 from pages.ui import boot, keep, link, linked, recordings
+from pages.ui.again import again
 from pages.ui.linked import unseen
 from pages.ui.run import live, showing
 
@@ -190,13 +192,16 @@ class Watched:
 
 def watch(watched: Watched, choice: Choice | None) -> None:
     """Buttons and stage; again and again while something goes on."""
-    folder = watched.chosen()
-    busy = folder is not None and watched.goes_on(folder, folder.status())
-    st.fragment(_watch, run_every=boot.poll_seconds() if busy else None)(watched, choice)
+
+    def goes_on() -> bool:
+        folder = watched.chosen()
+        return folder is not None and watched.goes_on(folder, folder.status())
+
+    again(partial(_draw, watched, choice), goes_on)
 
 
 @said()
-def _watch(watched: Watched, choice: Choice | None) -> None:
+def _draw(watched: Watched, choice: Choice | None) -> None:
     keep.catch_up()
     folder = watched.chosen()
     status = folder.status_seen() if folder is not None else None
@@ -213,7 +218,6 @@ def _watch(watched: Watched, choice: Choice | None) -> None:
     if not shown_elsewhere(folder, watched.page):
         watched.draw(folder, status)
         warn_of_damage(boot.timeline(str(folder.path)))
-    end_polling(folder.id, watched.goes_on(folder, status))
 
 
 def buttons(
@@ -301,11 +305,3 @@ def slow_motion(command: str, folder: RunFolder) -> None:
         if folder.status().state != "paused":
             engine.pause(folder.id)
         engine.one_step(folder.id)
-
-
-def end_polling(name: str, goes_on: bool) -> None:
-    """Run the whole page once more when ``name``, which went on when it was watched, no longer does."""
-    was_live = st.session_state.get("watched") == name
-    st.session_state["watched"] = name if goes_on else None
-    if was_live and not goes_on:
-        st.rerun()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import RunFolder, runs_folder
 from dfkd_core.study import CellState, Conductor, Kind, Progress, Study, studies_in, unreadable_in
 from pages.ui import boot, exchange, keep, link, linked, recordings
+from pages.ui.again import again
 from pages.ui.form import address
 from pages.ui.run import steering
 from pages.ui.web import view as web
@@ -225,8 +227,7 @@ def watch(study: Study, beside: Draw, show: Draw) -> None:
     something goes on."""
     with st.sidebar:
         engine_state()
-    watching = boot.poll_seconds() if _goes_on(study) else None
-    st.fragment(_draw, run_every=watching)(study, beside, show)
+    again(partial(_draw, study, beside, show), partial(_goes_on, study))
 
 
 @steering.said()
@@ -244,7 +245,6 @@ def _draw(study: Study, beside: Draw, show: Draw) -> None:
     if progress.state == "running" and progress.message:
         st.caption(link.plain(progress.message))
     show(study, progress)
-    end_polling(study)
 
 
 def offer_csv(text: str, name: str, empty: bool, label: str = "Table as CSV") -> None:
@@ -256,15 +256,6 @@ def offer_csv(text: str, name: str, empty: bool, label: str = "Table as CSV") ->
 def _goes_on(study: Study) -> bool:
     """It is carried out, or a run that a conductor left behind is alive."""
     return study.is_conducted() or any(cell.state in LIVE for cell in study.progress().cells)
-
-
-def end_polling(study: Study) -> None:
-    """Run the whole page once more when nothing goes on any more in a study that was watched."""
-    was_live = st.session_state.get("watched study") == study.id
-    live = _goes_on(study)
-    st.session_state["watched study"] = study.id if live else None
-    if was_live and not live:
-        st.rerun()
 
 
 # --- what is told about it -------------------------------------------------------------------------------------

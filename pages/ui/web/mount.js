@@ -52,10 +52,20 @@ export function frame(host, name) {
   panel?.scrollIntoView({ behavior: "smooth", block: "end" }); // the lesson's card above it stays in sight
 }
 
+// Says when nobody looks any more, and when somebody does again.
+function tellHidden(host, setStateValue) {
+  const tell = () => host.hides !== document.hidden && setStateValue("hidden", (host.hides = document.hidden));
+  if (host.hides === undefined) document.addEventListener("visibilitychange", () => host.isConnected && host.tells());
+  host.hides ??= false;
+  host.tells = tell;
+  tell();
+}
+
 // The view is made once for a place on the page and outlives reruns.
 export const mounting = (View) => async ({ data: [data], parentElement, setStateValue }) => {
   const host = await hostOf(parentElement);
   host.view ??= new View(host);
   await host.view.update(legible(data), setStateValue);
   frame(host, data.framed);
+  tellHidden(host, setStateValue);
 };

@@ -22,6 +22,7 @@ from typing import Any
 import streamlit as st
 
 from pages.ui import boot
+from pages.ui.again import HIDDEN
 
 mimetypes.add_type("text/javascript", ".js")  # some machines say otherwise, and no browser runs it then
 
@@ -43,7 +44,13 @@ def view(name: str, script: str, *styles: str) -> Callable[..., Any]:
     Its data go in a list: in a dictionary Streamlit looks for tables, and imports pandas to do so.
     """
     component = _component(name, f"{boot.base_path()}/app/static/{laid_out()}", script, ("web/look.css", *styles))
-    return lambda key, data, **given: component(key=_of_the_stop(key), data=[data | {"framed": _framed()}], **given)
+
+    def drawn(key: str, data: dict[str, Any], **given: Any) -> Any:
+        key = _of_the_stop(key)
+        st.session_state[HIDDEN] = bool((st.session_state.get(key) or {}).get(HIDDEN))
+        return component(key=key, data=[data | {"framed": _framed()}], **given)
+
+    return drawn
 
 
 def _of_the_stop(key: str) -> str:
