@@ -26,7 +26,7 @@ def lab(tmp_path: Path) -> Path:
     root.mkdir()
     for name in COPIED:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, root / name)
         elif (ROOT / name).exists():
             shutil.copy(ROOT / name, root / name)
     shutil.copy(ROOT / "tests" / "proof" / "pull.py", root / "dfkd_core" / "methods")

@@ -397,7 +397,7 @@ def test_a_live_run_is_followed_until_somebody_scrubs(page: Page, lab: Lab) -> N
     # The layout stays as it was fitted until somebody wants it anew.
     fitted = look(page, "scope.layout.fitted")
     page.get_by_role("button", name="Fit again").click()
-    later = f"document.querySelector('{SCOPE}').microscope.layout?.fitted > {fitted}"
+    later = f"() => document.querySelector('{SCOPE}').microscope.layout?.fitted > {fitted}"
     page.wait_for_function(later)
     wait(page, "stage.projected === 'true'", SCOPE)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from browser import Lab, button, set_look, shoot, start_lab, until, wait
+from browser import PATIENCE, Lab, button, set_look, shoot, start_lab, until, wait
 from conftest import STUDENT, TINY
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
@@ -158,7 +158,7 @@ def test_a_server_that_starts_takes_the_study_up_and_adopts_its_run_that_goes_on
     assert study.progress().state == "stopped" and study.run(study.record(first)).status().is_live
     lab.process = start_lab(lab.root, lab.port).process
     page.goto(f"{lab.url}prior?study={study.id}")
-    wait(page, "Number(stage.points) >= 1", ROOT)
+    wait(page, "Number(stage.points) >= 1", ROOT, 3 * PATIENCE)
     assert study.run(study.record(first)).attempts() == [1], "it was never begun again"
     button(page, "Stop").click()
     wait(page, "stage.state === 'stopped'", ROOT)
