@@ -92,14 +92,30 @@ def listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def start_lab(root: Path, port: int, token: str | None = "") -> Lab:
-    """``token`` is what the lab asks for: nothing where it is empty, one of its own making where it is None."""
+FORKING = f"""#!{sys.executable}
+import sys
+sys.path[:0] = {[str(ROOT), str(ROOT / "tests")]}
+from dfkd_core.engine import local
+from forked import spawn
+from streamlit.web.cli import main
+local._spawn = spawn
+main()
+"""
+
+
+def start_lab(root: Path, port: int, token: str | None = "", forks: bool = False) -> Lab:
+    """``token`` is what the lab asks for: nothing where it is empty, one of its own making where it is None. Where it
+    ``forks``, its workers need not import torch each."""
     for name in FOLDERS:
         (root / name).mkdir(exist_ok=True)
     environment = {**os.environ, **{f"DFKD_{name.upper()}": str(root / name) for name in FOLDERS}}
     environment |= {} if token is None else {"DFKD_TOKEN": token}
     installed = f"{sys.prefix}/.installed"  # taken as it is: these tests install nothing
     command = ["make", "app", f"PORT={port}", f"VENV={sys.prefix}", f"--assume-old={installed}"]
+    if forks:
+        (root / "streamlit").write_text(FORKING)
+        (root / "streamlit").chmod(0o755)
+        command.append(f"BIN={root}")
     with (root / "said").open("wb") as said:
         out = {"stdout": said, "stderr": subprocess.STDOUT}
         process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **out)
@@ -112,12 +128,12 @@ def start_lab(root: Path, port: int, token: str | None = "") -> Lab:
 
 
 @contextmanager
-def running_lab(root: Path, token: str | None = "") -> Iterator[Lab]:
+def running_lab(root: Path, token: str | None = "", forks: bool = False) -> Iterator[Lab]:
     """A lab on a free port; at the end nothing that it started is left."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    started = start_lab(root, port, token)
+    started = start_lab(root, port, token, forks)
     yield started
     started.kill()
     for folder in runs_in(started.runs):
@@ -128,7 +144,7 @@ def running_lab(root: Path, token: str | None = "") -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with running_lab(tmp_path_factory.mktemp("lab")) as started:
+    with running_lab(tmp_path_factory.mktemp("lab"), forks=True) as started:
         yield started
 
 

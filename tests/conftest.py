@@ -89,8 +89,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Engines in this process need not wait until each of their workers has imported torch; those of labs that are
-    processes themselves do."""
+    """Engines in this process need not wait until each of their workers has imported torch."""
     monkeypatch.setattr(local, "_spawn", spawn)
 
 

@@ -241,7 +241,7 @@ def test_a_conductor_killed_as_it_begins_a_run_leaves_it_to_the_next_one(
 
 
 def test_in_the_lab_runs_are_workers_and_measuring_is_a_job(runs: Path) -> None:
-    study = tiny_study(runs, [0.0])
+    study = tiny_study(runs)
     engine = LocalEngine(runs, keep_warm=False)
     try:
         Conductor(study, engine, as_jobs=True).start()
@@ -249,7 +249,7 @@ def test_in_the_lab_runs_are_workers_and_measuring_is_a_job(runs: Path) -> None:
         eventually(lambda: study.progress().state == "done", 120)
     finally:
         engine.close()
-    assert states(study) == ["done"]
+    assert states(study) == ["done"] * 2
     assert all(folder.environment() for folder in runs_in(runs)) and all(
         record.figures["fid"] > 0 for record in records(study)
     )

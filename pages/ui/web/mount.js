@@ -52,13 +52,18 @@ export function frame(host, name) {
   panel?.scrollIntoView({ behavior: "smooth", block: "end" }); // the lesson's card above it stays in sight
 }
 
-// Says when nobody looks any more, and when somebody does again.
-function tellHidden(host, setStateValue) {
-  const tell = () => host.hides !== document.hidden && setStateValue("hidden", (host.hides = document.hidden));
-  if (host.hides === undefined) document.addEventListener("visibilitychange", () => host.isConnected && host.tells());
-  host.hides ??= false;
-  host.tells = tell;
-  tell();
+// Tells Python when nobody looks any more, and when somebody does again, until it says so itself.
+const SAY_AGAIN_MS = 2500;
+function tellHidden(host, known, setStateValue) {
+  const tell = () => {
+    clearTimeout(host.telling);
+    if (!host.isConnected || document.hidden === host.known) return;
+    host.setStateValue("hidden", document.hidden);
+    host.telling = setTimeout(tell, SAY_AGAIN_MS);
+  };
+  if (host.known === undefined) document.addEventListener("visibilitychange", tell);
+  Object.assign(host, { known, setStateValue });
+  if (host.telling === undefined) tell(); // it was hidden when it came
 }
 
 // The view is made once for a place on the page and outlives reruns.
@@ -67,5 +72,5 @@ export const mounting = (View) => async ({ data: [data], parentElement, setState
   host.view ??= new View(host);
   await host.view.update(legible(data), setStateValue);
   frame(host, data.framed);
-  tellHidden(host, setStateValue);
+  tellHidden(host, data.hidden, setStateValue);
 };

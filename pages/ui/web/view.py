@@ -47,8 +47,8 @@ def view(name: str, script: str, *styles: str) -> Callable[..., Any]:
 
     def drawn(key: str, data: dict[str, Any], **given: Any) -> Any:
         key = _of_the_stop(key)
-        st.session_state[HIDDEN] = bool((st.session_state.get(key) or {}).get(HIDDEN))
-        return component(key=key, data=[data | {"framed": _framed()}], **given)
+        hidden = st.session_state[HIDDEN] = bool((st.session_state.get(key) or {}).get(HIDDEN))
+        return component(key=key, data=[data | {"framed": _framed(), "hidden": hidden}], **given)
 
     return drawn
 
