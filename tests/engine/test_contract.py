@@ -123,6 +123,7 @@ def test_a_killed_worker_loses_nothing_that_was_kept(kind: str, harness: Harness
     assert_bit_identical(folder, undisturbed)
 
 
+@pytest.mark.parametrize("kind", [pytest.param("inline", marks=pytest.mark.slow), *KINDS[1:]])  # as in runs/test_run.py
 def test_a_killed_program_loses_nothing_that_was_kept(
     kind: str, runs: Path, undisturbed: RunFolder, tmp_path: Path, start: Start
 ) -> None:

@@ -109,7 +109,17 @@ def test_colour_images_of_32_pixels(teacher: str, student: str) -> None:
 INSIDE = ("classifier-sharing", "semckd", "cat-kd", "ofa-kd", "rkd")
 OTHERS = [name for name in CLASSIFIERS if name not in students(8)]
 SLOW = ("resnet44", "resnet56", "resnet50", "resnet101", "resnet152", "resnet116", "resnet110x2")
-SLOW += ("vgg13-bn", "vgg16-bn", "vgg19-bn", "mobilenetv2", "resnet32x4", "resnet110", "wrn-40-2", "shufflenetv2")
+SLOW += (
+    "vgg13-bn",
+    "vgg16-bn",
+    "vgg19-bn",
+    "mobilenetv2",
+    "resnet32x4",
+    "resnet110",
+    "wrn-40-2",
+    "shufflenetv1",
+    "shufflenetv2",
+)
 """As deep or as wide as others are not, but built as one that is tried in every suite."""
 
 

@@ -78,7 +78,10 @@ def opened(page: Page, lab: Lab, name: str) -> None:
     page.wait_for_timeout(1000)  # what comes late
 
 
-@pytest.mark.parametrize("name", some({"experiments", "two methods", "given", "composing", "notes", "class prior"}))
+LIKE_OTHERS = {"experiments", "two methods", "given", "composing", "notes", "class prior", "generative", "slow motion"}
+
+
+@pytest.mark.parametrize("name", some(LIKE_OTHERS))
 def test_a_page_can_be_used_by_everybody(page: Page, taught: Lab, axe: str, name: str) -> None:
     page.add_init_script(SHIFTS)
     opened(page, taught, name)
