@@ -212,7 +212,7 @@ def _zoom(page: Page) -> list[int]:
 
 
 def test_a_run_is_watched_from_the_collected_images_to_the_student(page: Page, lab: Lab, images: Path) -> None:
-    page.goto(lab.url + _link(images, gan_steps=60))
+    page.goto(lab.url + _link(images, gan_steps=90))
     expect(page.get_by_text("24 images of Folder images")).to_be_visible()
     expect(button(page, "Start")).to_be_enabled()
     button(page, "Start").click()
