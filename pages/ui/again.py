@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from dfkd_core.errors import RequestError, StoreError
 
 SESSION_SECONDS, LOOK_SECONDS = 25.0, 0.7
 FULL_CLASS = 50  # sessions
@@ -18,7 +21,9 @@ def again(draw: Callable[[], None], goes_on: Callable[[], bool]) -> None:
     changes, the whole page runs once more."""
 
     def is_due() -> bool:
-        return goes_on() and not st.session_state.get(HIDDEN)
+        with suppress(OSError, RequestError, StoreError):  # what is wrong there, ``draw`` says
+            return goes_on() and not st.session_state.get(HIDDEN)
+        return False
 
     def drawn() -> None:
         draw()
