@@ -233,6 +233,7 @@ def set_look(page: Page, theme: str, size: tuple[int, int]) -> None:
 
 
 INSIDE = """one => {
+  one.scrollIntoView({ block: "center" });
   const { left, top, width, height } = one.getBoundingClientRect(), edge = one.clientLeft;
   return [left + edge, top + edge, width - 2 * edge, height - 2 * edge];
 }"""
@@ -240,7 +241,6 @@ INSIDE = """one => {
 
 def grey_of(tile: Locator, side: int = 8) -> np.ndarray:
     """The ``side`` × ``side`` grey values of an image as it is seen, whatever its size and border."""
-    tile.scroll_into_view_if_needed()
     left, top, width, height = tile.evaluate(INSIDE)
     seen = np.asarray(Image.open(io.BytesIO(tile.page.screenshot())).convert("L"))
     middle = (np.arange(side) + 0.5) / side
