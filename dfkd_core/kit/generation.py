@@ -73,6 +73,7 @@ class GeneratorMethod(Method[Problem, C]):
 
     saved: ClassVar[tuple[str, ...]] = ("student", "generator", "student_optimizer", "generator_optimizer")
     rates = {"generator_optimizer": "generator_lr"}
+    epsilon: ClassVar[float] = 0.8  # of the generator's last two BatchNorm layers
 
     def __init__(self, problem: Problem, config: C) -> None:
         super().__init__(problem, config)
@@ -84,7 +85,7 @@ class GeneratorMethod(Method[Problem, C]):
         """Latents to pixels."""
         config, image = self.config, self.image
         head = StandardisedHead(image) if isinstance(config, HeadConfig) and config.head == "standardised" else None
-        return ConvGenerator(config.latent, image.channels, image.size, config.width, head)
+        return ConvGenerator(config.latent, image.channels, image.size, config.width, head, self.epsilon)
 
     def latents(self) -> Tensor:
         """z ~ N(0, I), (B, z)."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from dfkd_core.errors import RequestError
 from dfkd_core.kit.contract import Problem, Term
@@ -62,14 +62,16 @@ class ActivationRegions(Objective):
         wanted = seen.logits.argmax(dim=1) if labels is None else labels
         stages = {name: seen.maps[name] for name in self.stages}
         maps = dict(zip(stages, student_losses.grad_cams(seen.logits, list(stages.values()), wanted), strict=True))
-        return Features(seen.logits, seen.pooled, {**maps, "class": class_maps(last_of(seen.maps), network.head)})
+        maps["class"] = class_maps(last_of(seen.maps), network.head.weight.detach())
+        return Features(seen.logits, seen.pooled, maps)
 
 
-def class_maps(last_map: Tensor, head: nn.Linear) -> Tensor:
-    """(B, D, H, W) -> (B, K, H, W): the linear layer at every pixel, without its bias (CAM, Zhou et al. 2016)."""
-    if last_map.shape[1] != head.in_features:  # a hidden layer stands in between
-        return last_map.new_zeros(len(last_map), head.out_features, 1, 1)
-    return torch.einsum("bdhw,kd->bkhw", last_map, head.weight)
+def class_maps(last_map: Tensor, weight: Tensor) -> Tensor:
+    """(B, D, H, W) -> (B, K, H, W): the linear layer's (K, D) ``weight`` at every pixel, without its bias (CAM, Zhou et
+    al. 2016)."""
+    if last_map.shape[1] != weight.shape[1]:  # a hidden layer stands in between
+        return last_map.new_zeros(len(last_map), len(weight), 1, 1)
+    return torch.einsum("bdhw,kd->bkhw", last_map, weight)
 
 
 class ClassAttention(Plain):
@@ -96,8 +98,8 @@ class ClassAttention(Plain):
         self.register_buffer("head", problem.teacher.head.weight.detach().clone(), persistent=False)
 
     def weighed(self, ours: Features, seen: Features, labels: Tensor) -> dict[str, Tensor]:
-        student = class_maps(last_of(ours.maps), self.student.head)
-        teacher = torch.einsum("bdhw,kd->bkhw", last_of(seen.maps), self.head)
+        student = class_maps(last_of(ours.maps), self.student.head.weight)
+        teacher = class_maps(last_of(seen.maps), self.head)
         return {
             "cross_entropy": F.cross_entropy(ours.logits, labels),
             "class_attention": 50 * student_losses.class_attention(student, teacher),

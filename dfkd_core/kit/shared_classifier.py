@@ -36,6 +36,12 @@ class SharedClassifier(nn.Module):
         last_map = last_of(self.network.features(images).maps)
         return self.project(F.adaptive_avg_pool2d(last_map, self.side))
 
+    def train(self, mode: bool = True) -> SharedClassifier:
+        """The classifier stays as it judges: a VGG's has Dropout."""
+        super().train(mode)
+        self.classifier.eval()
+        return self
+
     def classify(self, last_map: Tensor) -> Tensor:
         return self.classifier.head(self.classifier.pool(last_map))
 

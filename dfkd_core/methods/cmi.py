@@ -19,6 +19,8 @@ Differences from the paper and from its released code:
 4. ``paper`` are the released settings that start from nothing; the paper's best start from images that another program
    inverted beforehand. Labels are drawn for each batch, as there.
 5. The student draws from the pool with replacement.
+6. The generator has an activation between its first normalisation and the first upsampling, as those of the other
+   methods.
 """
 
 from __future__ import annotations
@@ -65,7 +67,7 @@ class CMIConfig(InversionConfig):
     negatives: int = knob(
         4096, "Earlier images that a batch is told from.", group="Contrast", unit="images", memory=True, ge=0, le=65_536
     )
-    head_width: int = knob(128, "Numbers in which images are compared.", group="Contrast", ge=2, le=4096)
+    head_width: int = knob(256, "Numbers in which images are compared.", group="Contrast", ge=2, le=4096)
     generator_lr: float = knob(
         1e-3, "Learning rate of generator, latents and head (Adam).", group="Generator", symbol="η_G", gt=0, le=10
     )
@@ -73,13 +75,13 @@ class CMIConfig(InversionConfig):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {
             "bn_weight": 0.3, "adversarial_weight": 1.0, "contrast_weight": 0.3, "negatives": 512, "generator_lr": 1e-2,
-            "synthesis_steps": 40, "synthesis_size": 64, "distill_steps": 20, "updates": 50, "latent": 100, "width": 16,
-            "view": "none",
+            "head_width": 128, "synthesis_steps": 40, "synthesis_size": 64, "distill_steps": 20, "updates": 50,
+            "latent": 100, "width": 16, "view": "none",
         },
         "cpu": {
             "bn_weight": 0.3, "adversarial_weight": 1.0, "contrast_weight": 0.3, "negatives": 1024,
-            "generator_lr": 1e-2, "synthesis_steps": 40, "distill_steps": 120, "updates": 40, "latent": 100,
-            "width": 16, "view": "none", "augmentation": "none",
+            "head_width": 128, "generator_lr": 1e-2, "synthesis_steps": 40, "distill_steps": 120, "updates": 40,
+            "latent": 100, "width": 16, "view": "none", "augmentation": "none",
         },
         "paper": {},
     }  # fmt: skip

@@ -40,7 +40,7 @@ class CollectedConfig(StudentConfig):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "demo": {"distill_steps": 320, "updates": 5, "student_lr": 0.1, "schedule": "cosine", "augmentation": "crop"},
         "cpu": {"distill_steps": 600, "updates": 5, "schedule": "cosine"},
-        "paper": {},
+        "paper": {"augmentation": "resized-crop+flip"},
     }
 
 

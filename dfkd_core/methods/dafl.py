@@ -15,7 +15,7 @@ Differences from the paper and from its released code:
 2. f is what the teacher's last stage gives, averaged over pixels: LeNet-5's 120 numbers, as released, and a ResNet's
    pooled features.
 3. The generator's last layers are the released ones (tanh, BatchNorm without parameters); ``head`` = sigmoid bounds its
-   pixels, as those of TA-DFKD.
+   pixels, as those of TA-DFKD, whose activation behind the first BatchNorm layer it has; there, none.
 4. ``paper`` is CIFAR-10's: the student's rate is divided by 10 at 40 and 80 % of the epochs (800 and 1,600 of 2,000),
    as released. The released code trains MNIST's student with Adam; here it is SGD for all.
 """

@@ -13,8 +13,9 @@ or KL(softmax T(x̂) ‖ softmax S(x̂)).
 
 What the paper leaves open here, and how it is read:
 
-1. No code was released, and the lengths, rates and the weight between the two terms are not the paper's own: they are
-   those of DFAD, whose game this is, with λ_BN = 1.
+1. No code was released, and the lengths, rates and the weight between the two terms are not the paper's own: lengths
+   and first rates are those of DFAD, whose game this is, with λ_BN = 1; the student's rate falls along a cosine and
+   the generator's stays, as TA-DFKD's do, where DFAD divides both by 10 twice.
 2. D is L1, DFAD's; ``discrepancy`` = kl compares probabilities.
 3. The student is in eval mode while the generator learns.
 4. A teacher without BatchNorm layers leaves the second discriminator alone: then this is DFAD with a bounded generator.

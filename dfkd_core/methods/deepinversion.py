@@ -20,7 +20,8 @@ Differences from the paper and from its released code:
 5. The paper makes all images before its student learns; a step here makes one batch, then takes ``updates`` updates, as
    the re-implementation that comes with Fast and CMI does, whose 200 rounds of 400 updates ``paper`` has. The
    temperature is that one's, too.
-6. Mirroring is that of the released code for ImageNet; that for CIFAR-10 shifts only (``jitter`` = shift).
+6. Mirroring is that of the released code for ImageNet; that for CIFAR-10 shifts only (``jitter`` = shift). The images'
+   rate is that of its better variant of CIFAR-10; the parameters that it calls the paper's have 0.05.
 """
 
 from __future__ import annotations

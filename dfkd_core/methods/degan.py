@@ -11,8 +11,8 @@ what the generator makes, and from nothing else. Two stages of one run:
 
 Differences from the paper and from its released code:
 
-1. The networks are those of HiDFD, without classes, instead of DCGAN's: so the two differ in what their GANs learn,
-   and in nothing else. Adam's rates and betas are the published ones.
+1. The networks are those of HiDFD, without classes, instead of DCGAN's. Adam's rates and betas are the published ones;
+   no moving average of the generator is kept.
 2. The student's optimizer, schedule and augmentation are those of all methods that collect. The released code takes
    Adam (1e-3, then 1e-4 from the best student on) and no augmentation.
 3. Defaults are as long as HiDFD's. ``paper`` is as long as the released code: 200 epochs of D_c in batches of some

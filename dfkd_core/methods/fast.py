@@ -17,7 +17,8 @@ Differences from the paper and from its released code:
 1. Both gradients are first-order. FOMAML proper takes the gradient at the copy's end only; the released code adds up
    those of all iterations, as here.
 2. The released code scales Reptile's gradient by 67 before Adam, which does not care; left out.
-3. It means to reset the first layer late in the run, by a condition that is always true; left out.
+3. Where it begins the generator's first layer anew, at epoch 120 of 200, its BatchNorm layer starts from gains near 0,
+   N(0, 0.02²), as the linear one's weights do; as released (``reset_at``), and not among the paper's equations.
 4. The generator has an activation between its first normalisation and the first upsampling, as those of the other
    methods.
 5. The student draws from the pool with replacement, and its rate is annealed to 0, not to 2e-4.
@@ -57,6 +58,10 @@ class FastConfig(RememberedConfig):
     latent_lr: float = knob(
         0.01, "Learning rate of the latents (Adam).", group="Generator", live=True, symbol="η_z", gt=0, le=10
     )
+    reset_at: float = knob(
+        0.6, "Share of the student's steps at which the generator's first layer begins anew; 0: never.",
+        group="Generator", ge=0, le=1,
+    )  # fmt: skip
     synthesis_steps: int = other_default(RememberedConfig, "synthesis_steps", 10)
     warm_steps: int = other_default(RememberedConfig, "warm_steps", 20)
     student_lr: float = other_default(RememberedConfig, "student_lr", 0.2)
@@ -108,6 +113,8 @@ class Fast(PooledGeneratorMethod[FastConfig]):
         """A batch by a copy of the meta-generator, from which that learns."""
         c, best = self.config, Best()
         self.student.eval()
+        if seen.stage == "student" and seen.done + 1 == round(c.reset_at * c.distill_steps):
+            self.generator.begin_first_layer_anew()
         self.copy.load_state_dict(self.generator.state_dict())
         met = [torch.zeros_like(parameter) for parameter in self.generator.parameters()]
         latents = nn.Parameter(torch.randn(c.synthesis_size, c.latent, device=self.device))

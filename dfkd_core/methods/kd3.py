@@ -22,9 +22,9 @@ A step is ``updates`` updates on L = alignment + contrast. Where the paper leave
    reaches the student; it is left out.
 5. What is contrasted is the average of the last feature map behind a learned linear map to 128 numbers.
 6. Where no image passes its threshold all are kept; there, the loader fails.
-7. The released code judges augmented images, and takes random resized crops; here crops and flips as in all methods
-   that collect. Defaults are as long as HiDFD's student stage with its batch; ``paper`` has the released batch of
-   1,024 and 240 epochs of ImageNet's 1.28 million images.
+7. The released code judges augmented images; here they are judged as they are. Defaults are those of HiDFD's student
+   stage, its batch and length too; ``paper`` has the released random resized crops, the batch of 1,024 and 240 epochs
+   of ImageNet's 1.28 million images.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class KD3Config(StudentConfig):
             "selections": 20,
         },
         "cpu": {"distill_steps": 600, "updates": 5, "student_lr": 0.2, "schedule": "cosine", "selections": 20},
-        "paper": {"distill_steps": 30_000, "batch_size": 1024},
+        "paper": {"distill_steps": 30_000, "batch_size": 1024, "augmentation": "resized-crop+flip"},
     }
 
 

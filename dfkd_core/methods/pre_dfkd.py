@@ -22,7 +22,8 @@ Differences from the paper and from its released code:
 4. In the released code the gradients of balancing the latents stay in the memory and are added to its next update.
 5. The memory is the VAE of this lab, with 64 latents, instead of a generator like the first and an encoder. It learns
    from the very images that were just replayed, which the teacher need not answer again.
-6. The student is in eval mode while the generator learns, released in train mode; no spectral norms in the generator.
+6. The student is in eval mode while the generator learns, released in train mode. The released generator has spectral
+   norms, and no activation behind its first BatchNorm layer.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ Differences from the paper and from its released code:
 4. The student is in eval mode while the generator learns; in the released code it stays in train mode.
 5. Both rates fall along a cosine that stands still within an epoch; there, it falls with each batch. Gradients are not
    clipped; there, to a norm of 5.
-6. The released generator ends with BatchNorm without parameters and no tanh; its first upsampling is by 1.6.
+6. The released generator ends with BatchNorm that has parameters, and no tanh; between its first normalisation and the
+   first upsampling it has no activation. Its epsilons, 1e-5, are kept.
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ class ZSKT(GeneratorMethod[ZSKTConfig]):
         Term("attention", "attention transfer", "attention_weight", of="student", inside=True),
     )
     phases = ("latents", "generator", "generate", "answer", "student")
+    epsilon = 1e-5
 
     def __init__(self, problem: Problem, config: ZSKTConfig) -> None:
         super().__init__(problem, config)

@@ -61,6 +61,14 @@ class ConvGenerator(nn.Module):
             head or nn.Sigmoid(),
         )
 
+    @torch.no_grad()
+    def begin_first_layer_anew(self) -> None:
+        """As Fast's released code does: projection and first BatchNorm layer from N(0, 0.02²), no biases."""
+        for layer in (self.project, self.decode[0]):
+            assert isinstance(layer, nn.Linear | nn.BatchNorm2d)
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+            nn.init.zeros_(layer.bias)
+
     @computed
     def forward(self, latents: Tensor) -> Tensor:
         """(B, latent) -> (B, C, s, s)."""

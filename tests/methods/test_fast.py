@@ -120,6 +120,21 @@ def test_fomaml_adds_up_all_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.testing.assert_close(total, expected, rtol=1e-3, atol=1e-5)
 
 
+def test_the_first_layer_begins_anew_once() -> None:
+    """At the share of the student's steps, warm-up not counted; from N(0, 0.02²), and nothing else with it."""
+    method = make(warm_steps=2, distill_steps=5, reset_at=0.6, generator_lr=1e-9)
+    events(method, 4)
+    before = weights(method.generator)
+    events(method, 5)
+    after = weights(method.generator)
+    begun = [name for name in before if not torch.allclose(before[name], after[name], atol=1e-3)]
+    assert {name for name in begun if "running" not in name} == {"project.weight", "project.bias", "decode.0.weight"}
+    assert after["project.weight"].std().item() == pytest.approx(0.02, rel=0.2)
+    assert after["decode.0.weight"].abs().max() < 0.1 and after["project.bias"].abs().max() < 1e-3
+    events(method, 7)
+    assert torch.allclose(after["project.weight"], weights(method.generator)["project.weight"], atol=1e-3)
+
+
 def test_by_reptile_it_goes_towards_where_the_copy_ended() -> None:
     method = make(meta="reptile", adversarial_weight=0, generator_lr=1e-3)
     start, _, end = gradients_met(method)

@@ -164,6 +164,15 @@ def test_the_classifier_is_the_teachers_and_stays_so() -> None:
     assert not same(student, weights(method.stage.objective.student.network.stages))
 
 
+def test_a_classifier_with_dropout_judges_as_the_teachers() -> None:
+    method = make()
+    classifier = method.student.classifier
+    classifier.head = torch.nn.Sequential(torch.nn.Dropout(0.5), classifier.head)
+    method.stage.objective.train()
+    projected = method.student.project_map(seen_by(method)[0])
+    assert torch.equal(method.student.classify(projected), method.student.classify(projected))
+
+
 def test_without_contrast_nothing_is_mixed() -> None:
     method = make(contrast_weight=0.0)
     terms, _ = method.stage.objective(*seen_by(method))

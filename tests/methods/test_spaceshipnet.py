@@ -86,6 +86,17 @@ def test_the_students_terms_have_the_papers_temperature_and_weights() -> None:
     assert terms["grad_cam"].item() == pytest.approx(2 * halved.item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("term", ["cam", "grad_cam"])
+def test_what_maps_are_weighed_with_is_constant(term: str) -> None:
+    """The student learns where to look by its features, not by its last layer."""
+    method = make()
+    objective, images = method.objective(), torch.randn(16, 1, 8, 8)
+    terms, _ = objective(images, objective.ask(method.teacher, images))
+    head, first = method.student.head.weight, next(method.student.parameters())
+    at_head, at_first = torch.autograd.grad(terms[term], [head, first], allow_unused=True)
+    assert at_head is None and at_first.abs().max() > 0
+
+
 def test_features_of_three_stages_join_their_pools(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[tuple[Tensor, ...]] = []
 
