@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from statistics import fmean
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -24,7 +25,7 @@ from benchmarks.training import folder_of_runs, spread
 from dfkd_core import methods
 from dfkd_core.runs.request import make_spec
 from dfkd_core.study.hidfd_experiments import EXPERIMENTS, SHARED
-from dfkd_core.study.tables import in_points, interval, plus_minus
+from dfkd_core.study.tables import in_points, interval
 
 VARIANTS = EXPERIMENTS["ablation"].variants
 ALONE = "collected images alone, classifier sharing"
@@ -65,16 +66,16 @@ def rows_of(benchmark: str, reported: bool, results: dict[str, Results], walls: 
     unless it is only ``reported`` as it comes out."""
     first, *_ = results
     for name, runs in results.items():
-        mean, _, high = interval([run["final"] for run in runs])
-        best = interval([run["best"] for run in runs])[0] or 0.0
-        text = f"final {plus_minus(mean, high)} %, best {100 * best:.1f} %, {walls[name]:.0f} s for {len(runs)} runs"
+        finals = [run["final"] for run in runs]
+        best = fmean(run["best"] for run in runs)
+        text = f"final {spread(finals)}, best {best:.1%}, {walls[name]:.0f} s for {len(runs)} runs"
         target, met = "", None
         if name != first:
             lead = interval([own["final"] - run["final"] for own, run in zip(results[first], runs, strict=True)])
             text += f"; the lead of {first} {in_points(*lead)} points"
             if not reported:
                 target, met = "lead clear of 0", lead[1] is not None and lead[1] > 0
-        yield Row(f"{benchmark}: {name}", text, target, met, mean)
+        yield Row(f"{benchmark}: {name}", text, target, met, fmean(finals))
 
 
 def measure(

@@ -161,7 +161,7 @@ def _share(value: float | None) -> str:
 
 
 def _cell(place: Place) -> str:
-    return f"{plus_minus(place.mean, None)} ± {100 * (place.deviation or 0):.1f} ({plus_minus(place.peak, None)})"
+    return f"{plus_minus(place.mean, place.deviation)} ({plus_minus(place.peak, None)})"
 
 
 def measure(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
+from statistics import stdev
 from typing import Annotated, Any, Literal, NotRequired, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
@@ -261,7 +262,7 @@ class HidfdExperiments(Kind[ExperimentRequest]):
         ]
 
     def lines(self, settings: dict[str, Any], cells: list[CellState]) -> list[str]:
-        """In per cent and points: final ± half its interval, best, runs, and the rest."""
+        """In per cent and points: final ± its standard deviation, best, runs, and the rest."""
         rows = self.table(settings, cells)
         compared, measured = len(settings["series"]) > 1, any(row["fid"] is not None for row in rows)
         category = settings["scale"] == "category"
@@ -270,7 +271,7 @@ class HidfdExperiments(Kind[ExperimentRequest]):
         lines = [head]
         for row in rows:
             x = _name({**settings, "series": []}, row) if category else _shown(row["x"])
-            line = [_name(settings, row)] * compared + [x, plus_minus(row["mean"], row["high"])]
+            line = [_name(settings, row)] * compared + [x, plus_minus(row["mean"], row["deviation"])]
             line += ["–" if row["best"] is None else f"{100 * row['best']:.1f}", str(row["n"])]
             line += [number(row["fid"], ".2f")] * measured + [number(row["seconds"], ".0f")]
             lines.append([*line, in_points(row["difference"], row["difference_low"], row["difference_high"])])
@@ -365,7 +366,9 @@ def _reference(experiment: Experiment, series: Sequence[str], xs: Sequence[Any])
 def _row(series: str, x: Any, seeds: dict[int, Figures], others: dict[int, Figures]) -> dict[str, Any]:
     runs = list(seeds.values())
     row: dict[str, Any] = {"series": series, "x": x, "n": len(runs)}
-    row["mean"], row["low"], row["high"] = interval([figures["final"] for figures in runs])
+    finals = [figures["final"] for figures in runs]
+    row["mean"], row["low"], row["high"] = interval(finals)
+    row["deviation"] = stdev(finals) if len(finals) > 1 else None
     for name in ("best", "seconds"):
         row[name] = interval([figures[name] for figures in runs])[0]
     row["fid"], row["fid_low"], row["fid_high"] = interval([figures["fid"] for figures in runs if "fid" in figures])

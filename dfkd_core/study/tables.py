@@ -49,9 +49,9 @@ def interval(values: Sequence[float]) -> Interval:
 # --- words -----------------------------------------------------------------------------------------------------
 
 
-def plus_minus(mean: float | None, high: float | None) -> str:
-    """``95.2 ± 1.1``, in per cent."""
-    return "–" if mean is None else f"{100 * mean:.1f}" + (f" ± {100 * (high - mean):.1f}" if high is not None else "")
+def plus_minus(mean: float | None, deviation: float | None) -> str:
+    """``95.2 ± 1.1``, in per cent: the mean and the standard deviation over seeds, where there are several."""
+    return "–" if mean is None else f"{100 * mean:.1f}" + ("" if deviation is None else f" ± {100 * deviation:.1f}")
 
 
 def in_points(difference: float | None, low: float | None, high: float | None) -> str:

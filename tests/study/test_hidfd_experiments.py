@@ -301,7 +301,7 @@ def test_the_lines_of_the_table() -> None:
     lines = KIND.lines(VARIANTS, cells)
     assert [" ".join(line.split()) for line in lines] == [
         "guidance final % best % runs seconds against full, points",
-        "full 91.0 ± 12.7 92.0 2 10 –",
+        "full 91.0 ± 1.4 92.0 2 10 –",
         "w/o 80.0 81.0 1 10 -10.0",
         "waits – – 0 – –",
     ]
