@@ -37,8 +37,8 @@ class NoiseConfig(UpdatesConfig):
         "gaussian", "Normalised images from N(0, 1), or pixels from [0, 1].", group="Noise"
     )
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "demo": {"epochs": 20, "iterations": 20, "student_steps": 5, "batch_size": 128, "student_lr": 0.05},
-        "cpu": {"epochs": 40, "iterations": 50, "student_steps": 5, "batch_size": 256},
+        "demo": {"epochs": 30, "iterations": 20, "student_steps": 5, "batch_size": 128, "student_lr": 0.1},
+        "cpu": {"epochs": 28, "iterations": 50, "student_steps": 5, "batch_size": 256, "student_lr": 0.05},
         "paper": {},
     }
 
