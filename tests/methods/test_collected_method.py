@@ -31,6 +31,7 @@ from dfkd_core.kit.objectives import ObjectiveName
 from dfkd_core.kit.recording import Recording
 from dfkd_core.kit.student_stage import StudentConfig, choose, draw
 from dfkd_core.methods.collected import Collected, CollectedConfig
+from dfkd_core.methods.hidfd import HiDFDConfig
 from dfkd_core.networks.classifiers import build_classifier
 from dfkd_core.store import RunFolder
 from dfkd_core.teachers.load import load_teacher
@@ -136,7 +137,12 @@ def test_a_new_learning_rate_takes_effect_with_the_next_step() -> None:
 def test_its_student_knobs_are_those_of_every_student_stage() -> None:
     assert issubclass(CollectedConfig, StudentConfig)
     assert set(CollectedConfig.model_fields) - set(StudentConfig.model_fields) == {"objective"}
-    assert CollectedConfig.build("paper") == CollectedConfig()
+
+
+@pytest.mark.parametrize("preset", ["demo", "cpu", "paper"])
+def test_it_differs_from_hidfds_student_in_the_images_alone(preset: str) -> None:
+    ours, theirs = (one.build(preset) for one in (CollectedConfig, HiDFDConfig))
+    assert all(getattr(ours, name) == getattr(theirs, name) for name in CollectedConfig.model_fields)
 
 
 def test_a_batch_is_drawn_from_all_images_as_pixels() -> None:

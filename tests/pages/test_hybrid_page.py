@@ -216,6 +216,7 @@ def test_a_run_is_watched_from_the_collected_images_to_the_student(page: Page, l
     expect(page.get_by_text("24 images of Folder images")).to_be_visible()
     expect(button(page, "Start")).to_be_enabled()
     button(page, "Start").click()
+    wait(page, "stage.state === 'running'")  # the recorded run is in its GAN, too
     parts = page.locator(".dfkd-parts")
     expect(parts).to_have_attribute("data-now", "gan")
     expect(parts.locator("> section").first).to_have_attribute("data-part", "gan")
