@@ -42,13 +42,18 @@ class UnknownFilesError(Exception):
     """The data set's folder is there, but what it holds is not what is read; the sentence says what is amiss."""
 
 
-def _digits() -> Path:
-    """scikit-learn's file: 64 grey values from 0 to 16 and the class, a line each. Read without importing it, which
-    takes longer than a run's first ten steps."""
+@lru_cache(maxsize=1)
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    """scikit-learn's file: 64 grey values from 0 to 16 and the class, a line each, as (N, 1, 8, 8) bytes and (N,)
+    labels. Read without importing it, which takes longer than a run's first ten steps."""
+    import numpy as np
+
     package = find_spec("sklearn")
     if package is None or package.origin is None:
         raise FileNotFoundError("scikit-learn, which the digits come with")
-    return Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    table = np.loadtxt(Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    pixels = np.round(table[:, :-1].reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
+    return pixels, table[:, -1].astype(np.int64)
 
 
 def read_archive(dataset: str, folder: Path, train: bool) -> LabelledImages:
@@ -63,10 +68,9 @@ def read_archive(dataset: str, folder: Path, train: bool) -> LabelledImages:
     from dfkd_core.data.labelled import LabelledImages
 
     if dataset == "digits":
-        table = np.loadtxt(_digits(), delimiter=",")
-        pixels = np.round(table[:, :-1].reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
+        pixels, labels = _digits()
         chosen = (np.arange(len(pixels)) % 3 != 0) == train
-        return LabelledImages(torch.from_numpy(pixels[chosen]), torch.from_numpy(table[chosen, -1]).long())
+        return LabelledImages(torch.from_numpy(pixels[chosen]), torch.from_numpy(labels[chosen]))
     place = find_archive(dataset, folder)
     if place is None:
         raise FileNotFoundError(folder)

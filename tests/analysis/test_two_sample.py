@@ -83,7 +83,10 @@ def carried_out(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 @pytest.fixture
-def run(runs: Path, carried_out: RunFolder) -> RunFolder:
+def run(runs: Path, carried_out: RunFolder, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """Tested briefly: how well the test tells is asked above."""
+    monkeypatch.setattr(under_test, "PERMUTATIONS", 4)
+    monkeypatch.setattr(under_test, "SPLITS", 2)
     return copied(carried_out, runs / carried_out.id)
 
 

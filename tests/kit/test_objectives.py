@@ -109,28 +109,26 @@ def test_colour_images_of_32_pixels(teacher: str, student: str) -> None:
 INSIDE = ("classifier-sharing", "semckd", "cat-kd", "ofa-kd", "rkd")
 OTHERS = [name for name in CLASSIFIERS if name not in students(8)]
 SLOW = ("resnet44", "resnet56", "resnet50", "resnet101", "resnet152", "resnet116", "resnet110x2")
-SLOW += (
-    "vgg13-bn",
-    "vgg16-bn",
-    "vgg19-bn",
-    "mobilenetv2",
-    "resnet32x4",
-    "resnet110",
-    "wrn-40-2",
-    "shufflenetv1",
-    "shufflenetv2",
-)
+SLOW += ("vgg13-bn", "vgg16-bn", "vgg19-bn", "mobilenetv2", "resnet32x4", "resnet110", "wrn-40-2")
+SLOW += ("shufflenetv1", "shufflenetv2")
 """As deep or as wide as others are not, but built as one that is tried in every suite."""
+WIDE_ONES, OF_WIDE_ONES = ("mobilenetv2-half", "vgg11-bn"), ("classifier-sharing", "cat-kd")
+"""Each a second an objective: two are tried in every suite."""
 
 
-@pytest.mark.parametrize("name", [pytest.param(one, marks=[pytest.mark.slow] * (one in SLOW)) for one in OTHERS])
-def test_networks_for_larger_images_work_as_teacher_and_as_student(name: str) -> None:
+def inside() -> list[ParameterSet]:
+    """Networks and objectives that look into them."""
+    late = [*product(SLOW, INSIDE), *product(WIDE_ONES, set(INSIDE) - set(OF_WIDE_ONES))]
+    return [pytest.param(*one, marks=[pytest.mark.slow] * (one in late)) for one in product(OTHERS, INSIDE)]
+
+
+@pytest.mark.parametrize(("name", "objective"), inside())
+def test_networks_for_larger_images_work_as_teacher_and_as_student(name: str, objective: str) -> None:
     """With HiDFD's classifier sharing and those of its rivals that look into a network; of their maps CAT-KD needs two
     pixels a side."""
     small = ImageSpec(1, 16, (0.3,), (0.37,), tuple("0123456789"))
     for teacher, student in ((name, "resnet8"), ("resnet8", name)):
-        for objective in INSIDE:
-            works(objective, problem_of(teacher, student, small))
+        works(objective, problem_of(teacher, student, small))
 
 
 def test_what_cat_kd_refuses() -> None:

@@ -17,7 +17,7 @@ from dfkd_core import methods
 from dfkd_core.errors import RequestError
 from dfkd_core.networks.known import ENDINGS, enough, of_network
 from dfkd_core.runs.assemble import assemble
-from dfkd_core.teachers.cards import user_folder
+from dfkd_core.teachers.cards import available_teachers, user_folder
 from dfkd_core.teachers.load import load_teacher
 from dfkd_core.teachers.trusted import LIST
 
@@ -58,6 +58,18 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: folder / f"teacher{ending}" for kind, ending in ENDINGS.items()}
 
 
+@pytest.fixture(scope="module")
+def brought(programs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of teachers in which either is ``mine``, trusted."""
+    folders = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for kind, program in programs.items():
+            folders[kind] = tmp_path_factory.mktemp(kind)
+            patch.setenv("DFKD_TEACHERS", str(folders[kind]))
+            bring(program, trusted=True)
+    return folders
+
+
 @pytest.mark.parametrize("kind", ENDINGS)
 def test_a_program_answers_as_its_source(programs: dict[str, Path], kind: str) -> None:
     card = bring(programs[kind], trusted=True)
@@ -75,9 +87,10 @@ def test_a_program_answers_as_its_source(programs: dict[str, Path], kind: str) -
     [*(("torch-export", name) for name in CLASSIFYING), *(("onnx", name) for name in [*ANSWERED, "ta-dfkd"])],
 )
 def test_methods_run_with_what_they_need_or_say_what_is_missing(
-    programs: dict[str, Path], name: str, kind: str
+    brought: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str, kind: str
 ) -> None:
-    card = bring(programs[kind], trusted=True)
+    monkeypatch.setenv("DFKD_TEACHERS", str(brought[kind]))
+    card = available_teachers("digits")["mine"]
     if not enough(of_network(card.network), methods.find(name).requires.of_teacher):
         with pytest.raises(RequestError, match="only (the )?answers") as caught:
             tiny_spec(method=name, teacher="mine", knobs=off(name))
