@@ -17,12 +17,12 @@ import psutil
 
 from benchmarks.command import Quick, Seeds, Teacher, command
 from benchmarks.report import Report, Row, say
-from benchmarks.timing import bootstrap
 from benchmarks.training import local_engine, result_of, spread
 from dfkd_core.engine import LocalEngine
 from dfkd_core.runs.request import make_spec
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import EventReader, RunFolder
+from dfkd_core.study.tables import in_points, interval
 
 GOAL, SECONDS, FINAL = 0.95, 60.0, 0.98  # shares are of the teacher's accuracy
 DEFAULT = "default"
@@ -108,8 +108,8 @@ def rows_of(runs: dict[str, list[Trained]]) -> Iterator[Row]:
         finals, best = [run.final for run in done], [run.best for run in done]
         text = f"final {spread(finals)}, best {spread(best)}, {fmean(run.queries for run in done):,.0f} queries"
         if name != DEFAULT:
-            gain = bootstrap([run.final - own.final for run, own in zip(done, default, strict=True)])
-            text += f"; against the default {gain.percent()}"
+            gain = interval([run.final - own.final for run, own in zip(done, default, strict=True)])
+            text += f"; against the default {in_points(*gain)} points (n = {len(done)})"
         yield Row(f"{name}: share of the teacher's accuracy", text, value=fmean(finals))
 
 

@@ -33,6 +33,7 @@ SCORES = ("accuracy", "agreement", "fid", "mismatch")
 SELECTION = ("kept", "coverage", "diversity")
 MOST_SHOWN = 128  # images of a sheet
 WORDS = {"accuracy": "an accuracy of", "agreement": "an agreement of", "fid": "a FID of", "mismatch": "a mismatch of"}
+WITHOUT_TEST_IMAGES = ("agreement", "mismatch")
 
 
 def report(folder: RunFolder) -> str:
@@ -67,11 +68,12 @@ def _lead(spec: RunSpec, status: RunStatus) -> Iterator[str]:
     if result:
         measure, final = result["measure"], score_text(result["measure"], result["final"])
         teacher = score_text(measure, result["teacher"])
-        unseen = ", which no method sees" if measure == "accuracy" else ""
+        unseen = f"test images of {text(spec.benchmark)}" + (", which no method sees" if measure == "accuracy" else "")
+        on = "images that the method makes" if measure in WITHOUT_TEST_IMAGES else unseen
+        of_teacher = f"; its teacher has {teacher}" if result["teacher"] is not None else ""
         yield (
             f'<p class="lead">In the end the student has {text(WORDS.get(measure, measure))} <b>{final}</b> on '
-            f"test images of {text(spec.benchmark)}{unseen}; its teacher has {teacher}. That took {status.step:,} "
-            f"steps and {result['seconds']:,.0f} s.</p>"
+            f"{on}{of_teacher}. That took {status.step:,} steps and {result['seconds']:,.0f} s.</p>"
         )
     else:
         where = f"at step {status.step:,} of {status.total_steps:,}"
@@ -208,7 +210,20 @@ def command_of(spec: RunSpec) -> str:
     asked = {"benchmark": spec.benchmark, "method": spec.method, "teacher": spec.teacher, "student": spec.student}
     asked |= {"preset": spec.preset} if spec.preset else {}
     asked |= {"seed": str(spec.seed)}
-    for name in ("collected", "ratio", "collecting", "not_data_free", "diffusion", "device", "threads"):
+    if spec.device != "cpu":  # where the lab chooses for itself
+        asked |= {"precision": spec.precision, "compile": spec.compile}
+    elif spec.precision != "float32":
+        asked["precision"] = spec.precision
+    for name in (
+        "collected",
+        "ratio",
+        "collecting",
+        "not_data_free",
+        "diffusion",
+        "device",
+        "threads",
+        "deterministic",
+    ):
         value = getattr(spec, name)
         if value != RunSpec.model_fields[name].default:
             asked[name] = str(value).lower() if isinstance(value, bool) else str(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
@@ -32,7 +32,7 @@ from dfkd_core.cli.flags import (
 )
 from dfkd_core.engine import Engine
 from dfkd_core.errors import RequestError
-from dfkd_core.runs.spec import NOT_DATA_FREE
+from dfkd_core.runs.spec import NOT_DATA_FREE, RunSpec
 from dfkd_core.store import runs_in
 from dfkd_core.study import (
     Cell,
@@ -131,7 +131,7 @@ def foretell(
 
     kind, given = _filed(file)
     specs = [spec for _, spec in kind.specs(kind.Request.build(given))]
-    at_once = min(slots or engines.usual_slots(specs), len(specs))
+    at_once = min(_at_once(specs, slots), len(specs))
     paces: list[Pace] = []
     if calibrate:
         known = known_paces(runs_in(runs_of(runs)))
@@ -197,7 +197,7 @@ def _conduct(
     only: str = "",
 ) -> int:
     """With a line for each run that has ended. An engine that was asked for is there before ``begin`` makes the study:
-    it may not be to be had, or have other devices. Exit status 1 if a run failed."""
+    it may not be to be had, or have other devices. Exit status 1 if a run failed, or the study could not go on."""
     carries_out = engines.find(engine, runs) if engine or os.environ.get(engines.VARIABLE) else None
     try:
         study = begin()
@@ -224,13 +224,21 @@ def _conduct(
     else:
         print("\n".join(_found(study, progress)))
         print(f"{progress.state}: {progress.done} / {progress.total} runs, {progress.failed} failed, study {study.id}")
-    return 1 if progress.failed else 0
+    if progress.message:
+        print(f"dfkd_core: study {study.id}: {progress.message}", file=sys.stderr)
+    failed = any(state.state == "failed" for state in progress.cells if only in ("", state.cell.key))
+    return 1 if failed or progress.message else 0
 
 
 def _usual_engine(study: Study, slots: int | None, left: int) -> Engine:
     """Runs in this process where there is room for one at a time, else in workers."""
-    at_once = min(slots or engines.usual_slots([cell.spec for cell in study.cells]), left)
+    at_once = min(_at_once([cell.spec for cell in study.cells], slots), left)
     return engines.LocalEngine(study.runs) if at_once > 1 else engines.InlineEngine(study.runs)
+
+
+def _at_once(specs: Sequence[RunSpec], slots: int | None) -> int:
+    """Runs that train at the same time, on all devices."""
+    return (slots or engines.usual_slots(specs)) * len({spec.device for spec in specs})
 
 
 # --- looking ---------------------------------------------------------------------------------------------------

@@ -158,6 +158,8 @@ def _close(folder: RunFolder, status: RunStatus, as_json: bool) -> int:
 
 def _closing_line(folder: RunFolder, status: RunStatus) -> str:
     spec, result = read_spec(folder), status.result
+    if not result:  # it never trained: what waited was stopped
+        return f"{status.state}: {spec.method} on {spec.benchmark}, run {folder.id}"
     final, best, of_teacher = (score_text(result["measure"], result[name]) for name in ("final", "best", "teacher"))
     teacher = f", teacher {of_teacher}" if result["teacher"] is not None else ""
     return (

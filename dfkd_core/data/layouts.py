@@ -22,6 +22,7 @@ from dfkd_core.images import ImageSpec
 SPLITS = ("train", "training", "test", "testing", "val", "valid", "validation", "dev")
 """What people call the folders of a split."""
 SYNSET = re.compile(r"n\d{8}")  # a class folder of ImageNet
+NO_SPLIT = "There is no train/ and no test/: the same images are learned from and tested on"
 LISTED_CLASSES = 20  # at most, with how many images each has
 
 
@@ -64,7 +65,8 @@ def one_folder(root: Path, train: bool, image: ImageSpec) -> Listing:
     """One subfolder a class, in train/ and test/ or, without these, the same for both."""
     splits = _splits(root, image.classes)
     if not splits:
-        return _by_class(root, image)
+        found = _by_class(root, image)
+        return replace(found, notes=(*found.notes, NO_SPLIT))
     wanted = "train" if train else "test"
     if wanted not in splits:
         there = " and ".join(f"{path.name}/" for path in splits.values())

@@ -18,8 +18,8 @@ from torch import Tensor
 from dfkd_core.events import Step
 from dfkd_core.kit.method import Method
 from dfkd_core.kit.terms import gradient_norms, watcher
-from dfkd_core.networks.execution import executing
-from dfkd_core.runs.assemble import assemble, execution_of, seed_step
+from dfkd_core.runs.assemble import assemble, seed_step
+from dfkd_core.runs.loop import borrowed
 from dfkd_core.runs.spec import RunSpec
 
 DROWNED = 0.01  # of the gradient at its own network, all along
@@ -119,7 +119,7 @@ def audit(spec: RunSpec, first: int = 3, later: int = 50, progress: Progress | N
 
     A stage that is longer is left there, so that the next begins with networks that have learned little.
     """
-    with torch.random.fork_rng(), executing(execution_of(spec), spec.deterministic):
+    with borrowed(spec):
         return examine(assemble(spec)[2], spec.seed, first, later, progress)
 
 

@@ -61,9 +61,17 @@ def _as_axes(given: Any) -> Any:
         return given
     found = {name: values if isinstance(values, list | tuple) else [values] for name, values in given.items()}
     for name, values in found.items():
-        if wrong := miscounted([json.dumps(value, default=str) for value in values], 1, 51):
+        if wrong := miscounted([_alike(value) for value in values], 1, 51):
             raise ValueError(f"the values of {name} {wrong}")
     return found
+
+
+def _alike(value: Any) -> str:
+    """The same of values that are the same number, as whatever they are given."""
+    try:
+        return "true" if value is True else "false" if value is False else repr(float(value))
+    except (TypeError, ValueError):
+        return json.dumps(value, default=str)
 
 
 class GridRequest(Seeded):
@@ -184,13 +192,14 @@ class Grid(Kind[GridRequest]):
         return rows
 
     def reading(self, settings: dict[str, Any], rows: Rows) -> str:
-        """Whether the best series, by its mean over teachers, is clearly apart from the next; empty before there are
-        two."""
+        """Whether the best series, by its mean over teachers, is clearly apart from the next, those first that have a
+        result with as many teachers as any; empty before there are two."""
         found = [row for row in robustness(rows) if row["mean"] is not None]
         if len(found) < 2:
             return ""
         sign = -1 if found[0]["lower_is_better"] else 1
-        first, second = sorted(found, key=lambda row: -sign * row["mean"])[:2]
+        most = max(row["teachers"] for row in found)  # a mean that leaves out the hard teacher is no better
+        first, second = sorted(found, key=lambda row: (row["teachers"] < most, -sign * row["mean"]))[:2]
         return compared(rows, first["series"], second["series"]).sentence
 
     def lines(self, settings: dict[str, Any], cells: list[CellState], costs: Spent | None = None) -> list[str]:

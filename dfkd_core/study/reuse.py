@@ -59,12 +59,16 @@ def _identity_of(folder: RunFolder) -> str:
 def _is_the_same(folder: RunFolder, spec: RunSpec, code: str, images: dict[tuple[str, str], str]) -> bool:
     from dfkd_core.teachers.cards import find_card
 
-    environment = folder.environment()
-    held = environment.get("depends_on") or {}
-    if code and (environment.get("code") != code or code.endswith(CHANGES)):
+    environments = [environment for environment in map(folder.environment_of, folder.attempts()) if environment]
+    if code.endswith(CHANGES) or not environments:
         return False
-    if held.get("teacher") != find_card(spec.teacher)[0].sha256 or held.get("data") != _images(spec, images):
-        return False
+    wanted = {"teacher": find_card(spec.teacher)[0].sha256, "data": _images(spec, images)}
+    for environment in environments:
+        held = environment.get("depends_on") or {}
+        if (code and environment.get("code") != code) or environment.get("accepted"):
+            return False
+        if {name: held.get(name) for name in wanted} != wanted:
+            return False
     try:
         return not any(row["type"] == "applied" and row["command"] == "set" for row in EventReader(folder).read())
     except (OSError, StoreError):

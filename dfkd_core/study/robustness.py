@@ -159,7 +159,7 @@ def compared(rows: Sequence[Row], first: str, second: str) -> Comparison:
         other = found.get((own.teacher, second))
         theirs = other.values if other is not None else {}
         points += [(own.teacher, seed, own.values[seed] - theirs[seed]) for seed in own.values if seed in theirs]
-        left_out += len(own.values.keys() ^ theirs.keys()) + own.failed + (other.failed if other else 0)
+        left_out += len(own.values.keys() ^ theirs.keys())
     distance = any(place.lower_is_better for place in found.values())
     by_teacher: dict[str, list[float]] = {}
     for teacher, _, value in points:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,12 @@ from command import FLAGS, call, refused
 from conftest import STUDENT, eventually
 from studying import SAMPLES, records, states, tiny_study
 
+from dfkd_core.cli.main import main
+from dfkd_core.engine import LocalEngine
+from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import RunFolder, runs_in
 from dfkd_core.study import Record, Study, studies_in
+from dfkd_core.study.conductor import Conductor
 
 PRIOR = [
     "study",
@@ -104,3 +110,27 @@ def test_a_study_of_a_kind_that_is_not_there_is_said_in_one_line(capsys: Any, ru
 def test_wrong_requests_are_one_line(capsys: Any, runs: Path, arguments: list[str], why: str) -> None:
     assert why in refused(capsys, *arguments)
     assert not runs.exists()
+
+
+def test_a_study_that_cannot_go_on_says_why_and_fails(
+    capsys: pytest.CaptureFixture[str], runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Conductor, "_carry_all_out", full)
+    assert main(["study", "grid", "--seeds", "0", "--runs", str(runs), "--epochs", "1"]) == 1
+    assert "It could not go on: No space left on device." in capsys.readouterr().err
+
+
+def test_a_run_that_was_stopped_while_it_waited_is_told_without_a_score(
+    capsys: pytest.CaptureFixture[str], runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(engine: LocalEngine, spec: RunSpec) -> str:
+        folder = RunFolder.create(engine.runs, spec.model_dump())
+        folder.set_status(replace(folder.status(), state="stopped"))
+        return folder.id
+
+    monkeypatch.setattr(LocalEngine, "submit", stopped)
+    assert main(["train", "--engine", "local", "--method", "noise", "--runs", str(runs), "--epochs", "1"]) == 0
+    assert capsys.readouterr().out.startswith("stopped: noise on digits")

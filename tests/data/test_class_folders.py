@@ -13,6 +13,7 @@ from conftest import TEACHER
 from PIL import Image
 
 from dfkd_core.data.catalogue import Benchmark, find_benchmark
+from dfkd_core.data.layouts import NO_SPLIT
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 
@@ -112,7 +113,7 @@ def test_what_systems_leave_is_passed_over_without_a_word(tmp_path: Path, whose:
     root = write(tmp_path / "pets", *ANIMALS)
     ALSO[whose](root)
     listing = benchmark(root, ANIMALS).listing(train=False)
-    assert listing is not None and len(listing.files) == 6 and listing.notes == ()
+    assert listing is not None and len(listing.files) == 6 and listing.notes == (NO_SPLIT,)
 
 
 def test_images_are_counted_and_what_is_passed_over_is_said(tmp_path: Path) -> None:

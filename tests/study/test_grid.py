@@ -105,6 +105,52 @@ def test_a_seed_more_runs_only_that_seed(runs: Path, monkeypatch: pytest.MonkeyP
     assert plan(GRID, {**more, "run": {"evaluate_every": 3}}, runs, 2, "any-code").there == 0
 
 
+@pytest.mark.parametrize("facts", [{"code": "another"}, {"accepted": ["the teacher has changed"]}, {"depends_on": {}}])
+def test_a_run_with_an_attempt_of_something_else_is_not_taken_over(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any]
+) -> None:
+    """Each of its attempts counts, not only the one that ended it."""
+    from dfkd_core.study import reuse
+
+    study = plain_study(runs, 1)
+    conduct(study)
+    (run,) = runs_in(runs)
+    monkeypatch.setattr(reuse, "_code", lambda: run.environment()["code"].removesuffix(reuse.CHANGES))
+    whole = run.environment()
+    whole["code"] = whole["code"].removesuffix(reuse.CHANGES)
+    (run.path / run.attempt_file(2, "")).mkdir()
+    for number in (1, 2):
+        run.write_environment(number, whole)
+    assert reuse.finished(runs, [tiny_spec(seed=0)], "same-code") == [run.id]
+    run.write_environment(1, whole | facts)
+    assert reuse.finished(runs, [tiny_spec(seed=0)], "same-code") == [""]
+
+
+def test_the_best_are_those_with_a_result_for_every_teacher() -> None:
+    """A mean that leaves out the teacher on which a method failed is no better for that."""
+
+    def row(teacher: str, series: str, final: float | None) -> dict[str, Any]:
+        more = {"measure": "accuracy", "of_teacher": 0.98, "problem": "", "run": "", "best": final}
+        return {"teacher": teacher, "series": series, "seed": 0, "final": final, **more} | {
+            "state": "failed" if final is None else "done"
+        }
+
+    scores: dict[str, tuple[float, float | None]] = {"A": (0.951, None), "B": (0.97, 0.70), "C": (0.96, 0.75)}
+    rows = [
+        row(teacher, series, score)
+        for series, found in scores.items()
+        for teacher, score in zip(("easy", "hard"), found, strict=True)
+    ]
+    said = GRID.reading({}, rows)
+    assert "C" in said and "B" in said and "A " not in said
+
+
+@pytest.mark.parametrize("values", [[1, 1.0], ["0.5", "0.50"]])
+def test_a_value_given_twice_in_two_ways_is_refused(values: list[Any]) -> None:
+    with pytest.raises(RequestError, match="the values of student_lr"):
+        composed(vary={"student_lr": values})
+
+
 def test_a_run_that_was_changed_live_is_not_taken_over(runs: Path) -> None:
     study = plain_study(runs, 1)
     conduct(study, lambda event: runs_in(runs)[0].command("set", student_lr=0.05))

@@ -84,6 +84,8 @@ def test_too_few_pairs_have_no_interval_and_what_has_no_partner_is_counted() -> 
     few = compared(pairs([[0.3], [0.4]]), "x", "y")
     assert few.low is None and not few.clear and "too few" in few.sentence
     rows = [*pairs([[0.1], [0.1], [0.1]]), row("t0", "x", 9, 0.7), row("t1", "y", 9, None)]
+    assert compared(rows, "x", "y").left_out == 1, "what failed has no score that could be left out"
+    rows = [row("t", "x", seed, 0.7) for seed in range(3)] + [row("t", "y", 0, 0.6), row("t", "y", 1, None)]
     assert compared(rows, "x", "y").left_out == 2
     assert compared([row("a", "x", 0, 0.5), row("b", "y", 0, 0.5)], "x", "y").difference is None
 
