@@ -109,6 +109,20 @@ def test_a_file_fills_the_form_and_comes_out_again(app: AppTest) -> None:
     assert again == files.request_of(GRID, files.read_file(files.find_file("fig-1b")).given)
 
 
+def test_the_file_that_was_opened_last_fills_the_form(app: AppTest) -> None:
+    """Of two, one that comes with the lab and one's own; what it does not say is as a file means it."""
+    compose(app)
+    app.selectbox(key="form:grid:preset").set_value("cpu").run()
+    app.selectbox(key="grid:shipped").set_value("fig-1b").run()
+    own = b"kind: grid\nmethods: [noise]\nseeds: [7]\n"
+    app.file_uploader(key="grid:own").set_value(("mine.yaml", own, "application/yaml")).run()
+    assert not app.exception and app.multiselect(key="form:grid:methods").value == ["noise"]
+    assert app.text_input(key="form:grid:seeds").value == "7"
+    assert app.selectbox(key="form:grid:preset").value == "demo"
+    app.selectbox(key="grid:shipped").set_value("threshold").run()
+    assert not app.exception and app.multiselect(key="form:grid:methods").value == ["ta-dfkd"]
+
+
 def test_a_study_is_added_to(app: AppTest, runs: Path) -> None:
     study = crafted(runs)
     app.query_params["study"] = study.id
@@ -177,9 +191,13 @@ def test_what_is_looked_at_stands_in_the_address(app: AppTest, runs: Path, readi
 def test_an_amount_to_compare_at_stands_in_the_address_and_who_fell_short_is_said(app: AppTest, runs: Path) -> None:
     study = crafted(runs)
     visit(app, "studies", study=study.id, at="step", budget="4")
-    assert app.number_input(key="grid:budget").value == 4 and app.query_params["budget"] == "4"
-    app.number_input(key="grid:budget").set_value(7).run()
+    assert app.number_input(key="grid:budget:step").value == 4 and app.query_params["budget"] == "4"
+    app.number_input(key="grid:budget:step").set_value(7).run()
     assert not app.exception and app.query_params["budget"] == "7" and app.query_params["at"] == "step"
+    app.selectbox(key="grid:at").set_value("seconds").run()
+    assert app.number_input(key="grid:budget:seconds").value is None, "seven steps are not seven seconds"
+    assert "budget" not in app.query_params
+    app.selectbox(key="grid:at").set_value("step").run()
     rows = GRID.table(study.settings, study.progress().cells)
     known = of_study(study, rows)
     first = next(iter(known))

@@ -44,7 +44,7 @@ export class Grid {
   arrange() {
     const { frame, sort, show, selection, verdict } = this.scope;
     const picky = show === "all" ? "" : show === "selected" ? this.scope.selections : this.scope.verdicts;
-    const key = [frame.source, frame.step, sort, show, picky].join("|");
+    const key = [this.scope.run, frame.source, frame.step, sort, show, picky].join("|");
     if (key === this.arranged) return;
     this.arranged = key;
     const keep = {

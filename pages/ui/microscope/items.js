@@ -14,7 +14,12 @@ export class Items extends Questions {
     this.items = new Map();
   }
 
-  begin() { super.begin(); this.items.clear(); }
+  begin() {
+    super.begin();
+    for (const item of this.items.values()) item?.close?.();
+    this.items.clear();
+  }
+
   has(key) { return this.items.has(key); }
   get(key) { return this.items.get(key); }
 
@@ -70,6 +75,7 @@ export class Items extends Questions {
       if (bytes < MOST_BYTES) return;
       if (!key.startsWith("frame") || value === this.scope.frame) continue;
       bytes -= value?.bytes || 0;
+      value?.close?.(); // or its picture stays in memory as long as the tab is there
       this.items.delete(key);
     }
   }

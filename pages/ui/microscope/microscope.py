@@ -106,7 +106,8 @@ def _view_in_address() -> dict[str, Any]:
 def _view_to_address(view: dict[str, Any]) -> None:
     """Only what differs from the usual view, so that links stay short."""
     wanted = {name: view[name] for name, known in WORDS.items() if view[name] != known[0]}
-    wanted |= {name: f"{view[name]:g}" for name in ("step", "tau") if view[name] is not None}
+    wanted |= {"step": str(view["step"])} if view["step"] is not None else {}
+    wanted |= {"tau": f"{view['tau']:.6f}".rstrip("0").rstrip(".")} if view["tau"] is not None else {}
     others = {name: value for name, value in st.query_params.items() if name not in (*WORDS, "step", "tau")}
     if {**others, **wanted} != st.query_params.to_dict():
         st.query_params.from_dict({**others, **wanted})

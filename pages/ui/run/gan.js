@@ -70,7 +70,8 @@ function confidence(stage) {
   const { colour, border } = stage;
   const [real, unseen, fake] = ["real", "unseen", "fake"].map((name) => stage.curve("confidence_" + name));
   const [mean, meanFake] = [real, fake].map((curve) => smoothed(curve, border / 25));
-  const known = unseen.x.map((x) => mean.y[mean.x.indexOf(x)] ?? null); // how sure of the collected ones there
+  const at = (x) => mean.y[mean.x.findLastIndex((one) => one <= x)]; // a long run's curve lacks some of its steps
+  const known = unseen.x.map((x) => at(x) ?? null); // how sure of the collected ones there
   const pale = { opacity: 0.3, hoverinfo: "skip", hovertemplate: undefined };
   const dashed = { mode: "lines+markers", marker: { size: 5 } };
   const traces = [

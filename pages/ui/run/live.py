@@ -55,16 +55,17 @@ def _form(folder: RunFolder, timeline: Timeline) -> None:
     now = {**spec.config, **timeline.changed}
     edition = f"live:{folder.id}:{len(timeline.marks)}"  # a change that was made elsewhere starts the form anew
     with st.form(edition), st.container(horizontal=True, vertical_alignment="bottom", gap="xsmall"):
-        asked = {name: _knob(config, name, now[name], f"{edition}:{name}") for name in config.live_knobs()}
+        usual = config.build(spec.preset if spec.preset in config.presets else "")
+        asked = {name: _knob(usual, name, now[name], f"{edition}:{name}") for name in config.live_knobs()}
         apply = st.form_submit_button("Apply", type="primary", icon=":material/check:", help=APPLIED)
     if apply:
         _apply(folder, {name: value for name, value in asked.items() if value != now[name]})
 
 
-def _knob(config: type[MethodConfig], name: str, now: float | bool, key: str) -> float | bool:
-    """Live knobs are switches and numbers."""
-    field = config.model_fields[name]
-    label, help = widgets.described(name, field, config.about(name), field.default)
+def _knob(usual: MethodConfig, name: str, now: float | bool, key: str) -> float | bool:
+    """Live knobs are switches and numbers. ``usual``: as the preset has them."""
+    field = type(usual).model_fields[name]
+    label, help = widgets.described(name, field, usual.about(name), getattr(usual, name))
     if field.annotation is bool:
         return st.toggle(label, bool(now), key=key, help=help, width=WIDTH)
     low, high = widgets.bounds(field)

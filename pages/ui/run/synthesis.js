@@ -82,6 +82,7 @@ export class Film {
     this.sheet = sheet;
     this.at("reel").hidden = this.at("strip").hidden = !sheet;
     const none = "The first film is shown after the first batch of images.";
+    if (!sheet) this.stage.legend("film", []);
     if (!sheet) return this.at("now").replaceChildren(empty(none));
     const what = this.denoises ? "the clean image as predicted at each denoising step" : "as their latents move";
     this.stage.legend("film", [], `batch ${sheet.step}: ${what}`);
@@ -95,13 +96,18 @@ export class Film {
     if (this.place >= frames - 1) this.turnTo(0);
     const next = () => (this.place < frames - 1 ? this.turnTo(this.place + 1) : this.stop());
     this.rolling = setInterval(next, (1000 * ROLL_SECONDS) / frames);
-    this.at("roll").textContent = "❚❚";
+    this.rolls(true);
   }
 
   stop() {
     clearInterval(this.rolling);
     this.rolling = null;
-    this.at("roll").textContent = "▶";
+    this.rolls(false);
+  }
+
+  rolls(now) {
+    this.at("roll").textContent = now ? "❚❚" : "▶";
+    this.at("roll").setAttribute("aria-label", now ? "Stop the film" : "Play the film");
   }
 
   turnTo(place) { this.place = clamp(place, 0, this.sheet.frames - 1); this.draw(); }

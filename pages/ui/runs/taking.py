@@ -62,7 +62,8 @@ def _save(kind: str, folders: list[RunFolder], data: bytes) -> None:
 
 
 def _made(kind: str, folders: list[RunFolder]) -> None:
-    asked = (kind, *(folder.id for folder in folders))
+    statuses = [folder.status() for folder in folders]  # a run that goes on is another file in a minute
+    asked = (kind, *(f"{one.id} {now.state} {now.step}" for one, now in zip(folders, statuses, strict=True)))
     kept: tuple[tuple[str, ...], bytes] = st.session_state.get("runs:made", ((), b""))
     if kept[0] == asked:
         _save(kind, folders, kept[1])

@@ -20,7 +20,8 @@ def asked() -> tuple[Any, float | None]:
     """The axis, empty for the end of each run, and how much of it; None for as far as all came. Both stand in the
     address."""
     ends = {"": "at the end of each run", **{str(name): f"at equal {title}" for name, title in tracing.AXES.items()}}
-    key, amounts = "grid:at", "grid:budget"
+    key = "grid:at"
+    linked_to = key not in st.session_state
     st.session_state.setdefault(key, linked.one_of("at", get_args(tracing.Axis)))
     axis: Any = st.selectbox(
         "Compared", list(ends), format_func=ends.__getitem__, key=key, width=180, label_visibility="collapsed"
@@ -29,7 +30,8 @@ def asked() -> tuple[Any, float | None]:
     if not axis:
         link.say("budget", "")
         return axis, None
-    st.session_state.setdefault(amounts, linked.number_of("budget", 0, MOST))
+    amounts = f"grid:budget:{axis}"  # 300 steps are not 300 seconds
+    st.session_state.setdefault(amounts, linked.number_of("budget", 0, MOST) if linked_to else None)
     amount = st.number_input(
         f"How many {tracing.AXES[axis]}", 0.0, MOST, None, format="%g", key=amounts, width=180,
         placeholder="as far as all came", label_visibility="collapsed",

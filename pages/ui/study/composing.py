@@ -25,7 +25,7 @@ KIND = find("grid")
 BOXES = ("teachers", "students", "methods")
 REUSE = {"same-code": "of the same code", "any-code": "of any code", "none": "none"}
 PENDING = "form:grid:file"  # of the session: a file that fills the form when it is drawn next
-PLAIN = ("benchmark", "preset", "device")  # fields of a run that have an input
+PLAIN = {"benchmark": "digits", "preset": "demo", "device": "cpu"}  # what has an input, as a file without it means it
 TRYING = "A few steps of what was never run here tell how long the study takes, and how much disk."
 PACES = "grid:paces"  # of the session: what a calibration found
 MORE = "# knobs, each and run, as in a file:\n# knobs: {epochs: 12}\n"
@@ -150,16 +150,18 @@ def _several(label: str, name: str, titles: dict[str, str], help: str, usual: An
 def _open_file() -> None:
     with st.popover("Open a file", icon=":material/folder_open:"):
         ours = [name for name, path in files.shipped().items() if files.read_file(path).kind == KIND.name]
-        name = st.selectbox("One that comes with the lab", ours, index=None, key="grid:shipped")
-        if name is not None and st.session_state.get("grid:opened") != name:
-            st.session_state["grid:opened"] = name
-            st.session_state[PENDING] = files.shipped()[name].read_text("utf-8")
-            st.rerun()
-        given = st.file_uploader("Your own", type=["yaml", "yml"], key="grid:own")
-        if given is not None and st.session_state.get("grid:opened") != given.file_id:
-            st.session_state["grid:opened"] = given.file_id
-            st.session_state[PENDING] = given.getvalue()
-            st.rerun()
+        st.selectbox("One that comes with the lab", ours, index=None, key="grid:shipped", on_change=_chosen)
+        st.file_uploader("Your own", type=["yaml", "yml"], key="grid:own", on_change=_given)
+
+
+def _chosen() -> None:
+    if (name := st.session_state["grid:shipped"]) is not None:
+        st.session_state[PENDING] = files.shipped()[name].read_text("utf-8")
+
+
+def _given() -> None:
+    if (given := st.session_state["grid:own"]) is not None:
+        st.session_state[PENDING] = given.getvalue()
 
 
 def _take_file() -> None:
@@ -184,9 +186,8 @@ def _take_file() -> None:
     st.session_state["form:grid:vary"] = "; ".join(
         f"{name}={','.join(map(str, values))}" for name, values in said["vary"].items()
     )
-    for name in PLAIN:
-        if name in said["run"]:
-            st.session_state[f"form:grid:{name}"] = said["run"].pop(name)
+    for name, usual in PLAIN.items():
+        st.session_state[f"form:grid:{name}"] = said["run"].pop(name, usual)
     rest = {name: said[name] for name in ("title", "knobs", "each", "run", "devices") if said[name]}
     st.session_state["form:grid:more"] = yaml.safe_dump(rest, sort_keys=False) if rest else MORE
 

@@ -73,7 +73,9 @@ export class Plots {
 
   // Moves points of one trace without a new chart.
   move(node, trace, x, y) {
-    if (this.plotly && node.data?.length > trace) this.plotly.restyle(node, { x: [x], y: [y] }, [trace]);
+    const waiting = this.waiting.get(node);
+    if (waiting) Object.assign(waiting[0][trace] ?? {}, { x, y });
+    else if (this.plotly && node.data?.length > trace) this.plotly.restyle(node, { x: [x], y: [y] }, [trace]);
   }
 }
 
