@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from browser import Lab, wait
-from conftest import eventually, execute, new_run
+from conftest import eventually, execute, new_run, visit
 from playwright.sync_api import Page, TimeoutError, expect
 from streamlit.testing.v1 import AppTest
 
@@ -103,6 +103,18 @@ def test_ones_own_run_trains_behind_the_recorded_one_and_takes_its_place(
     monkeypatch.setattr(presenter, "ONE_PRESS", 0.0)  # AppTest presses faster than a hand
     press(app, "lesson-back")
     assert app.query_params["run"] == own.id and not app.exception
+
+
+def test_each_stop_on_one_page_is_looked_at_as_its_address_says(app: AppTest, own_lessons: Path) -> None:
+    stop = '[[stop]]\ntitle = "{0}"\npage = "studies"\naddress = {{ study = "fig-1b", reading = "{0}" }}\n'
+    (own_lessons / "mine.toml").write_text('title = "Mine"\n' + stop.format("strip") + stop.format("pair"))
+    app.query_params["lesson"] = "mine"
+    app.run()
+    visit(app, "studies")
+    assert app.query_params["reading"] == "strip"
+    app.session_state[presenter.HERE].number = 2  # AppTest comes to the page without the card and its arrows
+    visit(app, "studies", stop="2", reading="pair")
+    assert app.query_params["reading"] == "pair"
 
 
 def settled(page: Page, stop: int) -> None:

@@ -74,7 +74,7 @@ class Microscope {
   // --- news from Python ---
 
   update(data, setStateValue) {
-    if (this.run !== data.run) this.begin(data);
+    if (this.run !== data.run || this.stop !== data.stop) this.begin(data); // another stop of a lesson looks elsewhere
     this.data = data;
     this.questions.take(data, setStateValue);
     if (!this.steps.length && data.steps[this.other].length) this.source = this.other;
@@ -84,7 +84,7 @@ class Microscope {
 
   begin(data) {
     const { view } = data;
-    this.run = data.run;
+    Object.assign(this, { run: data.run, stop: data.stop });
     this.scrubber.begin(view.step);
     this.questions.begin();
     this.tags.sheets.clear();

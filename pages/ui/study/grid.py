@@ -24,6 +24,7 @@ from dfkd_core.study.grid import series_of
 from dfkd_core.study.robustness import compared, places, robustness
 from pages.ui import link, linked, recordings
 from pages.ui.study import budget, watching
+from pages.ui.web import view as web
 
 KIND: Kind[Any] = find("grid")
 VIEWS = {
@@ -109,13 +110,13 @@ def show(study: Study, progress: Progress) -> None:
 
 
 def _view(study: Study) -> tuple[str, bool]:
-    key = f"grid:{study.id}:blind"
+    key = web.of_the_stop(f"grid:{study.id}:blind")
     fresh = f"{key}:first" not in st.session_state
     first = st.session_state.setdefault(f"{key}:first", linked.one_of("blind", ("1",)) == "1")
     help = "Hide every score of test images, as if there were none; then reveal what that costs."
     blind = bool(st.session_state.get(key, first))
     titles = BLIND_VIEWS if blind else VIEWS
-    place = f"grid:view:{blind}"
+    place = web.of_the_stop(f"grid:view:{blind}")
     if st.session_state.get(place) not in titles:  # one of the other readings stands there when one changes to these
         asked = linked.one_of("reading", titles if fresh else {**VIEWS, **BLIND_VIEWS})
         st.session_state[place] = asked if asked in titles else "map"

@@ -38,7 +38,7 @@ def view(page: str, titles: dict[str, str]) -> str:
     """Which of the two views of ``page`` is shown, that of a run or that of its studies; the second stands in the
     address."""
     first, second = titles
-    key = f"{page}:view"
+    key = web.of_the_stop(f"{page}:view")
     if key not in st.session_state:
         asked = linked.one_of("view", titles, first)
         st.session_state[key] = second if "study" in st.query_params else asked

@@ -46,14 +46,14 @@ def view(name: str, script: str, *styles: str) -> Callable[..., Any]:
     component = _component(name, f"{boot.base_path()}/app/static/{laid_out()}", script, ("web/look.css", *styles))
 
     def drawn(key: str, data: dict[str, Any], **given: Any) -> Any:
-        key = _of_the_stop(key)
+        key = of_the_stop(key)
         hidden = st.session_state[HIDDEN] = bool((st.session_state.get(key) or {}).get(HIDDEN))
-        return component(key=key, data=[data | {"framed": _framed(), "hidden": hidden}], **given)
+        return component(key=key, data=[data | {"framed": _framed(), "hidden": hidden, "stop": key}], **given)
 
     return drawn
 
 
-def _of_the_stop(key: str) -> str:
+def of_the_stop(key: str) -> str:
     """Another view for each stop of a lesson: it begins where the address says, whatever was looked at before."""
     here = st.session_state.get(LESSON)
     return key if here is None else f"{key}:{here.number}"
@@ -119,7 +119,7 @@ def asked(key: str, about: str) -> dict[str, Any] | None:
     Whatever it wants is answered in every rerun, until it says that it is there: a rerun may be cut short, and what it
     has drawn be replaced by the next before the browser sees it.
     """
-    state = st.session_state.get(_of_the_stop(key))
+    state = st.session_state.get(of_the_stop(key))
     said = (state.get("ask") if state else None) or {}
     return said if said.get("of") == about else None
 
