@@ -68,8 +68,8 @@ def _lead(spec: RunSpec, status: RunStatus) -> Iterator[str]:
     if result:
         measure, final = result["measure"], score_text(result["measure"], result["final"])
         teacher = score_text(measure, result["teacher"])
-        unseen = f"test images of {text(spec.benchmark)}" + (", which no method sees" if measure == "accuracy" else "")
-        on = "images that the method makes" if measure in WITHOUT_TEST_IMAGES else unseen
+        tested = f"test images of {text(spec.benchmark)}" + (", which no method sees" if measure == "accuracy" else "")
+        on = "images that the method makes" if measure in WITHOUT_TEST_IMAGES else tested
         of_teacher = f"; its teacher has {teacher}" if result["teacher"] is not None else ""
         yield (
             f'<p class="lead">In the end the student has {text(WORDS.get(measure, measure))} <b>{final}</b> on '

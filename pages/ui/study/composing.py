@@ -13,6 +13,7 @@ import streamlit as st
 import yaml
 
 from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import runs_folder, runs_in
 from dfkd_core.study import file as files
 from dfkd_core.study import find
@@ -25,7 +26,8 @@ KIND = find("grid")
 BOXES = ("teachers", "students", "methods")
 REUSE = {"same-code": "of the same code", "any-code": "of any code", "none": "none"}
 PENDING = "form:grid:file"  # of the session: a file that fills the form when it is drawn next
-PLAIN = {"benchmark": "digits", "preset": "demo", "device": "cpu"}  # what has an input, as a file without it means it
+PLAIN = {name: RunSpec.model_fields[name].default for name in ("benchmark", "preset", "device")}
+"""Fields of a run that have an input, with what a file means that does not say them."""
 TRYING = "A few steps of what was never run here tell how long the study takes, and how much disk."
 PACES = "grid:paces"  # of the session: what a calibration found
 MORE = "# knobs, each and run, as in a file:\n# knobs: {epochs: 12}\n"
