@@ -160,7 +160,7 @@ def lab(server: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
 @pytest.fixture
 def mortal_lab(tmp_path: Path) -> Iterator[Lab]:
     """One of the test's own, to kill."""
-    with running_lab(tmp_path) as started:
+    with running_lab(tmp_path, forks=True) as started:
         yield started
 
 

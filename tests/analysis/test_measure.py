@@ -59,8 +59,8 @@ def test_the_figures_are_those_of_the_newest_checkpoints_images(done: RunFolder,
     figures = measure(done, cache, SAMPLES)
     images, labels = generated(done)
     assert content(done.files, MEASURED) == figures
-    assert figures["extractor"] == "teacher:digits-lenet5-bn-mixup" and figures["real"] == SAMPLES
-    assert figures["label"] == "FID in digits-lenet5-bn-mixup features, n = 120 real, 120 generated"
+    assert figures["extractor"] == "teacher:digits-resnet20-smooth" and figures["real"] == SAMPLES
+    assert figures["label"] == "FID in digits-resnet20-smooth features, n = 120 real, 120 generated"
     assert figures["counts"] == torch.bincount(labels, minlength=10).tolist()
 
     extractor = quality.find_extractor("", assemble(read_spec(done))[0])
@@ -139,7 +139,7 @@ def test_a_run_without_a_checkpoint_or_data_says_so(runs: Path, cache: Path, don
 def test_measure_on_the_command_line(capsys: Any, done: RunFolder) -> None:
     status, out, _ = call(capsys, "measure", done.id, "--samples", str(SAMPLES))
     figures = content(done.files, MEASURED)
-    assert status == 0 and out.startswith(f"{figures['fid']:.3f}: FID in digits-lenet5-bn-mixup features")
+    assert status == 0 and out.startswith(f"{figures['fid']:.3f}: FID in digits-resnet20-smooth features")
     status, out, _ = call(capsys, "measure", done.id, "--samples", str(SAMPLES), "--json")
     assert json.loads(out) == figures
 

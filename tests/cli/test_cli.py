@@ -134,7 +134,7 @@ def test_a_failed_run_exits_with_1_and_its_sentence(capsys: Any, runs: Path, mon
         (["--benchmark", "omniglot"], "benchmark = 'omniglot': should be one of digits"),
         (
             ["--benchmark", "mnist", "--teacher", TEACHER],
-            "teacher = 'digits-resnet20-plain': takes other images than MNIST",
+            f"teacher = '{TEACHER}': takes other images than MNIST",
         ),
         (
             ["--benchmark", "fashion-mnist", "--teacher", "mnist-lenet5-plain"],

@@ -192,7 +192,7 @@ def test_a_benchmark_without_teachers_says_how_to_bring_one() -> None:
 
 def test_a_specification_is_resolved_in_full() -> None:
     spec = make_spec({"epochs": "3"}, benchmark="digits")
-    assert (spec.teacher, spec.student, spec.preset) == (TEACHER, "resnet8", "demo")
+    assert (spec.teacher, spec.student, spec.preset) == ("digits-resnet20-plain", "resnet8", "demo")
     assert spec.config == {**methods.find("ta-dfkd").Config.build("demo").model_dump(), "epochs": 3}
     assert make_spec(**spec.model_dump()) == spec
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import TEACHER
 from torch import nn
 
 from dfkd_core.images import ImageSpec
@@ -18,7 +17,7 @@ from dfkd_core.teachers.load import load_teacher
 
 @pytest.fixture(scope="module")
 def teacher() -> Classifier:
-    return load_teacher(TEACHER)[0].double()
+    return load_teacher("digits-resnet20-plain")[0].double()
 
 
 @pytest.fixture

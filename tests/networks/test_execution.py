@@ -39,7 +39,7 @@ def images() -> torch.Tensor:
 
 
 def test_bf16_is_what_convolutions_compute_in_and_float32_what_comes_out(images: torch.Tensor) -> None:
-    teacher = load_teacher(TEACHER)[0]
+    teacher = load_teacher("digits-resnet20-plain")[0]
     inside: list[torch.dtype] = []
     teacher.stages["stage1"].register_forward_hook(lambda *given: inside.append(given[2].dtype))
     exact = teacher.features(images)

@@ -173,7 +173,7 @@ def test_a_run_survives_the_server_and_is_resumed_where_its_worker_dies(page: Pa
     owner = run.status().owner
     assert owner is not None and psutil.pid_exists(owner.pid)
     expect(gone).to_be_visible()
-    lab.process = start_lab(lab.root, lab.port).process
+    lab.process = start_lab(lab.root, lab.port, forks=True).process
     expect(gone).to_have_count(0)
 
     page.goto(lab.url)  # the next server adopts it

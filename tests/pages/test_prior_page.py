@@ -156,7 +156,7 @@ def test_a_server_that_starts_takes_the_study_up_and_adopts_its_run_that_goes_on
     until(lambda: any(row["type"] == "step" for row in EventReader(study.run(study.record(first))).read()))
     lab.kill()
     assert study.progress().state == "stopped" and study.run(study.record(first)).status().is_live
-    lab.process = start_lab(lab.root, lab.port).process
+    lab.process = start_lab(lab.root, lab.port, forks=True).process
     page.goto(f"{lab.url}prior?study={study.id}")
     wait(page, "Number(stage.points) >= 1", ROOT, 3 * PATIENCE)
     assert study.run(study.record(first)).attempts() == [1], "it was never begun again"
