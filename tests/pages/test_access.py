@@ -171,3 +171,25 @@ def test_what_has_the_keyboards_attention_is_seen(page: Page, taught: Lab) -> No
             return marked || one === document.body ? "" : one.outerHTML.slice(0, 120); }""")
         )
     assert seen == {""}
+
+
+def test_the_keyboards_attention_stays_where_it_was_when_a_page_is_drawn_anew(page: Page, taught: Lab) -> None:
+    move = "(slider, step) => { slider.value = step; slider.dispatchEvent(new Event('input')); }"
+    slider = page.locator(".dfkd-slide input")
+    page.goto(f"{taught.url}?run=ta-dfkd&step=100")
+    images = page.get_by_label("clean images")
+    images.focus()
+    slider.evaluate(move, 300)
+    expect(page.locator(".dfkd-samples h4")).to_contain_text("at step 300")
+    expect(images).to_be_focused()
+
+    page.goto(f"{taught.url}hybrid?run=hidfd&step=3")
+    chip = page.get_by_role("button", name="class, real")
+    chip.focus()
+    page.keyboard.press("Enter")
+    expect(chip).to_have_attribute("aria-pressed", "false")
+    expect(chip).to_be_focused()
+    slider.focus()  # what is given elsewhere does not come back
+    chip.dispatch_event("click")
+    expect(chip).to_have_attribute("aria-pressed", "true")
+    expect(slider).to_be_focused()

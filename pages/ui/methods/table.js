@@ -70,7 +70,6 @@ class Methods {
     this.down = this.by === name && !this.down;
     this.by = name;
     this.draw();
-    this.box.querySelector(`th[data-column=${name}] button`).focus();
   }
 
   // What has no number comes last.

@@ -103,19 +103,17 @@ export class Experiment {
 
   squares(box) {
     const rows = this.rows();
-    const focused = box.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     const places = [...Array(Math.max(...rows.map((row) => row.length))).keys()];
     const filled = (row) => places.map((place) => (row[place] ? this.square(row[place]) : element("span")));
     box.style.gridTemplateColumns = `repeat(${places.length}, auto)`;
     box.replaceChildren(...rows.flatMap(filled));
-    if (focused) box.querySelector(`[data-key="${focused}"]`)?.focus();
   }
 
   square(cell) {
-    const { key, state, share, message, run } = cell;
+    const { state, share, message, run } = cell;
     const words = `${this.nameOf(cell)}: ${WORDS[state] || state}${message ? ". " + message : ""}`;
     const made = run ? link(GLYPHS[state] || "", this.distill(run)) : element("span", GLYPHS[state]);
-    Object.assign(made.dataset, { state, key });
+    made.dataset.state = state;
     made.style.setProperty("--share", share);
     made.setAttribute("aria-label", words);
     return Object.assign(made, { className: "exp-cell", title: words });

@@ -1,5 +1,7 @@
 // How a component comes onto the page: what `mounting` returns, Streamlit calls with the data of each rerun.
 
+import { keepAttention } from "./attention.js";
+
 const told = (link, done) => ["load", "error"].forEach((name) => link.addEventListener(name, done));
 const loaded = (link) => link.sheet || new Promise((done) => told(link, done));
 
@@ -7,7 +9,7 @@ const loaded = (link) => link.sheet || new Promise((done) => told(link, done));
 export async function hostOf(parent) {
   await Promise.all([...parent.querySelectorAll("link[rel=stylesheet]")].map(loaded));
   const host = parent.querySelector(".dfkd-host");
-  if (!host.keeps) host.keeps = keepKeys(host);
+  if (!host.kept) host.kept = [keepKeys, keepAttention].map((keep) => keep(host));
   beginAtTop();
   return host;
 }
@@ -29,7 +31,6 @@ function keepKeys(host) {
   host.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.target.matches("input, select, textarea")) event.stopPropagation();
   });
-  return true;
 }
 
 // A stop of a lesson begins at the top of its page, wherever the one before was left.
