@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dfkd_core.analysis.timeline import Timeline
@@ -38,12 +38,15 @@ class Alarm:
     knobs: tuple[str, ...]
 
 
-def alarms(timeline: Timeline, total_steps: int, classes: int, terms: Sequence[dict[str, Any]]) -> list[Alarm]:
-    """What a careful onlooker would point out now, most serious first; ``terms`` as the run declared them."""
+def alarms(
+    timeline: Timeline, total_steps: int, classes: int, terms: Sequence[dict[str, Any]], knobs: Collection[str]
+) -> list[Alarm]:
+    """What a careful onlooker would point out now, most serious first; ``terms`` as the run declared them, ``knobs``
+    those that it has: no other is advised."""
     found = list(_fallen(timeline))
     if timeline.step >= SETTLED * total_steps:
-        found += [*_collapsed(timeline, classes), *_terms(timeline, terms)]
-    return found
+        found += [*_collapsed(timeline, classes, knobs), *_terms(timeline, terms)]
+    return [replace(alarm, knobs=tuple(knob for knob in alarm.knobs if knob in knobs)) for alarm in found]
 
 
 def _mean(values: list[float]) -> float:
@@ -66,12 +69,14 @@ def _fallen(timeline: Timeline) -> Iterator[Alarm]:
         yield Alarm("collapse", text, ("adversarial_weight", "student_lr", "student_steps"))
 
 
-def _collapsed(timeline: Timeline, classes: int) -> Iterator[Alarm]:
+def _collapsed(timeline: Timeline, classes: int, knobs: Collection[str]) -> Iterator[Alarm]:
     """Judged by the mean of the last measurements of what tells it."""
-    for name, (least, text, knobs) in COLLAPSE.items():
+    for name, (least, text, bearing) in COLLAPSE.items():
+        if name == "kept" and "posterior_cut" not in knobs:
+            continue  # of images that were collected: how many were wanted, and no opinion of the teacher's
         recent = timeline.recent(name)
         if recent and (mean := _mean(recent)) < least:
-            yield Alarm("collapse", text.format(mean=mean, shown=mean * classes, classes=classes), knobs)
+            yield Alarm("collapse", text.format(mean=mean, shown=mean * classes, classes=classes), bearing)
 
 
 def _terms(timeline: Timeline, terms: Sequence[dict[str, Any]]) -> Iterator[Alarm]:

@@ -98,8 +98,8 @@ def _key_figures(spec: RunSpec, status: RunStatus, timeline: Timeline) -> str:
 
 
 def _noticed(timeline: Timeline, spec: RunSpec, facts: dict[str, Any]) -> Iterator[str]:
-    found = [alarm.text for alarm in alarms(timeline, spec.total_steps, len(facts.get("classes", [])) or 1,
-             facts.get("terms", []))]  # fmt: skip
+    classes, terms = len(facts.get("classes", [])) or 1, facts.get("terms", [])
+    found = [alarm.text for alarm in alarms(timeline, spec.total_steps, classes, terms, spec.config)]
     found += [f"Damaged: {one}" for one in timeline.damaged]
     found += [f"At step {mark['step']:,}: {mark['text']}" for mark in timeline.marks]
     if found:

@@ -81,6 +81,7 @@ def test_a_torn_sheet_is_none_not_an_error(folder: RunFolder) -> None:
     assert timeline.frame(1) is None
 
 
+KNOBS = ("class_balance_weight", "adversarial_weight", "bn_weight", "posterior_cut", "student_lr")
 HEALTHY = {"kept": 0.8, "coverage": 0.9, "diversity": 0.5, "share/adversarial": 0.4, "share/bn_statistics": 0.6}
 
 
@@ -96,18 +97,24 @@ HEALTHY = {"kept": 0.8, "coverage": 0.9, "diversity": 0.5, "share/adversarial": 
 )
 def test_what_is_wrong_is_said_in_words_with_the_knobs(folder: RunFolder, changed: dict, seen: str, knob: str) -> None:
     timeline = write(folder, *steps(10, **{**HEALTHY, **changed}))
-    found = alarms(timeline, total_steps=10, classes=10, terms=TERMS)
+    found = alarms(timeline, total_steps=10, classes=10, terms=TERMS, knobs=KNOBS)
     assert len(found) == 1 and seen in found[0].text and knob in found[0].knobs
 
 
+def test_no_knob_is_advised_that_a_run_does_not_have(folder: RunFolder) -> None:
+    timeline = write(folder, *steps(10, **{**HEALTHY, "coverage": 0.2, "kept": 0.05}))
+    (alarm,) = alarms(timeline, 10, 10, TERMS, ["bn_weight", "student_lr"])
+    assert "2.0 of 10 classes" in alarm.text and alarm.knobs == ("bn_weight",)
+
+
 def test_a_healthy_run_raises_no_alarm(folder: RunFolder) -> None:
-    assert alarms(write(folder, *steps(10, **HEALTHY)), 10, 10, TERMS) == []
+    assert alarms(write(folder, *steps(10, **HEALTHY)), 10, 10, TERMS, KNOBS) == []
 
 
 def test_a_young_generator_is_left_in_peace(folder: RunFolder) -> None:
-    assert alarms(write(folder, *steps(10, **{**HEALTHY, "coverage": 0.1})), 1000, 10, TERMS) == []
+    assert alarms(write(folder, *steps(10, **{**HEALTHY, "coverage": 0.1})), 1000, 10, TERMS, KNOBS) == []
 
 
 def test_a_student_that_falls_is_noticed_at_once(folder: RunFolder) -> None:
     timeline = write(folder, Evaluated(1, 0.9, 0.9, 0.99), Evaluated(2, 0.3, 0.3, 0.99))
-    assert "fell from 90% to 30%" in alarms(timeline, 1000, 10, TERMS)[0].text
+    assert "fell from 90% to 30%" in alarms(timeline, 1000, 10, TERMS, KNOBS)[0].text

@@ -177,9 +177,9 @@ def test_an_alarm_says_that_the_distance_grew(runs: Path) -> None:
     for step, fid in enumerate((20.0, 4.0, 5.9)):
         row = {"step": step, "values": {"fid": fid, "mismatch": 0.1}, "teacher": {}, "levels": {}, "label": ""}
         timeline._take({"type": "quality", **row})
-    assert not alarms(timeline, 100, 10, [])
+    assert not alarms(timeline, 100, 10, [], [])
     timeline._add(3, {"fid": 6.1})
-    (alarm,) = alarms(timeline, 100, 10, [])
+    (alarm,) = alarms(timeline, 100, 10, [], [])
     assert alarm.text == "The student's FID rose from 4 to 6.1."
 
 

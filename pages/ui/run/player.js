@@ -232,7 +232,7 @@ export class Player {
     once(this.at("alarms"), this.data.alarms, (box) => {
       const alarm = ({ kind, text, knobs }) => {
         const codes = knobs.map((knob) => element("code", this.term(knob)));
-        return element("div.dfkd-alarm", { dataset: { kind } }, text + " Knobs that bear on it:", codes);
+        return element("div.dfkd-alarm", { dataset: { kind } }, text, codes.length ? " Knobs that bear on it:" : null, codes);
       };
       box.replaceChildren(...this.data.alarms.map(alarm));
     });

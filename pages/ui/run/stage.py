@@ -10,7 +10,7 @@ import streamlit as st
 
 from dfkd_core.analysis.alarms import alarms
 from dfkd_core.analysis.timeline import Timeline
-from dfkd_core.runs.spec import read_spec
+from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import RunFolder, RunStatus
 from pages.ui import boot, link, linked, recordings
 from pages.ui.again import look_seconds
@@ -100,7 +100,7 @@ def data_of(
     ``recorded``: the steps that have a frame, and ``frame_of`` the frame of one; else they are its samples.
     """
     feed, spec = feed_of(str(folder.path)), read_spec(folder)
-    news = news_of(folder, status, timeline, feed, with_sheets=recorded is None)
+    news = news_of(folder, spec, status, timeline, feed, with_sheets=recorded is None)
     facts = folder.environment()
     steps = recorded() if recorded is not None else news["steps"]
     wanted = [int(step) for step in asked["want"][:MAX_FRAMES]]
@@ -110,7 +110,7 @@ def data_of(
         wanted.append(asked["view"])
     live = status.state in ("running", "paused")
     if live:
-        feed.tell(lambda: news_of(folder, folder.status_seen(), timeline, feed, with_sheets=recorded is None))
+        feed.tell(lambda: news_of(folder, spec, folder.status_seen(), timeline, feed, with_sheets=recorded is None))
     return {
         **answer(key, asked),
         **news,
@@ -133,7 +133,7 @@ def data_of(
 
 
 def news_of(
-    folder: RunFolder, status: RunStatus, timeline: Timeline, feed: Feed, with_sheets: bool = True
+    folder: RunFolder, spec: RunSpec, status: RunStatus, timeline: Timeline, feed: Feed, with_sheets: bool = True
 ) -> dict[str, Any]:
     """What changes while a run goes on, the same for all who watch it; ``with_sheets``: its samples are the frames."""
     timeline.update()
@@ -141,6 +141,7 @@ def news_of(
     total = status.total_steps or max(timeline.step, 1)
     facts = folder.environment()
     terms, classes = facts.get("terms", []), classes_of(facts)
+    seen = alarms(timeline, total, len(classes), terms, spec.config)
     steps = sorted(timeline.frames)
     shown = {"steps": steps, "newest": {str(step): feed.sheet(step) for step in steps[-1:]}} if with_sheets else {}
     live = status.state in ("running", "paused")
@@ -162,7 +163,7 @@ def news_of(
         **_drawn(terms, timeline),
         "marks": timeline.marks,
         "stages": timeline.stages,
-        "alarms": [asdict(alarm) for alarm in alarms(timeline, total, len(classes), terms)] if live or steps else [],
+        "alarms": [asdict(alarm) for alarm in seen] if live or steps else [],
         "slow_steps": sorted(timeline.slow),
     }
 
