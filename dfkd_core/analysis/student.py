@@ -10,11 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dfkd_core.errors import DamagedError, RequestError
+from dfkd_core.errors import DamagedError, RequestError, validated
 from dfkd_core.images import ImageSpec
-from dfkd_core.runs.spec import RunSpec, read_spec
+from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder
-from dfkd_core.teachers.cards import find_card
+from dfkd_core.teachers.cards import ImageCard, find_card
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,16 +61,19 @@ def onnx(folder: RunFolder) -> bytes:
         return file.read_bytes()
 
 
-def image_of(spec: RunSpec) -> ImageSpec:
-    """What teacher and student of a run take, as the teacher's card says. Raises ``RequestError`` where it is gone."""
-    return find_card(spec.teacher)[0].image.spec()
+def image_of(folder: RunFolder) -> ImageSpec:
+    """What teacher and student of a run take, as it wrote down itself: a teacher of that name may be gone or another by
+    now. Before the run has begun, as the card says. Raises ``RequestError`` where that is gone."""
+    if (known := folder.environment().get("image")) is not None:
+        return validated(ImageCard, known).spec()
+    return find_card(read_spec(folder).teacher)[0].image.spec()
 
 
 def snippet(folder: RunFolder, kind: str) -> str:
     """Python that loads the file ``student.ENDING`` of ``kind`` (``safetensors``, ``torch`` or ``onnx``), and has its
     ``logits`` of one black image; of a generative one only the network."""
     spec = read_spec(folder)
-    image = image_of(spec)
+    image = image_of(folder)
     shape = f"1, {image.channels}, {image.size}, {image.size}"
     kind = GENERATIVE if kind == "safetensors" and spec.is_generative else kind
     return SNIPPETS[kind].format(shape=shape, image=image, student=spec.student)
@@ -129,7 +132,7 @@ def load_student(folder: RunFolder) -> tuple[nn.Module, ImageSpec]:
     spec = read_spec(folder)
     if spec.is_generative:
         raise RequestError("run", folder.id, "has a generative student, which can be taken as safetensors only.")
-    data, image = weights(folder), image_of(spec)
+    data, image = weights(folder), image_of(folder)
     network = build_classifier(spec.student, image)
     try:
         fill(network, from_safetensors(data))

@@ -59,7 +59,7 @@ class Stage(NamedTuple):
 class MethodConfig(BaseModel):
     """Base of every method's ``Config``; ``presets`` maps a name to the knobs that it changes.
 
-    What depends on the knobs alone stands here too: the ``stages`` of a run, what the method ``needs_source`` for, how
+    What depends on the knobs alone stands here too: the ``stages`` of a run, the ``source_kind`` of its images, how
     large what it records is.
     """
 
@@ -138,7 +138,8 @@ class MethodConfig(BaseModel):
         Raises ``RequestError`` for an unknown preset, an unknown knob or a value out of bounds.
         """
         if preset and preset not in cls.presets:
-            raise RequestError("preset", preset, f"should be one of {', '.join(cls.presets)}.")
+            known = f"one of {', '.join(cls.presets)}" if cls.presets else "left out: the method has none"
+            raise RequestError("preset", preset, f"should be {known}.")
         return validated(cls, {**cls.presets.get(preset, {}), **(changes or {})})
 
     def change(self, changes: dict[str, Any]) -> Self:
@@ -201,6 +202,11 @@ class EpochConfig(MethodConfig):
     def student_rate(self, done: int) -> float:
         """Cosine, the same within an epoch."""  # π·e/E, which rounds otherwise than ``schedules.cosine``, π·(e/E)
         return self.student_lr * 0.5 * (1 + math.cos(math.pi * (done // self.iterations) / self.epochs))
+
+    def divided(self, done: int, milestones: tuple[float, ...]) -> float:
+        """The student's rate, divided by 10 after each of these shares of the epochs."""
+        epoch = done // self.iterations
+        return self.student_lr * 0.1 ** sum(epoch >= milestone * self.epochs for milestone in milestones)
 
     def epoch_at(self, step: int) -> int | None:
         return step // self.iterations if step % self.iterations == 0 else None

@@ -58,6 +58,9 @@ def _resolved(asked: RunSpec, changes: dict[str, Any] | None, fields: dict[str, 
         raise RequestError(
             "teacher", card.name, f"takes other images than {benchmark.title}; choose a teacher made for it."
         )
+    if ours.classes != theirs.classes and set(ours.classes) == set(theirs.classes):
+        right = ", ".join(ours.classes)
+        raise RequestError("teacher", card.name, f"has the classes in another order than {benchmark.title}: {right}.")
     device = check_device(asked.device)
     resolved: dict[str, Any] = {"config": config.model_dump(), "task": task}
     resolved |= {"student": student, "preset": preset, "device": device}

@@ -30,7 +30,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from dfkd_core.errors import NO_ROOM, StoreError
+from dfkd_core.errors import NO_ROOM, StoreError, capitalised
 from dfkd_core.store.lease import OWNER, Lease, Leases, Owner
 from dfkd_core.store.place import Place, T
 from dfkd_core.store.queue import Queue
@@ -81,6 +81,7 @@ class Environment(TypedDict, total=False):
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
     classes: list[str]
+    image: dict[str, Any]
     phases: list[str]
     terms: list[Term]
     depends_on: dict[str, Any]
@@ -234,7 +235,7 @@ class RunFolder:
                 return replace(status, state="interrupted", message=self._last_words(status))
         if status.owner is not None and not status.owner.seen:
             said = self.leases.unseen(status.owner)
-            return replace(status, message=said[:1].upper() + said[1:])
+            return replace(status, message=capitalised(said))
         if status.state == "queued" and status.message == STARTING:
             return replace(status, message=self.queue.why_waiting(self.id) or STARTING)
         return status

@@ -231,6 +231,7 @@ class Grid(Kind[GridRequest]):
 def _settings(request: GridRequest) -> tuple[list[tuple[Labels, RunSpec]], list[Refused]]:
     """All but the seeds: labels with the specification for the first seed, and what is refused. Raises
     ``RequestError`` where no setting is left, and for a teacher or student that cannot be taken at all."""
+    from dfkd_core import methods
     from dfkd_core.runs.request import make_spec
 
     found, refused, errors = list[tuple[Labels, RunSpec]](), list[Refused](), list[RequestError]()
@@ -243,6 +244,8 @@ def _settings(request: GridRequest) -> tuple[list[tuple[Labels, RunSpec]], list[
             labels = {"teacher": teacher, "student": student, "method": method, **varied}
             try:
                 given = {**fields, "method": method, "teacher": teacher, "student": student, **more}
+                if not methods.find(method).Config.presets:  # one that all are asked for is nothing to refuse it for
+                    given.pop("preset", None)
                 spec = make_spec({**knobs[method], **own}, **given)
             except RequestError as error:
                 refused.append(Refused(labels, str(error)))

@@ -22,8 +22,8 @@ from dfkd_core.analysis import about, student
 from dfkd_core.analysis.formats import FORMATS, make
 from dfkd_core.errors import RequestError
 from dfkd_core.networks.latent import build_latent_model
-from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus
+from dfkd_core.teachers.cards import find_card
 
 PIXELS = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -57,6 +57,15 @@ def test_the_torch_program_gives_the_same_logits(done: RunFolder) -> None:
     assert torch.allclose(program(PIXELS), expected(done), atol=1e-5)
 
 
+def test_a_student_is_exported_as_it_was_trained_whatever_is_called_like_its_teacher_now(
+    done: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = make("safetensors", [done]), student.snippet(done, "torch")
+    other = find_card("mnist-lenet5-plain")
+    monkeypatch.setattr(student, "find_card", lambda name: other)
+    assert (make("safetensors", [done]), student.snippet(done, "torch")) == before
+
+
 def test_onnxruntime_gives_the_same_logits(done: RunFolder) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra `export`: pip install -e '.[export]'")
     pytest.importorskip("onnxscript", reason="needs the extra `export`: pip install -e '.[export]'")
@@ -88,7 +97,7 @@ def test_a_generative_student_is_loaded_by_its_lines(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = new_run(runs, method="ukd")
-    drawn = build_latent_model("lvae-4", student.image_of(read_spec(folder))).state_dict()
+    drawn = build_latent_model("lvae-4", student.image_of(folder)).state_dict()
     folder.files.write(student.WEIGHTS, save(drawn))
     folder.write_manifest()
     monkeypatch.chdir(tmp_path)

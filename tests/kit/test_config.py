@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import pytest
@@ -16,7 +17,7 @@ from dfkd_core.errors import RequestError, explain
 from dfkd_core.kit.config import MethodConfig, knob, other_default
 from dfkd_core.runs.request import make_spec
 from dfkd_core.runs.spec import RunSpec
-from dfkd_core.teachers.cards import Recipe
+from dfkd_core.teachers.cards import Recipe, find_card
 
 CONFIGS: dict[str, type[BaseModel]] = {
     **{name: method.Config for name, method in methods.available().items()},
@@ -184,6 +185,20 @@ def test_a_wrong_request_is_answered_with_field_value_and_what_would_be_right(
 ) -> None:
     error = sentence(**fields)
     assert error.field == field and error.value == fields[field] and right in error.expected
+
+
+def test_a_teacher_with_the_classes_in_another_order_is_refused(tmp_path: Path) -> None:
+    card = find_card("digits-lenet5-long")[0]
+    turned = card.image.model_copy(update={"classes": card.image.classes[::-1]})
+    (tmp_path / "teachers").mkdir()
+    other = card.model_copy(update={"name": "turned", "image": turned})
+    (tmp_path / "teachers" / "turned.json").write_text(other.model_dump_json())
+    assert "in another order than Digits 8×8" in sentence(teacher="turned").expected
+
+
+def test_a_preset_of_a_method_without_any_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(methods.find("dafl").Config, "presets", {})
+    assert sentence(method="dafl", preset="demo").expected == "should be left out: the method has none."
 
 
 def test_a_benchmark_without_teachers_says_how_to_bring_one() -> None:

@@ -60,6 +60,12 @@ def test_knobs_vary_where_a_method_has_them() -> None:
     assert {spec.config["student_lr"] for labels, spec in own if labels["method"] == "dafl"} == {0.3}
 
 
+def test_a_method_without_presets_begins_with_its_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DAFL.Config, "presets", {})
+    found = composed(run={"preset": "demo"}, teachers=[TEACHER])
+    assert {(spec.method, spec.preset) for _, spec in found.labelled} == {("dafl", ""), ("ta-dfkd", "demo")}
+
+
 def test_what_a_method_refuses_is_told_and_the_rest_is_run(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = DAFL.__init__
 
