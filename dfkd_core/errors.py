@@ -63,6 +63,11 @@ class SupersededError(StoreError):
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
+def capitalised(text: str) -> str:
+    """As a sentence begins; the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
 def in_words(error: Exception) -> str:
     """What went wrong, for people; of the disk, what is to be done about it."""
     if not isinstance(error, OSError):

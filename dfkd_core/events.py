@@ -47,8 +47,8 @@ class Phases:
 class Samples:
     """Generated images of one step as the teacher judged them.
 
-    ``images``: (N, H, W, C) uint8. ``columns``: name -> array of N rows (see ``samples.describe``). ``mixture``: the
-    two components fitted to the judged losses (see ``selection.Selection.summary``), or None.
+    ``images``: (N, H, W, C) uint8. ``columns``: name -> array of N rows (see ``kit.samples.describe``). ``mixture``:
+    the two components fitted to the judged losses (see ``selection.mixture.Selection.summary``), or None.
     """
 
     step: int
@@ -102,7 +102,7 @@ class Evaluated:
 class Quality:
     """A generative student beside its teacher, on data that no method sees.
 
-    ``values`` and ``teacher``: figures by name (see ``generative_evaluation``). ``levels``: per level of latents, the
+    ``values`` and ``teacher``: figures by name (see ``runs.latent_evaluation``). ``levels``: per level of latents, the
     top first, lists of numbers by name. ``label``: what the FID is, its extractor and its numbers of images.
     """
 

@@ -32,7 +32,7 @@ FILM = ("loss", "posterior", "label", "confidence", "clean")
 class Sheet:
     """The images of one recorded step with what is known of them.
 
-    ``kind`` one of ``KINDS``; ``images`` (N, H, W, C) uint8; ``columns`` name -> N rows (see ``samples.describe``);
+    ``kind`` one of ``KINDS``; ``images`` (N, H, W, C) uint8; ``columns`` name -> N rows (see ``kit.samples.describe``);
     ``mixture`` the two components fitted to the judged losses, None without selection and for real images.
     """
 

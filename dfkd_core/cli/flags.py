@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, get_args, g
 
 from cyclopts import App, Group, Parameter
 
-from dfkd_core.errors import RequestError
+from dfkd_core.errors import RequestError, capitalised
 from dfkd_core.networks.weights import WeightsError, open_file
 from dfkd_core.store import RunFolder, find_run, runs_folder
 
@@ -175,7 +175,7 @@ def _range(field: FieldInfo, unit: str, lead: str) -> str:
         if hasattr(bound, name)
     ]
     said = lead + " ".join([*ends, unit]).strip()
-    return f"{said[:1].upper()}{said[1:]}." if said else ""
+    return f"{capitalised(said)}." if said else ""
 
 
 def _number(value: float) -> str:

@@ -244,7 +244,11 @@ class LocalEngine(Engine):
 
     def _hand_over(self, waiting: _Waiting) -> None:
         folder, lease, worker = waiting.folder, waiting.lease, self._ready_worker()
-        folder.set_status(replace(folder.status(), state="running", message="Starting"))
+        try:
+            folder.set_status(replace(folder.status(), state="running", message="Starting"))
+        except OSError:  # on a full disk; the next tick tries again, with the same worker
+            self._idle.append(worker)
+            raise
         job = {"folder": str(folder.path.resolve()), "attempt": lease.number, "insist": waiting.insist}
         self._queue.remove(waiting)
         self._live[folder.id] = _Going(lease.number, worker)

@@ -12,10 +12,12 @@ from torch.autograd.function import once_differentiable
 LEAST_AREA = 0.08  # of a resized crop, as in torchvision's RandomResizedCrop
 
 
-def random_crop(images: Tensor, padding: int) -> Tensor:
-    """Zero-pad by ``padding`` pixels and crop back at a random place per sample. ``images``: (B, C, H, W)."""
+def random_crop(images: Tensor, padding: int, mirror: bool = False) -> Tensor:
+    """Zero-pad by ``padding`` pixels and crop back at a random place per sample; then it is mirrored with probability ½
+    if asked for. ``images``: (B, C, H, W)."""
     top, left = torch.randint(0, 2 * padding + 1, (2, len(images), 1), device=images.device)
-    return _Crop.apply(images, top, left, None, padding)
+    mirrored = torch.rand(len(images), 1, device=images.device) < 0.5 if mirror else None
+    return _Crop.apply(images, top, left, mirrored, padding)
 
 
 def augment(images: Tensor, kind: str) -> Tensor:
@@ -25,10 +27,7 @@ def augment(images: Tensor, kind: str) -> Tensor:
         return images
     if kind == "resized-crop+flip":
         return resized_crop(images, LEAST_AREA, mirror=True)
-    padding = max(1, images.shape[-1] // 8)
-    top, left = torch.randint(0, 2 * padding + 1, (2, len(images), 1), device=images.device)
-    mirrored = torch.rand(len(images), 1, device=images.device) < 0.5 if kind == "crop+flip" else None
-    return _Crop.apply(images, top, left, mirrored, padding)
+    return random_crop(images, max(1, images.shape[-1] // 8), mirror=kind == "crop+flip")
 
 
 def resized_crop(images: Tensor, least: float, mirror: bool) -> Tensor:

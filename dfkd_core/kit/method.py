@@ -139,9 +139,16 @@ class Method(ABC, Generic[P, C]):
         """The terms of this run; those of the student's objective are among them."""
         return (*self.terms, *self.student_terms)
 
+    def term(self, name: str) -> Term:
+        """Raises ``ValueError`` for one that is not declared."""
+        known = {term.name: term for term in self.declared_terms}
+        if name not in known:
+            raise ValueError(f"{self.title} declares no term {name!r}; it has {', '.join(known) or 'none'}.")
+        return known[name]
+
     def is_on(self, term: str) -> bool:
         """Whether ``term`` has a weight, and the teacher what it needs (LeNet-5 has no BatchNorm layers)."""
-        declared = next(found for found in self.declared_terms if found.name == term)
+        declared = self.term(term)
         weighed = not declared.knob or getattr(self.config, declared.knob) > 0
         return weighed and (self.batch_norm or not declared.batch_norm)
 

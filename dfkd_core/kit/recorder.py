@@ -49,6 +49,8 @@ class Watched(Protocol):
     @property
     def declared_terms(self) -> tuple[Term, ...]: ...
 
+    def term(self, name: str) -> Term: ...
+
     def is_on(self, term: str) -> bool: ...
 
 
@@ -105,7 +107,7 @@ class Seen:
         ``moved``: what their gradient is for, to measure each term's share in it; None: not to be measured.
         """
         on = {name: term for name, term in terms.items() if self._method.is_on(name)}
-        of = next(term.of for term in self._method.declared_terms if term.name in terms)
+        of = self._method.term(next(iter(terms))).of
         self._terms[of] = {name: term.detach() for name, term in on.items()}
         self._tell(of, on)
         if not on:

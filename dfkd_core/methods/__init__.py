@@ -1,4 +1,4 @@
-"""One file per algorithm. A new file with a class that has the attributes of ``problem.Method`` is found by itself."""
+"""One file per algorithm. A new file with a subclass of ``kit.method.Method`` is found by itself."""
 
 from __future__ import annotations
 

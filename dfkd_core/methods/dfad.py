@@ -62,10 +62,7 @@ class DFADConfig(HeadConfig, UpdatesConfig):
         return exactly((self.student_steps + 1) * self.batch_size)
 
     def student_rate(self, done: int) -> float:
-        if self.schedule == "cosine":
-            return super().student_rate(done)
-        epoch = done // self.iterations
-        return self.student_lr * 0.1 ** sum(epoch >= milestone * self.epochs for milestone in (0.2, 0.4))
+        return super().student_rate(done) if self.schedule == "cosine" else self.divided(done, (0.2, 0.4))
 
 
 class DFAD(GeneratorMethod[DFADConfig]):

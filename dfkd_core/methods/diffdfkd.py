@@ -14,7 +14,8 @@ Differences from the paper and from its released code:
 1. The released code predicts the clean image without gradients, so the loss never reaches what it means to move. Here
    it flows through the U-Net, as in the paper's figure 1.
 2. It subtracts the gradient as it is. Here each image's is scaled to a root mean square of 1 (see
-   ``synthesis.guided_sampling``), so that one ``strength`` serves all teachers, and only the ratios of α, β, γ count.
+   ``synthesis.guided.guided_sampling``), so that one ``strength`` serves all teachers, and only the ratios of α, β, γ
+   count.
 3. It makes one image at a time, whose BatchNorm statistics are then those of a single image; here a batch at a time.
 4. It trains a student anew after every ten images a class for ADV, and another one on all images. Here it is one
    student all along; its learning rate is annealed in stage 2.

@@ -134,8 +134,9 @@ class Fast(PooledGeneratorMethod[FastConfig]):
             )
             best.keep(loss, pixels)
             descend(loss, optimizer)
-            gradients = [parameter.grad for parameter in self.copy.parameters()]
-            torch._foreach_add_(met, [one for one in gradients if one is not None])
+            for total, parameter in zip(met, self.copy.parameters(), strict=True):
+                if parameter.grad is not None:  # without any term there is none
+                    total += parameter.grad
             self.queries += len(images)
         self.statistics.remember()
         self.learn_start(met)
@@ -148,7 +149,8 @@ class Fast(PooledGeneratorMethod[FastConfig]):
     def learn_start(self, met: list[Tensor]) -> None:
         """One step of the meta-generator; ``met``: Σ_i ∇L_inv(θ_i) over the copy's iterations."""
         if self.config.meta == "reptile":
-            met = list(torch._foreach_sub(list(self.generator.parameters()), list(self.copy.parameters())))  # θ − θ_k
+            both = zip(self.generator.parameters(), self.copy.parameters(), strict=True)
+            met = [start - end for start, end in both]  # θ − θ_k
         for parameter, gradient in zip(self.generator.parameters(), met, strict=True):
             parameter.grad = gradient
         self.meta_optimizer.step()

@@ -30,6 +30,7 @@ from dfkd_core.errors import (
     RequestError,
     StoreError,
     SupersededError,
+    capitalised,
     in_words,
 )
 from dfkd_core.events import Applied, Event, StageEntered, Status, Step
@@ -52,7 +53,7 @@ from dfkd_core.runs.memory import check_memory
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.runs.survey import fingerprint, keep_survey, survey
 from dfkd_core.selection.collected import Predictor
-from dfkd_core.store import REAL, EventWriter, Lease, RunFolder, RunStatus, read_facts, store_samples
+from dfkd_core.store import REAL, Command, EventWriter, Lease, RunFolder, RunStatus, read_facts, store_samples
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
 
 Progress = Callable[[Event], None]
@@ -71,15 +72,16 @@ def run(folder: RunFolder, lease: Lease, progress: Progress | None = None, insis
     """
     with lease:
         spec = read_spec(folder)
-        with borrowed(spec), _terminated_softly() as asked_to_stop:
+        with _terminated_softly() as asked_to_stop:
             try:
                 lease.check()
                 before = folder.status()
                 folder.set_status(replace(before, state="running", message="", attempt=lease.number))
                 spec = read_held_spec(folder, insist)
-                return _Running(spec, folder, lease, progress, asked_to_stop, insist).to_the_end()
+                with borrowed(spec):
+                    return _Running(spec, folder, lease, progress, asked_to_stop, insist).to_the_end()
             except SupersededError as error:
-                return RunStatus("interrupted", _capital(str(error)), attempt=lease.number)
+                return RunStatus("interrupted", capitalised(str(error)), attempt=lease.number)
             except _NoRoomToStop:
                 return _ended(folder, lease.number, "stopped", NO_ROOM_TO_STOP)
             except Exception as error:
@@ -130,12 +132,8 @@ def _sentence(error: Exception, spec: RunSpec, folder: RunFolder) -> str:
         step = folder.status().step
         return f"Out of memory on {spec.device} after step {step}: lower {knobs}, or take a smaller student."
     if isinstance(error, RequestError | NonFiniteError | StoreError):
-        return _capital(text)
+        return capitalised(text)
     return f"{type(error).__name__}: {text or 'no message'} (the traceback is in worker.log)"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 @contextmanager
@@ -192,7 +190,7 @@ class _Running:
         self.note = note(self.accepted, [*damaged, *lines], self.method.step)
         self._repeat_changes()
         self.writer = EventWriter(folder, lease.number)
-        self.commands = folder.commands(lease.number)
+        self.commands, self.unheard = folder.commands(lease.number), list[Command]()
         self.status = RunStatus("running", "", self.method.step, self.method.total_steps, lease.number)
         self.stopping = False
         self.allowed: int | None = None  # steps until the next pause: 0 while paused, None while running freely
@@ -327,7 +325,8 @@ class _Running:
         elif self.allowed:
             self.allowed -= 1
         while True:
-            for given in next(self.commands):
+            heard, self.unheard = [*self.unheard, *next(self.commands)], []
+            for given in heard:
                 command = given.name
                 if command == "set":
                     self._change(given.knobs)
@@ -391,10 +390,12 @@ class _Running:
         with suppress(OSError):  # not even the status may fit
             self.folder.set_status(replace(self.status, state="paused", message=message))
         while True:
-            commands = [command.name for command in next(self.commands)]
+            self.unheard += next(self.commands)  # what else there is waits for the step's end
+            commands = [command.name for command in self.unheard]
             if self.stopping or "stop" in commands or self.asked_to_stop():
                 raise _NoRoomToStop
             if "resume" in commands:
+                self.unheard = [command for command in self.unheard if command.name != "resume"]
                 self._add(Applied(self.method.step, "resume"), self.elapsed)
                 self._add(Status(self.method.step, self.status.state), self.elapsed)
                 return self._write(lambda: self.folder.set_status(self.status))
@@ -436,7 +437,8 @@ class _Running:
         return self.status
 
     def _write_environment(self) -> None:
-        facts = {**environment(self.device), "classes": list(self.card.image.classes)}
+        image = self.card.image.model_dump(mode="json")
+        facts = {**environment(self.device), "classes": image["classes"], "image": image}
         if self.foretold_peak is not None:
             facts["foretold_peak"] = self.foretold_peak
         facts |= {"phases": list(self.method.phases), "terms": facts_of(self.method.declared_terms)}

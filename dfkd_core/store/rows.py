@@ -34,7 +34,7 @@ Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class Mixture(TypedDict):
-    """Two components fitted to the judged losses (see ``selection.Selection.summary``)."""
+    """Two components fitted to the judged losses (see ``selection.mixture.Selection.summary``)."""
 
     __pydantic_config__ = FINITE  # type: ignore[misc]
     weights: Pair

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfkd_core.analysis.jobs import ENDED, Job
 from dfkd_core.analysis.measured import read_figures
-from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.errors import RequestError, StoreError, capitalised
 from dfkd_core.store import EventReader, Lease, RunFolder, RunStatus, new_id
 from dfkd_core.study.folder import Cell, Record, Study, left_in
 from dfkd_core.study.traces import trace_of
@@ -156,7 +156,7 @@ class Conductor:
             figures = self._figures(folder, status) if status.state == "done" else None
         except (RequestError, StoreError) as error:
             problem = str(error)
-            record = replace(record, problem=problem[:1].upper() + problem[1:])
+            record = replace(record, problem=capitalised(problem))
         else:
             if figures is not None:
                 record = replace(record, figures=figures)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -125,9 +124,7 @@ def _calibrated(spec: RunSpec) -> Pace | None:
     """None where its first steps fail: the study will say so."""
     from dfkd_core.runs.loop import run
 
-    beside = Path(tempfile.mkdtemp(prefix="dfkd-calibration-"))
     marks: list[float] = []
-    folder, lease = RunFolder.begin(beside, spec.model_dump())
 
     def watch(event: Event) -> None:
         if isinstance(event, Step):
@@ -135,14 +132,13 @@ def _calibrated(spec: RunSpec) -> Pace | None:
             if len(marks) > 2 and marks[-1] - marks[0] > CALIBRATED_SECONDS:
                 folder.command("stop")
 
-    try:
+    with tempfile.TemporaryDirectory(prefix="dfkd-calibration-", ignore_cleanup_errors=True) as beside:
+        folder, lease = RunFolder.begin(Path(beside), spec.model_dump())
         status = run(folder, lease, watch)
         if status.state == "failed" or len(marks) < 2:
             return None
         pace = (marks[-1] - marks[0]) / (len(marks) - 1)
         return Pace(facts_of(spec), pace, _foretold_bytes(folder, spec, len(marks)))
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _foretold_bytes(folder: RunFolder, spec: RunSpec, steps: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -141,6 +142,25 @@ def test_the_thread_survives_a_tick_that_fails(
     run_id = engine.submit(tiny_spec())
     eventually(lambda: state(engine, run_id) == "done")
     assert len([record for record in caplog.records if "Cannot allocate" in record.message]) == 1, "said once"
+
+
+def test_where_no_status_can_be_written_it_tries_again_with_the_same_worker(
+    engines: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, write, begun, refused = local._spawn, RunFolder.set_status, [], []
+
+    def refuse(folder: RunFolder, status: Any) -> None:
+        if status.state == "running" and len(refused) < 5:
+            refused.append(status)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(folder, status)
+
+    monkeypatch.setattr(RunFolder, "set_status", refuse)
+    monkeypatch.setattr(local, "_spawn", lambda: begun.append(1) or original())
+    engine = engines()
+    run_id = engine.submit(tiny_spec())
+    eventually(lambda: state(engine, run_id) == "done")
+    assert len(refused) == 5 and len(begun) == 1
 
 
 def test_a_worker_that_dies_before_it_begins_is_noticed(

@@ -179,6 +179,11 @@ def test_without_any_term_there_is_nothing_to_descend() -> None:
     assert method.vector.tolist() == [3.0, 4.0] and method.vector.grad is None
 
 
+def test_a_term_that_is_not_declared_is_named() -> None:
+    with pytest.raises(ValueError, match="declares no term 'pul'; it has pull, push"):
+        toy(Recording()).is_on("pul")
+
+
 def test_terms_of_the_student_are_told_where_there_are_several() -> None:
     method = toy()
     seen = next(method.steps())

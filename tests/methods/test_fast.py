@@ -93,6 +93,13 @@ def gradients_met(method: Fast) -> tuple[list[Tensor], list[Tensor], list[Tensor
     return start, met[0], [parameter.detach() for parameter in method.copy.parameters()]
 
 
+def test_without_any_term_the_meta_generator_stays_where_it_is() -> None:
+    method = make(**ALL_OFF)
+    before = weights(method.generator)
+    events(method, 1)
+    assert same(weights(method.generator), before)
+
+
 def test_by_fomaml_the_meta_generator_descends_the_gradients_that_its_copy_met() -> None:
     """Of one iteration it is the plain gradient; Adam's first step is η·sign of it, η the copy's rate times k."""
     method = make(synthesis_steps=1, adversarial_weight=0, bn_weight=0, class_prior_weight=1.0, generator_lr=1e-3)

@@ -164,6 +164,20 @@ def test_a_full_disk_pauses_the_run_and_loses_nothing(
     assert told == [("running", False), ("paused", True), ("running", False), ("done", False)]
 
 
+def test_what_it_was_told_while_the_disk_was_full_is_done(tiny: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, lease = FullDisk(monkeypatch), tiny.begin_attempt()
+    fill = at_step(3, lambda: setattr(disk, "full", True))
+    thread = threading.Thread(target=run_module.run, args=(tiny, lease, fill), daemon=True)
+    thread.start()
+    eventually(lambda: tiny.status().state == "paused")
+    disk.full = False
+    tiny.command("set", student_lr=0.007)
+    tiny.command("resume")
+    thread.join(30)
+    assert tiny.status().state == "done"
+    assert {"student_lr": 0.007} in [row.get("knobs") for row in rows(tiny, "applied")]
+
+
 def test_a_run_can_be_stopped_while_the_disk_is_full_and_resumed_later(
     tiny: RunFolder, whole: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,6 +131,13 @@ def test_a_resume_with_something_else_is_refused_or_written_down(
     assert any(f"Goes on although {accepted}" in message for message in said)
 
 
+def test_what_was_insisted_on_is_what_it_trains_with(tmp_path: Path, runs: Path) -> None:
+    folder = begun("edited threads and knobs", tmp_path, runs)
+    threads: list[int] = []
+    run(folder, folder.begin_attempt(), lambda _: threads.append(torch.get_num_threads()), insist=True)
+    assert read_spec(folder).threads == 2 and set(threads) == {2}
+
+
 def test_what_was_insisted_on_is_what_it_holds_on_to(tmp_path: Path, runs: Path) -> None:
     folder = begun("another teacher of that name", tmp_path, runs)
     lease = folder.begin_attempt()

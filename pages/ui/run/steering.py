@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import streamlit as st
 
 from dfkd_core.analysis.timeline import Timeline
-from dfkd_core.errors import RequestError, StoreError, in_words
+from dfkd_core.errors import RequestError, StoreError, capitalised, in_words
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus, runs_folder, runs_in
 from dfkd_core.study import studies_in
@@ -65,7 +65,7 @@ def said(advice: str = "") -> Iterator[None]:
         yield
     except (OSError, RequestError, StoreError) as error:
         text = in_words(error).removesuffix(".")
-        st.error(link.plain(f"{text[:1].upper()}{text[1:]}. {advice}"))
+        st.error(link.plain(f"{capitalised(text)}. {advice}"))
 
 
 def warn_of_damage(timeline: Timeline) -> None:

@@ -10,7 +10,7 @@ import streamlit as st
 from dfkd_core.analysis import about
 from dfkd_core.analysis.finding import configurations
 from dfkd_core.analysis.index import Entry
-from dfkd_core.errors import RequestError, StoreError, in_words
+from dfkd_core.errors import RequestError, StoreError, capitalised, in_words
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import empty_trash, restore, runs_folder, throw_away, thrown_away
 from dfkd_core.study import studies_with
@@ -144,7 +144,7 @@ def _delete(chosen: Sequence[Entry]) -> None:
 def undo() -> None:
     """What was deleted just now, with a button that takes it back."""
     if problem := st.session_state.pop("runs:problem", ""):
-        st.error(link.plain(f"{problem[:1].upper()}{problem[1:]}."))
+        st.error(link.plain(f"{capitalised(problem)}."))
     if deleted := st.session_state.get("runs:deleted"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(f"{plural(len(deleted), 'run')} put into the trash." + _missed())

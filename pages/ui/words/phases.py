@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dfkd_core.errors import capitalised
+
 
 @cache
 def _texts() -> dict[str, Any]:
@@ -30,4 +32,4 @@ def idea() -> list[tuple[str, str]]:
 
 
 def _title(name: str) -> str:
-    return name[:1].upper() + name[1:].replace("_", " ")
+    return capitalised(name.replace("_", " "))
