@@ -3,6 +3,7 @@
 
 import { legible } from "../web/mount.js";
 
+const RECENT = 16; // sheets that are not fetched again; older ones stay as the images that were made of them
 const MOST_POINTS = 2000; // of a curve, before it is fetched again as a whole, thinned out
 
 const read = async (address, how = {}) => {
@@ -70,8 +71,10 @@ export class Feed {
   async frame(at, step, name) {
     if (name == null || typeof name === "object") return [step, name];
     if (!this.sheets.has(name)) this.sheets.set(name, read(`${at}/${name}`));
+    const sheet = this.sheets.get(name), [oldest] = this.sheets.keys();
+    if (this.sheets.size > RECENT) this.sheets.delete(oldest);
     try {
-      return [step, await this.sheets.get(name)];
+      return [step, await sheet];
     } catch {
       this.sheets.delete(name);
       return [step, undefined];

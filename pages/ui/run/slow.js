@@ -32,7 +32,8 @@ export class SlowMotion {
     press("next", () => this.byHand(() => this.next()));
     press("play", () => (this.timer ? this.pause() : this.play()));
     press("close", () => this.leave());
-    document.addEventListener("keydown", (event) => this.key(event)); // wherever the keyboard is
+    const heard = (event) => this.root.isConnected ? this.key(event) : document.removeEventListener("keydown", heard);
+    document.addEventListener("keydown", heard); // wherever the keyboard is
   }
 
   get data() { return this.stage.data; }
@@ -69,7 +70,7 @@ export class SlowMotion {
   }
 
   key(event) {
-    if (event.key !== "Escape" || !this.on || !this.root.isConnected || event.defaultPrevented) return;
+    if (event.key !== "Escape" || !this.on || event.defaultPrevented) return;
     if (event.target.closest?.(OTHERS)) return;
     event.preventDefault(); // what else Escape closes stays open
     this.leave();
@@ -110,6 +111,7 @@ export class SlowMotion {
   begin() {
     this.pause();
     this.on = this.linked = false;
+    this.frames.forEach((phases) => phases.forEach(({ sheet }) => sheet?.close()));
     this.frames.clear();
     this.waiting = this.step = this.names = null;
   }

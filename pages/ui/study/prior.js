@@ -84,7 +84,10 @@ class Prior extends Experiment {
   }
 
   update(data, setStateValue) {
-    if (this.data?.study !== data.study) this.sheets.clear();
+    if (this.data?.study !== data.study) {
+      this.sheets.forEach((sheet) => sheet?.close());
+      this.sheets.clear();
+    }
     for (const [key, item] of Object.entries(data.sheets)) {
       if (this.sheets.get(key)) continue;
       const sheet = item && new Sheet(item);

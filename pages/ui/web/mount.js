@@ -58,7 +58,8 @@ const SAY_AGAIN_MS = 2500;
 function tellHidden(host, known, setStateValue) {
   const tell = () => {
     clearTimeout(host.telling);
-    if (!host.isConnected || document.hidden === host.known) return;
+    if (!host.isConnected) return document.removeEventListener("visibilitychange", tell);
+    if (document.hidden === host.known) return;
     host.setStateValue("hidden", document.hidden);
     host.telling = setTimeout(tell, SAY_AGAIN_MS);
   };
