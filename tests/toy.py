@@ -32,7 +32,7 @@ class ToyConfig(MethodConfig):
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
     def stages(self) -> tuple[Stage, ...]:
-        return (Stage("warm", "Warming up", self.warm_steps), Stage("student", "Learning", self.student_steps))
+        return (Stage("warm", "Warming up", self.warm_steps), Stage("student", "Learning", self.student_steps, 1))
 
     def student_rate(self, done: int) -> float:
         return self.student_lr / (1 + done)

@@ -49,11 +49,13 @@ def exactly(count: int) -> tuple[int, int]:
 
 
 class Stage(NamedTuple):
-    """A part of a run: its name, its title in words, and how many steps it takes."""
+    """A part of a run: its name, its title in words, how many steps it takes, and how many images the student learns
+    from in each."""
 
     name: str
     title: str
     steps: Annotated[int, Field(ge=0, lt=2**53)]
+    learned: Annotated[int, Field(ge=0, lt=2**53)] = 0
 
 
 class MethodConfig(BaseModel):
@@ -83,9 +85,8 @@ class MethodConfig(BaseModel):
 
     @property
     def images_of_a_run(self) -> int:
-        """About how many images the student learns from in all."""
-        size, updates = getattr(self, "batch_size", 1), getattr(self, "updates", 1) * getattr(self, "student_steps", 1)
-        return self.total_steps * size * updates
+        """How many images the student learns from in all, where it takes every image of its batches."""
+        return sum(stage.steps * stage.learned for stage in self.stages())
 
     def student_rate(self, done: int) -> float:
         """The student's learning rate after ``done`` steps of the stage in which it learns: a function of the step
@@ -197,7 +198,12 @@ class EpochConfig(MethodConfig):
     weight_decay: float = knob(5e-4, "Weight decay of the student's SGD.", group="Optimisation", ge=0, le=1)
 
     def stages(self) -> tuple[Stage, ...]:
-        return (Stage("student", "The student learns", self.epochs * self.iterations),)
+        return (Stage("student", "The student learns", self.epochs * self.iterations, self.learned),)
+
+    @property
+    def learned(self) -> int:
+        """Images that the student learns from in a step."""
+        return self.batch_size
 
     def student_rate(self, done: int) -> float:
         """Cosine, the same within an epoch."""  # π·e/E, which rounds otherwise than ``schedules.cosine``, π·(e/E)
@@ -222,3 +228,7 @@ class UpdatesConfig(EpochConfig):
     student_steps: int = knob(
         10, "Student updates in one step.", group="Schedule", symbol="k", unit="updates", ge=1, le=1000
     )
+
+    @property
+    def learned(self) -> int:
+        return self.student_steps * self.batch_size

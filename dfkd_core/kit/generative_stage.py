@@ -56,7 +56,7 @@ class DistillConfig(MethodConfig):
     beta: float = knob(0.1, "The output's std is √(β/2).", group="Student", symbol="β", gt=0, le=10)
 
     def stages(self) -> tuple[Stage, ...]:
-        return (Stage("student", "Student", self.distill_steps),)
+        return (Stage("student", "Student", self.distill_steps, self.batch_size),)
 
     def student_rate(self, done: int) -> float:
         return self.student_lr * (cosine(done / self.distill_steps) if self.schedule == "cosine" else 1.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from operator import attrgetter
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -127,8 +128,10 @@ class Method(ABC, Generic[P, C]):
 
     @property
     def student_learns(self) -> bool:
-        """False while the student stands still: it need not be evaluated again. It learns in the last stage."""
-        return self.step > self.total_steps - self.stages[-1].steps
+        """False while the student stands still: it need not be evaluated again."""
+        ends = accumulate(stage.steps for stage in self.stages)
+        learned = (stage.learned for stage, end in zip(self.stages, ends, strict=True) if self.step <= end)
+        return self.step > 0 and next(learned) > 0
 
     def verdict(self, teacher_logits: Tensor) -> Selection | None:
         """Which samples of a batch (B, K) are clean, where a method tells them from rejected ones."""

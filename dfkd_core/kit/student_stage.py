@@ -74,7 +74,12 @@ class StudentConfig(MethodConfig):
         return [f"student_lr is {self.student_lr:g}: {diverged}; {self.safe_rate:g} is safe."]
 
     def stages(self) -> tuple[Stage, ...]:
-        return (Stage("student", self.student_title, self.distill_steps),)
+        return (Stage("student", self.student_title, self.distill_steps, self.learned),)
+
+    @property
+    def learned(self) -> int:
+        """Images that the student learns from in a step."""
+        return self.updates * self.batch_size
 
     def student_rate(self, done: int) -> float:
         progress = done / self.distill_steps

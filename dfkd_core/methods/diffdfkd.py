@@ -109,7 +109,8 @@ class DiffDFKDConfig(StudentConfig):
     }
 
     def stages(self) -> tuple[Stage, ...]:
-        return (Stage("synthesis", "The teacher steers a diffusion model", self.synthesis_batches), *super().stages())
+        title = "The teacher steers a diffusion model"
+        return (Stage("synthesis", title, self.synthesis_batches, self.learned), *super().stages())
 
     def queries(self, stage: str) -> tuple[int, int]:
         made = self.synthesis_size * self.denoising_steps if stage == "synthesis" else 0
@@ -149,10 +150,6 @@ class DiffDFKD(Method[Problem, DiffDFKDConfig]):
             raise RequestError("diffusion", "", "there is no diffusion model that could make images.")
         self.source = problem.source
         self.stage = StudentStage(self, SoftTargets(problem, config.temperature))
-
-    @property
-    def student_learns(self) -> bool:
-        return self.step > 0
 
     def train(self) -> Iterator[Event]:
         """First the images, then the student on all of them."""

@@ -84,6 +84,10 @@ class PREDFKDConfig(PriorConfig, UpdatesConfig):
         """Images that are replayed beside a batch of new ones."""
         return max(2, round(self.replayed * self.batch_size))
 
+    @property
+    def learned(self) -> int:
+        return self.student_steps * (self.batch_size + self.replayed_images)
+
     def queries(self, stage: str) -> tuple[int, int]:
         new, again = self.batch_size, self.replayed_images
         remembered = min(self.memory_steps, self.student_steps) * (again + new // 2)

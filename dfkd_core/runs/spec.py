@@ -109,6 +109,14 @@ class RunSpec(BaseModel):
         """The steps of one stage; 0 where the run has none of that name."""
         return sum(one.steps for one in self.stages if one.name == stage)
 
+    def learned_by(self, step: int) -> int:
+        """How many images the student has learned from after ``step``, where it takes every image of its batches."""
+        seen = begun = 0
+        for stage in self.stages:
+            seen += stage.learned * min(max(0, step - begun), stage.steps)
+            begun += stage.steps
+        return seen
+
     def knob(self, name: str, otherwise: Any = None) -> Any:
         """The value of a knob; ``otherwise`` where the method has none of that name."""
         return self.config.get(name, otherwise)

@@ -6,7 +6,6 @@ A trace is made of a run's log and sheets once, and kept in the run's ``analysis
 
 from __future__ import annotations
 
-import math
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
@@ -48,7 +47,7 @@ class Trace(TypedDict):
     """One entry of each of ``columns`` for each evaluation of the student, None where nothing was logged.
 
     ``score``: what ``measure`` says. ``sampled_agreement``: the share of the newest sheet of generated samples on which
-    student and teacher name the same class. ``images``: that the student learned from, by its batch and updates.
+    student and teacher name the same class. ``images``: that the student learned from, by its batches and updates.
     """
 
     __pydantic_config__ = FINITE  # type: ignore[misc]
@@ -99,7 +98,8 @@ class Growing:
             self._agreement = _agreement(self._folder, row["file"], self._agreement)
         elif kind in ("evaluated", "quality") and (scored := _score(row)) is not None:
             self._measure, score = scored
-            point = {"step": row["step"], "seconds": row["elapsed"], "images": _images(self._spec, row["step"])}
+            step = row["step"]
+            point = {"step": step, "seconds": row["elapsed"], "images": float(self._spec.learned_by(step))}
             point |= {"score": score, "sampled_agreement": self._agreement}
             point |= {name: self._last.get(name) for name in LOGGED}
             for name in COLUMNS:
@@ -120,18 +120,6 @@ def _agreement(folder: RunFolder, stem: str, before: float | None) -> float | No
     if len(found) < 2 or found["label"].size == 0 or found["label"].shape != found["student_label"].shape:
         return before
     return float((found["label"] == found["student_label"]).mean())
-
-
-def _images(spec: RunSpec, step: int) -> float:
-    """Of the last stage, in which the student learns."""
-    before = spec.total_steps - (spec.stages[-1].steps if spec.stages else 0)
-    counts = (spec.knob(name, 1) for name in ("batch_size", "updates", "student_steps"))
-    return math.prod((float(max(0, step - before)), *(count for count in counts if _is_count(count))))
-
-
-def _is_count(knob: Any) -> bool:
-    """Of a run from elsewhere a knob may be anything."""
-    return isinstance(knob, int) and 0 <= knob < 2**53
 
 
 def of_study(study: Study, rows: Sequence[dict[str, Any]]) -> dict[str, Trace]:
@@ -331,6 +319,7 @@ def stability(trace: Trace, spec: RunSpec | None, epochs: int) -> float | None:
 def in_last(trace: Trace, spec: RunSpec, epochs: int) -> int:
     """How many evaluations fall into the last ``epochs``; of a method without epochs, that many evaluations."""
     steps = [step or 0 for step in trace["columns"]["step"]]
-    if not _is_count(length := spec.knob("iterations")) or not steps:
+    length = spec.knob("iterations")  # of a run from elsewhere a knob may be anything
+    if not isinstance(length, int) or not 0 <= length < 2**53 or not steps:
         return min(epochs, len(steps))
     return len(steps) - bisect_right(steps, steps[-1] - epochs * length)

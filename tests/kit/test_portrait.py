@@ -1,4 +1,4 @@
-"""What tables say of a method is what it does: the teacher is asked as often as is declared."""
+"""What tables say of a method is what it does: teacher and student see as many images as is declared."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import torch
 from conftest import tiny_spec
+from torch import nn
 
 from dfkd_core import methods
 from dfkd_core.data.catalogue import find_benchmark
@@ -16,6 +18,7 @@ from dfkd_core.kit.portrait import portrait
 from dfkd_core.runs.assemble import assemble, config_of
 from dfkd_core.runs.loop import borrowed
 
+TASK = "classifier"
 CASES: dict[str, list[dict[str, Any]]] = {  # beside the preset's knobs, what changes how often the teacher is asked
     "ta-dfkd": [{"augmentation": "crop"}, {"selection": False}],
     "cmi": [{"contrast_weight": 0.0}],
@@ -40,6 +43,21 @@ def test_the_teacher_is_asked_as_often_as_is_declared(name: str, knobs: dict[str
             assert after == before, "nobody counts"
         else:
             assert declared[0] <= after - before <= declared[1], stage
+
+
+@pytest.mark.parametrize("name", [name for name, one in methods.available().items() if one.requires.task == TASK])
+def test_the_student_learns_from_as_many_images_as_is_declared(name: str) -> None:
+    knobs = {"contrast_weight": 0.0} if name == "kd3" else {}  # which mixes each batch with itself
+    spec = tiny_spec(knobs, method=name, samples_every=0, probes_every=0, phases_every=0)
+    with borrowed(spec):
+        _, _, method = assemble(spec)
+        met: list[int] = []
+        first = next(module for module in method.student.modules() if isinstance(module, nn.Conv2d))
+        first.register_forward_pre_hook(
+            lambda layer, given: met.append(len(given[0])) if layer.training and torch.is_grad_enabled() else None
+        )
+        learned = [sum(met) for event in method.train() if isinstance(event, Step)]
+    assert learned == [spec.learned_by(step) for step in range(1, spec.total_steps + 1)]
 
 
 @pytest.mark.parametrize("name", methods.available())
