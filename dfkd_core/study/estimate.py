@@ -18,12 +18,11 @@ LEAST_STEPS = 20  # of a run that others are judged by
 MOST_RUNS = 200  # looked at
 MEASURING_SECONDS = 8.0  # of a run: mostly the start of its process
 SAME_FIELDS = ("benchmark", "method", "student", "device", "threads", "teacher")
-PACE_KNOBS = ("student_steps", "batch_size", "width", "updates", "gan_batch_size", "source", "synthesis_steps")
-SYNTHESIS_KNOBS = ("synthesis_batches", "synthesis_size", "denoising_steps", "latent_steps")
-SAME_KNOBS = (
-    *PACE_KNOBS, *SYNTHESIS_KNOBS, "latent", "augmentation", "selection", "gan_steps", "distill_steps", "objective"
+PACE_KNOBS = (
+    "student_steps", "batch_size", "width", "updates", "gan_batch_size", "source", "synthesis_steps",
+    "discriminator_steps", "memory_steps",
 )  # fmt: skip
-ENOUGH = SAME_FIELDS[:-1] + PACE_KNOBS  # for a rough idea
+ENOUGH = SAME_FIELDS[:-1] + PACE_KNOBS  # for a rough idea; of what else is the same, the more the better
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,9 @@ class Pace:
     def likeness(self, spec: RunSpec) -> int | None:
         """In how many facts ``spec`` is the same; None where it is not alike."""
         facts = facts_of(spec)
-        if any(facts[name] != self.facts[name] for name in ENOUGH):
+        if any(facts.get(name) != self.facts.get(name) for name in ENOUGH):
             return None
-        return sum(facts[name] == self.facts[name] for name in facts)
+        return sum(name in self.facts and known == self.facts[name] for name, known in facts.items())
 
 
 def estimated_seconds(specs: Iterable[RunSpec], runs: Iterable[RunFolder], measured: bool = False) -> float | None:
@@ -97,5 +96,11 @@ def _size(path: str) -> int | None:
 
 
 def facts_of(spec: RunSpec) -> dict[str, Any]:
-    """What the pace of a run depends on."""
-    return {name: getattr(spec, name) for name in SAME_FIELDS} | {name: spec.knob(name) for name in SAME_KNOBS}
+    """What the pace of a run may depend on."""
+    return {**spec.config, **{name: getattr(spec, name) for name in SAME_FIELDS}}
+
+
+def kind_of(spec: RunSpec) -> str:
+    """Of runs of one kind the pace of one tells that of all, roughly."""
+    facts = facts_of(spec)
+    return str([facts.get(name) for name in ENOUGH])

@@ -15,7 +15,7 @@ from dfkd_core.kit.recording import times
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import RunFolder, runs_in
 from dfkd_core.study.contract import Kind, Refused
-from dfkd_core.study.estimate import Pace, facts_of, known_paces, seconds_of
+from dfkd_core.study.estimate import Pace, facts_of, kind_of, known_paces, seconds_of
 from dfkd_core.study.reuse import finished
 from dfkd_core.study.tables import plural
 
@@ -59,7 +59,7 @@ def plan(
         slots,
         None if None in seconds else sum(filter(None, seconds)) / slots,
         None if None in sizes else sum(filter(None, sizes)),
-        len({str(facts_of(spec)) for spec, one in zip(left, seconds, strict=True) if one is None}),
+        len({kind_of(spec) for spec, one in zip(left, seconds, strict=True) if one is None}),
         notes_of(specs),
     )
 

@@ -31,3 +31,18 @@ def test_an_estimate_takes_the_pace_of_the_run_most_alike(runs: Path) -> None:
     assert estimated_seconds([slow], [quick]) is None, "what makes images beforehand goes at another pace"
     for useless in (past_run(runs, 1.0, steps=5), past_run(runs, 1.0, student="resnet8"), RunFolder(runs / "gone")):
         assert estimated_seconds([spec], [useless]) is None
+
+
+def test_of_runs_alike_the_one_with_the_most_knobs_in_common_counts(runs: Path) -> None:
+    def hidfd(**knobs: Any) -> Any:
+        return tiny_spec(knobs, method="hidfd")
+
+    def past(seconds: float, **knobs: Any) -> RunFolder:
+        folder = RunFolder.create(runs, hidfd(**knobs).model_dump())
+        folder.set_status(RunStatus("done", step=100, total_steps=100, result=result_after(seconds)))
+        return folder
+
+    usual, guided = past(100.0), past(300.0, guidance_weight=0.0)
+    six = hidfd().total_steps
+    assert estimated_seconds([hidfd(guidance_weight=0.0)], [usual, guided]) == pytest.approx(3 * six)
+    assert estimated_seconds([hidfd(discriminator_steps=9)], [usual, guided]) is None
