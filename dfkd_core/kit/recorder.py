@@ -230,10 +230,10 @@ class Seen:
             "student", images=images, of="student", network=network, teacher=teacher, student=student, values=steps
         )
 
-    def film(self, film: Film, of: str = "images", always: bool = False) -> None:
+    def film(self, film: Film, always: bool = False) -> None:
         """How images came about."""
         if self.watched or always:
-            self._phases["synthesis"] = lambda: self._filmed(film, of)
+            self._phases["synthesis"] = lambda: self._filmed(film)
 
     # --- what is due ---
 
@@ -300,7 +300,7 @@ class Seen:
             values["learning_rate"] = self._rate
         return values
 
-    def _filmed(self, film: Film, of: str) -> Phase:
+    def _filmed(self, film: Film) -> Phase:
         steps, shown = film.frames.shape[:2]
         frames = to_bytes(self._method.image.to_pixels(film.frames.flatten(0, 1))).cpu().numpy()
         arrays = {
@@ -308,7 +308,7 @@ class Seen:
             "timestep": film.timesteps.cpu().numpy(),
             "shown": np.array([steps, shown]),
         }
-        values = {name: term.item() for name, term in self._terms.get(of, {}).items()}
+        values = {name: term.item() for name, term in self._terms.get("images", {}).items()}
         values |= {"guidance": film.loss[-1].item(), "guidance_first": film.loss[0].item()}
         return Phase("synthesis", values, frames, arrays)
 

@@ -36,7 +36,7 @@ def show(folder: RunFolder, status: RunStatus, timeline: Timeline, job: JobState
         "mix": _mix(folder),
         "distance": read_distance(folder),
         "job": {"state": job.state, "share": job.share, "message": job.message, "left": job.seconds_left()},
-        "measurable": _measurable(folder, status, timeline),
+        "measurable": _measurable(folder, timeline),
     }
     styles = ("run/player.css", "run/staged.css", "run/hybrid.css")
     view("hybrid", "run/hybrid.js", *styles)(key="hybrid", data=data, on_ask_change=lambda: None)
@@ -73,7 +73,7 @@ def _mix(folder: RunFolder) -> dict[str, int] | None:
     return {"collected": collected, "synthetic": synthetic, "inflation": inflation or usual, "usual": usual}
 
 
-def _measurable(folder: RunFolder, status: RunStatus, timeline: Timeline) -> bool:
+def _measurable(folder: RunFolder, timeline: Timeline) -> bool:
     """The GAN has learned, and a checkpoint holds it."""
     gan_steps = read_spec(folder).steps_of("gan")
     kept = read_facts(folder) is not None and folder.has_checkpoint()

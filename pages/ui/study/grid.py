@@ -74,7 +74,7 @@ def show(study: Study, progress: Progress) -> None:
         known = _traces(study, rows)
         series = list(dict.fromkeys(row["series"] for row in rows))
         measure = next((row["measure"] for row in rows if row["measure"]), "accuracy")
-        said = _asked(view, blind, series, rows, known)
+        said = _asked(view, blind, series, rows)
         compared_rows, at, short = budget.at(said.get("at", ("", None)), rows, known)
     hidden = {"final": None, "best": None, "of_teacher": None}
     shown = [{**row, **hidden} for row in compared_rows] if blind else compared_rows
@@ -101,7 +101,7 @@ def show(study: Study, progress: Progress) -> None:
         "last": tracing.LAST_EPOCHS,
         "reading": "" if blind else KIND.verdict(settings, progress.cells, compared_rows),
         "live": _live(study, rows, said) if view == "curves" else [],
-        **_of_view(study, view, blind, said, shown, known),
+        **_of_view(study, view, said, shown, known),
     }
     watching.component("grid")(key="grid", data=data)
 
@@ -133,7 +133,7 @@ def _view(study: Study) -> tuple[str, bool]:
     return view or "map", blind
 
 
-def _asked(view: str, blind: bool, series: list[str], rows: Sequence[dict[str, Any]], known: Traces) -> dict[str, Any]:
+def _asked(view: str, blind: bool, series: list[str], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The view's own inputs; each says what it is by what is chosen."""
     said: dict[str, Any] = {}
     if view == "curves":
@@ -170,7 +170,7 @@ def _select(label: str, name: str, titles: dict[Any, str]) -> Any:
 
 
 def _of_view(
-    study: Study, view: str, blind: bool, said: dict[str, Any], rows: list[dict[str, Any]], known: Traces
+    study: Study, view: str, said: dict[str, Any], rows: list[dict[str, Any]], known: Traces
 ) -> dict[str, Any]:
     empty: dict[str, Any] = {"curves": [], "across": [], "pair": None, "picks": []}
     if view == "curves":
