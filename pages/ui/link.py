@@ -5,8 +5,11 @@ A link is input like a run's folder: it may be mistyped, or made to do harm. Eve
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -22,6 +25,18 @@ NUMBERED = re.compile(r"^(\d+)([.)])")  # the beginning of a list
 def word(name: str) -> str:
     """The text of one part of the address; empty where it has no such part."""
     return str(st.query_params.get(name, ""))
+
+
+def several(name: str) -> list[str]:
+    """The texts of a part that ``say_several`` wrote, or somebody with commas between them; empty ones are none."""
+    return [value for line in csv.reader(word(name).splitlines()) for value in line if value]
+
+
+def say_several(name: str, values: Iterable[str]) -> None:
+    """Have one part of the address say all ``values``, in quotation marks where one has a comma."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(values)
+    say(name, line.getvalue())
 
 
 def say(name: str, value: str) -> None:

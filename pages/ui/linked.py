@@ -32,7 +32,7 @@ def one_of(name: str, options: Iterable[str], usual: str = "") -> str:
 
 def several_of(name: str, options: Iterable[str]) -> list[str]:
     """The same of values between commas, of which those are left that are there."""
-    values, known = [value for value in link.word(name).split(",") if value], list(options)
+    values, known = link.several(name), list(options)
     for value in values:
         if value not in known:
             cannot(name, value, _among(known))

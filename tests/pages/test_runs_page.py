@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TINY, execute, new_run, visit
+from conftest import ROOT, TINY, execute, new_run, visit
 from streamlit.testing.v1 import AppTest
 
 from dfkd_core.analysis import about
@@ -82,6 +82,16 @@ def test_a_run_is_described(app: AppTest, three: list[RunFolder]) -> None:
     assert about.about(three[0]) == about.About(name="the first", tags=("good", "for class"), note="odd at step 3")
     app.text_input(key="runs:search").set_value('"odd at"').run()
     assert list(app.dataframe[0].value["name"]) == ["the first"]
+
+
+def test_a_group_with_a_comma_is_filtered_by_and_sent_by_link(app: AppTest, three: list[RunFolder]) -> None:
+    about.say(three[0], group="teachers, hard")
+    about.say(three[1], group="easy")
+    visit(app, "runs")
+    app.multiselect(key="runs:filter:group").set_value(["teachers, hard"]).run()
+    sent = app.query_params["group"]
+    other = visit(AppTest.from_file(str(ROOT / "app.py"), default_timeout=60), "runs", group=sent)
+    assert other.multiselect(key="runs:filter:group").value == ["teachers, hard"] and len(other.dataframe[0].value) == 1
 
 
 def test_deleting_can_be_undone(app: AppTest, three: list[RunFolder]) -> None:

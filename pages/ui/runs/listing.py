@@ -114,7 +114,7 @@ def _filters(entries: list[Entry]) -> list[Entry]:
                 link.say(name, "")
                 continue
             chosen = st.multiselect(name.capitalize(), known, key=key, format_func=link.legible)
-            link.say(name, ",".join(chosen))
+            link.say_several(name, chosen)
             if chosen:
                 found = [entry for entry in found if not set(chosen).isdisjoint(_values(entry, name))]
     return found
@@ -209,7 +209,7 @@ def _words(entry: Entry) -> str:
 
 
 def _table(entries: list[Entry]) -> pd.DataFrame:
-    asked = [name for name in link.word("columns").split(",") if name]
+    asked = link.several("columns")
     rows = pd.DataFrame([_row(entry, asked) for entry in entries], columns=["run", *(asked or USUAL)])
     empty = [name for name in RARE if name in rows and not asked and _is_empty(rows[name])]
     return link.table(rows.drop(columns=empty))
