@@ -70,6 +70,7 @@ def _extractor(choice: Choice | None) -> str:
     """Whose features FID is measured in; empty for the usual one."""
     if choice is None:
         return ""
+    from dfkd_core.networks.known import PROGRAMS
     from dfkd_core.quality.measures import usual_extractor
     from dfkd_core.teachers.cards import available_teachers, find_card
 
@@ -78,7 +79,8 @@ def _extractor(choice: Choice | None) -> str:
         usual = usual_extractor(under_test)
     except RequestError:
         return ""  # Start says what is missing
-    others = [f"teacher:{name}" for name in available_teachers(under_test.benchmark) if name != under_test.name]
+    cards = available_teachers(under_test.benchmark).values()
+    others = [f"teacher:{card.name}" for card in cards if card.name != under_test.name and card.network not in PROGRAMS]
     names = list(dict.fromkeys([usual, *others]))
     if find_spec("torch_fidelity"):
         names.append("inception")

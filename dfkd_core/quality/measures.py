@@ -15,6 +15,7 @@ import hashlib
 import json
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from dfkd_core.data.labelled import LabelledImages, evenly_by_class
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.classifiers import Classifier
+from dfkd_core.networks.known import PROGRAMS
 from dfkd_core.quality import DENSITY_NEIGHBOURS, LEAST, PRECISION_NEIGHBOURS
 from dfkd_core.store import Place
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card
@@ -91,15 +93,15 @@ class _Coloured(nn.Module):
 
 
 def find_extractor(name: str, under_test: TeacherCard) -> Extractor:
-    """``inception``, ``teacher:NAME``, or for an empty name the usual one of the benchmark.
+    """``inception``, ``teacher:NAME``, or for an empty name the usual one of the benchmark that can be read.
 
     ``under_test`` is the teacher that the images were made from: it judges its own images too kindly, so it is
-    refused. Raises ``RequestError`` also for an unknown name, and where there is no usual one.
+    refused. Raises ``RequestError`` also for an unknown name, a program, and where there is no usual one.
     """
     if name == "inception":
         return _inception()
     if not name:
-        return _classifier(usual_extractor(under_test))
+        return _usual(under_test)
     if not name.startswith("teacher:"):
         raise RequestError("extractor", name, "should be inception, or teacher:NAME.")
     card, _ = find_card(name.removeprefix("teacher:"))
@@ -107,14 +109,31 @@ def find_extractor(name: str, under_test: TeacherCard) -> Extractor:
         raise RequestError("extractor", name, "is the teacher that the images were made from; take another one.")
     if (card.benchmark, card.image.channels, card.image.size) != _task(under_test):
         raise RequestError("extractor", name, f"was made for {card.benchmark}; take one of {under_test.benchmark}.")
+    if card.network in PROGRAMS:
+        raise RequestError("extractor", name, "is a program, which shows no features; take a network, or inception.")
     return _classifier(name)
 
 
 def usual_extractor(under_test: TeacherCard) -> str:
     """The most accurate classifier of the same benchmark whose network is of another kind, as ``teacher:NAME``.
 
-    For a generative teacher every classifier is of another kind. Raises ``RequestError`` if there is none.
+    For a generative teacher every classifier is of another kind; no program is among them. Raises ``RequestError`` if
+    there is none.
     """
+    return _rivals(under_test)[0]
+
+
+def _usual(under_test: TeacherCard) -> Extractor:
+    """A file that is damaged or gone is passed over; if all are, the last one's ``RequestError`` is raised."""
+    *better, last = _rivals(under_test)
+    for name in better:
+        with suppress(RequestError):
+            return _classifier(name)
+    return _classifier(last)
+
+
+def _rivals(under_test: TeacherCard) -> list[str]:
+    """All that could be the usual one, the most accurate first."""
     others = [card for card in available_teachers(under_test.benchmark).values() if _is_rival(card, under_test)]
     if not others:
         raise RequestError(
@@ -123,11 +142,13 @@ def usual_extractor(under_test: TeacherCard) -> str:
             f"there is no classifier of {under_test.benchmark} with another kind of network than "
             f"{under_test.network}; import one, or take inception.",
         )
-    return f"teacher:{max(others, key=lambda card: card.accuracy or 0.0).name}"
+    others.sort(key=lambda card: card.accuracy or 0.0, reverse=True)
+    return [f"teacher:{card.name}" for card in others]
 
 
 def _is_rival(card: TeacherCard, under_test: TeacherCard) -> bool:
-    return _kind(card) != _kind(under_test) and _task(card) == _task(under_test)
+    known = card.network not in PROGRAMS
+    return known and _kind(card) != _kind(under_test) and _task(card) == _task(under_test)
 
 
 def _task(card: TeacherCard) -> tuple[str, int, int]:

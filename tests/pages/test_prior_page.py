@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from bringing import write_card
 from browser import PATIENCE, Lab, button, set_look, shoot, start_lab, until, wait
 from conftest import STUDENT, TINY
 from playwright.sync_api import Page, expect
@@ -225,3 +226,9 @@ def test_earlier_experiments_are_listed(prior: AppTest, tmp_path: Path) -> None:
     assert not prior.exception
     table = next(frame.value for frame in prior.dataframe if "title" in frame.value)
     assert (table["runs"][0], table["state"][0]) == ("17 / 18, 1 failed", "done"), "before those that are recorded"
+
+
+def test_programs_are_not_offered_as_networks_that_show_features(prior: AppTest) -> None:
+    write_card(network="onnx")
+    (offered,) = (box for box in prior.run().selectbox if box.label == "FID in the features of")
+    assert len(offered.options) > 1 and "mine" not in offered.options

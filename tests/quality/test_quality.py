@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from bringing import write_card
 from points import gaussian, line, of_features
 from scipy.linalg import sqrtm
 from torch import Tensor, nn
@@ -195,6 +196,24 @@ def test_an_extractor_gives_what_the_classifiers_last_layer_sees() -> None:
     assert "digits-lenet5-bn-mixup" in extractor.describe(599, 2000) and "2,000 generated" in extractor.describe(
         1, 2000
     )
+
+
+@pytest.mark.parametrize("network", ["onnx", "torch-export"])
+def test_a_program_is_no_extractor_however_accurate_it_is(network: str) -> None:
+    write_card(network=network)
+    generative = find_card("digits-lvae-32")[0]
+    assert quality.usual_extractor(generative) == quality.find_extractor("", generative).name != "teacher:mine"
+    with pytest.raises(RequestError, match="teacher:mine.*is a program"):
+        quality.find_extractor("teacher:mine", generative)
+
+
+def test_a_classifier_that_cannot_be_read_is_passed_over() -> None:
+    generative = find_card("digits-lvae-32")[0]
+    best = quality.find_extractor("", generative).name
+    write_card()
+    assert quality.find_extractor("", generative).name == best
+    with pytest.raises(RequestError, match="mine.safetensors"):
+        quality.find_extractor("teacher:mine", generative)
 
 
 @pytest.mark.parametrize(
