@@ -95,11 +95,17 @@ def _source(spec: RunSpec, config: MethodConfig, image: ImageSpec, device: torch
 
 
 def evaluator(
-    spec: RunSpec, card: TeacherCard, problem: Problem | GenerativeProblem, student: nn.Module, cache: Path
+    spec: RunSpec,
+    card: TeacherCard,
+    problem: Problem | GenerativeProblem,
+    student: nn.Module,
+    cache: Path,
+    extractor: str | None = None,
 ) -> Evaluator[Any]:
-    """What tells how good ``student`` is; ``cache`` is the folder for what is known of real images."""
+    """What tells how good ``student`` is; ``cache`` is the folder for what is known of real images, ``extractor`` that
+    of features which a run goes on with (see ``LatentEvaluator``)."""
     if isinstance(problem, GenerativeProblem):
-        return LatentEvaluator(spec.benchmark, card, problem, cache)
+        return LatentEvaluator(spec.benchmark, card, problem, cache, extractor)
     return ClassifierEvaluator(spec.benchmark, problem.image, problem.teacher, student, problem.device)
 
 

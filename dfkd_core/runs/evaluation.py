@@ -39,6 +39,11 @@ class Evaluator(ABC, Generic[E]):
         """SHA-256 of the evaluation data, or ``none``."""
         return self.data.fingerprint() if self.data is not None else "none"
 
+    def judged_in(self) -> tuple[str, str]:
+        """The name of the extractor in whose features images are compared, and what tells those features from others';
+        both empty where none are."""
+        return "", ""
+
     @abstractmethod
     def measure(self, method: Method[Any, Any], seed: int) -> E:
         """All figures now."""

@@ -1,7 +1,8 @@
 """What a run takes up when it goes on: what it depends on, which has to be the same, and what was changed live.
 
-Each attempt writes it into its ``environment.json``. A resume with another teacher of the same name, other images or
-an edited specification is refused in one sentence; who insists goes on, and it is written down.
+Each attempt writes it into its ``environment.json``. A resume with another teacher or diffusion model of the same name,
+other images, another extractor of features or an edited specification is refused in one sentence; who insists goes on,
+and it is written down.
 """
 
 from __future__ import annotations
@@ -12,19 +13,41 @@ from typing import Any
 from pydantic import ValidationError
 
 from dfkd_core.errors import StoreError
+from dfkd_core.kit.contract import GenerativeProblem, Problem
+from dfkd_core.runs.evaluation import Evaluator
 from dfkd_core.runs.spec import ELSEWHERE, RunSpec, read_spec
-from dfkd_core.runs.survey import other_images
+from dfkd_core.runs.survey import fingerprint, other_images
 from dfkd_core.store import EventReader, RunFolder
-from dfkd_core.teachers.cards import TeacherCard
+from dfkd_core.synthesis.guided import DiffusionSource
+from dfkd_core.teachers.cards import TeacherCard, find_card
 
 DEPENDS_ON, ACCEPTED = "depends_on", "accepted"  # in environment.json
 Change = tuple[int, dict[str, Any]]  # after which step, new values of knobs
 FOLLOWING = {*ELSEWHERE, "stages", "task"}  # fields of a specification that nobody edits for themselves
 
 
-def depends_on(spec: RunSpec, card: TeacherCard, data: str, collected: str) -> dict[str, Any]:
-    """What the run goes on with; ``data`` and ``collected`` are fingerprints of images, empty where there are none."""
-    return {"spec": _values(spec), "teacher": card.sha256, "data": data, "collected": collected}
+def depends_on(
+    spec: RunSpec, card: TeacherCard, problem: Problem | GenerativeProblem, evaluation: Evaluator[Any]
+) -> dict[str, Any]:
+    """What the run goes on with: of images, networks and features what tells them apart, empty where there are none."""
+    collected = problem.collected if isinstance(problem, Problem) else None
+    ours = isinstance(problem.source, DiffusionSource)
+    extractor, features = evaluation.judged_in()
+    return {
+        "spec": _values(spec),
+        "teacher": card.sha256,
+        "data": evaluation.fingerprint(),
+        "collected": "" if collected is None else fingerprint(collected),
+        "diffusion": find_card(spec.diffusion)[0].sha256 if ours else "",
+        "extractor": extractor,
+        "features": features,
+    }
+
+
+def held_extractor(folder: RunFolder) -> str | None:
+    """The name of the extractor of features that the run goes on with, empty where it has none; None if it begins."""
+    name = _before(folder).get("extractor")
+    return name if isinstance(name, str) else None
 
 
 def check_held(folder: RunFolder, now: dict[str, Any], insist: bool) -> list[str]:
@@ -74,9 +97,14 @@ def _changes(folder: RunFolder, now: dict[str, Any]) -> list[str]:
         found.append(f"its specification was edited ({differences})")
     if before.get("teacher", now["teacher"]) != now["teacher"]:
         found.append(f"its teacher {spec['teacher']} has other weights than the one that it began with")
+    if before.get("diffusion", now["diffusion"]) != now["diffusion"]:
+        found.append(f"its diffusion model {spec['diffusion']} has other weights than the one that it began with")
     if before.get("data", now["data"]) != now["data"]:
         gone = "are no longer there" if now["data"] == "none" else "are not those that it began with"
         found.append(f"the test images of {spec['benchmark']} {gone}")
+    elif before.get("features", now["features"]) != now["features"]:
+        judge = before.get("extractor")
+        found.append(f"{judge}, in whose features its images are compared, is not there any more or has other weights")
     if now["collected"] and (said := other_images(folder, now["collected"])):
         found.append(said)
     return found

@@ -9,6 +9,7 @@ is not trained reconstructs from its teacher's latents, and has no ELBO.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,21 +41,24 @@ PANELS = (
 
 
 class LatentEvaluator(Evaluator[Quality]):
-    """Without evaluation data, or without a classifier of it, there is ``mismatch`` only."""
+    """Without evaluation data, or without a classifier of it, there is ``mismatch`` only.
 
-    def __init__(self, benchmark: str, card: TeacherCard, problem: GenerativeProblem, cache: Path) -> None:
+    ``extractor``: the name of the one that the run goes on with, empty where it has none; None if it begins. Where that
+    one cannot be had any more it is the usual one.
+    """
+
+    def __init__(
+        self, benchmark: str, card: TeacherCard, problem: GenerativeProblem, cache: Path, extractor: str | None = None
+    ) -> None:
         super().__init__(benchmark, problem.image, problem.device)
         self.teacher, self.student, self.beta = problem.teacher, problem.student, card.beta
-        self.extractor, self.reference = None, None
-        if self.data is not None:
-            try:
-                self.extractor = quality.find_extractor("", card)
-                self.reference = quality.reference(self.data, self.extractor, SAMPLES, cache)
-            except RequestError:  # there is no extractor: mismatch only
-                self.extractor = None
+        self.extractor, self.reference = self._judge(card, extractor, cache)
         self.noise = self._noise(SAMPLES)
         self.teacher_images = self._generate(self.teacher)
         self.teacher_figures = self._figures(self.teacher, self.teacher_images, own_encoder=True)
+
+    def judged_in(self) -> tuple[str, str]:
+        return ("", "") if self.extractor is None else (self.extractor.name, self.extractor.identity)
 
     @property
     def score(self) -> str:
@@ -102,6 +106,17 @@ class LatentEvaluator(Evaluator[Quality]):
         return Probes(method.step, to_bytes(pixels).cpu().numpy(), {"panel": panel})
 
     # --- parts ---
+
+    def _judge(
+        self, card: TeacherCard, name: str | None, cache: Path
+    ) -> tuple[quality.Extractor | None, quality.Reference | None]:
+        """Extractor and real images; neither where there is no such."""
+        if self.data is not None and name != "":
+            for one in dict.fromkeys((name or "", "")):
+                with suppress(RequestError):
+                    extractor = quality.find_extractor(one, card)
+                    return extractor, quality.reference(self.data, extractor, SAMPLES, cache)
+        return None, None
 
     def _noise(self, count: int) -> tuple[Tensor, ...]:
         return draw_noise(self.teacher, count, self.device, torch.Generator().manual_seed(SEED))

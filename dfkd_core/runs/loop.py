@@ -35,7 +35,7 @@ from dfkd_core.errors import (
 )
 from dfkd_core.events import Applied, Event, StageEntered, Status, Step
 from dfkd_core.kit.config import MethodConfig
-from dfkd_core.kit.contract import GenerativeProblem, Problem, facts_of
+from dfkd_core.kit.contract import GenerativeProblem, facts_of
 from dfkd_core.networks.execution import executing
 from dfkd_core.provenance import environment
 from dfkd_core.runs.assemble import assemble, evaluator, execution_of, seed_step
@@ -45,13 +45,14 @@ from dfkd_core.runs.holding import (
     Change,
     check_held,
     depends_on,
+    held_extractor,
     live_changes,
     note,
     read_held_spec,
 )
 from dfkd_core.runs.memory import check_memory
 from dfkd_core.runs.spec import RunSpec, read_spec
-from dfkd_core.runs.survey import fingerprint, keep_survey, survey
+from dfkd_core.runs.survey import keep_survey, survey
 from dfkd_core.selection.collected import Predictor
 from dfkd_core.store import REAL, Command, EventWriter, Lease, RunFolder, RunStatus, read_facts, store_samples
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
@@ -176,10 +177,9 @@ class _Running:
         self.on_gpu = self.device.type == "cuda"
         self.foretold_peak = check_memory(spec) if self.on_gpu else None
         self.card, self.problem, self.method = assemble(spec)
-        problem = self.problem
-        self.student = self.method.student
-        self.evaluation = evaluator(spec, self.card, problem, self.student, folder.path.parent / CACHE)
-        self.held = self._depends_on()
+        self.student, cache = self.method.student, folder.path.parent / CACHE
+        self.evaluation = evaluator(spec, self.card, self.problem, self.student, cache, held_extractor(folder))
+        self.held = depends_on(spec, self.card, self.problem, self.evaluation)
         self.accepted = check_held(folder, self.held, insist)
         self.evaluated: list[float] = []
         self.elapsed = 0.0
@@ -194,11 +194,6 @@ class _Running:
         self.status = RunStatus("running", "", self.method.step, self.method.total_steps, lease.number)
         self.stopping = False
         self.allowed: int | None = None  # steps until the next pause: 0 while paused, None while running freely
-
-    def _depends_on(self) -> dict[str, Any]:
-        collected = self.problem.collected if isinstance(self.problem, Problem) else None
-        images = fingerprint(collected) if collected is not None else ""
-        return depends_on(self.spec, self.card, self.evaluation.fingerprint(), images)
 
     def _restore(self) -> list[str]:
         """Bring the method to the newest checkpoint that is whole; returns what is damaged of later ones."""
