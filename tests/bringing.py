@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from repositories import State, saved
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file, save
 
 from dfkd_core.errors import RequestError
 from dfkd_core.teachers.bring import import_weights
@@ -37,6 +38,17 @@ def write_card(**changes: Any) -> None:
     card = find_card("digits-resnet8-adam")[0].model_copy(update={"name": "mine", "accuracy": 1.0, **changes})
     user_folder().mkdir(exist_ok=True)
     (user_folder() / "mine.json").write_text(card.model_dump_json())
+
+
+def own_copy(name: str, other: bool = False, **changes: Any) -> None:
+    """A shipped network as ``mine``, its card with ``changes``; ``other``: with other weights."""
+    data = (SHIPPED / f"{name}.safetensors").read_bytes()
+    if other:
+        data = save({key: tensor + 0.01 for key, tensor in load(data).items()})
+    changes |= {"name": "mine", "sha256": hashlib.sha256(data).hexdigest()}
+    user_folder().mkdir(exist_ok=True)
+    (user_folder() / "mine.safetensors").write_bytes(data)
+    (user_folder() / "mine.json").write_text(find_card(name)[0].model_copy(update=changes).model_dump_json())
 
 
 def refused(value: object, *arguments: Any, field: str = "weights", **more: Any) -> str:

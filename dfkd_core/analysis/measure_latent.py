@@ -38,7 +38,6 @@ from dfkd_core.quality import measures as quality
 from dfkd_core.runs.assemble import assemble_generative
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, store_samples
-from dfkd_core.teachers.cards import TeacherCard
 from dfkd_core.teachers.train import elbo_of
 
 SEED = 2_211_06385  # of the noise; the same for every run, so that runs are compared on the same
@@ -80,7 +79,7 @@ def measure_generative(
             return known
         count = len(real.features)
         chosen = evenly_by_class(data.labels, count)
-        both = _Both(problem, method, card, LabelledImages(data.images[chosen], data.labels[chosen]))
+        both = _Both(problem, method, LabelledImages(data.images[chosen], data.labels[chosen]))
         report(0.2, f"Generating {count:,} images by either network")
         images = both.generate()
         report(0.4, f"Comparing them with {count:,} real images")
@@ -108,13 +107,11 @@ def measure_generative(
 class _Both:
     """Teacher and student beside each other. ``data``: the real images that they are compared with."""
 
-    def __init__(
-        self, problem: GenerativeProblem, method: Method[Any, Any], card: TeacherCard, data: LabelledImages
-    ) -> None:
+    def __init__(self, problem: GenerativeProblem, method: Method[Any, Any], data: LabelledImages) -> None:
         self.networks = {"teacher": problem.teacher, "student": problem.student}
         self.own_encoder = {"teacher": True, "student": method.encoder_trained}
         self.image, self.device, self.data = problem.image, problem.device, data
-        self.beta = card.beta
+        self.beta = {"teacher": problem.beta, "student": method.beta}
 
     @torch.no_grad()
     def generate(self) -> dict[str, Tensor]:
@@ -143,7 +140,7 @@ class _Both:
         error = generative_quality.reconstruction_error(
             network, self.data.images, self.image, self.device, None if own else self.networks["teacher"]
         )
-        elbo = elbo_of(network, self.data, self.image, self.device, self.beta) if own else None
+        elbo = elbo_of(network, self.data, self.image, self.device, self.beta[name]) if own else None
         return {"encoder": "own" if own else "teacher", **error._asdict(), "elbo": elbo}
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dfkd_core.images import ImageSpec
 from dfkd_core.kit.recording import Recording
+from dfkd_core.losses.latent import BETA
 from dfkd_core.networks.classifiers import Classifier
 from dfkd_core.networks.known import Known
 from dfkd_core.networks.latent import LatentNetwork
@@ -66,7 +67,7 @@ class GenerativeProblem:
     """All that a method for generative models may see.
 
     ``original``: (N, C, H, W) uint8 images that the teacher learned from, only for baselines that require them.
-    ``source``: as in ``Problem``.
+    ``source``: as in ``Problem``. ``beta``: β of the teacher's output, whose std is √(β/2).
     """
 
     teacher: LatentNetwork
@@ -76,6 +77,7 @@ class GenerativeProblem:
     original: Tensor | None = None
     source: ImageModel | None = None
     recording: Recording = field(default_factory=Recording)
+    beta: float = BETA
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,10 @@ class DistillConfig(MethodConfig):
         0.1, "Weight of the match of all levels' priors beside the output's KL.",
         group="Student", ge=0, le=1000, live=True,
     )  # fmt: skip
-    beta: float = knob(0.1, "The output's std is √(β/2).", group="Student", symbol="β", gt=0, le=10)
+    beta: float = knob(
+        0.0, "The output's std is √(β/2), in training and in the student's ELBO; 0: as the teacher's.",
+        group="Student", symbol="β", ge=0, le=10,
+    )  # fmt: skip
 
     def stages(self) -> tuple[Stage, ...]:
         return (Stage("student", "Student", self.distill_steps, self.batch_size),)
@@ -73,6 +76,7 @@ class GenerativeStage:
         self._method, config = method, method.config
         self.teacher, self.student = method.problem.teacher, method.problem.student
         method.encoder_trained = config.objective == "elbo"
+        method.beta = config.beta or method.beta
         trained = [self.student] if method.encoder_trained else self.student.decoder()
         parameters = [parameter for part in trained for parameter in part.parameters()]
         self.optimizer = torch.optim.Adam(parameters, config.student_lr, weight_decay=config.weight_decay, fused=True)
@@ -80,7 +84,7 @@ class GenerativeStage:
     def learn(self, seen: Seen, noise: tuple[Tensor, ...], images: Tensor | None = None) -> None:
         """One update on ``noise``, (B, *shape) per level, and for the ELBO on ``images``, (B, C, H, W) normalised, or
         the teacher's own images of the noise."""
-        c = self._method.config
+        c, beta = self._method.config, self._method.beta
         seen.anneal(self.optimizer)
         self.student.train()
         with torch.no_grad():
@@ -88,12 +92,12 @@ class GenerativeStage:
         if self._method.encoder_trained:
             given = teacher.images if images is None else images
             inferred = self.student.infer(given, draw_noise(self.student, len(given), given.device))
-            terms = losses.negative_elbo(given, inferred, min(1.0, seen.progress / WARMUP), c.beta)
+            terms = losses.negative_elbo(given, inferred, min(1.0, seen.progress / WARMUP), beta)
             made = inferred.images
         else:
             answer = self.student.generate(noise)
             terms = {
-                "output_kl": losses.output_kl(teacher, answer, c.beta),
+                "output_kl": losses.output_kl(teacher, answer, beta),
                 "latent_match": c.latent_weight * losses.latent_match(teacher.prior, answer.prior),
             }
             made = answer.images

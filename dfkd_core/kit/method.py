@@ -23,6 +23,7 @@ from dfkd_core.kit.recorder import Seen
 from dfkd_core.kit.schedules import set_rate
 from dfkd_core.kit.terms import TermGuard, watcher
 from dfkd_core.losses.bn_statistics import has_statistics
+from dfkd_core.losses.latent import BETA
 from dfkd_core.networks.known import OF_PROGRAM, Known, enough
 from dfkd_core.selection.mixture import Selection
 
@@ -59,6 +60,7 @@ class Method(ABC, Generic[P, C]):
         self.image, self.device, self.recording = problem.image, problem.device, problem.recording
         self.teacher: Any = problem.teacher
         self.student = problem.student
+        self.beta = getattr(problem, "beta", BETA)  # of a latent-variable student's output, whose std is √(β/2)
         self.take(config, problem.teacher.known)
         self.guard = TermGuard()
         self.batch_norm = has_statistics(problem.teacher)

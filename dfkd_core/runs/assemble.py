@@ -63,7 +63,9 @@ def assemble_generative(spec: RunSpec) -> tuple[TeacherCard, GenerativeProblem, 
     student = build_latent_model(spec.student, image).to(device)
     original = find_benchmark(spec.benchmark, image).load(train=True).images if method.requires.original else None
     source = _source(spec, config, image, device)
-    problem = GenerativeProblem(teacher.to(device), student, image, device, original, source, spec.recording())
+    problem = GenerativeProblem(
+        teacher.to(device), student, image, device, original, source, spec.recording(), card.beta
+    )
     return card, problem, method(problem, config)
 
 

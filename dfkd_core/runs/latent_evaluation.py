@@ -51,11 +51,11 @@ class LatentEvaluator(Evaluator[Quality]):
         self, benchmark: str, card: TeacherCard, problem: GenerativeProblem, cache: Path, extractor: str | None = None
     ) -> None:
         super().__init__(benchmark, problem.image, problem.device)
-        self.teacher, self.student, self.beta = problem.teacher, problem.student, card.beta
+        self.teacher, self.student = problem.teacher, problem.student
         self.extractor, self.reference = self._judge(card, extractor, cache)
         self.noise = self._noise(SAMPLES)
         self.teacher_images = self._generate(self.teacher)
-        self.teacher_figures = self._figures(self.teacher, self.teacher_images, own_encoder=True)
+        self.teacher_figures = self._figures(self.teacher, self.teacher_images, True, problem.beta)
 
     def judged_in(self) -> tuple[str, str]:
         return ("", "") if self.extractor is None else (self.extractor.name, self.extractor.identity)
@@ -74,7 +74,7 @@ class LatentEvaluator(Evaluator[Quality]):
 
     def measure(self, method: Method[Any, Any], seed: int) -> Quality:
         images = self._generate(self.student)
-        values = self._figures(self.student, images, method.encoder_trained)
+        values = self._figures(self.student, images, method.encoder_trained, method.beta)
         values["mismatch"] = float((self._pixels(images) - self._pixels(self.teacher_images)).square().mean())
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         return Quality(method.step, finite, self.teacher_figures, self._levels(), self.label)
@@ -138,7 +138,7 @@ class LatentEvaluator(Evaluator[Quality]):
         return self.image.from_bytes(chosen.to(self.device))
 
     @torch.no_grad()
-    def _figures(self, model: LatentNetwork, images: Tensor, own_encoder: bool) -> dict[str, float]:
+    def _figures(self, model: LatentNetwork, images: Tensor, own_encoder: bool, beta: float) -> dict[str, float]:
         figures = {}
         if self.extractor is not None and self.reference is not None:
             pixels = to_bytes(self._pixels(images)).permute(0, 3, 1, 2).cpu()
@@ -150,7 +150,7 @@ class LatentEvaluator(Evaluator[Quality]):
             figures["mse"] = float((self._pixels(again) - self._pixels(real)).square().mean())
             if own_encoder:
                 drawn = model.infer(real, self._noise(len(real)))
-                figures["elbo"] = -float(torch.stack(list(negative_elbo(real, drawn, beta=self.beta).values())).sum())
+                figures["elbo"] = -float(torch.stack(list(negative_elbo(real, drawn, beta=beta).values())).sum())
         return figures
 
     def _by_teacher(self, images: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from dfkd_core.analysis import measure_latent as measuring
 from dfkd_core.analysis.measure_latent import measure_generative, measure_run
 from dfkd_core.analysis.measured import GENERATED, MEASURED, NEAREST, generative_notes, generative_table
 from dfkd_core.data.catalogue import find_benchmark
+from dfkd_core.data.labelled import LabelledImages
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.networks.latent import draw_noise
 from dfkd_core.quality import latent as generative_quality
@@ -145,8 +146,7 @@ def test_a_student_whose_encoder_stood_still_has_its_teachers_and_no_elbo(done: 
     assert (student["encoder"], student["elbo"]) == ("teacher", None)
     assert (student["mse"], student["psnr"]) == pytest.approx(again)
     assert figures["teacher"]["encoder"] == "own"
-    chosen = find_benchmark("digits").load(train=False)
-    chosen = type(chosen)(reference_images(), torch.zeros(SAMPLES, dtype=torch.int64))
+    chosen = LabelledImages(reference_images(), torch.zeros(SAMPLES, dtype=torch.int64))
     assert figures["teacher"]["elbo"] == pytest.approx(elbo_of(problem.teacher, chosen, problem.image, CPU))
     assert student["parameters"] < figures["teacher"]["parameters"]
 
@@ -160,6 +160,17 @@ def test_a_student_that_learned_as_a_vae_does_has_an_encoder_of_its_own(runs: Pa
     assert figures["student"]["encoder"] == "own" and figures["student"]["elbo"] < figures["teacher"]["elbo"]
     assert figures["student"]["mse"] == pytest.approx(error.mse)
     assert not (folder.path / f"{NEAREST}.npz").exists(), "it synthesised nothing"
+
+
+def test_the_elbo_of_a_student_is_of_its_own_beta(runs: Path, cache: Path) -> None:
+    folder = new(runs, "with-data", objective="elbo", beta=0.5)
+    assert execute(folder).state == "done"
+    figures = measure_generative(folder, cache, SAMPLES)
+    _, problem, _ = assembled(folder)
+    chosen = LabelledImages(reference_images(), torch.zeros(SAMPLES, dtype=torch.int64))
+    for name, beta in (("student", 0.5), ("teacher", 0.1)):
+        expected = elbo_of(getattr(problem, name), chosen, problem.image, CPU, beta)
+        assert figures[name]["elbo"] == pytest.approx(expected)
 
 
 def test_beside_synthetic_images_stand_their_nearest_real_ones(runs: Path, cache: Path) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from bringing import own_copy
 from command import call
 from conftest import TEACHER, execute, metric_rows, new_run, rows, student_hash, tiny_spec, write_mnist
 from PIL import Image
 from running import commanding
-from safetensors.torch import load, save
 
 from dfkd_core.data.catalogue import data_folder, data_in, find_benchmark
 from dfkd_core.engine import LocalEngine
@@ -22,7 +21,6 @@ from dfkd_core.runs.loop import run
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.teachers.bring import import_weights
-from dfkd_core.teachers.cards import SHIPPED, find_card
 
 
 def stopped(folder: RunFolder) -> RunFolder:
@@ -141,35 +139,21 @@ def test_what_was_insisted_on_is_what_it_trains_with(tmp_path: Path, runs: Path)
     assert read_spec(folder).threads == 2 and set(threads) == {2}
 
 
-def own_copy(tmp_path: Path, name: str, **changes: Any) -> None:
-    """A shipped network among the user's own, as ``mine``."""
-    folder = tmp_path / "teachers"
-    folder.mkdir(exist_ok=True)
-    data = (SHIPPED / f"{name}.safetensors").read_bytes()
-    if changes.pop("other", False):
-        data = save({name: tensor + 0.01 for name, tensor in load(data).items()})
-    changes |= {"name": "mine", "sha256": hashlib.sha256(data).hexdigest()}
-    (folder / "mine.safetensors").write_bytes(data)
-    (folder / "mine.json").write_text(find_card(name)[0].model_copy(update=changes).model_dump_json())
-
-
 def features(folder: RunFolder) -> set[str]:
     return {row["label"] for row in rows(folder, "quality")}
 
 
-def test_a_better_classifier_that_came_since_does_not_judge_a_run_that_goes_on(
-    tmp_path: Path, runs: Path, few_judged: None
-) -> None:
+def test_a_better_classifier_that_came_since_does_not_judge_a_run_that_goes_on(runs: Path, few_judged: None) -> None:
     folder = stopped(new_run(runs, method="ukd"))
     before = features(folder)
-    own_copy(tmp_path, "digits-resnet8-adam", accuracy=1.0)
+    own_copy("digits-resnet8-adam", accuracy=1.0)
     assert execute(folder).state == "done" and features(folder) == before
     other = new_run(runs, method="ukd")
     assert execute(other).state == "done" and "mine" in features(other).pop()
 
 
 def test_a_run_without_a_classifier_to_judge_it_goes_on_without(
-    tmp_path: Path, runs: Path, few_judged: None, monkeypatch: pytest.MonkeyPatch
+    runs: Path, few_judged: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("dfkd_core.quality.measures.available_teachers", lambda benchmark: {})
@@ -181,9 +165,9 @@ def test_a_run_without_a_classifier_to_judge_it_goes_on_without(
 def test_a_resume_without_what_judged_it_is_refused_or_written_down(
     tmp_path: Path, runs: Path, few_judged: None, change: str
 ) -> None:
-    own_copy(tmp_path, "digits-resnet8-adam", accuracy=1.0)
+    own_copy("digits-resnet8-adam", accuracy=1.0)
     folder = stopped(new_run(runs, method="ukd"))
-    own_copy(tmp_path, "digits-resnet8-adam", accuracy=1.0, other=True)
+    own_copy("digits-resnet8-adam", accuracy=1.0, other=True)
     if change == "gone":
         (tmp_path / "teachers" / "mine.json").unlink()
     status = execute(folder)
@@ -195,12 +179,10 @@ def test_a_resume_without_what_judged_it_is_refused_or_written_down(
     assert "teacher:mine" in accepted
 
 
-def test_a_resume_with_another_diffusion_model_of_that_name_is_refused(
-    tmp_path: Path, runs: Path, few_judged: None
-) -> None:
-    own_copy(tmp_path, "mnist-unet-32-8px")
+def test_a_resume_with_another_diffusion_model_of_that_name_is_refused(runs: Path, few_judged: None) -> None:
+    own_copy("mnist-unet-32-8px")
     folder = stopped(new_run(runs, {"source": "diffusion"}, method="ukd", diffusion="mine"))
-    own_copy(tmp_path, "mnist-unet-32-8px", other=True)
+    own_copy("mnist-unet-32-8px", other=True)
     status = execute(folder)
     assert status.state == "failed" and "its diffusion model mine has other weights" in status.message
 
