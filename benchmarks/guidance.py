@@ -41,7 +41,7 @@ def images(benchmark: str, count: int) -> Iterator[Row]:
         real = quality.reference(tested, extractor, count, cache)
 
     def loss(images: Tensor) -> Tensor:
-        return guidance(images, teacher.infer(images), c["mse_weight"], c["kl_weight"])
+        return guidance(images, teacher.infer(images), image, c["mse_weight"], c["kl_weight"])
 
     for strength in STRENGTHS:
         torch.manual_seed(0)

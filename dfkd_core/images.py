@@ -31,6 +31,10 @@ class ImageSpec:
         """The inverse of ``normalise``."""
         return images * self._column(self.std, images) + self._column(self.mean, images)
 
+    def difference(self, one: Tensor, other: Tensor) -> Tensor:
+        """(N, C, H, W) normalised images -> the difference of their pixels, −1 to 1."""
+        return (one - other) * self._column(self.std, one)
+
     def _column(self, values: tuple[float, ...], like: Tensor) -> Tensor:
         # Cached per device: building a tensor inside every step costs as much as using it.
         key = (values, like.device, like.dtype)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dfkd_core.images import ImageSpec
 from dfkd_core.networks.latent import Gaussian, Generated, Inferred
 
 BETA = 0.1
@@ -58,11 +59,11 @@ def latent_match(teacher: Sequence[Gaussian], student: Sequence[Gaussian]) -> Te
     ).sum()
 
 
-def guidance(images: Tensor, inferred: Inferred, mse_weight: float, kl_weight: float) -> Tensor:
+def guidance(images: Tensor, inferred: Inferred, image: ImageSpec, mse_weight: float, kl_weight: float) -> Tensor:
     """m·‖x − T(x)‖² + kl·KL of each image, (B,): low where the teacher knows what it sees (the slides' guidance).
 
-    Both are sums, over pixels and over the latents of all levels. The slides' images go from 0 to 1, so the square is
-    of half the difference of those that go from −1 to 1.
+    Both are sums, over pixels in [0, 1], as the slides' are, and over the latents of all levels. ``images``
+    (B, C, H, W) are normalised as ``image`` says.
     """
-    error = ((images - inferred.images) / 2).square().flatten(1).sum(dim=1)
+    error = image.difference(images, inferred.images).square().flatten(1).sum(dim=1)
     return mse_weight * error + kl_weight * level_kl(inferred).sum(dim=0)

@@ -129,7 +129,8 @@ class UKD(Method[GenerativeProblem, UKDConfig]):
 
     def guidance(self, images: Tensor) -> Tensor:
         """L(x) of (B, C, H, W) normalised images, (B,)."""
-        return losses.guidance(images, self.teacher.infer(images), self.config.mse_weight, self.config.kl_weight)
+        c = self.config
+        return losses.guidance(images, self.teacher.infer(images), self.image, c.mse_weight, c.kl_weight)
 
     def synthesise(self, seen: Seen) -> None:
         """One batch of images joins those that are there."""

@@ -174,7 +174,8 @@ def find_diffusion(name: str, teacher: TeacherCard, source: str = "diffusion") -
     """``name``, or if it is empty the usual diffusion model to make images for ``teacher``; nothing for a ``source``
     that takes none. Of Stable Diffusion it is a local folder, or an id of the hub, which is only looked at by the run.
 
-    Raises ``RequestError`` for one that saw the teacher's data, makes other images, or does not exist.
+    Raises ``RequestError`` for one that saw the teacher's data, makes other images or in another range, or does not
+    exist.
     """
     if source == "stable-diffusion":
         if find_spec("diffusers") is None:
@@ -185,7 +186,7 @@ def find_diffusion(name: str, teacher: TeacherCard, source: str = "diffusion") -
     if not name:
         cards = available_teachers(None, "diffusion").items()
         others = [(known, card) for known, card in cards if not saw_data_of(card.benchmark, teacher.benchmark)]
-        fitting = [known for known, card in others if _same_shape(card, teacher)]
+        fitting = [known for known, card in others if _same_shape(card, teacher) and _from_minus_one_to_one(card)]
         if not fitting:
             raise RequestError("diffusion", "", f"there is none for {teacher.benchmark}; take another source.")
         return fitting[0]
@@ -196,7 +197,14 @@ def find_diffusion(name: str, teacher: TeacherCard, source: str = "diffusion") -
         raise RequestError("diffusion", name, f"was trained on {card.benchmark}, which has the teacher's own data.")
     if not _same_shape(card, teacher):
         raise RequestError("diffusion", name, f"makes other images than {teacher.name} takes.")
+    if not _from_minus_one_to_one(card):
+        raise RequestError("diffusion", name, "should make images from −1 to 1: mean and std 0.5 on its card.")
     return name
+
+
+def _from_minus_one_to_one(card: TeacherCard) -> bool:
+    """Whether what it learned to make is within the bounds of guided sampling."""
+    return {*card.image.mean, *card.image.std} == {0.5}
 
 
 def _same_shape(one: TeacherCard, other: TeacherCard) -> bool:

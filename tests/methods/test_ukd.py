@@ -46,7 +46,7 @@ from dfkd_core.runs.request import find_diffusion, make_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.store.checkpoints import load_checkpoint
 from dfkd_core.synthesis.guided import DiffusionSource
-from dfkd_core.teachers.cards import ElboRecipe, find_card
+from dfkd_core.teachers.cards import ElboRecipe, find_card, user_folder
 from dfkd_core.teachers.load import load_diffusion
 
 pytestmark = pytest.mark.usefixtures("few_judged")
@@ -406,6 +406,8 @@ def test_data_that_have_images_in_common_are_the_teachers_own(tmp_path: Path, di
     ("changes", "why"),
     [
         ({"image": {"size": 28}}, "makes other images than digits-lvae-32 takes"),
+        ({"image": {"mean": [0.3], "std": [0.5]}}, "should make images from −1 to 1"),
+        ({"image": {"mean": [0.5], "std": [0.2]}}, "should make images from −1 to 1"),
         ({"task": "generative", "network": "lvae-4"}, "is a generative network; take a diffusion model"),
     ],
 )
@@ -414,6 +416,19 @@ def test_a_diffusion_model_that_does_not_fit_is_refused(tmp_path: Path, changes:
         changes = {**changes, "recipe": None}
     with pytest.raises(RequestError, match=why):
         make_spec({"source": "diffusion"}, method="ukd", diffusion=diffusion_card(tmp_path, **changes))
+
+
+def test_a_diffusion_model_in_another_range_is_not_taken_by_itself() -> None:
+    user_folder().mkdir()
+    teacher = find_card("digits-lvae-32")[0]
+    teacher = teacher.model_copy(update={"image": teacher.image.model_copy(update={"size": 12})})
+    for mean, fits in ((0.5, True), (0.3, False)):
+        diffusion_card(user_folder(), name="other", image={"size": 12, "mean": [mean]})
+        if fits:
+            assert find_diffusion("", teacher) == "other"
+        else:
+            with pytest.raises(RequestError, match="there is none for digits"):
+                find_diffusion("", teacher)
 
 
 def test_only_the_diffusion_source_asks_for_a_diffusion_model() -> None:

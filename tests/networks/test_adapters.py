@@ -83,7 +83,7 @@ def test_it_can_be_taught_by_a_larger_one_of_its_kind_and_guide() -> None:
         losses.append(float(loss.detach()))
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
     images = pictures().requires_grad_()
-    guidance(images, teacher.infer(images), 1.0, 0.1).sum().backward()
+    guidance(images, teacher.infer(images), ImageSpec(3, 8, (0.5,) * 3, (0.5,) * 3, ()), 1.0, 0.1).sum().backward()
     assert images.grad is not None and (images.grad.flatten(1).norm(dim=1) > 0).all()
 
 
@@ -169,11 +169,11 @@ def test_guidance_pulls_images_to_what_such_a_model_knows() -> None:
     onto = model.generator.weight @ model.encoder.weight  # the projection onto what the generator can make
     guided = images.clone().requires_grad_()
     for _ in range(100):
-        (gradient,) = torch.autograd.grad(guidance(guided, model.infer(guided), 1.0, 0.0).sum(), guided)
+        (gradient,) = torch.autograd.grad(guidance(guided, model.infer(guided), IMAGE, 1.0, 0.0).sum(), guided)
         guided = (guided.detach() - 0.25 * gradient).requires_grad_()
     expected = (images.flatten(1) @ onto.T).view_as(images)
     assert torch.allclose(guided, expected, atol=1e-4) and not torch.allclose(images, expected, atol=0.1)
-    (gradient,) = torch.autograd.grad(guidance(guided, model.infer(guided), 0.0, 1.0).sum(), guided)
+    (gradient,) = torch.autograd.grad(guidance(guided, model.infer(guided), IMAGE, 0.0, 1.0).sum(), guided)
     latent = model.infer(guided).posterior[0].mean
     assert torch.allclose(gradient.flatten(1), latent @ model.encoder.weight, atol=1e-5), "½z²"
 

@@ -101,12 +101,14 @@ def test_the_latent_match_by_hand() -> None:
     assert losses.latent_match(teacher, teacher).item() == 0
 
 
-def test_the_guidance_sums_over_pixels_from_0_to_1_and_over_latents() -> None:
+@pytest.mark.parametrize(("mean", "std"), [(0.5, 0.5), (0.3, 0.2), (1.0, -1.0)])
+def test_the_guidance_sums_over_pixels_from_0_to_1_and_over_latents(mean: float, std: float) -> None:
     images, inferred = two_levels()
-    error = ((images + 1) / 2 - (inferred.images + 1) / 2).square().flatten(1).sum(dim=1)
+    image = ImageSpec(3, 4, (mean,) * 3, (std,) * 3, ())
+    error = (image.to_pixels(images) - image.to_pixels(inferred.images)).square().flatten(1).sum(dim=1)
     levels = zip(inferred.posterior, inferred.prior, strict=True)
     kl = sum(kl_divergence(normal(q), normal(p)).flatten(1).sum(dim=1) for q, p in levels)
-    assert torch.allclose(losses.guidance(images, inferred, 2.0, 0.3), 2 * error + 0.3 * kl)
+    assert torch.allclose(losses.guidance(images, inferred, image, 2.0, 0.3), 2 * error + 0.3 * kl)
 
 
 # --- the networks ----------------------------------------------------------------------------------------------
@@ -208,10 +210,9 @@ def test_the_shipped_teacher_is_frozen_and_knows_digits_from_noise() -> None:
     teacher, card = load_latent_model("digits-lvae-32")
     assert isinstance(teacher, LatentNetwork) and not teacher.training and card.task == "generative"
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
-    real = card.image.spec().normalise(digits(50).float() / 255)
-    loss = [
-        losses.guidance(images, teacher.infer(images), 1.0, 0.1).mean() for images in (real, torch.randn(50, 1, 8, 8))
-    ]
+    image = card.image.spec()
+    both = image.from_bytes(digits(50)), torch.randn(50, 1, 8, 8)
+    loss = [losses.guidance(images, teacher.infer(images), image, 1.0, 0.1).mean() for images in both]
     assert loss[0] < 0.2 * loss[1]
 
 
@@ -229,11 +230,14 @@ def test_a_card_that_only_says_the_usual_has_the_recipe_of_its_task() -> None:
 @pytest.mark.parametrize("name", ["digits-lvae-32", "mnist-lvae-32"])
 def test_a_shipped_teacher_makes_images_that_it_knows(name: str) -> None:
     teacher, card = load_latent_model(name)
+    image = card.image.spec()
     with torch.no_grad():
         made = teacher.generate(draw_noise(teacher, 50, CPU, torch.Generator().manual_seed(0))).images
-        loss = [losses.guidance(one, teacher.infer(one), 1.0, 0.1).mean() for one in (made, torch.randn_like(made))]
+        loss = [
+            losses.guidance(one, teacher.infer(one), image, 1.0, 0.1).mean() for one in (made, torch.randn_like(made))
+        ]
     assert loss[0] < 0.2 * loss[1]
-    pixels = card.image.spec().to_pixels(made)
+    pixels = image.to_pixels(made)
     assert 0.05 < pixels.mean() < 0.5 and pixels.std(dim=0).mean() > 0.1, "images that differ, on a dark ground"
 
 

@@ -37,7 +37,7 @@ def teacher() -> LatentNetwork:
 
 
 def loss_of(teacher: LatentNetwork) -> Callable[[Tensor], Tensor]:
-    return lambda images: guidance(images, teacher.infer(images), 1.0, 0.1)
+    return lambda images: guidance(images, teacher.infer(images), PLAIN, 1.0, 0.1)
 
 
 def plain(images: Tensor) -> Tensor:
