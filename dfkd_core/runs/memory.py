@@ -1,7 +1,8 @@
 """How much of a GPU's memory a run will take, before it starts.
 
 What a step keeps grows with its batch in a straight line, so steps of small batches tell what one of the whole batch
-takes; weights and optimizers are in all of them.
+takes; weights and optimizers are in all of them. Stable Diffusion makes as many images at once as there is room for:
+steps of whole batches tell that.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from dfkd_core import methods
 from dfkd_core.errors import RequestError
 from dfkd_core.events import Step
 from dfkd_core.networks.execution import executing
-from dfkd_core.runs.assemble import assemble, execution_of
+from dfkd_core.runs.assemble import assemble, config_of, execution_of
 from dfkd_core.runs.spec import RunSpec
 from dfkd_core.teachers.cards import find_card
 
 BATCHES = ("batch_size", "gan_batch_size", "synthesis_size")
-REPEATED = {"synthesis_steps": 2, "updates": 2, "warm_steps": 0}  # a step takes no more memory for doing it more often
+REPEATED = {"synthesis_steps": 2, "denoising_steps": 2, "updates": 2, "warm_steps": 0}
+"""Knobs, and how often is enough: a step takes no more memory for doing it more often."""
 PARTS = (8, 4)  # of the batch, that are tried
 LEAST = 8  # images, for BatchNorm to mean something
 SMALL = 1 << 20  # numbers of a batch of images: less is not worth the seconds
@@ -33,6 +35,8 @@ def foretold_peak(spec: RunSpec) -> int | None:
 
     To be called where the run will compute, inside its ``borrowed`` block; seeds torch's generators.
     """
+    if config_of(spec).source_kind == "stable-diffusion":
+        return _peak(spec, {})  # most of it is of the few images that fit at once: no straight line
     sizes = {name: size for name in BATCHES if (size := spec.knob(name)) is not None}
     image = find_card(spec.teacher)[0].image.spec()
     numbers = image.channels * image.size**2

@@ -3,6 +3,8 @@
 The settings are those of the slides and of DiffDFKD (Qi et al. 2025): a prompt for every class, few steps, guidance 3.
 At every denoising step the gradient of the teacher's loss flows through the prediction of the clean latent, the
 autoencoder and the resizing, as in ``synthesis``. The slides' released code predicts without gradients.
+
+The gradient of one image of 512×512 takes 9 GB, so that few are predicted at once.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
@@ -30,6 +33,7 @@ from dfkd_core.synthesis.guided import (
 )
 
 MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+IMAGE_BYTES = 9_500_000_000  # of a GPU, for the gradient of an image in float32; 9.05 GB were measured
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in torchvision's rgb_to_grayscale
 INSTALL = "needs diffusers: pip install diffusers transformers"
 
@@ -68,10 +72,12 @@ def prompts_for(name: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class StableDiffusion:
-    """A frozen pipeline of diffusers as a source of images of the classes ``names``."""
+    """A frozen pipeline of diffusers as a source of images of the classes ``names``, which predicts ``at_once`` of a
+    batch at a time."""
 
     pipeline: Any
     names: tuple[str, ...]
+    at_once: int = 1
 
     def prompt(self, label: int, index: int) -> str:
         """The prompt of the ``index``-th image of a class: several take turns."""
@@ -92,16 +98,23 @@ class StableDiffusion:
             known[label] += 1
         with torch.no_grad():
             classed, free = pipeline.encode_prompt(prompts, device, 1, True)
-        told = torch.cat([classed, free])
+        decode = decoding(pipeline.vae, image)
 
         def noise(latents: Tensor, time: int) -> Tensor:
-            both = pipeline.unet(latents.repeat(2, 1, 1, 1), time, encoder_hidden_states=told).sample
-            return classifier_free(both, class_guidance)
+            def predict(part: Tensor, classed: Tensor, free: Tensor) -> Tensor:
+                told = torch.cat([classed, free])
+                both = pipeline.unet(part.repeat(2, 1, 1, 1), time, encoder_hidden_states=told).sample
+                return classifier_free(both, class_guidance)
+
+            return in_parts(predict, self.at_once, latents, classed, free)
+
+        def see(latents: Tensor) -> Tensor:
+            return in_parts(decode, self.at_once, latents)
 
         config = pipeline.unet.config
         start = torch.randn(len(labels), config.in_channels, config.sample_size, config.sample_size, device=device)
         signal = pipeline.scheduler.alphas_cumprod.to(device)
-        return guided_sampling(Denoiser(signal, noise, decoding(pipeline.vae, image)), loss, start, steps, strength)
+        return guided_sampling(Denoiser(signal, noise, see), loss, start, steps, strength)
 
 
 def load_stable_diffusion(name: str, classes: tuple[str, ...], device: torch.device) -> StableDiffusion:
@@ -128,7 +141,27 @@ def load_stable_diffusion(name: str, classes: tuple[str, ...], device: torch.dev
     pipeline.to(device)
     for network in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
         freeze(network)
-    return StableDiffusion(pipeline, classes)
+    return StableDiffusion(pipeline, classes, room(device))
+
+
+def room(device: torch.device) -> int:
+    """How many images a GPU has memory for at once, as it is now; on a CPU one."""
+    if device.type == "cpu":
+        return 1
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return max(1, (torch.cuda.mem_get_info(device)[0] + unused) // IMAGE_BYTES)
+
+
+def in_parts(function: Callable[..., Tensor], at_once: int, *batches: Tensor) -> Tensor:
+    """``function`` of ``batches``, (B, …) each, ``at_once`` images at a time.
+
+    Where that is not the whole batch only inputs are kept for the gradient, and each part is computed again for it: a
+    loss may be of the whole batch, so that its parts cannot be guided one after another.
+    """
+    if len(batches[0]) <= at_once:
+        return function(*batches)
+    parts = zip(*(batch.split(at_once) for batch in batches), strict=True)
+    return torch.cat([checkpoint(function, *part, use_reentrant=False) for part in parts])
 
 
 def decoding(autoencoder: Any, image: ImageSpec) -> Callable[[Tensor], Tensor]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import tiny_knobs
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from stepping import own_generator, same, weights  # noqa: F401 - its own generator in every test here
 from torch import Tensor
@@ -18,8 +20,10 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
+from dfkd_core.runs.memory import foretold_peak
+from dfkd_core.runs.request import make_spec
 from dfkd_core.synthesis.guided import Film
-from dfkd_core.synthesis.stable_diffusion import StableDiffusion, load_stable_diffusion, prompts_for
+from dfkd_core.synthesis.stable_diffusion import StableDiffusion, load_stable_diffusion, prompts_for, room
 
 CPU = torch.device("cpu")
 CIFAR10 = find_benchmark("cifar10").image
@@ -141,6 +145,66 @@ def test_images_are_those_of_the_teacher(model: StableDiffusion) -> None:
     assert images.shape == (3, 1, 8, 8)
     pixels = digits.to_pixels(images)
     assert pixels.min() > -1e-5 and pixels.max() < 1 + 1e-5 and len(model.names) == 10
+
+
+# --- memory ----------------------------------------------------------------------------------------------------
+
+
+def test_images_are_the_same_however_many_are_predicted_at_once(model: StableDiffusion) -> None:
+    """Also where the loss is one of the whole batch, as DiffDFKD's."""
+
+    def spread(images: Tensor) -> Tensor:
+        bright = brightness(images)
+        return (bright - bright.mean()).square().sum().expand(len(images))
+
+    for loss in (brightness, spread):
+        whole, *others = (sample(replace(model, at_once=count), loss=loss, strength=0.5) for count in (3, 2, 1))
+        for images, film in others:
+            assert torch.allclose(images, whole[0], atol=1e-3) and torch.allclose(film.loss, whole[1].loss, atol=1e-4)
+            assert torch.allclose(film.frames, whole[1].frames, atol=1e-3)
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_no_network_is_given_more_images_at_once(model: StableDiffusion, at_once: int) -> None:
+    seen = dict[str, list[int]](unet=[], vae=[])
+    decoder = model.pipeline.vae.post_quant_conv
+    hooks = [
+        model.pipeline.unet.register_forward_pre_hook(lambda _, given: seen["unet"].append(len(given[0]))),
+        decoder.register_forward_pre_hook(lambda _, given: seen["vae"].append(len(given[0]))),
+    ]
+    sample(replace(model, at_once=at_once), strength=0.5)
+    for hook in hooks:
+        hook.remove()
+    assert max(seen["unet"]) == 2 * at_once and max(seen["vae"]) == at_once, "the UNet sees each image twice"
+
+
+@pytest.mark.parametrize(("free", "unused", "count"), [(80e9, 0.0, 8), (80e9, 6e9, 9), (5e9, 0.0, 1)])
+def test_a_gpu_takes_as_many_images_as_it_has_room_for(
+    monkeypatch: pytest.MonkeyPatch, free: float, unused: float, count: int
+) -> None:
+    held = {"mem_get_info": (int(free), 0), "memory_reserved": int(4e9 + unused), "memory_allocated": int(4e9)}
+    for name, answer in held.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, answer=answer: answer)
+    assert room(torch.device("cuda:0")) == count and room(CPU) == 1
+
+
+def test_its_peak_is_foretold_from_whole_batches_however_small(
+    model: StableDiffusion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = list[int]()
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 123)
+    guided = StableDiffusion.guided
+    monkeypatch.setattr(
+        StableDiffusion,
+        "guided",
+        lambda self, loss, labels, *more: made.append(len(labels)) or guided(self, loss, labels, *more),
+    )
+    folder = str(write_pipeline(tmp_path / "tiny"))
+    for source, peak in (("stable-diffusion", 123), ("latents", None)):
+        knobs = {**tiny_knobs("ukd"), "source": source, "synthesis_size": 3}
+        assert foretold_peak(make_spec(knobs, method="ukd", diffusion=folder)) == peak
+    assert made == [3, 3]
 
 
 # --- prompts ---------------------------------------------------------------------------------------------------
