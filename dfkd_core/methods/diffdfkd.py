@@ -24,7 +24,8 @@ Differences from the paper and from its released code:
 6. The released code takes the teacher's answers in ADV for constants, as ``adversarial_gradient`` = ``student`` does;
    here the gradient is that of the equation, another direction (cosines of 0.01, 0.58, −0.10 at t = 999, 500, 100).
 7. The paper's diffusion model is Stable Diffusion, prompted with the teacher's classes. Where a small one has other
-   classes than the teacher (the pool has none), OH takes the teacher's own argmax instead, as DAFL does.
+   classes than the teacher (the pool has none), OH takes the teacher's own argmax instead, as DAFL does. With Stable
+   Diffusion the last denoising step is not guided: no later one would denoise the correction.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ Deviations
    student shares them. Here z_l = μ_l + σ_l·ε_l is solved for ε_l in the teacher's prior, and ε is shared.
 3. The teachers that ship see images from −1 to 1 with β 0.1, which is β 0.025 for the published images from 0 to 1. The
    released teacher never leaves train mode; here it is frozen in eval mode.
-4. ``demo`` and ``cpu`` take a larger learning rate and fewer steps than published.
+4. With Stable Diffusion the last denoising step is not guided: no later one would denoise the correction.
+5. ``demo`` and ``cpu`` take a larger learning rate and fewer steps than published.
 """
 
 from __future__ import annotations

@@ -132,6 +132,20 @@ def test_the_gradient_reaches_the_latents_and_lowers_the_loss(model: StableDiffu
     assert all(map(same, before, after)) and not guided.requires_grad
 
 
+def test_the_last_step_only_denoises(model: StableDiffusion) -> None:
+    """Nothing after it would take away what a correction leaves in latents, which have no bound."""
+    plain, guided = (sample(model, strength=strength, steps=1)[0] for strength in (0.0, 3.0))
+    assert torch.equal(plain, guided)
+    graphs: list[bool] = []
+
+    def loss(images: Tensor) -> Tensor:
+        graphs.append(torch.is_grad_enabled())
+        return brightness(images)
+
+    sample(model, loss=loss, strength=3.0, steps=3)
+    assert graphs == [True, True, False]
+
+
 def test_prompts_decide_what_is_made(model: StableDiffusion) -> None:
     one, other = (sample(model, labels=torch.tensor([label] * 3))[0] for label in (0, 1))
     assert not torch.allclose(one, other, atol=1e-4)
