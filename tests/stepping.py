@@ -136,17 +136,26 @@ def overhear(teacher: Classifier) -> list[tuple[Tensor, Features]]:
 
 
 class Overheard:
-    """A model of images that writes down which classes it is ``asked`` for, batch by batch."""
+    """A model of images that writes down which classes it is ``asked`` for, and after how many images, by batch."""
 
     def __init__(self, source: ImageModel) -> None:
         self.source, self.names = source, source.names
         self.asked: list[list[int]] = []
+        self.made: list[int] = []
 
     def guided(
-        self, loss: Loss, labels: Tensor, steps: int, strength: float, class_guidance: float, image: ImageSpec
+        self,
+        loss: Loss,
+        labels: Tensor,
+        steps: int,
+        strength: float,
+        class_guidance: float,
+        image: ImageSpec,
+        made: int = 0,
     ) -> tuple[Tensor, Film]:
         self.asked.append(labels.tolist())
-        return self.source.guided(loss, labels, steps, strength, class_guidance, image)
+        self.made.append(made)
+        return self.source.guided(loss, labels, steps, strength, class_guidance, image, made)
 
 
 STILL = 1e-60  # a learning rate that leaves every weight as it is

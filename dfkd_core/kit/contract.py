@@ -38,9 +38,11 @@ class ImageModel(Protocol):
         strength: float,
         class_guidance: float,
         image: ImageSpec,
+        made: int = 0,
     ) -> tuple[Tensor, Film]:
         """One image for each of ``labels`` (B,), normalised as ``image`` says, moved down the gradient of ``loss``
-        (B, C, H, W) -> (B,) at each of ``steps`` denoising steps (see ``synthesis.guided.guided_sampling``)."""
+        (B, C, H, W) -> (B,) at each of ``steps`` denoising steps (see ``synthesis.guided.guided_sampling``). ``made``:
+        how many images of the run there are already, of every class in turn."""
 
 
 @dataclass(frozen=True)

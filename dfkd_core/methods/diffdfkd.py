@@ -189,7 +189,8 @@ class DiffDFKD(Method[Problem, DiffDFKDConfig]):
             return torch.stack(list(self.guidance(images, labels).values())).sum().expand(len(images))
 
         self.student.eval()  # as it is: its BatchNorm statistics are not to move
-        return self.source.guided(loss, labels, c.denoising_steps, c.strength, c.class_guidance, self.image)
+        made = (self.step - 1) * len(labels)
+        return self.source.guided(loss, labels, c.denoising_steps, c.strength, c.class_guidance, self.image, made)
 
     def guidance(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """α·BNS + β·OH + γ·ADV of (B, C, H, W) normalised ``images``, of classes ``labels`` (B,): those that are on."""

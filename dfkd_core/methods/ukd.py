@@ -158,7 +158,7 @@ class UKD(Method[GenerativeProblem, UKDConfig]):
         assert source is not None
         first = (self.step - 1) * count  # classes take turns from batch to batch
         labels = torch.arange(first, first + count, device=self.device) % len(source.names)
-        return source.guided(self.guidance, labels, c.denoising_steps, c.strength, c.class_guidance, self.image)
+        return source.guided(self.guidance, labels, c.denoising_steps, c.strength, c.class_guidance, self.image, first)
 
     def synthesize(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` images of the student, normalised."""

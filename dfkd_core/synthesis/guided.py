@@ -154,11 +154,19 @@ class DiffusionSource:
         return self.network.image.classes
 
     def guided(
-        self, loss: Loss, labels: Tensor, steps: int, strength: float, class_guidance: float, image: ImageSpec
+        self,
+        loss: Loss,
+        labels: Tensor,
+        steps: int,
+        strength: float,
+        class_guidance: float,
+        image: ImageSpec,
+        made: int = 0,
     ) -> tuple[Tensor, Film]:
         """One image for each of ``labels`` (B,) by ``guided_sampling``, which see for what it returns.
 
         ``class_guidance`` w: ε = ε(x_t) + w·(ε(x_t, y) − ε(x_t)) (Ho & Salimans 2022); 1 asks for the class only.
+        What was ``made`` before makes no difference.
         Raises ``RequestError`` (diffusion) unless its images have the shape of ``image``, the teacher's.
         """
         network = self.network

@@ -85,14 +85,23 @@ class StableDiffusion:
         return own[index % len(own)]
 
     def guided(
-        self, loss: Loss, labels: Tensor, steps: int, strength: float, class_guidance: float, image: ImageSpec
+        self,
+        loss: Loss,
+        labels: Tensor,
+        steps: int,
+        strength: float,
+        class_guidance: float,
+        image: ImageSpec,
+        made: int = 0,
     ) -> tuple[Tensor, Film]:
         """One image for each of ``labels`` (B,), which choose prompts, by ``guided_sampling`` of its latents.
 
-        Images are decoded and resized to those of ``image``, the teacher's. Returns what ``guided_sampling`` does.
+        A class's prompts go on after those of the ``made`` images before, which were of every class in turn. Images are
+        decoded and resized to those of ``image``, the teacher's. Returns what ``guided_sampling`` does.
         """
         pipeline, device = self.pipeline, labels.device
-        known, prompts = Counter[int](), []
+        known = Counter({label: len(range(label, made, len(self.names))) for label in range(len(self.names))})
+        prompts = []
         for label in labels.tolist():
             prompts.append(self.prompt(label, known[label]))
             known[label] += 1

@@ -222,6 +222,7 @@ def test_classes_take_turns_from_batch_to_batch() -> None:
     method = make()
     events(method, 3)
     assert sum(method.source.asked, []) == [index % 10 for index in range(36)]
+    assert method.source.made == [0, 12, 24]
 
 
 def test_synthesis_leaves_the_students_statistics_alone() -> None:

@@ -208,6 +208,7 @@ def test_classes_take_turns_from_batch_to_batch() -> None:
     method = make("diffusion", synthesis_batches=3, synthesis_size=4, denoising_steps=1)
     events(method, 3)
     assert method.problem.source.asked == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1]]
+    assert method.problem.source.made == [0, 4, 8]
 
 
 def test_a_guidance_that_is_not_finite_stops_the_run_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,24 @@ def test_the_prompts_of_a_class_take_turns_wherever_its_images_stand(
     assert told == [[first, other, second, another]] and len({*told[0]}) == 4
 
 
+def test_the_prompts_of_a_class_take_turns_from_batch_to_batch(
+    model: StableDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if all were one batch: with as many images as classes, each would keep to its first prompt."""
+    told: list[list[str]] = []
+    encode = model.pipeline.encode_prompt
+    monkeypatch.setattr(
+        model.pipeline, "encode_prompt", lambda prompts, *more: told.append(prompts) or encode(prompts, *more)
+    )
+    labels = torch.arange(24) % len(model.names)
+    sample(model, labels=labels, steps=1)
+    for size in (4, 10):
+        for made, part in zip(range(0, 24, size), labels.split(size), strict=True):
+            sample(model, labels=part, steps=1, made=made)
+    whole, *parts = told
+    assert sum(parts[:6], []) == sum(parts[6:], []) == whole and len({*whole[::10]}) == 3
+
+
 def test_unguided_it_makes_what_the_pipeline_itself_makes(model: StableDiffusion) -> None:
     """The same steps, guidance and prompts; the pipeline's own DDIM must be told to go at the same times."""
     images, film = sample(model)
