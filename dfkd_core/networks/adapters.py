@@ -1,7 +1,7 @@
 """Models of others as latent-variable models: what ``LatentNetwork`` asks for, around what they have.
 
-That is three things: ``noise_shapes``, ``generate`` and ``infer`` (and ``decoder``, so that the part which generates
-can be trained and counted alone). A GAN with an encoder takes the same three.
+That is four things: ``noise_shapes``, ``generate``, ``infer``, and ``decoder``, so that the part which generates can be
+trained and counted alone. A GAN with an encoder takes the same four.
 """
 
 from __future__ import annotations
