@@ -103,7 +103,8 @@ class Quality:
     """A generative student beside its teacher, on data that no method sees.
 
     ``values`` and ``teacher``: figures by name (see ``runs.latent_evaluation``). ``levels``: per level of latents, the
-    top first, lists of numbers by name. ``label``: what the FID is, its extractor and its numbers of images.
+    top first, lists of numbers by name. All are finite: others are left out. ``label``: what the FID is, its extractor
+    and its numbers of images.
     """
 
     step: int

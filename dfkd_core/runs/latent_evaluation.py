@@ -160,7 +160,8 @@ class LatentEvaluator(Evaluator[Quality]):
     @torch.no_grad()
     def _levels(self) -> dict[str, list[float]]:
         """Of test images, means over each level: std and root mean square of the mean of the teacher's posterior and
-        prior and of the student's prior for the same noise, and the teacher's KL in nats an image."""
+        prior and of the student's prior for the same noise, and the teacher's KL in nats an image. What is not finite
+        is left out."""
         real = self._real(RECONSTRUCTED)
         with evaluating(self.student):
             inferred = self.teacher.infer(real, self._noise(len(real)))
@@ -170,7 +171,7 @@ class LatentEvaluator(Evaluator[Quality]):
         for name, levels in kinds:
             found[f"{name}_std"] = [float(level.std.mean()) for level in levels]
             found[f"{name}_mean"] = [_root_mean_square(level) for level in levels]
-        return {name: [_rounded(value) for value in row] for name, row in found.items()}
+        return {name: [round(value, 5) for value in row] for name, row in found.items() if all(map(math.isfinite, row))}
 
     def _reconstructions(self, own_encoder: bool) -> list[Tensor]:
         real = self._real(SHOWN)
@@ -188,10 +189,6 @@ class LatentEvaluator(Evaluator[Quality]):
             noise.append((begin * across.cos() + end * across.sin()).flatten(0, 1))
         with evaluating(self.student):
             return [model.generate(noise).images for model in (self.teacher, self.student)]
-
-
-def _rounded(value: float) -> float:
-    return round(value, 5) if math.isfinite(value) else 0.0
 
 
 def _root_mean_square(level: Gaussian) -> float:

@@ -298,6 +298,19 @@ def test_reconstructions_are_of_the_encoder_that_was_trained(runs: Path, objecti
     assert not np.array_equal(shown["student reconstruction"], other)
 
 
+def test_what_has_diverged_has_no_figures(runs: Path) -> None:
+    method = make()
+    evaluation = LatentEvaluator("digits", find_card("digits-lvae-32")[0], method.problem, runs)
+    whole = evaluation.measure(method, 0).levels
+    with torch.no_grad():
+        for parameter in method.student.down_heads.parameters():
+            parameter.fill_(math.nan)
+    found = evaluation.measure(method, 0)
+    assert found.levels == {name: row for name, row in whole.items() if not name.startswith("student")}
+    assert len(whole) == 7 and len(found.levels) == 5
+    assert not {"fid", "mismatch", "mse"} & {*found.values} and found.teacher
+
+
 def test_live_figures_are_of_all_classes_even_where_files_come_class_by_class(runs: Path) -> None:
     method = make()
     evaluation = LatentEvaluator("digits", find_card("digits-lvae-32")[0], method.problem, runs)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +17,13 @@ from playwright.sync_api import Page, expect
 from recording import column, picture
 from scripts import evaluated
 from streamlit.testing.v1 import AppTest
+from torch import Tensor
 
 from dfkd_core.analysis.alarms import alarms
 from dfkd_core.analysis.measured import GENERATIVE_ROWS, MEASURED, NEAREST
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.cli.main import main as command_line
+from dfkd_core.networks.latent import LVAE, Gaussian, Generated
 from dfkd_core.quality.score import score_text
 from dfkd_core.runs import latent_evaluation as generative_evaluation
 from dfkd_core.runs.spec import RunSpec
@@ -328,6 +332,26 @@ def test_what_was_measured_is_a_table_and_pairs_of_images(page: Page, lab: Lab) 
     nearest = page.locator(".dfkd-pairs .dfkd-image.real").nth(2)
     until(lambda: np.array_equal(grey_of(nearest), pairs[5 + 2].reshape(8, 8)))  # behind the synthetic ones
     scrubbing_shows_every_panel_at_its_step(page)
+
+
+def test_a_student_whose_prior_diverged_is_left_out_beside_its_teacher(
+    page: Page, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate = LVAE.generate
+
+    def diverging(model: LVAE, noise: Sequence[Tensor]) -> Generated:
+        made, judged = generate(model, noise), not model.training and next(model.parameters()).requires_grad
+        nowhere = tuple(Gaussian(level.mean * math.nan, level.std) for level in made.prior)
+        return made._replace(prior=nowhere) if judged else made
+
+    monkeypatch.setattr(LVAE, "generate", diverging)
+    folder = new_run(lab.runs, TINY, method="ukd")
+    assert execute(folder).state == "done"
+    page.goto(f"{lab.url}generative?run={folder.id}")
+    shown = page.locator(".dfkd-levels")
+    expect(shown.locator(".dfkd-plot")).to_have_attribute("aria-label", re.compile("level 3 KL"))
+    expect(shown).to_contain_text("teacher's prior")
+    expect(shown).not_to_contain_text("student's prior")
 
 
 def scrubbing_shows_every_panel_at_its_step(page: Page) -> None:

@@ -131,16 +131,15 @@ function levelsShown(stage) {
 
 // One typical latent of each level: a Gaussian around the root mean square of the means, as wide as the mean std.
 function gaussians(stage, found) {
-  if (!found) return stage.noPlot("levels", "Nothing evaluated yet");
+  if (!found?.kl) return stage.noPlot("levels", found ? "Not finite" : "Nothing evaluated yet");
   const { teacher, student, text } = stage.colour;
+  const filled = { fill: "tozeroy", fillcolor: teacher + "44", line: { width: 0 } };
   const kinds = [
-    ["posterior", "teacher's posterior", { fill: "tozeroy", fillcolor: teacher + "44", line: { width: 0 } }],
-    ["prior", "teacher's prior", { line: { color: teacher, width: 2, dash: "dash" } }],
-    ["student_prior", "student's prior", { line: { color: student, width: 3 } }],
-  ];
-  const [faint, dashed, thick] = kinds.map(([, label]) => label);
-  const entries = [[faint, teacher, "faint"], [dashed, teacher, "dash"], [thick, student, "thick"]];
-  stage.legend("levels", entries, "step " + found.step);
+    ["posterior", ["teacher's posterior", teacher, "faint"], filled],
+    ["prior", ["teacher's prior", teacher, "dash"], { line: { color: teacher, width: 2, dash: "dash" } }],
+    ["student_prior", ["student's prior", student, "thick"], { line: { color: student, width: 3 } }],
+  ].filter(([kind]) => found[kind + "_mean"] && found[kind + "_std"]); // what has diverged is not kept
+  stage.legend("levels", kinds.map(([, entry]) => entry), "step " + found.step);
   const count = found.kl.length, gap = 0.03, width = (1 - gap * (count - 1)) / count;
   const layout = { hovermode: "closest", annotations: [], ...margins(8, 8, 42, 40) };
   const traces = found.kl.flatMap((kl, level) => {
@@ -154,7 +153,8 @@ function gaussians(stage, found) {
     const heading = `<b>${symbol(count - level)}${level ? "" : ", the top"}</b><br>KL ${nats(kl)}`;
     const place = { yshift: 38, xanchor: "center", yanchor: "top", font: { color: text, size: 13 } };
     layout.annotations.push(words(heading, from + width / 2, 1, place));
-    return kinds.map(([, name, style], kind) => gaussian(range, moments[kind], { name, xaxis: x, yaxis: y, ...style }));
+    const axes = { xaxis: x, yaxis: y };
+    return kinds.map(([, [name], style], kind) => gaussian(range, moments[kind], { name, ...axes, ...style }));
   });
   const spoken = found.kl.map((kl, level) => `level ${count - level} KL ${brief(kl)} nats`).join(", ");
   stage.plot("levels", traces, layout, "Typical posterior and prior of a latent, by level: " + spoken);
