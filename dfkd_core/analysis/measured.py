@@ -146,7 +146,7 @@ def generative_notes(figures: dict[str, Any]) -> list[str]:
     teacher, student = figures["teacher"], figures["student"]
     notes = [
         f"{figures['label']}, step {figures['step']}.",
-        f"Inference on {teacher['device']}: mean ± standard deviation of {teacher['repeats']} repeats.",
+        f"Inference on {teacher['device']}: the least ± standard deviation of {teacher['repeats']} repeats.",
     ]
     if student["encoder"] == "teacher":
         notes.append("The student's encoder was not trained: it reconstructs from its teacher's latents.")
