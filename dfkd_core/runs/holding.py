@@ -35,10 +35,10 @@ def depends_on(
     extractor, features = evaluation.judged_in()
     return {
         "spec": _values(spec),
-        "teacher": card.sha256,
+        "teacher": card.identity,
         "data": evaluation.fingerprint(),
         "collected": "" if collected is None else fingerprint(collected),
-        "diffusion": find_card(spec.diffusion)[0].sha256 if ours else "",
+        "diffusion": find_card(spec.diffusion)[0].identity if ours else "",
         "extractor": extractor,
         "features": features,
     }
@@ -96,9 +96,9 @@ def _changes(folder: RunFolder, now: dict[str, Any]) -> list[str]:
     if differences := _differences(before.get("spec", spec), spec):
         found.append(f"its specification was edited ({differences})")
     if before.get("teacher", now["teacher"]) != now["teacher"]:
-        found.append(f"its teacher {spec['teacher']} has other weights than the one that it began with")
+        found.append(f"its teacher {spec['teacher']} is not the one that it began with")
     if before.get("diffusion", now["diffusion"]) != now["diffusion"]:
-        found.append(f"its diffusion model {spec['diffusion']} has other weights than the one that it began with")
+        found.append(f"its diffusion model {spec['diffusion']} is not the one that it began with")
     if before.get("data", now["data"]) != now["data"]:
         gone = "are no longer there" if now["data"] == "none" else "are not those that it began with"
         found.append(f"the test images of {spec['benchmark']} {gone}")

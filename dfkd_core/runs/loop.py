@@ -441,5 +441,5 @@ class _Running:
         data = self.held["data"] + self.held["collected"]
         if self.problem.source is not None:
             data += self.spec.diffusion
-        facts["fingerprint"] = self.spec.fingerprint(self.card.sha256, data, facts["code"])
+        facts["fingerprint"] = self.spec.fingerprint(self.card.identity, data, facts["code"])
         self._write(lambda: self.folder.write_environment(self.lease.number, facts))

@@ -140,9 +140,9 @@ class RunSpec(BaseModel):
         pools = KEPT_CHECKPOINTS * config.kept_bytes(image, width)
         return recording.bytes_of(config, steps, image, width) + probes + real + round(collected) * one + pools
 
-    def fingerprint(self, teacher_sha256: str, data: str, code: str) -> str:
-        """SHA-256 over the canonical specification, the teacher's weights, the data and the code's version."""
-        parts = [json.dumps(self.model_dump(exclude=ELSEWHERE), sort_keys=True), teacher_sha256, data, code]
+    def fingerprint(self, teacher: str, data: str, code: str) -> str:
+        """SHA-256 over the canonical specification, the teacher's identity, the data and the code's version."""
+        parts = [json.dumps(self.model_dump(exclude=ELSEWHERE), sort_keys=True), teacher, data, code]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

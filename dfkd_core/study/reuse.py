@@ -19,7 +19,7 @@ CHANGES = "+changes"  # at the end of a revision: two such need not be the same
 def finished(runs: Path, specs: Sequence[RunSpec], reuse: str) -> list[str]:
     """For each of ``specs`` the id of a run below ``runs`` that is done and is the same; empty where none is.
 
-    The same are: the specification (but where data lie, and which of several GPUs), the teacher's weights, the test
+    The same are: the specification (but where data lie, and which of several GPUs), the teacher, the test
     images, and, with ``same-code``, the revision. Runs whose knobs were changed while they went on are none of these,
     nor those with collected images or a diffusion model, which would have to be made again to be compared.
     """
@@ -62,7 +62,7 @@ def _is_the_same(folder: RunFolder, spec: RunSpec, code: str, images: dict[tuple
     environments = [environment for environment in map(folder.environment_of, folder.attempts()) if environment]
     if code.endswith(CHANGES) or not environments:
         return False
-    wanted = {"teacher": find_card(spec.teacher)[0].sha256, "data": _images(spec, images)}
+    wanted = {"teacher": find_card(spec.teacher)[0].identity, "data": _images(spec, images)}
     for environment in environments:
         held = environment.get("depends_on") or {}
         if (code and environment.get("code") != code) or environment.get("accepted"):

@@ -5,6 +5,7 @@ Cards are read without importing torch, so that a page can list them at once.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from contextlib import suppress
@@ -163,6 +164,12 @@ class TeacherCard(_Strict):
     )
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$", description="Of the safetensors file.")
     torch: str = Field(default="", max_length=80, description="Version of torch that made the file.")
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 over what decides its answers: the weights, the network that holds them, and what its images are."""
+        facts = [self.sha256, self.network, self.image.model_dump_json()]
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
     @model_validator(mode="before")
     @classmethod

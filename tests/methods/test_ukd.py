@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bringing import own_copy
 from conftest import execute, new_run, rows, student_hash, tiny_knobs
 from stepping import (
     Overheard,
@@ -46,7 +45,7 @@ from dfkd_core.runs.request import find_diffusion, make_spec
 from dfkd_core.store import RunFolder
 from dfkd_core.store.checkpoints import load_checkpoint
 from dfkd_core.synthesis.guided import DiffusionSource
-from dfkd_core.teachers.cards import ElboRecipe, find_card, user_folder
+from dfkd_core.teachers.cards import find_card, user_folder
 from dfkd_core.teachers.load import load_diffusion
 
 pytestmark = pytest.mark.usefixtures("few_judged")
@@ -239,22 +238,6 @@ def test_with_a_diffusion_model_it_resumes_bit_identically_in_both_stages(runs: 
     whole = new()
     assert execute(whole).state == "done", whole.status().message
     assert_resumes(new, (2, 4), whole)
-
-
-def test_beta_is_the_teachers_unless_another_is_given(runs: Path) -> None:
-    """Of the training and of the ELBO; the teacher's own ELBO is always of its own."""
-    recipe = find_card("digits-lvae-32")[0].recipe
-    assert isinstance(recipe, ElboRecipe) and recipe.beta == 0.1
-    own_copy("digits-lvae-32", recipe=recipe.model_copy(update={"beta": 0.5}))
-    students, begins = [], []  # of the same weights, so that only β tells their ELBO apart
-    for teacher, beta in (("mine", 0.0), ("digits-lvae-32", 0.5), ("digits-lvae-32", 0.0)):
-        folder = new_run(runs, {"objective": "elbo", "beta": beta}, method="with-data", teacher=teacher)
-        assert execute(folder).state == "done", folder.status().message
-        students.append(student_hash(folder))
-        begins.append(rows(folder, "quality")[0])
-    assert students[0] == students[1] != students[2]
-    elbos = [(begin["values"]["elbo"], begin["teacher"]["elbo"]) for begin in begins]
-    assert elbos[0][0] == elbos[1][0] != elbos[2][0] and elbos[0][1] != elbos[1][1] == elbos[2][1]
 
 
 def test_a_sheet_of_one_sample_has_one_of_each_network(runs: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import execute, new_run, tiny_knobs
+from bringing import own_copy
+from conftest import execute, new_run, rows, student_hash, tiny_knobs
 from stepping import (
     assert_resumes,
     by_hand,
@@ -30,6 +31,7 @@ from dfkd_core.losses import latent as losses
 from dfkd_core.methods.ukd import UKDConfig
 from dfkd_core.methods.with_data import WithData, WithDataConfig
 from dfkd_core.store import RunFolder
+from dfkd_core.teachers.cards import ElboRecipe, find_card
 
 pytestmark = pytest.mark.usefixtures("few_judged")
 
@@ -126,3 +128,19 @@ def test_without_images_it_is_refused() -> None:
         problem = generative_problem(original=original)
         with pytest.raises(RequestError, match="there is no image to learn from"):
             WithData(problem, WithDataConfig.build("demo"))
+
+
+def test_beta_is_the_teachers_unless_another_is_given(runs: Path, few_judged: None) -> None:
+    """Of the training and of the ELBO; the teacher's own ELBO is always of its own."""
+    recipe = find_card("digits-lvae-32")[0].recipe
+    assert isinstance(recipe, ElboRecipe) and recipe.beta == 0.1
+    own_copy("digits-lvae-32", recipe=recipe.model_copy(update={"beta": 0.5}))
+    students, begins = [], []  # of the same weights, so that only β tells their ELBO apart
+    for teacher, beta in (("mine", 0.0), ("digits-lvae-32", 0.5), ("digits-lvae-32", 0.0)):
+        folder = new_run(runs, {"objective": "elbo", "beta": beta}, method="with-data", teacher=teacher)
+        assert execute(folder).state == "done", folder.status().message
+        students.append(student_hash(folder))
+        begins.append(rows(folder, "quality")[0])
+    assert students[0] == students[1] != students[2]
+    elbos = [(begin["values"]["elbo"], begin["teacher"]["elbo"]) for begin in begins]
+    assert elbos[0][0] == elbos[1][0] != elbos[2][0] and elbos[0][1] != elbos[1][1] == elbos[2][1]

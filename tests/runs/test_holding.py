@@ -88,7 +88,8 @@ def test_data_that_were_moved_with_the_usual_folder_are_found_again(
 # --- it is refused, or it is said --------------------------------------------------------------------------------
 
 CHANGED = (
-    ("another teacher of that name", "its teacher mine has other weights than the one that it began with"),
+    ("another teacher of that name", "its teacher mine is not the one that it began with"),
+    ("its images taken otherwise", "its teacher mine is not the one that it began with"),
     ("other test images", "are not those that it began with"),
     ("an edited seed", "spec.json was edited (seed 0 → 7)"),
     ("edited threads and knobs", "spec.json was edited (threads 1 → 2, student_lr"),
@@ -104,6 +105,10 @@ def begun(kind: str, tmp_path: Path, runs: Path) -> RunFolder:
     spec = read_spec(folder).model_dump(mode="json")
     if kind == "another teacher of that name":
         bring(tmp_path, 1)
+    elif kind == "its images taken otherwise":
+        path = tmp_path / "teachers" / "mine.json"
+        card = json.loads(path.read_text())
+        path.write_text(json.dumps(card | {"image": card["image"] | {"mean": [0.9]}}))
     elif kind == "other test images":
         classes(images, level=1)
     elif kind == "an edit that is sealed":
@@ -184,7 +189,7 @@ def test_a_resume_with_another_diffusion_model_of_that_name_is_refused(runs: Pat
     folder = stopped(new_run(runs, {"source": "diffusion"}, method="ukd", diffusion="mine"))
     own_copy("mnist-unet-32-8px", other=True)
     status = execute(folder)
-    assert status.state == "failed" and "its diffusion model mine has other weights" in status.message
+    assert status.state == "failed" and "its diffusion model mine is not the one" in status.message
 
 
 def test_what_was_insisted_on_is_what_it_holds_on_to(tmp_path: Path, runs: Path) -> None:

@@ -137,13 +137,14 @@ def test_what_is_damaged_is_named_and_tried_again(studies: list[Study], runs: Pa
 def test_a_trace_is_held_against_its_model(studies: list[Study], runs: Path) -> None:
     grid = next(study for study in studies if study.kind == "grid")
     folder = grid.folders()[0]
+    (folder.path / TRACE).unlink()
     made = trace_of(folder)
     columns = {**made["columns"], "score": [math.nan, *made["columns"]["score"][1:]]}
     folder.files.write(TRACE, json.dumps({**made, "columns": columns}).encode())
     assert trace_of(folder) == made
     for name in ("spec.json", "spec.copy.json"):
-        edit(folder.files, name, lambda spec: spec["config"].update(batch_size="x" * 99, updates=10**9))
-    assert len(trace_of(folder)["columns"]["images"]) == len(made["columns"]["images"])
+        edit(folder.files, name, lambda spec: spec.update(stages=[["student", "It learns", 2**52, 2**52]]))
+    assert trace_of(folder)["columns"]["images"][1] == made["columns"]["step"][1] * 2.0**52
 
 
 # --- files that somebody writes --------------------------------------------------------------------------------
