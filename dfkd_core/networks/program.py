@@ -7,6 +7,7 @@ them, and is code: ``torch.export.load`` falls back to unpickling, so that only 
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
@@ -20,6 +21,7 @@ from dfkd_core.networks.known import PROGRAMS
 from dfkd_core.networks.weights import WeightsError
 
 MAX_BYTES = 2 << 30  # of a protobuf, and so of ONNX
+BESIDE = b"\n\x08location\x12"  # with which a tensor of ONNX names the file that holds its numbers
 Answer = Callable[[Tensor], Tensor]
 
 
@@ -80,9 +82,13 @@ def _onnx(data: bytes) -> tuple[Answer, tuple[int | None, ...]]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4
+    # The SHA-256 of a card is that of these bytes alone: no file of the current folder may add to them.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # of its own kinds, which have no common base
+        if BESIDE in data:
+            raise WeightsError("it should hold its weights; export it with external_data=False") from None
         raise WeightsError(f"onnxruntime cannot read it ({first_line(error)})") from None
     given = session.get_inputs()
     _alone(len(given))

@@ -123,6 +123,13 @@ def test_a_program_that_is_code_is_opened_where_it_was_trusted_only(programs: di
         load_teacher("mine")
 
 
+def test_weights_in_a_file_beside_the_program_are_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.onnx.export(exported(Answers()), f="m.onnx", verbose=False)
+    assert Path("m.onnx.data").exists()
+    assert "should hold its weights; export it with external_data=False" in refused(Path("m.onnx"))
+
+
 class Answers(nn.Module):
     """A network that answers as ``of`` says."""
 
