@@ -87,8 +87,7 @@ def folder_image(root: Path) -> ImageSpec:
     first image. Raises ``RequestError`` where there is none."""
     from dfkd_core.data.pictures import decode
 
-    splits = _splits(root, ())
-    inside = splits.get("test") or splits.get("train") or root
+    inside = _holds_classes(root)
     classes = sorted(_subfolders(inside), key=lambda name: (name.casefold(), name))
     first = min((path for name in classes for path, _ in images_in(inside / name)), default=None)
     if first is None:
@@ -96,6 +95,18 @@ def folder_image(root: Path) -> ImageSpec:
     picture = decode(first, str(first))
     channels, size = (1 if picture.mode in ("L", "LA") else 3), min(max(min(picture.size), 4), 256)
     return ImageSpec(channels, size, (0.5,) * channels, (0.5,) * channels, tuple(classes))
+
+
+def class_names(root: Path) -> tuple[str, ...]:
+    """Names of the class folders of ``root``, or of its splits, in the order in which torchvision numbers them. Raises
+    ``FileNotFoundError`` where there is no such folder."""
+    return tuple(sorted(_subfolders(_holds_classes(root))))
+
+
+def _holds_classes(root: Path) -> Path:
+    """Where the class folders of ``root`` lie: in one of its splits, or at once below it."""
+    splits = _splits(root, ())
+    return splits.get("train") or splits.get("test") or next(iter(splits.values()), root)
 
 
 def _subfolders(root: Path) -> dict[str, Path]:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 
 from dfkd_core.data.catalogue import BENCHMARKS, find_benchmark
+from dfkd_core.data.files import folder_of
+from dfkd_core.data.layouts import class_names
 from dfkd_core.errors import RequestError, validated
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.classifiers import Classifier, build_classifier, check_network
@@ -21,7 +23,7 @@ from dfkd_core.teachers.load import load_teacher
 from dfkd_core.teachers.make import store, store_teacher
 from dfkd_core.teachers.programs import Shape, opened_program, origin_of, program_kind, tried
 from dfkd_core.teachers.recognise import Found, recognise
-from dfkd_core.teachers.taken import Taken, class_folders, located, numbered, spread, usual
+from dfkd_core.teachers.taken import Taken, located, numbered, spread, usual
 
 USUAL_SIZE = 32
 
@@ -149,7 +151,7 @@ def _classes(
     if said is not None and len(said) != count:
         raise RequestError("classes", ",".join(said), f"should be {count}, which the weights tell apart.")
     if usual_image is None:
-        names = said or class_folders(Path(benchmark.removeprefix("folder:")).expanduser())
+        names = said or class_names(folder_of(benchmark))
         return names if len(names) == count else numbered(count)
     if len(usual_image.classes) != count:
         there = len(usual_image.classes)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dfkd_core.data.files import folder_of
+from dfkd_core.data.layouts import class_names
 from dfkd_core.errors import RequestError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin", "*.safetensors", "*.bin", "*.pt", "*.pth")
@@ -84,21 +86,14 @@ def _names(text: str) -> tuple[str, ...] | None:
         return None
     if text.strip().isdecimal():
         return numbered(min(int(text), 10_001))
-    if Path(text).expanduser().is_dir():
-        return class_folders(Path(text).expanduser())
+    if folder_of(text).is_dir():
+        return class_names(folder_of(text))
     return tuple(part.strip() for part in text.split(","))
 
 
 def numbered(count: int) -> tuple[str, ...]:
     """Names of classes that have none."""
     return tuple(f"class {index}" for index in range(count))
-
-
-def class_folders(root: Path) -> tuple[str, ...]:
-    """Names of the subfolders of ``root``, or of its train/, in the order in which torchvision numbers them."""
-    inside = root / "train" if (root / "train").is_dir() else root
-    hidden = (".", "__MACOSX")
-    return tuple(sorted(path.name for path in inside.iterdir() if path.is_dir() and not path.name.startswith(hidden)))
 
 
 # --- folders of models -----------------------------------------------------------------------------------------

@@ -240,6 +240,18 @@ def test_what_it_takes_can_be_said(tmp_path: Path, capsys: pytest.CaptureFixture
         assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("splits", [("train", "test"), ("Train", "Test"), ("",)], ids=str)
+def test_a_folder_names_the_classes_as_its_benchmark_reads_them(tmp_path: Path, splits: tuple[str, ...]) -> None:
+    classes, root = ("Bruise", "acne", "train"), tmp_path / "my pets"
+    for split in splits:
+        for name in (*classes, "lost+found", "@eaDir"):
+            (root / split / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(root / split / name / "1.png")
+    state, taken = by(*KUANGLIU)(some_network("resnet8", 3, 8, 3).state_dict()), Taken((0.5,), (0.5,), size=8)
+    assert bring(state, f"folder:'{root}'", taken=taken).image.classes == classes
+    assert Taken.said(classes=f'"{root}"').classes == classes
+
+
 def test_shapes_say_what_a_lenet_takes() -> None:
     weights = some_network("lenet5", 1, 28).state_dict()
     assert bring(weights, "mnist").image.size == 28
