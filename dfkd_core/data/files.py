@@ -91,3 +91,8 @@ def folder_of(name: str) -> Path:
     text = name.removeprefix("folder:")
     given, bare = (Path(path).expanduser().absolute() for path in (text, text.strip().strip("'\"")))
     return given if given.exists() else bare
+
+
+def full_name(name: str) -> str:
+    """The name of a benchmark or a source of images; ``folder:PATH`` with its path as ``folder_of`` has it."""
+    return f"folder:{folder_of(name)}" if name.startswith("folder:") else name

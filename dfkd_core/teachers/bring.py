@@ -47,8 +47,7 @@ def import_weights(
     opened that could do anything. The accuracy is None where the evaluation data are missing; the card's ``doubts`` say
     what seems wrong. Raises ``RequestError``.
     """
-    if not benchmark.startswith("folder:"):
-        find_benchmark(benchmark)
+    benchmark = find_benchmark(benchmark).name
     if is_taken(name, folder):
         raise RequestError("name", name, "is taken by another teacher; choose a new one.")
     asked, (file, beside) = taken or Taken(), located(weights)

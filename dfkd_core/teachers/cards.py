@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from dfkd_core.data.files import full_name
 from dfkd_core.errors import RequestError, explain
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.known import ENDINGS
@@ -213,10 +214,12 @@ def user_folder() -> Path:
 def available_teachers(benchmark: str | None = None, task: str = "classifier") -> dict[str, TeacherCard]:
     """All trained teachers of ``task`` by name, the shipped ones first; only those of ``benchmark`` if one is given.
 
-    A damaged card is passed over with a warning in the log.
+    ``benchmark`` may be ``folder:PATH`` from the current folder. A damaged card is passed over with a warning in
+    the log.
     """
     cards = {name: card for name, (card, _) in _found().items() if card.task == task}
-    return {name: card for name, card in cards.items() if benchmark in (None, card.benchmark)}
+    wanted = None if benchmark is None else full_name(benchmark)
+    return {name: card for name, card in cards.items() if wanted in (None, card.benchmark)}
 
 
 def find_card(name_or_path: str | Path) -> tuple[TeacherCard, Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -61,7 +62,7 @@ def train_teacher(
     return store_teacher(network, card.model_copy(update=result), folder)
 
 
-def _train(network: nn.Module, card: TeacherCard, device: torch.device, progress: Progress | None) -> dict[str, float]:
+def _train(network: nn.Module, card: TeacherCard, device: torch.device, progress: Progress | None) -> dict[str, Any]:
     """Train ``network`` by its card's recipe; what to note on the card."""
     image, recipe = card.image.spec(), card.recipe
 
@@ -76,7 +77,7 @@ def _train(network: nn.Module, card: TeacherCard, device: torch.device, progress
     data, test = task.load(train=True), task.load(train=False)
     if isinstance(network, LatentNetwork) and isinstance(recipe, ElboRecipe):
         train_latent_model(network, data, image, recipe, device, without_accuracy)
-        return {"elbo": elbo_of(network, test, image, device, recipe.beta)}
+        return {"benchmark": task.name, "elbo": elbo_of(network, test, image, device, recipe.beta)}
     if isinstance(network, Classifier) and isinstance(recipe, Recipe):
         chosen = evenly_by_class(test.labels, WATCHED)
         few = LabelledImages(test.images[chosen], test.labels[chosen])
@@ -86,7 +87,7 @@ def _train(network: nn.Module, card: TeacherCard, device: torch.device, progress
                 progress(epoch, of, loss, evaluate_accuracy(network, few, image, device))
 
         train_classifier(network, data, image, recipe, device, with_accuracy)
-        return {"accuracy": evaluate_accuracy(network, test, image, device)}
+        return {"benchmark": task.name, "accuracy": evaluate_accuracy(network, test, image, device)}
     raise RequestError("recipe", recipe and recipe.kind, f"does not fit {card.network}, a {card.task} network.")
 
 

@@ -20,6 +20,7 @@ from dfkd_core.cli import main as cli
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.classifiers import Classifier, build_classifier
+from dfkd_core.runs.request import usual_teacher
 from dfkd_core.teachers.cards import TeacherCard
 from dfkd_core.teachers.load import load_teacher
 from dfkd_core.teachers.make import train_teacher
@@ -250,6 +251,17 @@ def test_a_folder_names_the_classes_as_its_benchmark_reads_them(tmp_path: Path, 
     state, taken = by(*KUANGLIU)(some_network("resnet8", 3, 8, 3).state_dict()), Taken((0.5,), (0.5,), size=8)
     assert bring(state, f"folder:'{root}'", taken=taken).image.classes == classes
     assert Taken.said(classes=f'"{root}"').classes == classes
+
+
+def test_a_folder_is_found_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark = folder_of(some_network("resnet8", 3, 8, 2), tmp_path / "pets", 4)
+    state, taken = by(*KUANGLIU)(some_network("resnet8", 3, 8, 2).state_dict()), Taken((0.5,), (0.5,), size=8)
+    monkeypatch.chdir(tmp_path)
+    assert bring(state, "folder:pets", taken=taken).benchmark == benchmark
+    assert usual_teacher("folder:pets") == "mine"
+    monkeypatch.chdir(tmp_path.parent)
+    assert usual_teacher(benchmark) == "mine"
+    assert "should name a folder that exists" in refused(state, "folder:pets", field="benchmark")
 
 
 def test_shapes_say_what_a_lenet_takes() -> None:
