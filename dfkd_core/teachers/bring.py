@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -25,7 +25,7 @@ from dfkd_core.teachers.programs import Shape, opened_program, origin_of, progra
 from dfkd_core.teachers.recognise import Found, recognise
 from dfkd_core.teachers.taken import Taken, located, numbered, spread, usual
 
-USUAL_SIZE = 32
+USUAL_SIZE, OF_IMAGENET = 32, 224  # in pixels; networks for ImageNet have a stem of 7×7
 
 
 def import_weights(
@@ -50,18 +50,21 @@ def import_weights(
     benchmark = find_benchmark(benchmark).name
     if is_taken(name, folder):
         raise RequestError("name", name, "is taken by another teacher; choose a new one.")
+    called = {"name": name, "title": title or name}
     asked, (file, beside) = taken or Taken(), located(weights)
     usual_image = BENCHMARKS[benchmark].image if benchmark in BENCHMARKS else None
-    size = asked.size or (usual_image.size if usual_image else USUAL_SIZE)
+    size = asked.size or beside.size or (usual_image.size if usual_image else USUAL_SIZE)
     try:
         if kind := program_kind(file):
             program, data = opened_program(file, kind, trusted)
-            return _import_program(program, data, asked, benchmark, {"name": name, "title": title or name}, folder)
+            return _import_program(program, data, asked, benchmark, called, folder)
         with opened(file) as parts:
             found, others = recognise(parts, size, network, part)
             if beside.classes is not None and len(beside.classes) != found.classes:
                 beside = replace(beside, classes=None)
             said = asked.otherwise(_inside(found)).otherwise(beside)
+            if guessed := not (found.size or said.size or usual_image):
+                size = OF_IMAGENET if found.stem == 7 else USUAL_SIZE
             image = _image(found, said, size, benchmark, usual_image)
             task = find_benchmark(benchmark, image)
             variants = found.networks if task.is_there() else found.networks[:1]
@@ -76,29 +79,33 @@ def import_weights(
         seen = examine(networks, task.load(train=False), image, bool(network), free)
     else:
         seen = _unmeasured(found, networks[variants[0]], image)
-    about: dict[str, Any] = {"name": name, "title": title or name, "benchmark": benchmark, "network": seen.network}
-    about |= {"image": validated(ImageCard, asdict(seen.image)), "accuracy": seen.accuracy, "origin": origin[:1000]}
-    doubts = [*seen.doubts, *(f"the file holds another network, too; take it with --part {one}" for one in others)]
-    card = validated(TeacherCard, {**about, "doubts": tuple(doubts[:16])})
+    beyond = [f"the file holds another network, too; take it with --part {one}" for one in others]
+    card = _card(called, benchmark, seen, origin, [*_of_size(guessed, image), *seen.doubts, *beyond])
     return store_teacher(networks[seen.network], card, folder)
 
 
 def _import_program(
-    program: Program, data: bytes, asked: Taken, benchmark: str, called: dict[str, Any], folder: Path
+    program: Program, data: bytes, asked: Taken, benchmark: str, called: dict[str, str], folder: Path
 ) -> TeacherCard:
     """The same of a program. How its images are normalised is tried where it is not said; raises ``WeightsError``."""
     usual_image = BENCHMARKS[benchmark].image if benchmark in BENCHMARKS else None
     size = usual_image.size if usual_image else USUAL_SIZE
-    image = _image(tried(program, asked, usual_image, size), asked, asked.size or size, benchmark, usual_image)
+    shape = tried(program, asked, usual_image, size)
+    image = _image(shape, asked, asked.size or size, benchmark, usual_image)
     task, free = find_benchmark(benchmark, image), asked.mean is None and asked.std is None
     if task.is_there():
         seen = examine({program.kind: program}, task.load(train=False), image, True, free)
     else:
-        doubts = ("no test images are there to tell how its images are normalised: --mean, --std",) if free else ()
-        seen = Examined(program.kind, image, None, doubts)
-    about = called | {"benchmark": benchmark, "network": program.kind, "origin": origin_of(program, data)}
-    about |= {"image": validated(ImageCard, asdict(seen.image)), "accuracy": seen.accuracy, "doubts": seen.doubts}
-    return store(data, validated(TeacherCard, about), folder)
+        unsaid = ("no test images are there to tell how its images are normalised: --mean, --std",) if free else ()
+        seen = Examined(program.kind, image, None, unsaid)
+    doubts = [*_of_size(not (shape.size or asked.size or usual_image), image), *seen.doubts]
+    return store(data, _card(called, benchmark, seen, origin_of(program, data), doubts), folder)
+
+
+def _card(called: dict[str, str], benchmark: str, seen: Examined, origin: str, doubts: list[str]) -> TeacherCard:
+    about = {"benchmark": benchmark, "network": seen.network, "image": validated(ImageCard, asdict(seen.image))}
+    about |= {"accuracy": seen.accuracy, "origin": origin[:1000], "doubts": tuple(doubts[:16])}
+    return validated(TeacherCard, called | about)
 
 
 def register(card: Path, name: str, folder: Path) -> TeacherCard:
@@ -142,6 +149,11 @@ def _image(found: Found | Shape, said: Taken, size: int, benchmark: str, usual_i
     )
     validated(ImageCard, asdict(image))
     return image
+
+
+def _of_size(guessed: bool, image: ImageSpec) -> Iterator[str]:
+    if guessed:
+        yield f"the size of its images is not said: {image.size} pixels are taken; --size if they are others"
 
 
 def _classes(

@@ -47,6 +47,11 @@ class Found:
         return _first(self.tensors).shape[1]
 
     @property
+    def stem(self) -> int:
+        """Side of its first kernel."""
+        return _first(self.tensors).shape[-1]
+
+    @property
     def classes(self) -> int:
         """How many it tells apart."""
         return self.tensors["head.weight"].shape[0]

@@ -122,6 +122,7 @@ def _from_config(config: dict[str, Any]) -> Taken:
     return Taken(
         _plain_numbers(about.get("mean", about.get("image_mean"))),
         _plain_numbers(about.get("std", about.get("image_std"))),
+        _side(about),
         classes=tuple(map(str, labels)) if isinstance(labels, list) else None,
     )
 
@@ -132,6 +133,15 @@ def _plain_numbers(values: Any) -> Channels | None:
         if isinstance(values, list) and all(isinstance(v, int | float) for v in values)
         else None
     )
+
+
+def _side(about: dict[str, Any]) -> int | None:
+    """Of square images: timm's [C, H, W], else what transformers' preprocessors crop or scale to."""
+    for said in map(about.get, ("input_size", "crop_size", "size", "image_size")):
+        sides = said[1:] if isinstance(said, list) else list(said.values()) if isinstance(said, dict) else [said]
+        if sides and isinstance(sides[0], int) and sides.count(sides[0]) == len(sides):
+            return sides[0]
+    return None
 
 
 def _json(path: Path) -> dict[str, Any] | None:

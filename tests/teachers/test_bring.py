@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,22 @@ def test_a_folder_of_the_hub_is_read(tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     card = bring(folder, NO_DATA)
     assert card.network == "resnet8" and card.image.mean == (0.1, 0.2, 0.3) and card.image.std == (0.4, 0.5, 0.6)
+
+
+SIZES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "timm": ({"pretrained_cfg": {"input_size": [3, 64, 64]}}, {}),
+    "transformers": ({"image_size": 48}, {"size": {"shortest_edge": 64}}),
+    "cropped": ({}, {"size": 80, "crop_size": {"height": 64, "width": 64}}),
+}
+
+
+@pytest.mark.parametrize("whose", SIZES)
+def test_a_folder_of_the_hub_says_the_size(tmp_path: Path, whose: str) -> None:
+    for name, value in zip(("config.json", "preprocessor_config.json"), SIZES[whose], strict=True):
+        (tmp_path / name).write_text(json.dumps(value))
+    torch.save(by(*TORCHVISION)(some_network("resnet8").state_dict()), tmp_path / "pytorch_model.bin")
+    assert bring(tmp_path, NO_DATA).image.size == 64
+    assert bring(tmp_path, NO_DATA, taken=Taken(size=40)).image.size == 40
 
 
 # --- which network it is -----------------------------------------------------------------------------------------
@@ -262,6 +279,15 @@ def test_a_folder_is_found_from_elsewhere(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path.parent)
     assert usual_teacher(benchmark) == "mine"
     assert "should name a folder that exists" in refused(state, "folder:pets", field="benchmark")
+
+
+@pytest.mark.parametrize(("variant", "size"), [("resnet8", 32), ("resnet18+7x7+maxpool", 224)])
+def test_a_size_that_nothing_says_goes_by_the_stem_and_is_doubtful(tmp_path: Path, variant: str, size: int) -> None:
+    state = by(*TORCHVISION)(some_network(variant, classes=2).state_dict())
+    taken, benchmark = Taken((0.5,), (0.5,)), folder_of(some_network("resnet8", 3, 8, 2), tmp_path / "pets", 4)
+    card = bring(state, benchmark, taken=taken)
+    assert card.image.size == size and f"not said: {size} pixels are taken" in doubts_of(card)
+    assert "pixels are taken" not in doubts_of(bring(state, benchmark, taken=replace(taken, size=32)))
 
 
 def test_shapes_say_what_a_lenet_takes() -> None:
