@@ -244,6 +244,17 @@ def is_taken(name: str, folder: Path) -> bool:
     return name in _found() or (folder / f"{name}.json").exists()
 
 
+def check_same(card: TeacherCard, folder: Path) -> None:
+    """Raises ``RequestError`` (name) where a teacher of another network, of other images or by another recipe has the
+    name of ``card`` already, or has it in ``folder``: training ``card`` would replace it."""
+    found, path = _found(), folder / f"{card.name}.json"
+    there = [found[card.name][0]] if card.name in found else []
+    there += [read_card(path)] if path.exists() else []
+    for one in there:
+        if (one.network, one.image, one.recipe) != (card.network, card.image, card.recipe):
+            raise RequestError("name", card.name, "is taken by another teacher; choose a new one.")
+
+
 def _found() -> dict[str, tuple[TeacherCard, Path]]:
     found: dict[str, tuple[TeacherCard, Path]] = {}
     for path in [*sorted(SHIPPED.glob("*.json")), *sorted(user_folder().glob("*.json"))]:

@@ -19,7 +19,7 @@ from dfkd_core.networks.classifiers import Classifier, evaluating
 from dfkd_core.networks.diffusion import Diffusion
 from dfkd_core.networks.latent import LatentNetwork
 from dfkd_core.store import Place
-from dfkd_core.teachers.cards import DiffusionRecipe, ElboRecipe, Recipe, TeacherCard, file_of
+from dfkd_core.teachers.cards import DiffusionRecipe, ElboRecipe, Recipe, TeacherCard, check_same, file_of
 from dfkd_core.teachers.load import build_network
 from dfkd_core.teachers.train import (
     diffusion_data,
@@ -45,10 +45,12 @@ def train_teacher(
 
     On a CPU the weights come out the same each time on the same machine: it trains on one thread, since sums
     depend on how threads share them. Watching by ``progress`` changes nothing.
-    Raises ``RequestError`` without a recipe or without the data, ``NonFiniteError`` if the training diverges.
+    Raises ``RequestError`` without a recipe or without the data, or where another teacher has the name; and
+    ``NonFiniteError`` if the training diverges.
     """
     if card.recipe is None:
         raise RequestError("teacher", card.name, "was brought from elsewhere: without a recipe it cannot be made.")
+    check_same(card, folder)
     target = torch.device(device)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

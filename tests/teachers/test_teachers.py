@@ -22,7 +22,7 @@ from dfkd_core.networks.classifiers import build_classifier
 from dfkd_core.networks.weights import WeightsError, fill
 from dfkd_core.teachers.cards import SHIPPED, Recipe, TeacherCard, available_teachers, find_card, read_card
 from dfkd_core.teachers.load import blank, has_batch_norm, load_diffusion, load_teacher
-from dfkd_core.teachers.make import evaluate_accuracy, train_teacher
+from dfkd_core.teachers.make import evaluate_accuracy, store_teacher, train_teacher
 from dfkd_core.teachers.train import augment
 
 CPU = torch.device("cpu")
@@ -247,6 +247,23 @@ def test_the_same_recipe_and_seed_make_the_same_weights(own_folder: Path) -> Non
     assert sorted(path.name for path in own_folder.iterdir()) == ["tiny.json", "tiny.safetensors"]
 
 
+def test_a_training_replaces_no_other_teacher(own_folder: Path) -> None:
+    brought = store_teacher(
+        build_classifier("lenet5", CARDS["digits-lenet5-long"].image.spec()),
+        tiny_card().model_copy(update={"recipe": None}),
+        own_folder,
+    )
+    for card, folder in (
+        (tiny_card(), own_folder),
+        (tiny_card(), own_folder.parent / "elsewhere"),
+        (tiny_card("digits-lenet5-long"), own_folder),
+    ):
+        with pytest.raises(RequestError, match="is taken by another teacher") as caught:
+            train_teacher(card, folder)
+        assert (caught.value.field, caught.value.value) == ("name", card.name)
+    assert find_card("tiny")[0] == brought
+
+
 def test_a_training_that_diverges_leaves_no_teacher(own_folder: Path) -> None:
     with pytest.raises(NonFiniteError, match="cross-entropy"):
         train_teacher(tiny_card(learning_rate=10.0, momentum=0.99, epochs=20), own_folder)
@@ -257,7 +274,7 @@ def test_recipes_train_what_they_say(own_folder: Path) -> None:
     """A few epochs learn digits with either optimizer, and each knob of the recipe changes the weights."""
     plain = train_teacher(tiny_card(epochs=6, batch_size=32, learning_rate=0.02), own_folder)
     assert plain.accuracy is not None and plain.accuracy > 0.8
-    adam = train_teacher(tiny_card(epochs=6, batch_size=32, learning_rate=0.005, optimizer="adam"), own_folder)
+    adam = train_teacher(tiny_card("adam", epochs=6, batch_size=32, learning_rate=0.005, optimizer="adam"), own_folder)
     assert adam.accuracy is not None and adam.accuracy > 0.8
     knobs: list[dict[str, Any]] = [
         {},
@@ -271,7 +288,7 @@ def test_recipes_train_what_they_say(own_folder: Path) -> None:
         {"schedule": "constant"},
         {"batch_size": 100},
     ]
-    hashes = [train_teacher(tiny_card(**knob), own_folder).sha256 for knob in knobs]
+    hashes = [train_teacher(tiny_card(f"tiny-{at}", **knob), own_folder).sha256 for at, knob in enumerate(knobs)]
     assert len(set(hashes)) == len(knobs)
 
 
