@@ -63,7 +63,9 @@ def train(card: Annotated[str, Parameter(help="A teacher's name, or the path of 
         made = train_teacher(asked, folder, watch)
     if made.task == "classifier":
         measured.keep(made, calibration_of(folder / f"{made.name}.json"), folder)
-    return _say(made, folder)
+    _say(made, folder)
+    _warn(made)
+    return 0
 
 
 @teacher.command
@@ -121,8 +123,7 @@ def bring(
     image = card.image
     print(f"from {card.origin}; {image.channels} × {image.size} × {image.size}, mean {_list(image.mean)}, ", end="")
     print(f"std {_list(image.std)}, {len(image.classes)} classes")
-    for doubt in card.doubts:
-        print(f"warning: {doubt}")
+    _warn(card)
     return 0
 
 
@@ -130,6 +131,10 @@ def _list(values: tuple[float, ...]) -> str:
     return ",".join(f"{value:g}" for value in values)
 
 
-def _say(card: TeacherCard, folder: Path) -> int:
+def _warn(card: TeacherCard) -> None:
+    for doubt in card.doubts:
+        print(f"warning: {doubt}")
+
+
+def _say(card: TeacherCard, folder: Path) -> None:
     print(f"{card.name}: {card.network}{_quality(card)}, written to {folder}")
-    return 0

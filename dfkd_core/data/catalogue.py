@@ -103,6 +103,11 @@ class Benchmark:
             raise RequestError("benchmark", self.name, f"has no {'training' if train else 'test'} images in {root}.")
         return found
 
+    def doubts(self) -> list[str]:
+        """What is doubtful in how its test images lie on disk. Raises ``RequestError`` as ``listing``."""
+        found = self.listing(train=False)
+        return [] if found is None else found.doubts
+
     @property
     def download(self) -> Callable[[Path], Any] | None:
         """What fetches the data into a data folder, where that is possible."""

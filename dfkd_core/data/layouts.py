@@ -19,7 +19,8 @@ from dfkd_core.data.matching import MismatchError, are_placeholders, match
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 
-SPLITS = ("train", "training", "test", "testing", "val", "valid", "validation", "dev")
+TO_TRAIN, TO_TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation", "dev")
+SPLITS = TO_TRAIN + TO_TEST
 """What people call the folders of a split."""
 SYNSET = re.compile(r"n\d{8}")  # a class folder of ImageNet
 NO_SPLIT = "There is no train/ and no test/: the same images are learned from and tested on"
@@ -43,6 +44,11 @@ class Listing:
         least, most = min(counts.values()), max(counts.values())
         each = few if len(counts) <= LISTED_CLASSES else f"{len(counts):,} classes with {least:,} to {most:,} each"
         return [f"{title}: {len(self.files):,} images: {each}", *filter(None, [self.warning]), *self.notes]
+
+    @property
+    def doubts(self) -> list[str]:
+        """What makes it doubtful how good a network is that was measured on them."""
+        return [*filter(None, [self.warning]), *(note for note in self.notes if note == NO_SPLIT)]
 
     def counts(self, classes: Sequence[str]) -> dict[str, int]:
         """How many images there are of each class."""
@@ -70,7 +76,8 @@ def one_folder(root: Path, train: bool, image: ImageSpec) -> Listing:
     wanted = "train" if train else "test"
     if wanted not in splits:
         there = " and ".join(f"{path.name}/" for path in splits.values())
-        nearest = next(iter(splits.values()))
+        meant = [name for name in (TO_TRAIN if train else TO_TEST) if name in splits]
+        nearest = splits[next(iter(meant or splits))]
         says = f"has {there} but no {wanted}/; rename one, or name the folder to use: folder:{nearest}."
         raise RequestError("benchmark", str(root), says)
     return _by_class(splits[wanted], image)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from dfkd_core.data.catalogue import BENCHMARKS, find_benchmark
+from dfkd_core.data.catalogue import BENCHMARKS, Benchmark, find_benchmark
 from dfkd_core.data.files import folder_of
 from dfkd_core.data.layouts import class_names
 from dfkd_core.errors import RequestError, validated
@@ -80,7 +80,7 @@ def import_weights(
     else:
         seen = _unmeasured(found, networks[variants[0]], image)
     beyond = [f"the file holds another network, too; take it with --part {one}" for one in others]
-    card = _card(called, benchmark, seen, origin, [*_of_size(guessed, image), *seen.doubts, *beyond])
+    card = _card(called, task, seen, origin, [*_of_size(guessed, image), *seen.doubts, *beyond])
     return store_teacher(networks[seen.network], card, folder)
 
 
@@ -99,12 +99,13 @@ def _import_program(
         unsaid = ("no test images are there to tell how its images are normalised: --mean, --std",) if free else ()
         seen = Examined(program.kind, image, None, unsaid)
     doubts = [*_of_size(not (shape.size or asked.size or usual_image), image), *seen.doubts]
-    return store(data, _card(called, benchmark, seen, origin_of(program, data), doubts), folder)
+    return store(data, _card(called, task, seen, origin_of(program, data), doubts), folder)
 
 
-def _card(called: dict[str, str], benchmark: str, seen: Examined, origin: str, doubts: list[str]) -> TeacherCard:
-    about = {"benchmark": benchmark, "network": seen.network, "image": validated(ImageCard, asdict(seen.image))}
-    about |= {"accuracy": seen.accuracy, "origin": origin[:1000], "doubts": tuple(doubts[:16])}
+def _card(called: dict[str, str], task: Benchmark, seen: Examined, origin: str, doubts: list[str]) -> TeacherCard:
+    about = {"benchmark": task.name, "network": seen.network, "image": validated(ImageCard, asdict(seen.image))}
+    doubts = [*doubts, *(task.doubts() if task.is_there() else [])]
+    about |= {"accuracy": seen.accuracy, "origin": origin[:1000], "doubts": tuple(one[:1000] for one in doubts[:16])}
     return validated(TeacherCard, called | about)
 
 

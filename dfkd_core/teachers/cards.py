@@ -161,7 +161,9 @@ class TeacherCard(_Strict):
     )
     origin: str = Field(default="", max_length=1000, description="Of brought weights: from which file, named how.")
     doubts: tuple[Annotated[str, Field(max_length=1000)], ...] = Field(
-        default=(), max_length=16, description="What seemed wrong with brought weights when they were looked at."
+        default=(),
+        max_length=16,
+        description="What seemed wrong with brought weights, or with the images that it was measured on.",
     )
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$", description="Of the safetensors file.")
     torch: str = Field(default="", max_length=80, description="Version of torch that made the file.")

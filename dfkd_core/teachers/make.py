@@ -77,9 +77,10 @@ def _train(network: nn.Module, card: TeacherCard, device: torch.device, progress
         return {}
     task = find_benchmark(card.benchmark, image)
     data, test = task.load(train=True), task.load(train=False)
+    about = {"benchmark": task.name, "doubts": tuple(one[:1000] for one in task.doubts())}
     if isinstance(network, LatentNetwork) and isinstance(recipe, ElboRecipe):
         train_latent_model(network, data, image, recipe, device, without_accuracy)
-        return {"benchmark": task.name, "elbo": elbo_of(network, test, image, device, recipe.beta)}
+        return about | {"elbo": elbo_of(network, test, image, device, recipe.beta)}
     if isinstance(network, Classifier) and isinstance(recipe, Recipe):
         chosen = evenly_by_class(test.labels, WATCHED)
         few = LabelledImages(test.images[chosen], test.labels[chosen])
@@ -89,7 +90,7 @@ def _train(network: nn.Module, card: TeacherCard, device: torch.device, progress
                 progress(epoch, of, loss, evaluate_accuracy(network, few, image, device))
 
         train_classifier(network, data, image, recipe, device, with_accuracy)
-        return {"benchmark": task.name, "accuracy": evaluate_accuracy(network, test, image, device)}
+        return about | {"accuracy": evaluate_accuracy(network, test, image, device)}
     raise RequestError("recipe", recipe and recipe.kind, f"does not fit {card.network}, a {card.task} network.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from dfkd_core.data.catalogue import Benchmark, find_benchmark
 from dfkd_core.data.layouts import NO_SPLIT
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
+from dfkd_core.teachers.cards import find_card
 
 ANIMALS = ("cat", "dog", "Egyptian goose")
 DIGITS = tuple("0123456789")
@@ -171,6 +173,14 @@ def test_what_would_be_read_wrongly_is_refused_in_one_sentence(tmp_path: Path, k
     assert says in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("splits", [("train", "val"), ("training", "testing"), ("Train", "dev", "val")], ids=str)
+def test_images_to_test_on_are_proposed_for_it(tmp_path: Path, splits: tuple[str, ...]) -> None:
+    for split in splits:
+        write(tmp_path / split, *ANIMALS)
+    with pytest.raises(RequestError, match=f"name the folder to use: folder:{tmp_path / splits[-1]}\\."):
+        benchmark(tmp_path, ANIMALS).load(train=False)
+
+
 def test_a_folder_needs_no_teacher_to_be_read(tmp_path: Path) -> None:
     write(tmp_path / "pets", "b", "a", "C")
     image = find_benchmark(f"folder:{tmp_path / 'pets'}").image
@@ -195,6 +205,24 @@ def test_looking_counts_and_train_says_what_is_doubtful(capsys: Any, tmp_path: P
     asked = ("train", "--benchmark", f"folder:{root}", "--teacher", TEACHER, *brief, "--runs", str(tmp_path / "runs"))
     status, out, err = call(capsys, *asked)
     assert status == 0 and "20 images: 0 2, 1 2" in err and "digit_10 is 9" in err
+
+
+def test_a_teacher_of_images_that_it_learned_from_is_doubtful(
+    capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DFKD_TEACHERS", str(tmp_path / "teachers"))
+    root = write(tmp_path / "pets", "cat", "dog", each=4)
+    about = {
+        "name": "mine",
+        "title": "Mine",
+        "network": "lenet5",
+        "recipe": {"kind": "brief", "epochs": 1, "batch_size": 4},
+    }
+    image = {"channels": 1, "size": 28, "mean": [0.5], "std": [0.5], "classes": ["cat", "dog"]}
+    card = tmp_path / "card.json"
+    card.write_text(json.dumps(about | {"benchmark": f"folder:{root}", "image": image}))
+    status, out, _ = call(capsys, "teacher", "train", str(card))
+    assert status == 0 and f"warning: {NO_SPLIT}" in out and find_card("mine")[0].doubts == (NO_SPLIT,)
 
 
 # --- one reading of a picture ------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from safetensors.torch import save, save_file
 from torch import nn
 
 from dfkd_core.cli import main as cli
+from dfkd_core.data.layouts import NO_SPLIT
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.classifiers import Classifier, build_classifier
@@ -266,7 +267,10 @@ def test_a_folder_names_the_classes_as_its_benchmark_reads_them(tmp_path: Path, 
             (root / split / name).mkdir(parents=True)
             Image.new("RGB", (8, 8)).save(root / split / name / "1.png")
     state, taken = by(*KUANGLIU)(some_network("resnet8", 3, 8, 3).state_dict()), Taken((0.5,), (0.5,), size=8)
-    assert bring(state, f"folder:'{root}'", taken=taken).image.classes == classes
+    card = bring(state, f"folder:'{root}'", taken=taken)
+    assert card.image.classes == classes and (NO_SPLIT in card.doubts) == (splits == ("",))
+    renamed = bring(state, card.benchmark, taken=replace(taken, classes=("x", "y", "z")))
+    assert "acne is x, Bruise is y, train is z" in doubts_of(renamed)
     assert Taken.said(classes=f'"{root}"').classes == classes
 
 
