@@ -138,7 +138,7 @@ def _image(found: Found | Shape, said: Taken, size: int, benchmark: str, usual_i
     if found.size is not None and said.size not in (None, found.size):
         raise RequestError("size", said.size, f"should be {found.size}, which the weights take.")
     channels = found.channels
-    mean, std = usual(channels)[0]
+    mean, std = usual(channels, found.size or size)[0]
     if usual_image is not None and usual_image.channels in (1, channels):
         mean, std = usual_image.mean, usual_image.std
     image = ImageSpec(

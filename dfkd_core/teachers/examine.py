@@ -20,6 +20,8 @@ LARGE = 1_000_000  # parameters of a network that is tried with fewer images
 FEW, MANY = 200, 400  # images that normalisations and variants are tried with
 CLEARLY = 0.005  # of accuracy, by which another normalisation should be better to be named
 MUCH = 0.05  # by which another variant should be, measured on fewer images
+CHANCE = 3  # so many more images that are right say nothing, whatever share of a small folder they are
+NAMED = 3  # at most, of normalisations that are as good
 NEAR_CHANCE = 0.1  # share of the way from chance to 1
 CONSTANT = 0.9  # share of the images that get one answer
 FAR, WIDE = 0.3, 1.0  # of BatchNorm's means from the images', in standard deviations; of log variances. Right: 0.1, 0.3
@@ -40,12 +42,12 @@ def examine(
 ) -> Examined:
     """Measure ``networks``, variants of one that its weights fit equally, the most usual first.
 
-    ``settled``: the first one was asked for; ``free``: no normalisation was, so that the best of the usual ones is
-    taken instead of ``image``'s. What else would be better is a doubt.
+    ``settled``: the first one was asked for; ``free``: no normalisation was, so that of those as good as the best the
+    likeliest is taken, ``image``'s before the usual ones. What else would be better, or as good, is a doubt.
     """
     name, network = next(iter(networks.items()))
     sample = _part(data, FEW if parameter_count(network) > LARGE else MANY)
-    images = [image, *(replace(image, mean=mean, std=std) for mean, std in usual(image.channels))]
+    images = [image, *(replace(image, mean=mean, std=std) for mean, std in usual(image.channels, image.size))]
     doubts = []
     if len(networks) > 1:
         scores = {one: _best(networks[one], sample, image, images)[1] for one in networks}
@@ -54,16 +56,24 @@ def examine(
             name, network = best_network, networks[best_network]
         elif scores[best_network] > scores[name] + MUCH:
             doubts.append(f"as {best_network} it is right for {scores[best_network]:.1%}: --network {best_network}")
-    best, _ = max(((one, _accuracy(network, sample, one)) for one in dict.fromkeys(images)), key=lambda pair: pair[1])
-    image = best if free else image
-    answers = _answers(network, data, image)
-    accuracy = _share_right(answers, data)
-    doubts += [*_of_answers(answers, image, accuracy), *_of_statistics(network, image.from_bytes(sample.images[:FEW]))]
-    doubts += of_weights(network)
-    if best != image and (of_best := _accuracy(network, data, best)) > accuracy + CLEARLY:
-        mean, std = (",".join(f"{value:g}" for value in values) for values in (best.mean, best.std))
-        doubts.append(f"with another normalisation it is right for {of_best:.2%}: --mean {mean} --std {std}")
-    return Examined(name, image, accuracy, tuple(doubts))
+    few = {one: _accuracy(network, sample, one) for one in dict.fromkeys(images)}
+    best = max(few, key=lambda one: few[one])
+    by_chance = max(CLEARLY, CHANCE / len(sample))
+    if free:  # so few images do not tell those apart that are close
+        image = next(one for one in few if few[one] >= few[best] - max(MUCH, by_chance))
+    answers = {one: _answers(network, data, one) for one in dict.fromkeys((image, best))}
+    right = {one: _share_right(given, data) for one, given in answers.items()}
+    clearly = right[best] > right[image] + max(CLEARLY, CHANCE / len(data))
+    if free and clearly:
+        del few[image]
+        image = best
+    doubts += _of_answers(answers[image], image, right[image])
+    doubts += [*_of_statistics(network, image.from_bytes(sample.images[:FEW])), *of_weights(network)]
+    if free:
+        doubts += _of_guess(image, [one for one in few if few[one] >= few[image] - by_chance and one != image])
+    elif clearly:
+        doubts.append(f"with another normalisation it is right for {right[best]:.2%}: {_flags(best)}")
+    return Examined(name, image, right[image], tuple(doubts))
 
 
 def _best(
@@ -135,6 +145,19 @@ def _of_statistics(network: Classifier, images: Tensor) -> Iterator[str]:
             f"its BatchNorm remembers other images than the test images: their means are {apart:.1f} standard "
             f"deviations apart, their variances differ by a factor of {math.exp(wider):.1f}"
         )
+
+
+def _of_guess(image: ImageSpec, alike: list[ImageSpec]) -> Iterator[str]:
+    """That the normalisation of ``image`` was taken, though others do as well."""
+    if alike:
+        others = " or ".join(map(_flags, alike[:NAMED]))
+        yield f"its normalisation is not said: {_flags(image)} is taken, {others} would be as good"
+
+
+def _flags(image: ImageSpec) -> str:
+    """Its normalisation, as ``teacher import`` takes it."""
+    mean, std = (",".join(f"{value:g}" for value in values) for values in (image.mean, image.std))
+    return f"--mean {mean} --std {std}"
 
 
 def of_weights(network: nn.Module) -> Iterator[str]:

@@ -14,6 +14,7 @@ from dfkd_core.errors import RequestError
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin", "*.safetensors", "*.bin", "*.pt", "*.pth")
 MAX_JSON_BYTES = 1 << 20
+LARGE = 64  # pixels a side, from which on images are scarcely CIFAR's
 
 Channels = tuple[float, ...]
 
@@ -27,9 +28,10 @@ GREYS: tuple[tuple[Channels, Channels], ...] = (((0.1307,), (0.3081,)), ((0.2860
 ALL: tuple[tuple[float, float], ...] = ((0.5, 0.5), (0.0, 1.0), (0.0, 1 / 255), (1.0, -1.0))  # the last one inverts
 
 
-def usual(channels: int) -> list[tuple[Channels, Channels]]:
-    """Mean and std that networks of so many channels were usually trained with, of pixels from 0 to 1."""
-    own = {1: GREYS, 3: COLOURS}.get(channels, ())
+def usual(channels: int, size: int) -> list[tuple[Channels, Channels]]:
+    """Mean and std that networks of so many channels were usually trained with, of pixels from 0 to 1, the likeliest
+    first: ImageNet's from a ``size`` of 64 pixels on."""
+    own = {1: GREYS, 3: COLOURS if size < LARGE else COLOURS[::-1]}.get(channels, ())
     return [*own, *(((mean,) * channels, (std,) * channels) for mean, std in ALL)]
 
 

@@ -18,15 +18,17 @@ from safetensors.torch import save, save_file
 from torch import nn
 
 from dfkd_core.cli import main as cli
+from dfkd_core.data.labelled import LabelledImages
 from dfkd_core.data.layouts import NO_SPLIT
 from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.classifiers import Classifier, build_classifier
 from dfkd_core.runs.request import usual_teacher
 from dfkd_core.teachers.cards import TeacherCard
+from dfkd_core.teachers.examine import examine
 from dfkd_core.teachers.load import load_teacher
 from dfkd_core.teachers.make import train_teacher
-from dfkd_core.teachers.taken import Taken
+from dfkd_core.teachers.taken import COLOURS, Taken, usual
 
 state = pytest.fixture(shipped)
 
@@ -325,6 +327,32 @@ def test_another_normalisation_that_is_better_is_named(state: State) -> None:
     assert shifted.accuracy == pytest.approx(0.9866, abs=2e-3) and not shifted.doubts
     state["stages.stem.0.weight"] /= 0.5 * 255
     assert "--mean 0 --std 0.00392157" in doubts_of(bring(state))
+
+
+class Threshold(nn.Module):
+    """Class 1 where an image is brighter than the mean of its first channel."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images[:, 0].mean(dim=(1, 2))[:, None] * torch.tensor([-1.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("odd", "count", "size", "taken", "others"),
+    [(1, 400, 8, 0, (2,)), (12, 400, 8, 2, ()), (2, 20, 8, 0, (2,)), (1, 400, 64, 3, (2, 0))],
+)
+def test_a_normalisation_that_a_few_images_speak_for_is_not_taken(
+    odd: int, count: int, size: int, taken: int, others: tuple[int, ...]
+) -> None:
+    """``odd`` of ``count`` images are right with CIFAR-100's alone, whose mean is the highest."""
+    grey = torch.tensor([50, 200] * (count // 2))
+    grey[:odd], labels = 128, (grey > 100).long()
+    labels[:odd] = 0
+    images = grey[:, None, None, None].expand(count, 3, size, size).to(torch.uint8)
+    image = ImageSpec(3, size, *usual(3, size)[0], ("dark", "bright"))
+    found = examine({"mine": Threshold()}, LabelledImages(images, labels), image, True, True)  # type: ignore[dict-item]
+    assert (found.image.mean, found.image.std) == COLOURS[taken]
+    assert all(f"--mean {','.join(map(str, COLOURS[one][0]))} --std" in found.doubts[-1] for one in others)
+    assert ("would be as good" in "".join(found.doubts)) == bool(others)
 
 
 def test_what_seems_wrong_is_said_at_import_in_train_and_kept(
