@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -239,6 +240,12 @@ def find_card(name_or_path: str | Path) -> tuple[TeacherCard, Path]:
 def file_of(card: TeacherCard, path: Path) -> Path:
     """The file of the network whose card is at ``path``."""
     return path.with_suffix(ENDINGS.get(card.network, ".safetensors"))
+
+
+def proposed_name(data: str, *words: str) -> str:
+    """A name for a teacher of somebody's own, of the benchmark or file ``data``, that a card may have."""
+    known = "-".join((Path(data).name, *words, "mine"))
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", known)[:64].strip("._-")
 
 
 def is_taken(name: str, folder: Path) -> bool:

@@ -24,7 +24,8 @@ from dfkd_core.errors import RequestError
 from dfkd_core.images import ImageSpec
 from dfkd_core.networks.classifiers import Classifier, build_classifier
 from dfkd_core.runs.request import usual_teacher
-from dfkd_core.teachers.cards import TeacherCard
+from dfkd_core.teachers.bring import register
+from dfkd_core.teachers.cards import TeacherCard, proposed_name, user_folder
 from dfkd_core.teachers.examine import examine
 from dfkd_core.teachers.load import load_teacher
 from dfkd_core.teachers.make import train_teacher
@@ -137,6 +138,13 @@ def test_a_folder_of_the_hub_says_the_size(tmp_path: Path, whose: str) -> None:
     torch.save(by(*TORCHVISION)(some_network("resnet8").state_dict()), tmp_path / "pytorch_model.bin")
     assert bring(tmp_path, NO_DATA).image.size == 64
     assert bring(tmp_path, NO_DATA, taken=Taken(size=40)).image.size == 40
+
+
+@pytest.mark.parametrize("data", ["digits", "folder:/my/häute (2)", "folder:皮肤", "folder:/" + "x" * 99])
+def test_a_name_that_is_proposed_can_be_had(state: State, tmp_path: Path, data: str) -> None:
+    bring(state)
+    name = proposed_name(data, "resnet18+7x7")
+    assert register(user_folder() / "mine.json", name, tmp_path / "own").name == name
 
 
 # --- which network it is -----------------------------------------------------------------------------------------

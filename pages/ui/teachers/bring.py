@@ -19,7 +19,7 @@ import streamlit as st
 from dfkd_core.data.catalogue import BENCHMARKS
 from dfkd_core.errors import RequestError
 from dfkd_core.networks.classifiers import title_of
-from dfkd_core.teachers.cards import TeacherCard, read_card, user_folder
+from dfkd_core.teachers.cards import TeacherCard, proposed_name, read_card, user_folder
 from dfkd_core.teachers.trusted import HOW_TO_TRUST
 from pages.ui import command, link, look
 from pages.ui.teachers import zoo
@@ -87,7 +87,7 @@ def show() -> None:
             except RequestError as error:
                 st.error(link.plain(error))
                 if HOW_TO_TRUST in str(error):
-                    named = ["--benchmark", benchmark, "--name", f"{Path(given.name).stem}-mine"]
+                    named = ["--benchmark", benchmark, "--name", proposed_name(Path(given.name).stem)]
                     st.code(shlex.join([*TRUSTED, given.name, *named]), language="sh")
     looked: Looked | None = st.session_state.get("bring:looked")
     if looked is not None and looked.asked == asked:
@@ -135,11 +135,10 @@ def _found(looked: Looked, name: str) -> None:
         for doubt in card.doubts:
             st.warning(link.plain(doubt), icon=":material/warning:")
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            called = st.text_input(
-                "Name", key="bring:name", width=280, placeholder=f"{card.benchmark}-{card.network}-mine"
-            )
+            proposed = proposed_name(card.benchmark, card.network)
+            called = st.text_input("Name", key="bring:name", width=280, placeholder=proposed)
             if st.button("Register", type="primary", key="bring:register", icon=":material/add:"):
-                _register(looked, called or f"{card.benchmark}-{card.network}-mine")
+                _register(looked, called or proposed)
 
 
 def _register(looked: Looked, name: str) -> None:
