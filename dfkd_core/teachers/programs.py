@@ -19,6 +19,7 @@ from dfkd_core.networks.weights import WeightsError, open_file, read_file
 from dfkd_core.teachers.taken import Taken
 from dfkd_core.teachers.trusted import HOW_TO_TRUST, trust
 
+LEAST_SIDE = 4  # of a teacher's images, in pixels: what is less is a number of channels
 ONES = 1e-3  # from which sums of probabilities may differ
 
 
@@ -65,6 +66,9 @@ def tried(program: Program, said: Taken, usual: ImageSpec | None, size: int) -> 
         raise WeightsError(f"it takes inputs of {len(sides)} dimensions; a teacher takes images, (B, C, H, W)")
     if sides[0] is not None:
         raise WeightsError(f"it takes {sides[0]} images at once, no more and no fewer: export it for any number (B)")
+    if sides[3] is not None and sides[3] < LEAST_SIDE:
+        shape = ", ".join("any" if side is None else str(side) for side in sides[1:])
+        raise WeightsError(f"it takes images of ({shape}), their channels last; it should take (B, C, H, W)")
     channels = sides[1] or said.channels or (usual.channels if usual else 3)
     side = sides[2] or said.size or size
     if sides[3] not in (None, side):

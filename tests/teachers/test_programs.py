@@ -149,6 +149,7 @@ class Answers(nn.Module):
         (lambda: as_torch(Answers(), batch=4), "4 images at once"),
         (lambda: as_torch(Answers(lambda logits: logits.detach())), "no gradient"),
         (lambda: as_torch(nn.Linear(8, 10), sides=(8,)), "2 dimensions"),
+        (lambda: as_torch(Answers(), sides=(8, 8, 1)), "images of (8, 8, 1), their channels last"),
         (lambda: as_torch(Answers(lambda logits: logits[:, :7])), "7"),
         (lambda: b"\x08\x0a\x12\x07pytorch" + bytes(99), "onnxruntime cannot read it"),
     ],
