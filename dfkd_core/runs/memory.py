@@ -66,7 +66,7 @@ def check_memory(spec: RunSpec) -> int | None:
 
 
 def _peak(spec: RunSpec, sizes: dict[str, int]) -> int:
-    """Of two steps in which batches are of ``sizes``."""
+    """Of two steps of each stage, in which batches are of ``sizes``."""
     brief = {name: min(few, spec.config[name]) for name, few in REPEATED.items() if name in spec.config}
     spec = spec.model_copy(update={"config": {**spec.config, **sizes, **brief}})
     device = torch.device(spec.device)
@@ -82,5 +82,9 @@ def _peak(spec: RunSpec, sizes: dict[str, int]) -> int:
 
 
 def _take(method: Any, steps: int) -> None:
-    """``steps`` steps, whose events nobody wants."""
-    list(islice((event for event in method.train() if isinstance(event, Step)), steps))
+    """``steps`` steps of each stage, whose events nobody wants."""
+    begun = 0
+    for stage in method.stages:
+        method.step = begun
+        list(islice((event for event in method.train() if isinstance(event, Step)), min(steps, stage.steps)))
+        begun += stage.steps
