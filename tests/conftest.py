@@ -292,7 +292,7 @@ def write_mnist(folder: Path, count: int = 12, dataset: str = "MNIST") -> Path:
 
 @pytest.fixture(scope="module")
 def teacher() -> Predictor:
-    network, card = load_teacher("digits-resnet20-plain")
+    network, card = load_teacher(TEACHER)
     return Predictor(network, card.image.spec(), torch.device("cpu"))
 
 

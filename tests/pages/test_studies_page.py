@@ -141,7 +141,7 @@ def test_a_study_is_read_in_every_way_and_blindly(page: Page, lab: Lab, axe: str
     study = crafted(lab.runs)
     page.goto(f"{lab.url}studies?study={study.id}")
     wait(page, "stage.view === 'map'", VIEW)
-    cell = page.get_by_role("button", name="TA-DFKD from digits-resnet20-plain")
+    cell = page.get_by_role("button", name=f"TA-DFKD from {TEACHER}")
     expect(cell).to_contain_text("70.5")
     expect(page.locator(VIEW)).to_contain_text("1 failed")
     cell.click()

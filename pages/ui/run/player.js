@@ -232,7 +232,8 @@ export class Player {
     once(this.at("alarms"), this.data.alarms, (box) => {
       const alarm = ({ kind, text, knobs }) => {
         const codes = knobs.map((knob) => element("code", this.term(knob)));
-        return element("div.dfkd-alarm", { dataset: { kind } }, text, codes.length ? " Knobs that bear on it:" : null, codes);
+        const about = codes.length ? text + " Knobs that bear on it:" : text;
+        return element("div.dfkd-alarm", { dataset: { kind } }, about, codes);
       };
       box.replaceChildren(...this.data.alarms.map(alarm));
     });

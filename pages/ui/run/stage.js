@@ -2,7 +2,7 @@
 
 import { binOf, expected, scaledBetween, spread, tally } from "../web/curves.js";
 import { element } from "../web/dom.js";
-import { mounting } from "../web/mount.js";
+import { intoSight, mounting } from "../web/mount.js";
 import { axisName, bars, FIGURE, line, margins, stories, titled, words } from "../web/plot.js";
 import { placesOf } from "../web/sheet.js";
 import { Idea } from "./idea.js";
@@ -42,7 +42,7 @@ class Stage extends Player {
     this.root.querySelector(".spot")?.classList.remove("spot");
     if (stop == null) return;
     this.at(panel).classList.add("spot");
-    this.at(panel).scrollIntoView({ behavior: "smooth", block: "end" }); // the buttons above it stay in sight
+    intoSight(this.at(panel));
     if (!go) return;
     if (step == null) this.scrubber.follow();
     else this.scrubber.goTo(step);

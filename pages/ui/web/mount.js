@@ -50,7 +50,17 @@ export function frame(host, name) {
   if (panel === before) return;
   before?.classList.remove("framed");
   panel?.classList.add("framed");
-  panel?.scrollIntoView({ behavior: "smooth", block: "end" }); // the lesson's card above it stays in sight
+  if (panel) intoSight(panel);
+}
+
+// Scrolls to a panel, and again when it, or what stands above it, has grown: images and charts come a moment later.
+const GROWING_MS = 2500;
+export function intoSight(panel) {
+  const view = panel.closest(".dfkd-view");
+  const scroll = () => panel.scrollIntoView({ behavior: "smooth", block: "end" }); // the card above stays in sight
+  const growing = new ResizeObserver(scroll); // which calls it at once, too
+  [panel, view].forEach((one) => one && growing.observe(one));
+  setTimeout(() => growing.disconnect(), GROWING_MS);
 }
 
 // Tells Python when nobody looks any more, and when somebody does again, until it says so itself.

@@ -15,7 +15,8 @@ export const title = (name) => TITLES[name] || name.replaceAll("_", " ");
 // Figures of a generative student; the ELBO is the one that is better when it is higher.
 export const FIGURES = { fid: "FID", mismatch: "mismatch", mse: "reconstruction error", elbo: "ELBO" };
 
-// What a generative sheet's column `panel` says, as in dfkd_core/runs/latent_evaluation.py, and images of one interpolation.
+// What a generative sheet's column `panel` says, as in dfkd_core/runs/latent_evaluation.py, and images of one
+// interpolation.
 export const PANELS = {
   real: 0, teacherAgain: 1, studentAgain: 2, teacherBetween: 3, studentBetween: 4, teacher: 5, student: 6, made: 7,
 };
