@@ -54,6 +54,14 @@ def test_a_visitor_sees_the_recorded_run_play_before_anything_is_trained(page: P
     assert not any(message.HasField("ref_hash") for message in messages)
 
 
+def test_of_a_recorded_run_that_selects_nothing_nothing_is_said_to_be_rejected(page: Page, lab: Lab) -> None:
+    page.goto(lab.url + "?run=fig-1b-dfad-digits-lenet5-long-seed-0-3dbcb057&step=840")
+    boxes = page.locator(".dfkd-idea li")
+    expect(boxes.nth(2)).to_contain_text("The student learns from all of them")
+    expect(boxes.nth(1).locator(".dfkd-image")).to_have_count(6)
+    expect(boxes.locator(".clean, .rejected")).to_have_count(0)
+
+
 # The next three answers that hold a frame never reach the page, as when Streamlit replaces what a rerun has drawn.
 SHEETS = re.compile(r"/feed-\d+/\w+/[0-9a-f]{20}\.json")
 

@@ -45,8 +45,10 @@ export class Idea {
     made.what.replaceChildren(...places.map((index) => element("span", sheet.tile(index))));
     judged.what.replaceChildren(
       ...places.map((index) => {
-        const verdict = clean.includes(index) ? "clean" : "rejected", label = this.stage.named(sheet.label[index]);
-        return element("span." + verdict, sheet.tile(index, "", `${verdict}, ${label}`), element("b", label));
+        const label = this.stage.named(sheet.label[index]), name = element("b", label);
+        if (!this.stage.data.selection) return element("span", sheet.tile(index, "", label), name);
+        const verdict = clean.includes(index) ? "clean" : "rejected";
+        return element("span." + verdict, sheet.tile(index, "", `${verdict}, ${label}`), name);
       }),
     );
   }

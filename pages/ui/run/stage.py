@@ -36,7 +36,8 @@ def show(
     said = what_is_asked("stage", folder, steer or (lambda command: None))
     data = data_of("stage", folder, status, timeline, said) | {"spot": tour.spot(sorted(timeline.frames), said)}
     data["autoplay"] &= data["spot"] is None
-    data["idea"] = phases.idea() if recordings.is_one(folder) and _is_alone(data["spot"]) else None
+    told = recordings.is_one(folder) and _is_alone(data["spot"])
+    data["idea"] = phases.idea(data["selection"]) if told else None
     view("stage", "run/stage.js", "run/player.css")(key="stage", data=data, on_ask_change=lambda: None)
 
 

@@ -26,9 +26,11 @@ def described(method: str, names: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def idea() -> list[tuple[str, str]]:
-    """Title and caption of the three boxes in which data-free distillation is told."""
-    return [(one["title"], one["caption"]) for one in _texts()["idea"]]
+def idea(selects: bool) -> list[tuple[str, str]]:
+    """Title and caption of the three boxes in which data-free distillation is told; ``selects``: of a run that learns
+    from clean samples only."""
+    told = [one if selects else one | one.get("all", {}) for one in _texts()["idea"]]
+    return [(one["title"], one["caption"]) for one in told]
 
 
 def _title(name: str) -> str:
