@@ -27,6 +27,7 @@ from dfkd_core.study import Study, find, studies_in, traces
 from dfkd_core.study.robustness import COSTS, Place, compared, places, robustness
 from dfkd_core.study.tables import COST_TITLES, counted_in_words, markdown, plus_minus
 
+MOST_COMPARED = 6  # series, each with each other one
 TITLES = {"digits": "Digits", "mnist": "MNIST"}
 
 
@@ -140,7 +141,8 @@ def grid(runs: Path, benchmark: str, id: str = "", part: str = "grid") -> Iterat
             + [counted_in_words(row[name]) for name in COSTS]
             for row in across
         ]
-        pairs = (compared(table, one, other).sentence for one, other in combinations(series, 2))
+        pairs = combinations(series, 2) if len(series) <= MOST_COMPARED else ()
+        sentences = [compared(table, one, other).sentence for one, other in pairs]
         text = [
             f"**{study.title}** (*Studies*). → `{spec.student}`, seeds {seeds}, preset `{spec.preset}`. Final accuracy "
             "in per cent, mean ± standard deviation over seeds, mean of the best in brackets.",
@@ -149,7 +151,7 @@ def grid(runs: Path, benchmark: str, id: str = "", part: str = "grid") -> Iterat
             f"the last {traces.LAST_EPOCHS} epochs, or of so many evaluations where there are none. Seconds, images "
             "and queries are means over runs.",
             "\n".join(markdown([["method", "mean", "worst", *names[2:], "failed", *COST_TITLES], *holds])),
-            "\n".join(f"- {sentence}" for sentence in pairs),
+            "\n".join(f"- {sentence}" for sentence in sentences) or "*Studies* compares any two.",
         ]
         address = f"studies?study={study.id}"
         yield Figure(f"{part}-{benchmark}", f"{address}&reading=strip", "\n\n".join(text))
