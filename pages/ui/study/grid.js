@@ -10,6 +10,7 @@ import { Board } from "./board.js";
 import { CHART, Experiment } from "./experiment.js";
 
 const PAINTS = [0, 1, 2, 3, 6, 7, 5, 8, 9]; // of the palette: the one between is the teacher's
+const UPRIGHT = 8; // series whose names fit beside each other
 const STROKES = ["solid", "dash", "dot", "dashdot", "longdash"];
 const CHARTS = ["strip", "curves", "pair"], TABLES = ["across", "picks"];
 const TITLES = {
@@ -185,7 +186,10 @@ class Grid extends Experiment {
     const xaxis = { range: [-0.6, series.length - 0.4], tickvals: [...series.keys()], ticktext, showgrid: false };
     const ends = places.filter(({ mean }) => mean != null);
     const spoken = ends.map((one) => `${one.series} from ${named(one.teacher)} ${this.form(one.mean)}`).join(", ");
-    this.into(box, traces, { ...margins(62, 12, 10, 46), xaxis, yaxis: this.scoreAxis() }, `Ends of runs: ${spoken}`);
+    const many = series.length > UPRIGHT, below = many ? 84 : 46;
+    if (many) xaxis.tickangle = -30; // upwards: else the last one, which would not fit, is left out
+    const layout = { ...margins(62, 12, 10, below), xaxis, yaxis: this.scoreAxis() };
+    this.into(box, traces, layout, `Ends of runs: ${spoken}`);
   }
 
   column({ teacher, series }) {
@@ -218,11 +222,13 @@ class Grid extends Experiment {
     const { series, live, axis, column, column_is_share: share } = this.data;
     const curves = this.data.curves.map((one) => ({ ...one, index: series.indexOf(one.name) }));
     const drawn = series.filter((name) => [...curves, ...live].some((one) => name === (one.name ?? one.series)));
-    const entries = drawn.map((name) => [name, this.paint(series.indexOf(name)), "point"]);
+    const round = (index) => Math.floor(index / PAINTS.length); // of the colours: strokes tell them apart
+    const dash = (index) => STROKES[round(index) % STROKES.length];
+    const swatch = (index) => ["line", "dash", "dot"][Math.min(2, round(index))];
+    const entries = drawn.map((name) => [name, this.paint(series.indexOf(name)), swatch(series.indexOf(name))]);
     legend(box.querySelector(".exp-key"), entries, live.length ? BANDS + LIVE : BANDS);
     const none = "Curves appear when a run was evaluated twice; not every run logs all.";
     if (!drawn.length) return this.nothing(box, none);
-    const dash = (index) => STROKES[Math.floor(index / PAINTS.length) % STROKES.length];
     const within = (values) => (share ? values.map((value) => value && clamp(value, 0, 1)) : values); // as shares are
     const bands = curves.flatMap(({ x, low, high, index }) =>
       band(x, within(low), within(high), faint(this.paint(index), 0.13)));
