@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -88,21 +88,27 @@ def blank(card: TeacherCard) -> nn.Module:
 
 
 def has_batch_norm(card: TeacherCard, path: Path) -> bool:
-    """Whether the file beside the card at ``path`` holds BatchNorm statistics; of a program nobody sees any. Only its
-    header is read: building the network imports torchvision, which takes seconds. Raises ``WeightsError``."""
+    """Whether the file beside the card at ``path`` holds BatchNorm statistics; of a program nobody sees any. Raises
+    ``WeightsError``."""
+    return any(name.endswith("running_mean") for name in _in_file(card, path))
+
+
+def pooled_width(card: TeacherCard, path: Path) -> int:
+    """Numbers of the pooled features of the classifier beside the card at ``path``; of a program, whose logits stand
+    for them, its classes. Raises ``WeightsError``."""
+    head = _in_file(card, path).get("head.weight")
+    return len(card.image.classes) if head is None else int(head["shape"][1])
+
+
+def _in_file(card: TeacherCard, path: Path) -> dict[str, Any]:
+    """What the file of weights says of each tensor; nothing of a program. Only its header is read: building the network
+    imports torchvision, which takes seconds."""
     if card.network in PROGRAMS:
-        return False
+        return {}
     with open_file(file_of(card, path)) as file:
-        names = safetensors_header(file)[0]
-    return any(name.endswith("running_mean") for name in names)
+        return safetensors_header(file)[0]
 
 
 def byte_limit(network: nn.Module) -> int:
     """The most bytes that a file of this network's weights has a use for (in float64)."""
     return 8 * sum(tensor.numel() for tensor in network.state_dict().values()) + MAX_HEADER_BYTES
-
-
-def pooled_width(card: TeacherCard) -> int:
-    """Numbers of a classifier's pooled features; of a program, whose logits stand for them, its classes."""
-    network = blank(card)
-    return network.head.in_features if isinstance(network, Classifier) and network.stages else len(card.image.classes)

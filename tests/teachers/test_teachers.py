@@ -18,10 +18,10 @@ from dfkd_core.data.catalogue import find_benchmark
 from dfkd_core.data.labelled import LabelledImages
 from dfkd_core.errors import NonFiniteError, RequestError
 from dfkd_core.losses.bn_statistics import has_statistics
-from dfkd_core.networks.classifiers import build_classifier
+from dfkd_core.networks.classifiers import Classifier, build_classifier
 from dfkd_core.networks.weights import WeightsError, fill
 from dfkd_core.teachers.cards import SHIPPED, Recipe, TeacherCard, available_teachers, find_card, read_card
-from dfkd_core.teachers.load import blank, has_batch_norm, load_diffusion, load_teacher
+from dfkd_core.teachers.load import blank, has_batch_norm, load_diffusion, load_teacher, pooled_width
 from dfkd_core.teachers.make import evaluate_accuracy, store_teacher, train_teacher
 from dfkd_core.teachers.train import augment
 
@@ -322,6 +322,9 @@ def test_evaluation_restores_the_mode_and_counts_right() -> None:
 
 
 @pytest.mark.parametrize("name", ["digits-lenet5-long", "digits-lenet5-bn-mixup", "digits-resnet20-plain"])
-def test_the_header_of_the_weights_says_whether_a_teacher_has_batch_norm(name: str) -> None:
+def test_the_header_of_the_weights_says_what_the_network_has(name: str) -> None:
     card, path = find_card(name)
-    assert has_batch_norm(card, path) == has_statistics(blank(card))
+    network = blank(card)
+    assert isinstance(network, Classifier)
+    assert has_batch_norm(card, path) == has_statistics(network)
+    assert pooled_width(card, path) == network.head.in_features

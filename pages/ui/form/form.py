@@ -275,7 +275,7 @@ def _recording(
     card = available_teachers().get(teacher) or available_teachers(None, "generative").get(teacher)
     recorded = recording.knobs(card is None or card.task == "classifier")
     if card is not None:
-        with suppress(RequestError):  # Start says what is wrong
+        with suppress(OSError, RequestError, WeightsError):  # Start says what is wrong
             recording.cost(recorded, config.build(preset, changes), card, images)
     return recorded
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dfkd_core.kit.config import MethodConfig
 from dfkd_core.runs.spec import RunSpec
-from dfkd_core.teachers.cards import TeacherCard
+from dfkd_core.teachers.cards import TeacherCard, find_card
 from dfkd_core.teachers.load import pooled_width
 from pages.ui.form import widgets
 from pages.ui.words import glossary
@@ -52,16 +52,17 @@ def knobs(classifies: bool = True) -> dict[str, Any]:
 
 
 def cost(recorded: dict[str, Any], config: MethodConfig, card: TeacherCard, collected: int) -> None:
-    """Say about how much disk a run with these settings takes, for which so many images are ``collected``."""
+    """Say about how much disk a run with these settings takes, for which so many images are ``collected``. Raises
+    ``WeightsError`` and ``OSError`` where the teacher's weights cannot be read."""
     image = card.image.spec()
     spec = RunSpec(**recorded, stages=config.stages_with(collected))
     if card.task == "generative":  # whose fixed latents become images of teacher and student
         spec = spec.model_copy(update={"features": False, "real": 0, "probes": 2 * spec.probes + BESIDE})
-    size = spec.recorded_bytes(config, image, _width(card.model_dump_json()) if spec.features else 0, original=0)
+    size = spec.recorded_bytes(config, image, _width(card.name, card.sha256) if spec.features else 0, original=0)
     st.caption(f"About {size / 1e6:,.1f} MB for the {spec.total_steps:,} steps of this run.")
 
 
-@st.cache_data(show_spinner=False)
-def _width(card: str) -> int:
-    """Of the pooled features: building a network is the one way to know for all of them. ``card``: as JSON."""
-    return pooled_width(TeacherCard.model_validate_json(card))
+@st.cache_data(show_spinner=False, max_entries=32)
+def _width(teacher: str, sha256: str) -> int:
+    """Of the pooled features. ``sha256``: of the weights; of others it may be otherwise."""
+    return pooled_width(*find_card(teacher))

@@ -111,8 +111,7 @@ def kept(one: Portrait, preset: str) -> str:
 @st.cache_data(show_spinner=False)
 def teacher_width(benchmark: str) -> int:
     """Numbers of the pooled features of its usual teacher."""
-    card, _ = find_card(usual_teacher(benchmark))
-    return pooled_width(card)
+    return pooled_width(*find_card(usual_teacher(benchmark)))
 
 
 def groups(one: Portrait) -> list[tuple[str, list[dict[str, Any]]]]:
