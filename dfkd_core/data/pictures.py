@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from dfkd_core.data.files import FORMATS
 from dfkd_core.data.labelled import LabelledImages
@@ -146,17 +147,15 @@ def resize(pixels: Tensor, size: int) -> Tensor:
     """(N, C, H, W) uint8 -> (N, C, size, size)."""
     if pixels.shape[-1] == size:
         return pixels
-    from torchvision.transforms.v2 import functional
-
-    return torch.cat([functional.resize(part, [size, size], antialias=True) for part in pixels.split(4096)])
+    return torch.cat([interpolate(part, (size, size), mode="bilinear", antialias=True) for part in pixels.split(4096)])
 
 
 def to_channels(images: Tensor, channels: int) -> Tensor:
     """(N, C, H, W) uint8 as grey (1), RGB (3), or either with an opaque alpha channel (2, 4)."""
-    from torchvision.transforms.v2.functional import rgb_to_grayscale
-
     colours = 1 if channels < 3 else 3
     if images.shape[1] != colours:
+        from torchvision.transforms.v2.functional import rgb_to_grayscale  # takes seconds, and few need it
+
         images = rgb_to_grayscale(images) if colours == 1 else images.repeat(1, 3, 1, 1)
     if channels in (2, 4):
         images = torch.cat([images, torch.full_like(images[:, :1], 255)], dim=1)

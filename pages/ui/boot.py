@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import shutil
 import threading
+import time
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +35,7 @@ ROOT = Path(__file__).parent.parent.parent
 STATIC = ROOT / "static"
 PLOTLY = ROOT / "assets" / "plotly-basic.min.js"
 HEAD_START_SECONDS = 4.0  # of a page, before the engine is loaded unasked
+LATER = ("pyarrow", "pandas", "torchvision.models.resnet")  # for what the pages behind the first would wait
 FEW_HANDLES = 0.8  # of the limit
 
 
@@ -73,6 +76,9 @@ class Boot:
             from dfkd_core.study import take_up_left
 
             take_up_left(runs_folder(), self.engine)
+        time.sleep(HEAD_START_SECONDS)  # the page is drawn with its form meanwhile
+        for name in LATER:
+            importlib.import_module(name)
 
 
 def _lay_out_words() -> None:
