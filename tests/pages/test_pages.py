@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
-from conftest import execute, new_run, some_methods
+import streamlit as st
+from conftest import execute, new_run, some_methods, visit
 from streamlit.testing.v1 import AppTest
 from tampering import flip
 
@@ -22,6 +24,16 @@ def test_the_first_page_shows_the_form_and_an_enabled_start(app: AppTest) -> Non
     assert not app.exception and not app.error
     assert [box.label for box in app.selectbox][:4] == ["Benchmark", "Teacher", "Student", "Method"]
     assert not app.button(key="start").disabled and app.button(key="stop").disabled
+
+
+@pytest.mark.parametrize("page", ["distill", "hybrid"])
+def test_the_form_does_without_torchvision(app: AppTest, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
+    """Which takes seconds to import."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"] + ["torchvision"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    st.cache_data.clear()
+    visit(app, page)
+    assert not app.button(key="start").disabled
 
 
 @pytest.mark.parametrize("method", some_methods())
