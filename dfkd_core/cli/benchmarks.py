@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from dfkd_core.cli.flags import group
+from dfkd_core.cli.flags import Json, group, tell
 from dfkd_core.errors import RequestError
 
 benchmarks = group("benchmarks", "List the benchmarks, or download one.")
@@ -16,14 +16,16 @@ Name = Annotated[str, Parameter(help="A benchmark's name.")]
 
 @benchmarks.default
 @benchmarks.command(name="list")
-def shown() -> int:
+def shown(*, as_json: Json = False) -> int:
     """List the benchmarks (the default)."""
     from dfkd_core.data.catalogue import BENCHMARKS, data_folder
 
     for name, benchmark in BENCHMARKS.items():
-        image = benchmark.image
-        state = "here" if benchmark.is_there() else f"not in {data_folder() / benchmark.where}"
-        print(f"{name:<14} {image.channels}×{image.size}×{image.size}, {len(image.classes)} classes; {state}")
+        image, here = benchmark.image, benchmark.is_there()
+        state = "here" if here else f"not in {data_folder() / benchmark.where}"
+        line = f"{name:<14} {image.channels}×{image.size}×{image.size}, {len(image.classes)} classes; {state}"
+        size = {"channels": image.channels, "size": image.size, "classes": len(image.classes)}
+        tell(line, as_json, name=name, title=benchmark.title, **size, here=here)
     return 0
 
 

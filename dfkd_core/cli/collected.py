@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from dfkd_core.cli.flags import Json, flag, group, opened_file, with_flags
+from dfkd_core.cli.flags import Json, flag, group, opened_file, tell, with_flags
 from dfkd_core.errors import RequestError
 from dfkd_core.runs.spec import RunSpec
 
@@ -26,12 +26,13 @@ collected = group("collected", "List where images can be collected, look at them
 
 @collected.default
 @collected.command(name="list")
-def shown() -> int:
+def shown(*, as_json: Json = False) -> int:
     """List the sources (the default)."""
     from dfkd_core.data.sources import available_sources
 
     for source in available_sources():
-        print(f"{source.name:<18} {source.title}; {_how_many(source)}")
+        line = f"{source.name:<18} {source.title}; {_how_many(source)}"
+        tell(line, as_json, name=source.name, title=source.title, here=source.is_there(), where=str(source.where or ""))
     return 0
 
 

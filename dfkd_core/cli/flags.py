@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from argparse import ArgumentParser
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
@@ -76,6 +77,11 @@ def opened_file(path: Path) -> BinaryIO:
         return open_file(path)
     except WeightsError as error:
         raise RequestError("file", str(path), f"{str(error).removeprefix(f'{path} ')}.") from None
+
+
+def tell(line: str, as_json: bool, **facts: Any) -> None:
+    """Print one of a list: a line, or its ``facts`` as JSON."""
+    print(json.dumps(facts) if as_json else line)
 
 
 # --- from models -----------------------------------------------------------------------------------------------

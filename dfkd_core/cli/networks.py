@@ -6,10 +6,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from dfkd_core.cli.flags import Json, tell
+
 
 def networks(
     *,
     benchmark: Annotated[str, Parameter(help="Whose images they should suit.")] = "digits",
+    as_json: Json = False,
 ) -> int:
     """List the networks that suit a benchmark as students, with their parameters."""
     import torch
@@ -25,5 +28,6 @@ def networks(
     for name, title in titles.items():
         with torch.device("meta"):  # nothing is drawn, and no memory taken
             count = parameter_count(build_classifier(name, image))
-        print(f"{name:<{width}} {count:>12,} parameters; {title}{'; the usual one' * (name == usual)}")
+        line = f"{name:<{width}} {count:>12,} parameters; {title}{'; the usual one' * (name == usual)}"
+        tell(line, as_json, name=name, title=title, parameters=count, usual=name == usual)
     return 0

@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from dfkd_core.analysis.jobs import report
-from dfkd_core.cli.flags import Json, group
+from dfkd_core.cli.flags import Json, group, tell
 from dfkd_core.teachers import making, measured
 from dfkd_core.teachers.cards import TeacherCard, available_teachers, find_card, user_folder
 from dfkd_core.teachers.making import Trained
@@ -22,12 +22,13 @@ OfImages = partial(Parameter, allow_leading_hyphen=True, show_default=False)
 teacher = group("teacher", "Train a teacher from its card, import one, or measure one.")
 
 
-def teachers() -> int:
+def teachers(*, as_json: Json = False) -> int:
     """List the teachers."""
     for task in ("classifier", "generative", "diffusion"):
         for name, card in available_teachers(None, task).items():
             kind = card.recipe.kind if card.recipe else "imported"
-            print(f"{name:<28} {task:<10} {card.network:<10} {kind}{_quality(card)}")
+            line = f"{name:<28} {task:<10} {card.network:<10} {kind}{_quality(card)}"
+            tell(line, as_json, **card.model_dump(mode="json"))
     return 0
 
 

@@ -16,6 +16,7 @@ from conftest import STUDENT, TEACHER, TINY, eventually, execute, new_run, rows
 
 from dfkd_core import methods
 from dfkd_core.data.catalogue import BENCHMARKS
+from dfkd_core.data.sources import available_sources
 from dfkd_core.methods import index
 from dfkd_core.methods.ta_dfkd import TADFKD
 from dfkd_core.networks.classifiers import students
@@ -206,7 +207,7 @@ def test_a_run_is_found_by_a_unique_beginning_or_end_only(capsys: Any, runs: Pat
         assert "is not the id of a run" in refused(capsys, "show", nothing)
 
 
-def test_methods_benchmarks_and_teachers_are_listed(
+def test_methods_benchmarks_teachers_and_sources_are_listed(
     capsys: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -216,9 +217,12 @@ def test_methods_benchmarks_and_teachers_are_listed(
         ("benchmarks", BENCHMARKS),
         ("teachers", teachers),
         ("networks", students(8)),
+        ("collected", [source.name for source in available_sources()]),
     ):
         status, out, _ = call(capsys, command)
         assert status == 0 and [line.split()[0] for line in out.splitlines()] == list(names)
+        status, out, _ = call(capsys, command, "--json")
+        assert status == 0 and [json.loads(line)["name"] for line in out.splitlines()] == list(names)
 
 
 # --- what it costs to start ------------------------------------------------------------------------------------
