@@ -73,8 +73,8 @@ def students(seeds: int, knobs: dict[str, Any]) -> Iterator[Row]:
             f"final {spread(finals[-1])}, best {best:.2%}, teacher {results[0]['teacher']:.2%}, {seconds:.0f} s a run"
         )
         yield Row(f"digits, DiffDFKD {name}: accuracy of the student", text)
-    if seeds > 1:
-        mean, low, high = interval([own - other for own, other in zip(*finals, strict=True)])
+    mean, low, high = interval([own - other for own, other in zip(*finals, strict=True)])
+    if mean is not None and low is not None:
         text = f"{mean:+.2%} [{low:+.2%}, {high:+.2%}] (n = {seeds}, paired)"
         yield Row("digits, DiffDFKD: what guidance adds to the final accuracy", text, value=mean)
 

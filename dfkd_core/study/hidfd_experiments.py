@@ -253,7 +253,7 @@ class HidfdExperiments(Kind[ExperimentRequest]):
         ``low`` to ``high``, means of ``best``, ``seconds`` and, where measured, ``fid`` with ``fid_low`` and
         ``fid_high``. ``difference`` to the reference, from ``difference_low`` to ``difference_high``, over the
         ``pairs`` of runs with the same seed. Intervals are Student's t, 95 %, not corrected for how many there are.
-        None where nothing is known; no interval from a single run.
+        None where nothing is known; no interval from a single run, or from values that are all alike.
         """
         reference, done = settings["reference"], by_place(cells)
         return [
@@ -408,7 +408,8 @@ def _clear(settings: dict[str, Any], row: dict[str, Any]) -> str:
 
 def _unclear(settings: dict[str, Any], row: dict[str, Any]) -> str:
     turned = [None if row[name] is None else -row[name] for name in ("difference", "difference_high", "difference_low")]
-    return f"{_name(settings, row)} ({in_points(*turned)})"
+    alike = ", all pairs alike" if row["pairs"] > 1 and row["difference_low"] is None else ""
+    return f"{_name(settings, row)} ({in_points(*turned)}{alike})"
 
 
 def _enumerated(parts: list[str]) -> str:

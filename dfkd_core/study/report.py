@@ -140,7 +140,10 @@ def _pairs(rows: Rows) -> Iterator[str]:
     pairs = list(combinations(_each(rows, "series"), 2))
     if pairs:
         items = "".join(f"<li>{text(compared(rows, *pair).sentence)}</li>" for pair in pairs)
-        words = "Pairs of the same teacher and seed; 95 % intervals from a bootstrap over teachers and seeds."
+        words = (
+            "Pairs of the same teacher and seed. 95 % intervals are Student's t: of three teachers or more over their "
+            "means, of fewer over seeds. They are not corrected for how many there are."
+        )
         yield f'<h2>Against each other</h2><p class="soft">{words}</p><ul>{items}</ul>'
 
 

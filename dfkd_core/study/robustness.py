@@ -8,19 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean, stdev, variance
 from typing import Any, NamedTuple
 
 from dfkd_core.quality.score import DISTANCES
 from dfkd_core.study.folder import OVER
-from dfkd_core.study.tables import CONFIDENCE, plural, unfinished
+from dfkd_core.study.tables import ROUNDING, Interval, interval, plural, t_interval, unfinished
 
 Row = dict[str, Any]
 COSTS = ("seconds", "images", "queries")
 Spent = dict[str, dict[str, float]]  # images and queries by the id of a run
-RESAMPLES, RESAMPLING_SEED = 10_000, 0
-ENOUGH_TEACHERS = 3  # to be drawn again themselves; fewer are taken as they are
-LEAST_PAIRS = 3  # that tell anything of the noise
+ENOUGH_TEACHERS = 3  # to tell how much teachers differ; fewer are taken as they are
 
 
 @dataclass(frozen=True)
@@ -174,50 +172,34 @@ def compared(rows: Sequence[Row], first: str, second: str) -> Comparison:
     return Comparison(mean, low, high, len(points), len(by_teacher), left_out, clear, sentence, points)
 
 
-def paired_interval(differences: Sequence[Sequence[float]]) -> tuple[float | None, float | None, float | None]:
+def paired_interval(differences: Sequence[Sequence[float]]) -> Interval:
     """Mean over teachers of the mean over seeds of paired ``differences`` (one sequence for each teacher), and its
-    95 % interval; None for what so few values do not tell.
+    95 % interval; None for what so few values, or ones that are all alike, do not tell.
 
-    A two-stage bootstrap: teachers are drawn again, and among each one's seeds as well; of fewer than three teachers
-    only the seeds. Percentiles of so few are too close together, so they are moved from the mean by √(n/(n−1)) · t/z
-    with n − 1 degrees of freedom, n counting what is drawn independently (Hesterberg 2015, "What Teachers Should Know
-    About the Bootstrap").
+    Of three teachers or more the unit is the teacher: Student's t of their means, which hold the noise of the seeds.
+    Of fewer it is the seed, and the interval is of these teachers alone: t by the standard error √(Σ s²/n) / T with
+    Satterthwaite's (1946) degrees of freedom, which of one teacher are n − 1.
     """
-    import numpy as np
-    from scipy.special import ndtri, stdtrit
-
-    if not differences:
-        return None, None, None
-    mean = fmean(fmean(values) for values in differences)
-    over_teachers = len(differences) >= ENOUGH_TEACHERS
-    independent = len(differences) if over_teachers else sum(len(values) - 1 for values in differences) + 1
-    if independent < LEAST_PAIRS:
-        return mean, None, None
-    random = np.random.default_rng(RESAMPLING_SEED)
-    means = np.stack([_resampled(np.asarray(values, float), random) for values in differences])  # teachers × resamples
-    chosen = random.integers(0, len(means), means.shape) if over_teachers else np.arange(len(means))[:, None]
-    drawn = np.take_along_axis(means, np.broadcast_to(chosen, means.shape), axis=0).mean(axis=0)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    degrees = independent - 1
-    wider = math.sqrt(independent / degrees) * float(stdtrit(degrees, 1 - tail)) / float(ndtri(1 - tail))
-    return mean, mean - wider * (mean - float(low)), mean + wider * (float(high) - mean)
-
-
-def _resampled(values: Any, random: Any) -> Any:
-    """Means of ``RESAMPLES`` draws of as many of ``values`` as there are."""
-    return values[random.integers(0, len(values), (len(values), RESAMPLES))].mean(axis=0)
+    means = [fmean(values) for values in differences]
+    if not means or len(means) >= ENOUGH_TEACHERS:
+        return interval(means)
+    if min(map(len, differences)) < 2:
+        return fmean(means), None, None
+    parts = [variance(values) / len(values) for values in differences]
+    squares = sum(part**2 / (len(values) - 1) for part, values in zip(parts, differences, strict=True))
+    degrees = sum(parts) ** 2 / squares if squares else 1
+    return t_interval(fmean(means), math.sqrt(sum(parts)) / len(means), degrees)
 
 
 def _sentence(
     first: str,
     second: str,
-    interval: tuple[float | None, float | None, float | None],
+    around: Interval,
     by_teacher: dict[str, list[float]],
     left_out: int,
     distance: bool,
 ) -> str:
-    mean, low, high = interval
+    mean, low, high = around
     if mean is None:
         return f"{first} and {second} have no run of the same teacher and seed yet."
     pairs = plural(sum(map(len, by_teacher.values())), "pair")
@@ -225,7 +207,10 @@ def _sentence(
     over += f"; {plural(left_out, 'run')} without a partner left out" if left_out else ""
     scale, unit = (1, "") if distance else (100, " points")
     if low is None or high is None:
-        return f"{first} and {second} differ by {scale * abs(mean):.3g}{unit} ({over}): too few to tell from noise."
+        values = sum(by_teacher.values(), [])
+        alike = "all pairs alike, " if len(values) > 1 and max(values) - min(values) <= ROUNDING else ""
+        by = f"{scale * abs(mean):.3g}{unit} ({over})"
+        return f"{first} and {second} differ by {by}: {alike}too few to tell from noise."
     between = f"[{scale * low:.3g}, {scale * high:.3g}]"
     if low <= 0 <= high:
         return (

@@ -10,6 +10,7 @@ from typing import Any
 from dfkd_core.study.folder import CellState
 
 CONFIDENCE = 0.95
+ROUNDING = 1e-6  # of float32 scores: a spread of less is none
 Figures = dict[str, Any]  # of one run
 Interval = tuple[float | None, float | None, float | None]
 
@@ -34,15 +35,22 @@ def paired(runs: dict[int, Figures], others: dict[int, Figures]) -> list[tuple[F
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Mean, and Student's 95 % interval around it; None for what so few values do not tell."""
+    """Mean, and Student's 95 % interval around it; None for what so few values, or ones that are all alike, do not
+    tell."""
     if not values:
         return None, None, None
-    mean = fmean(values)
-    if len(values) == 1:
+    error = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+    return t_interval(fmean(values), error, len(values) - 1)
+
+
+def t_interval(mean: float, error: float, degrees: float) -> Interval:
+    """Student's 95 % interval around a ``mean`` with that standard ``error`` and so many ``degrees`` of freedom; None
+    without an error: values that are all alike tell nothing of the noise."""
+    if error <= ROUNDING:
         return mean, None, None
     from scipy.special import stdtrit  # when somebody asks, not when a page opens
 
-    half = float(stdtrit(len(values) - 1, 0.5 + CONFIDENCE / 2)) * stdev(values) / math.sqrt(len(values))
+    half = float(stdtrit(degrees, 0.5 + CONFIDENCE / 2)) * error
     return mean, mean - half, mean + half
 
 

@@ -137,7 +137,7 @@ def test_what_is_damaged_is_named_and_tried_again(studies: list[Study], runs: Pa
 def test_a_trace_is_held_against_its_model(studies: list[Study], runs: Path) -> None:
     grid = next(study for study in studies if study.kind == "grid")
     folder = grid.folders()[0]
-    (folder.path / TRACE).unlink()
+    (folder.path / TRACE).unlink(missing_ok=True)
     made = trace_of(folder)
     columns = {**made["columns"], "score": [math.nan, *made["columns"]["score"][1:]]}
     folder.files.write(TRACE, json.dumps({**made, "columns": columns}).encode())
