@@ -18,6 +18,7 @@ from benchmarks.report import Report, Row, at_most
 from benchmarks.timing import Stopwatch
 from benchmarks.training import conducted, folder_of_runs
 from dfkd_core.study import find, find_study
+from dfkd_core.study.prior import rank_correlation
 
 KIND = find("prior")
 MNIST = {"intensities": [0.0, 0.33, 0.67, 1.0], "seeds": [0]}
@@ -27,9 +28,8 @@ TARGET_MINUTES = 30  # of 6 × 3 on digits, on two cores
 
 def rows_of(name: str, trend: str, points: pd.DataFrame) -> list[Row]:
     """One line for the trend, one for each intensity: mean and range over the seeds."""
-    correlation = points["intensity"].rank().corr(points["fid"].rank())
-    value = float(correlation) if pd.notna(correlation) else None
-    rows = [Row(f"{name}: class prior's intensity against FID", trend, value=value)]
+    correlation, _ = rank_correlation(points["intensity"], points["fid"])
+    rows = [Row(f"{name}: class prior's intensity against FID", trend, value=correlation)]
     for intensity, seeds in points.groupby("intensity"):
         fid, accuracy = ranged(seeds["fid"], ".3g"), ranged(seeds["final"], ".2%")
         balance, diversity = ranged(seeds["class_balance"], ".2f"), ranged(seeds["diversity"], ".3g")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import math
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typing_extensions import TypedDict
 
@@ -14,11 +15,15 @@ from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store.rows import FINITE, Count
 from dfkd_core.study.contract import Kind, Labels, Measured, Rows, asked, several, usual
 from dfkd_core.study.folder import CellState, Kept
-from dfkd_core.study.tables import aligned, plural
+from dfkd_core.study.tables import CONFIDENCE, aligned, plural
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KNOB = "class_prior_weight"
 POINT = ("fid", "density", "coverage", "precision", "recall", "class_balance", "diversity", "real_diversity", "kept")
 SCORES = ("final", "best", "teacher")
+PERMUTATIONS, PERMUTING_SEED = 4_999, 0
 
 
 class PriorRequest(Measured):
@@ -106,10 +111,7 @@ class Prior(Kind[PriorRequest]):
         ]
 
     def reading(self, settings: dict[str, Any], rows: Rows) -> str:
-        """How FID follows the intensity; empty before there are three.
-
-        Spearman's correlation is that of the ranks, ties sharing theirs.
-        """
+        """How FID follows the intensity, a trend only where it is clear; empty before there are three."""
         import pandas as pd
 
         table = pd.DataFrame(rows)
@@ -118,14 +120,14 @@ class Prior(Kind[PriorRequest]):
         means = table.groupby("intensity")["fid"].mean()
         lowest, best = means.index[0], means.idxmin()
         numbers = f"{len(table)} runs, {len(means)} intensities, {plural(table['seed'].nunique(), 'seed')}"
-        correlation = table["intensity"].rank().corr(table["fid"].rank())
-        if pd.isna(correlation):
+        correlation, p = rank_correlation(table["intensity"], table["fid"])
+        if correlation is None:
             return f"FID is the same at every intensity ({numbers})."
-        trend = "rises" if correlation > 0 else "falls"
-        strength = "hardly depends on" if abs(correlation) < 0.3 else f"{trend} with"
+        trend = f"{'rises' if correlation > 0 else 'falls'} with"
+        said = trend if p <= 1 - CONFIDENCE else "has no clear monotone trend over"
         where = "which is the lowest" if best == lowest else f"lowest {means[best]:.3g} at λ = {best:g}"
         return (
-            f"Here FID {strength} the prior's intensity: Spearman correlation {correlation:+.2f} ({numbers}); "
+            f"Here FID {said} the prior's intensity: Spearman correlation {correlation:+.2f}, p = {p:.2g} ({numbers}); "
             f"mean FID {means.iloc[0]:.3g} at λ = {lowest:g}, {where}."
         )
 
@@ -135,3 +137,22 @@ class Prior(Kind[PriorRequest]):
             for row in self.table(settings, cells)
         ]
         return aligned([["λ", "seed", "FID", "student"], *found])
+
+
+def rank_correlation(one: pd.Series, other: pd.Series) -> tuple[float | None, float]:
+    """Spearman's correlation, that of the ranks, ties sharing theirs, and its two-sided p; (None, 1) where one side is
+    constant.
+
+    p is the share of permutations with a correlation as far from 0, among ``PERMUTATIONS`` drawn ones and the one that
+    was found (Phipson and Smyth 2010). Runs are permuted whatever their seed: where each seed has every intensity, what
+    seeds share makes p larger.
+    """
+    import numpy as np
+
+    x, y = (ranks - ranks.mean() for ranks in (values.rank().to_numpy() for values in (one, other)))
+    found, scale = float(x @ y), math.sqrt(float(x @ x) * float(y @ y))
+    if not scale:
+        return None, 1.0
+    drawn = np.random.default_rng(PERMUTING_SEED).permuted(np.tile(x, (PERMUTATIONS, 1)), axis=1) @ y
+    as_far = int((np.abs(drawn) >= abs(found) - 1e-9 * scale).sum())
+    return found / scale, (as_far + 1) / (PERMUTATIONS + 1)

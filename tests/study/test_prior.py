@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import STUDENT, TINY
 from studying import FIELDS, SAMPLES, conduct, tiny_study
@@ -60,23 +62,45 @@ def point(intensity: float, fid: float, seed: int = 0) -> dict[str, Any]:
     return {"intensity": intensity, "fid": fid, "seed": seed}
 
 
-def test_the_reading_is_the_rank_correlation_of_the_points() -> None:
-    said = KIND.reading({}, [point(0, 2.0), point(0.5, 3.0), point(1, 9.0)])
-    assert (
-        "rises with" in said
-        and "+1.00 (3 runs, 3 intensities, 1 seed)" in said
-        and "at λ = 0, which is the lowest" in said
-    )
-    falling = [point(0, 9.0), point(0.5, 3.0), point(1, 2.5), point(1, 2.6, seed=1)]
-    said = KIND.reading({}, falling)
-    assert "falls with" in said and "-0.95" in said and "mean FID 9 at λ = 0, lowest 2.55 at λ = 1" in said
-    assert "hardly depends on" in KIND.reading({}, [point(0, 2), point(0.3, 1), point(0.6, 3), point(1, 1.5)])
-    assert "is the same at every intensity" in KIND.reading({}, [point(0, 2), point(0.5, 2), point(1, 2)])
+def points(fids: Sequence[float], seeds: int = 1) -> list[dict[str, Any]]:
+    """At intensities from 0 to 1, in order; each seed a little above the one before."""
+    last = len(fids) - 1
+    return [point(index / last, fid + seed / 100, seed) for seed in range(seeds) for index, fid in enumerate(fids)]
 
 
-@pytest.mark.parametrize("points", [[], [point(0, 1), point(1, 2)], [point(0, 1), point(0, 1, 1), point(1, 2)]])
-def test_two_intensities_are_no_trend(points: list[dict[str, Any]]) -> None:
-    assert KIND.reading({}, points) == ""
+def test_the_reading_tells_a_trend_where_the_rank_correlation_is_clear() -> None:
+    said = KIND.reading({}, points([2, 3, 9], seeds=2))
+    assert said.startswith("Here FID rises with the prior's intensity: Spearman correlation +0.96, p = 0.02")
+    assert "(6 runs, 3 intensities, 2 seeds); mean FID 2 at λ = 0, which is the lowest." in said
+    said = KIND.reading({}, points([9, 8, 5, 3, 2.5]))
+    assert "falls with" in said and "-1.00, p = 0.0" in said and "mean FID 9 at λ = 0, lowest 2.5 at λ = 1" in said
+    assert "is the same at every intensity" in KIND.reading({}, points([2, 2, 2]))
+
+
+@pytest.mark.parametrize(
+    ("fids", "seeds", "lowest"),
+    [([40, 20, 5, 5.1, 20, 40], 3, "lowest 5.01 at λ = 0.4"), ([2, 3, 9], 1, "which is the lowest")],
+    ids=["a valley", "too few to tell"],
+)
+def test_what_is_no_clear_trend_is_not_told_as_one(fids: list[float], seeds: int, lowest: str) -> None:
+    said = KIND.reading({}, points(fids, seeds))
+    assert "Here FID has no clear monotone trend over the prior's intensity" in said and lowest in said
+
+
+@pytest.mark.parametrize(("intensities", "seeds"), [(3, 1), (3, 2), (6, 1), (6, 3)])
+def test_of_noise_hardly_ever_a_trend_is_told(intensities: int, seeds: int) -> None:
+    """At most 5 %, also where seeds differ more than runs of one seed."""
+    random, told = np.random.default_rng(0), 0
+    for _ in range(100):
+        of_seeds, places = random.normal(0, 5, seeds), range(intensities)
+        rows = [point(x, random.normal(100 + of_seeds[seed], 5), seed) for seed in range(seeds) for x in places]
+        told += "no clear monotone trend" not in KIND.reading({}, rows)
+    assert told <= 10
+
+
+@pytest.mark.parametrize("rows", [[], [point(0, 1), point(1, 2)], [point(0, 1), point(0, 1, 1), point(1, 2)]])
+def test_two_intensities_are_no_trend(rows: list[dict[str, Any]]) -> None:
+    assert KIND.reading({}, rows) == ""
 
 
 def test_points_are_the_cells_that_are_done(runs: Path) -> None:
