@@ -148,8 +148,8 @@ def grid(runs: Path, benchmark: str, id: str = "", part: str = "grid") -> Iterat
             "in per cent, mean ± standard deviation over seeds, mean of the best in brackets.",
             "\n".join(markdown([["teacher", *series], *ends])),
             "Of each method's means over seeds, across teachers; stability is the best evaluation minus the mean of "
-            f"the last {traces.LAST_EPOCHS} epochs, or of so many evaluations where there are none. Seconds, images "
-            "and queries are means over runs.",
+            f"the last {traces.LAST_EPOCHS} epochs, or of so many evaluations where there are none; a student that is "
+            "still rising has a value too. Seconds, images and queries are means over runs.",
             "\n".join(markdown([["method", "mean", "worst", *names[2:], "failed", *COST_TITLES], *holds])),
             "\n".join(f"- {sentence}" for sentence in sentences) or "*Studies* compares any two.",
         ]

@@ -129,8 +129,9 @@ def _across(study: Study, rows: Rows, known: Known, measure: str) -> Iterator[st
         costs = [counted_in_words(row[name]) for name in COSTS]
         lines.append([row["series"], *figures, Path(row["worst"]).stem, *counted, *costs])
     words = (
-        f"Of the means over seeds with each teacher. Stability: how far the last {traces.LAST_EPOCHS} epochs lie below "
-        "the best evaluation of the run, on average. Seconds, images and queries are means over runs."
+        "Of the means over seeds with each teacher. Stability: the best score of a run minus the mean of its last "
+        f"{traces.LAST_EPOCHS} epochs; a student that is still rising has a value too. It, seconds, images and queries "
+        "are means over runs."
     )
     heads = ["", "mean", "worst", "spread", "stability", "worst with", "runs", "failed", "cannot", *COST_TITLES]
     yield f'<h2>Across teachers</h2><p class="soft">{words}</p>{table(lines, heads)}'

@@ -122,8 +122,8 @@ def _across(found: list[Place], rows: Sequence[Row], stability: dict[str, float]
 
 
 def stability_of(scores: Sequence[float], last: int, lower_is_better: bool = False) -> float | None:
-    """How far the mean of the ``last`` scores lies below the best (above, where lower is better): 0 where a student
-    ends at its best. None without scores."""
+    """How far the mean of the ``last`` scores lies below the best (above, where lower is better): 0 only where all of
+    them equal the best, so a student that is still rising has a value too. None without scores."""
     if not scores:
         return None
     ends = fmean(scores[-max(1, last) :])

@@ -171,16 +171,16 @@ def score_at(trace: Trace, axis: Axis, budget: float) -> float | None:
 
 
 def at_budget(rows: Sequence[dict[str, Any]], traces: dict[str, Trace], axis: Axis, budget: float) -> list[Any]:
-    """Rows of a table as if each run had ended when it had used up ``budget``; one that did not come so far is counted
-    among those that are not over."""
+    """Rows of a table as if each run had ended when it had used up ``budget``; one that did not come so far, or that
+    has no trace, is ``short``, without a score, and counted among those that are not over."""
     found = []
     for row in rows:
-        if row["final"] is None or row["run"] not in traces:
+        if row["final"] is None:
             found.append(row)
             continue
-        trace = traces[row["run"]]
-        score = score_at(trace, axis, budget)
-        best = better(trace["measure"])(_within(trace, axis, budget), default=None)
+        trace = traces.get(row["run"])
+        score = score_at(trace, axis, budget) if trace else None
+        best = better(trace["measure"])(_within(trace, axis, budget), default=None) if trace else None
         found.append({**row, "final": score, "best": best, "state": "short" if score is None else row["state"]})
     return found
 
@@ -308,7 +308,7 @@ def _spreads(values: Sequence[float | None]) -> list[float | None]:
 
 
 def stability(trace: Trace, spec: RunSpec | None, epochs: int) -> float | None:
-    """How far the student ends below its best, as the mean over the last ``epochs`` (see ``stability_of``); what it was
+    """How far the mean of the last ``epochs`` lies below the best score (see ``stability_of``); what the student was
     before its first step does not count."""
     pairs = zip(trace["columns"]["step"], trace["columns"]["score"], strict=True)
     scores = [score for step, score in pairs if step and score is not None]

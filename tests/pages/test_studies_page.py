@@ -164,6 +164,7 @@ def test_a_study_is_read_in_every_way_and_blindly(page: Page, lab: Lab, axe: str
     expect(page.locator("[data-panel=pair] .exp-key")).to_contain_text("TA-DFKD")
     page.get_by_role("radio", name="Across teachers").click()
     expect(page.locator("[data-panel=across] tbody tr")).to_have_count(2)
+    expect(page.locator("[data-panel=across]")).to_contain_text("a student that is still rising has a value too")
 
     page.get_by_text("Without validation data").click()
     wait(page, "stage.view === 'map'", VIEW)
@@ -206,6 +207,12 @@ def test_an_amount_to_compare_at_stands_in_the_address_and_who_fell_short_is_sai
     assert words == "at 6 steps" and short.startswith("1 of 7 runs did not come so far") and "seed 0" in short
     assert [row["run"] for row in at_six if row["state"] == "short"] == [first] and len(at_six) == len(rows)
     assert budget.at(("step", None), rows, known)[1:] == ("at 5 steps, as far as all came", "")
+    unread = known.pop(first)
+    assert unread["columns"]["step"][-1] == 5.0
+    without, _, short = budget.at(("step", 6), rows, known)
+    assert short.startswith("1 of 7 runs could not be read, and is missing here: DAFL from ")
+    assert [row["run"] for row in without if row["state"] == "short"] == [first]
+    assert all(row["final"] is None for row in budget.at(("step", 6), rows, {})[0]), "or ends would stand for it"
 
 
 def test_a_run_that_goes_on_has_a_curve_of_its_own(runs: Path) -> None:

@@ -50,6 +50,7 @@ def test_of_distances_the_worst_is_the_highest() -> None:
 def test_stability_is_how_far_the_last_scores_lie_below_the_best() -> None:
     assert stability_of([0.2, 0.9, 0.6, 0.8], last=2) == pytest.approx(0.2)
     assert stability_of([0.2, 0.9], last=1) == 0 and stability_of([], last=3) is None
+    assert stability_of([0.3, 0.6, 0.9], last=3) == pytest.approx(0.3), "one that still rises has a value too"
     assert stability_of([9.0, 4.0, 6.0], last=1, lower_is_better=True) == pytest.approx(2.0)
 
 

@@ -34,6 +34,7 @@ def test_the_report_of_a_grid_stands_alone_and_says_what_its_runs_say(grid: Stud
     page, figures = Page(text), [record.figures for record in records(grid) if record.figures]
     assert not page.asked and "script" not in page.tags and "b" not in page.tags[: page.tags.index("div")]
     assert page.tags.count("svg") == 3, "peaks and ends, and two curves"
+    assert "best score of a run minus the mean of its last 3 epochs; a student that is still rising has" in page.said
     for words in ("Two <b>methods</b>", "NaN <script>at</script> step 3", "3 of 4", "DAFL", TEACHER, "kind: grid"):
         assert words in page.said
     for one in figures:

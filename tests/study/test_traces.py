@@ -74,8 +74,10 @@ def test_scores_at_an_equal_budget() -> None:
     assert (score_at(quick, "seconds", 20), score_at(slow, "seconds", 20)) == (0.9, 0.6)
     assert score_at(quick, "seconds", 40) is None, "it did not come so far"
     usual = {"final": 1.0, "best": 1.0, "state": "done"}
-    table = [{"run": "quick", **usual}, {"run": "slow", **usual}, {"run": "", "final": None, "state": "failed"}]
-    one, other, failed = at_budget(table, {"quick": quick, "slow": slow}, "seconds", 30)
+    table = [{"run": name, **usual} for name in ("quick", "slow", "damaged")]
+    table.append({"run": "", "final": None, "state": "failed"})
+    one, other, unread, failed = at_budget(table, {"quick": quick, "slow": slow}, "seconds", 30)
+    assert (unread["final"], unread["best"], unread["state"]) == (None, None, "short"), "not the end of its whole run"
     assert (one["final"], one["state"]) == (None, "short") and (other["final"], other["best"]) == (0.6, 0.6)
     assert failed["state"] == "failed"
 

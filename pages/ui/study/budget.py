@@ -13,7 +13,7 @@ from dfkd_core.study.tables import plural
 from pages.ui import link, linked
 
 MOST = 1e12  # of anything
-NAMED = 6  # runs that came not so far
+NAMED = 6  # runs that are missing
 
 
 def asked() -> tuple[Any, float | None]:
@@ -44,9 +44,10 @@ def asked() -> tuple[Any, float | None]:
 def at(
     said: tuple[Any, float | None], rows: list[dict[str, Any]], known: dict[str, tracing.Trace]
 ) -> tuple[list[dict[str, Any]], str, str]:
-    """Rows at what was ``asked``, what that is in words, and which runs did not come so far."""
+    """Rows at what was ``asked``, what that is in words, and which runs did not come so far or could not be read."""
     axis, amount = said
-    if not axis or not known:
+    done = sum(row["final"] is not None for row in rows)
+    if not axis or not done:
         return rows, "", ""
     budget = amount or tracing.common_budget(known.values(), axis)
     if not budget:
@@ -54,13 +55,15 @@ def at(
     how = "" if amount else ", as far as all came"
     found = tracing.at_budget(rows, known, axis, budget)
     short = [row for row in found if row["state"] == "short"]
-    return found, f"at {budget:,.0f} {tracing.AXES[axis]}{how}", _short(short, len(known))
+    late, unread = [row for row in short if row["run"] in known], [row for row in short if row["run"] not in known]
+    missing = [_missing(late, done, "did not come so far"), _missing(unread, done, "could not be read")]
+    return found, f"at {budget:,.0f} {tracing.AXES[axis]}{how}", " ".join(filter(None, missing))
 
 
-def _short(rows: Sequence[dict[str, Any]], total: int) -> str:
+def _missing(rows: Sequence[dict[str, Any]], total: int, why: str) -> str:
     if not rows:
         return ""
     names = [f"{row['series']} from {Path(row['teacher']).stem}, seed {row['seed']}" for row in rows[:NAMED]]
     more = f"; and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
-    head = f"{len(rows)} of {plural(total, 'run')} did not come so far, and are missing here"
+    head = f"{len(rows)} of {plural(total, 'run')} {why}, and {'is' if len(rows) == 1 else 'are'} missing here"
     return f"{head}: {'; '.join(names)}{more}."

@@ -309,7 +309,7 @@ class Grid extends Experiment {
       ["compared"], [`mean, ${this.unit}`, "Mean over teachers of the mean over seeds"],
       [lower ? "worst" : "minimum", "With the teacher that it does worst with"], ["with"],
       ["spread", "Between the best and the worst teacher"],
-      ["stability", `Best score minus the mean of the last ${last} epochs, mean over runs: 0 is best`],
+      ["stability", `0 only if all evaluations of the last ${last} epochs equal the best; mean over runs`],
       ["runs"], ["failed"], ["cannot", "Teachers that the method refuses"],
       ["seconds", "Of a whole run, mean over those that are done, as the next two"],
       ["images", "That the student learned from"],
@@ -320,8 +320,9 @@ class Grid extends Experiment {
       this.known(row.spread), this.known(row.stability), String(row.n), String(row.failed), String(row.cannot),
       ...["seconds", "images", "queries"].map((name) => (row[name] == null ? "–" : grouped(Math.round(row[name])))),
     ]);
-    const stable = `Stability: best minus the mean of the last ${last} epochs.`;
-    this.listed("across", columns, lines, `${stable} What failed is counted and is in no mean.`);
+    const stable = `Stability: best minus the mean of the last ${last} epochs`;
+    const rising = "a student that is still rising has a value too";
+    this.listed("across", columns, lines, `${stable}; ${rising}. What failed is counted and is in no mean.`);
   }
 
   picks() {
