@@ -203,7 +203,8 @@ class Grid(Kind[GridRequest]):
         return compared(rows, first["series"], second["series"]).sentence
 
     def lines(self, settings: dict[str, Any], cells: list[CellState], costs: Spent | None = None) -> list[str]:
-        """Teachers × series in per cent, mean over seeds; below it what holds across teachers, and what it took."""
+        """Teachers × series, mean over seeds ± standard deviation (SD); below it what holds across teachers, and what
+        it took."""
         rows = self.table(settings, cells)
         found = {(place.teacher, place.series): place for place in places(rows)}
         series = list(dict.fromkeys(row["series"] for row in rows))
@@ -218,7 +219,9 @@ class Grid(Kind[GridRequest]):
             for row in robustness(rows, spent=costs)
         ]
         head = ["", *head, "runs", "failed", "cannot", *COST_TITLES]
-        return [*aligned([["teacher", *series], *matrix]), "", *aligned([head, *across])]
+        unit = " in %" if all(place.is_share for place in found.values()) else ""
+        about = f"final score{unit}, mean over seeds ± SD (runs)"
+        return [about, *aligned([["teacher", *series], *matrix]), "", *aligned([head, *across])]
 
     def lines_of(self, study: Study, progress: Progress) -> list[str]:
         rows = self.table(study.settings, progress.cells)

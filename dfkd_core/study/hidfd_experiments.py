@@ -250,9 +250,10 @@ class HidfdExperiments(Kind[ExperimentRequest]):
         """One row for each series and x, in the order of the cells.
 
         ``series``, ``x``, ``n`` (runs that are done), and over those: ``mean`` of the final score with its interval
-        ``low`` to ``high``, means of ``best``, ``seconds`` and, where measured, ``fid`` with ``fid_low`` and
-        ``fid_high``. ``difference`` to the reference, from ``difference_low`` to ``difference_high``, over the
-        ``pairs`` of runs with the same seed. Intervals are Student's t, 95 %, not corrected for how many there are.
+        ``low`` to ``high`` and standard ``deviation``, means of ``best``, ``seconds`` and, where measured, ``fid`` with
+        ``fid_low``, ``fid_high`` and ``fid_deviation``. ``difference`` to the reference, from ``difference_low`` to
+        ``difference_high``, over the ``pairs`` of runs with the same seed. Intervals are Student's t, 95 %, not
+        corrected for how many there are.
         None where nothing is known; no interval from a single run, or from values that are all alike.
         """
         reference, done = settings["reference"], by_place(cells)
@@ -262,11 +263,12 @@ class HidfdExperiments(Kind[ExperimentRequest]):
         ]
 
     def lines(self, settings: dict[str, Any], cells: list[CellState]) -> list[str]:
-        """In per cent and points: final ± its standard deviation, best, runs, and the rest."""
+        """In per cent and points: final ± its standard deviation (SD), best, runs, and the rest."""
         rows = self.table(settings, cells)
         compared, measured = len(settings["series"]) > 1, any(row["fid"] is not None for row in rows)
         category = settings["scale"] == "category"
-        head = ["method"] * compared + [settings["axis"] if category else symbol(settings), "final %", "best %", "runs"]
+        head = ["method"] * compared + [settings["axis"] if category else symbol(settings)]
+        head += ["final %, ± SD over seeds", "best %", "runs"]
         head += ["FID"] * measured + ["seconds", f"against {_name(settings, settings['reference'])}, points"]
         lines = [head]
         for row in rows:
@@ -367,11 +369,13 @@ def _row(series: str, x: Any, seeds: dict[int, Figures], others: dict[int, Figur
     runs = list(seeds.values())
     row: dict[str, Any] = {"series": series, "x": x, "n": len(runs)}
     finals = [figures["final"] for figures in runs]
+    fids = [figures["fid"] for figures in runs if "fid" in figures]
     row["mean"], row["low"], row["high"] = interval(finals)
-    row["deviation"] = stdev(finals) if len(finals) > 1 else None
+    row["fid"], row["fid_low"], row["fid_high"] = interval(fids)
+    for name, values in (("deviation", finals), ("fid_deviation", fids)):
+        row[name] = stdev(values) if len(values) > 1 else None
     for name in ("best", "seconds"):
         row[name] = interval([figures[name] for figures in runs])[0]
-    row["fid"], row["fid_low"], row["fid_high"] = interval([figures["fid"] for figures in runs if "fid" in figures])
     apart = [own["final"] - other["final"] for own, other in paired(seeds, others)]
     row["difference"], row["difference_low"], row["difference_high"] = interval(apart)
     return row | {"pairs": len(apart)}

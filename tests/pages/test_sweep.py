@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -151,6 +152,12 @@ def test_categories_have_the_papers_figures_beside_them_at_a_tick(page: Page, la
     expect(page.locator(".exp-problems")).to_contain_text("w/o transfer, seed 1 failed. Generator loss")
     expect(page.locator(".sweep-table tr[data-x='w/o transfer']")).to_contain_text("1 / 2, 1 failed")
     expect(page.locator(".sweep-table tr[data-x='full'] .sweep-difference")).to_have_text("reference")
+    finals = [study.record(cell).figures["final"] for cell in study.cells if cell.labels["x"] == "full"]
+    expect(page.locator(".sweep-table thead")).to_contain_text("final %, ± SD over seeds")
+    final = f"{100 * fmean(finals):.1f} ± {100 * stdev(finals):.1f}"
+    expect(page.locator(".sweep-table tr[data-x='full'] b")).to_have_text(final)
+    alone = page.locator(".sweep-table tr[data-x='w/o transfer'] .sweep-difference")
+    expect(alone).to_have_attribute("title", "One pair, or all alike: too few to tell")
     page.get_by_role("radio", name="Run", exact=True).click()  # the experiments are a view of the page
     expect(button(page, "Pause")).to_be_visible()
     assert "view=" not in page.url and "study=" not in page.url

@@ -176,6 +176,7 @@ def test_table_lines_and_reading_tell_teachers_and_series(runs: Path) -> None:
     assert read_spec(study.run(records(study)[0])).teacher == rows[0]["teacher"]
     text = "\n".join(GRID.lines(study.settings, cells))
     assert OTHER in text and "TA-DFKD" in text and "minimum" in text
+    assert text.startswith("final score in %, mean over seeds ± SD (runs)\n")
     (costs,) = [line for line in GRID.lines_of(study, study.progress()) if line.startswith("DAFL ")]
     dafl = next(one.record.run for one in cells if one.cell.labels["method"] == "dafl")
     judged = logged(RunFolder(runs / dafl), "step")[-1]["values"]["queries"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
@@ -232,6 +232,8 @@ def test_the_tables_intervals_are_students_and_differences_are_paired() -> None:
     assert (rows[1]["difference_low"], rows[1]["difference_high"]) == pytest.approx((paired.low, paired.high))
     assert rows[1]["difference"] == pytest.approx(fmean(without[:4]) - fmean(full[:4]))
     assert (rows[1]["fid"], rows[0]["fid"], rows[0]["difference"]) == (5.5, None, None)
+    assert rows[0]["deviation"] == pytest.approx(stdev(full)) and rows[0]["fid_deviation"] is None
+    assert rows[1]["fid_deviation"] == pytest.approx(stdev([4, 5, 6, 7]))
     assert rows[1]["best"] == pytest.approx(fmean(without[:4]) + 0.01) and rows[1]["seconds"] == 10
     assert rows[2]["mean"] is rows[2]["low"] is rows[2]["best"] is None
 
@@ -303,13 +305,13 @@ def test_the_lines_of_the_table() -> None:
     cells += [state("hidfd", "w/o", 0, 0.8), state("hidfd", "waits", 0)]
     lines = KIND.lines(VARIANTS, cells)
     assert [" ".join(line.split()) for line in lines] == [
-        "guidance final % best % runs seconds against full, points",
+        "guidance final %, ± SD over seeds best % runs seconds against full, points",
         "full 91.0 ± 1.4 92.0 2 10 –",
         "w/o 80.0 81.0 1 10 -10.0",
         "waits – – 0 – –",
     ]
     over = KIND.lines(OVER, [state("kd3", 0.05, 0, 0.5)])
-    assert " ".join(over[0].split()).startswith("method ρ final %") and over[0].endswith("against HiDFD, points")
+    assert " ".join(over[0].split()).startswith("method ρ final %,") and over[0].endswith("against HiDFD, points")
     assert over[1].split() == ["KD3", "0.05", "50.0", "51.0", "1", "10", "–"]
 
 

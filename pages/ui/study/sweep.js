@@ -14,8 +14,8 @@ const PAINTS = [0, 1, 2, 3, 6, 7]; // of the palette: the one between is the tea
 const ROW_OF_SQUARES = 10;
 const DOT_ROW = 46; // pixels
 const ABOUT =
-  "Final accuracy, mean ± 95 % t-interval over seeds, in %; differences pair runs of the same seed, in points. " +
-  "Intervals are not corrected for how many there are.";
+  "± is the standard deviation (SD) over seeds. Differences pair runs of the same seed, in points, with a 95 % " +
+  "t-interval; intervals are not corrected for how many there are.";
 const SKELETON = `
   <p class="sweep-about"></p>
   <div class="sweep-charts">
@@ -33,8 +33,8 @@ const ACCURACY = { run: "final", keys: ["mean", "low", "high"], form: percent };
 const FID = { run: "fid", keys: ["fid", "fid_low", "fid_high"], form: (value) => value.toFixed(2) };
 
 const between = (low, high, form) => (low == null ? "" : ` [${form(low)}, ${form(high)}]`);
-const plusMinus = (mean, low, high, form) =>
-  mean == null ? "–" : form(mean) + (low == null ? "" : ` ± ${form(high - mean)}`);
+const plusMinus = (mean, deviation, form) =>
+  mean == null ? "–" : form(mean) + (deviation == null ? "" : ` ± ${form(deviation)}`);
 const inPercent = (value) => (100 * value).toFixed(1);
 
 class Sweep extends Experiment {
@@ -276,9 +276,9 @@ class Sweep extends Experiment {
     const { settings: s, data, several } = this;
     const published = (row) => this.paper.find((one) => one.series === row.series && one.x === row.x);
     const columns = [
-      ["final", (row) => element("b", this.final(row))],
+      ["final %, ± SD over seeds", (row) => element("b", this.final(row))],
       ["best", (row) => (row.best == null ? "–" : inPercent(row.best))], ["runs", (row) => this.runs(row)],
-      s.samples ? ["FID", (row) => plusMinus(row.fid, row.fid_low, row.fid_high, FID.form)] : null,
+      s.samples ? ["FID, ± SD", (row) => plusMinus(row.fid, row.fid_deviation, FID.form)] : null,
       ["time", (row) => (row.seconds == null ? "–" : duration(row.seconds))],
       ["against " + this.reference({ x: "" }), (row) => this.difference("td", row)],
       this.paper.length ? ["paper", (row) => (published(row) ? (100 * published(row).value).toFixed(2) : "–")] : null,
@@ -303,18 +303,20 @@ class Sweep extends Experiment {
     const at = (series, x) => data.rows.find((row) => row.series === series && row.x === x);
     const line = (series) =>
       this.line({ dataset: { series } }, this.title(series), s.values.map((x) => field(at(series, x))));
-    return [["against " + this.reference({}), ...s.values.map((x) => this.place(x))], s.series.map(line)];
+    const head = `final %, ± SD; against ${this.reference({})}`;
+    return [[head, ...s.values.map((x) => this.place(x))], s.series.map(line)];
   }
 
-  final({ mean, low, high }) { return plusMinus(mean, low, high, inPercent); }
+  final({ mean, deviation }) { return plusMinus(mean, deviation, inPercent); }
 
   difference(tag, row) {
-    const { difference: gap, difference_low: low, difference_high: high, pairs } = row, early = this.isEarly(row);
+    const { difference: gap, difference_low: low, difference_high: high } = row, early = this.isEarly(row);
     const clear = !early && low != null && (low > 0 || high < 0), about = { dataset: { clear } };
     const made = (words, title) => element(tag + ".sweep-difference", { ...about, title }, words);
     if (gap == null) return made(this.isReference(row) ? "reference" : "–");
     if (early) return made(difference(gap) + " so far", "Not all runs of the two have ended");
-    const unsure = pairs === 1 ? "One pair tells no interval" : "The interval holds zero: no clear difference";
+    const few = "One pair, or all alike: too few to tell";
+    const unsure = low == null ? few : "The interval holds zero: no clear difference";
     return made(difference(gap) + between(low, high, points), clear ? "The interval is clear of zero" : unsure);
   }
 
