@@ -36,7 +36,7 @@ from dfkd_core.study.contract import (
 )
 from dfkd_core.study.folder import CellState, Kept, Progress, Study
 from dfkd_core.study.robustness import COSTS, Place, Spent, compared, places, robustness
-from dfkd_core.study.tables import COST_TITLES, aligned, counted_in_words, plural
+from dfkd_core.study.tables import COST_TITLES, aligned, counted_in_words, plural, told_apart
 from dfkd_core.study.traces import of_study, spent
 
 AXES = {"teacher": "teachers", "student": "students", "method": "methods", "seed": "seeds"}
@@ -346,7 +346,7 @@ def series_of(settings: dict[str, Any], labels: Labels) -> str:
     words += [str(labels["student"])] if len(settings["students"]) > 1 else []
     for name in settings["vary"]:
         if (value := labels.get(name)) is not None:
-            shown = f"{value:g}" if isinstance(value, float) else str(value)
+            shown = told_apart(value) if isinstance(value, float) else str(value)
             words.append(f"{name.replace('_', ' ')} {shown}")
     return " · ".join(words)
 

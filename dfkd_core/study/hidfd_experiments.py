@@ -41,6 +41,7 @@ from dfkd_core.study.tables import (
     paired,
     plural,
     plus_minus,
+    told_apart,
 )
 
 Scale = Literal["category", "linear", "log"]
@@ -395,7 +396,7 @@ def _name(settings: dict[str, Any], labels: dict[str, Any]) -> str:
 
 
 def _shown(x: Any) -> str:
-    return f"{x:g}" if isinstance(x, float | int) else str(x)
+    return told_apart(x) if isinstance(x, float | int) else str(x)
 
 
 def _holds_zero(row: dict[str, Any]) -> bool:

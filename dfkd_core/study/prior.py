@@ -15,7 +15,7 @@ from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store.rows import FINITE, Count
 from dfkd_core.study.contract import Kind, Labels, Measured, Rows, asked, several, usual
 from dfkd_core.study.folder import CellState, Kept
-from dfkd_core.study.tables import CONFIDENCE, aligned, plural
+from dfkd_core.study.tables import CONFIDENCE, aligned, plural, told_apart
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +93,7 @@ class Prior(Kind[PriorRequest]):
         return f"{first.teacher} → {first.student}, {size}"
 
     def key(self, request: PriorRequest, labels: Labels) -> str:
-        return f"prior-{labels['intensity']:g}-seed-{labels['seed']}"
+        return f"prior-{told_apart(labels['intensity'])}-seed-{labels['seed']}"
 
     def table(self, settings: dict[str, Any], cells: list[CellState]) -> Rows:
         """One row for each run that was measured: its labels, run, figures, and how FID was measured."""
@@ -125,15 +125,15 @@ class Prior(Kind[PriorRequest]):
             return f"FID is the same at every intensity ({numbers})."
         trend = f"{'rises' if correlation > 0 else 'falls'} with"
         said = trend if p <= 1 - CONFIDENCE else "has no clear monotone trend over"
-        where = "which is the lowest" if best == lowest else f"lowest {means[best]:.3g} at λ = {best:g}"
+        where = "which is the lowest" if best == lowest else f"lowest {means[best]:.3g} at λ = {told_apart(best)}"
         return (
             f"Here FID {said} the prior's intensity: Spearman correlation {correlation:+.2f}, p = {p:.2g} ({numbers}); "
-            f"mean FID {means.iloc[0]:.3g} at λ = {lowest:g}, {where}."
+            f"mean FID {means.iloc[0]:.3g} at λ = {told_apart(lowest)}, {where}."
         )
 
     def lines(self, settings: dict[str, Any], cells: list[CellState]) -> list[str]:
         found = [
-            [f"{row['intensity']:g}", str(row["seed"]), number(row["fid"], ".3f"), number(row["final"], ".2%")]
+            [told_apart(row["intensity"]), str(row["seed"]), number(row["fid"], ".3f"), number(row["final"], ".2%")]
             for row in self.table(settings, cells)
         ]
         return aligned([["λ", "seed", "FID", "student"], *found])

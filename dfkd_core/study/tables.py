@@ -57,6 +57,12 @@ def t_interval(mean: float, error: float, degrees: float) -> Interval:
 # --- words -----------------------------------------------------------------------------------------------------
 
 
+def told_apart(value: float) -> str:
+    """A number in short, with all its digits where that would be another number."""
+    short = f"{value:g}"
+    return short if float(short) == value else str(value)
+
+
 def plus_minus(mean: float | None, deviation: float | None) -> str:
     """``95.2 ± 1.1``, in per cent: the mean and the standard deviation over seeds, where there are several."""
     return "–" if mean is None else f"{100 * mean:.1f}" + ("" if deviation is None else f" ± {100 * deviation:.1f}")

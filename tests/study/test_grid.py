@@ -17,6 +17,7 @@ from dfkd_core.runs import assemble
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, runs_in
 from dfkd_core.study import Study, find
+from dfkd_core.study.grid import series_of
 from dfkd_core.study.plan import in_words, plan
 
 GRID = find("grid")
@@ -150,6 +151,12 @@ def test_the_best_are_those_with_a_result_for_every_teacher() -> None:
     ]
     said = GRID.reading({}, rows)
     assert "C" in said and "B" in said and "A " not in said
+
+
+def test_two_values_are_two_series_however_close_they_lie() -> None:
+    settings = {"titles": {"dafl": "DAFL"}, "students": [STUDENT], "vary": {"student_lr": []}}
+    names = [series_of(settings, {"method": "dafl", "student_lr": rate}) for rate in (0.1, 0.12345671, 0.12345674)]
+    assert names == ["DAFL · student lr 0.1", "DAFL · student lr 0.12345671", "DAFL · student lr 0.12345674"]
 
 
 @pytest.mark.parametrize("values", [[1, 1.0], ["0.5", "0.50"]])

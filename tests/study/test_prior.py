@@ -55,6 +55,13 @@ def test_the_settings_of_a_study_say_everything(runs: Path) -> None:
     assert study.title == f"digits-resnet20-plain → {STUDENT}, 2 intensities × 2 seeds"
 
 
+def test_intensities_that_lie_close_are_runs_of_their_own(runs: Path) -> None:
+    study = tiny_study(runs, [0.0, 0.12345671, 0.12345674], [0])
+    assert [cell.key for cell in study.cells][1:] == ["prior-0.12345671-seed-0", "prior-0.12345674-seed-0"]
+    said = KIND.reading({}, [point(0, 3), point(0.12345671, 2), point(0.12345674, 4)])
+    assert "lowest 2 at λ = 0.12345671." in said
+
+
 # --- what the points say ---------------------------------------------------------------------------------------
 
 
