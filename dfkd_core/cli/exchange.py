@@ -33,12 +33,16 @@ def export(id: Id, file: Target = None, /, *, kind: Kind = "zip", runs: Runs = N
     target = file or Path(f"{what.id}.zip" if kind == "zip" else f"{what.id}{formats.FORMATS[kind].ending}")
     if target.exists():
         raise RequestError("file", str(target), "is there already; name another one.")
-    made = b"" if kind == "zip" else _made(kind, what)
-    with target.open("xb") as opened:
-        if kind == "zip":
-            pack(what, opened)
-        else:
-            opened.write(made)
+    beside = target.with_name(f".{target.name}.part")
+    try:
+        with beside.open("wb") as opened:
+            if kind == "zip":
+                pack(what, opened)
+            else:
+                opened.write(_made(kind, what))
+        beside.rename(target)
+    finally:
+        beside.unlink(missing_ok=True)
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
     if isinstance(what, RunFolder) and kind != "zip" and (loads := formats.FORMATS[kind].loads):
         print(f"It is loaded so, as student{target.suffix}:\n\n{student.snippet(what, loads)}", file=sys.stderr)

@@ -115,7 +115,8 @@ class Place:
             return []
 
     def walk(self) -> Iterator[str]:
-        """Names of all files below, in alphabetical order; links and the like are passed over."""
+        """Names of all files below, in alphabetical order; links and the like are passed over, and what is deleted
+        meanwhile."""
         return (name for name, mode in self._all("") if stat.S_ISREG(mode))
 
     def strange(self) -> Iterator[str]:
@@ -123,12 +124,16 @@ class Place:
         return (name for name, mode in self._all("") if not stat.S_ISREG(mode))
 
     def _all(self, folder: str) -> Iterator[tuple[str, int]]:
+        found = []
         with self.folder(folder) as handle, os.scandir(handle) as entries:
-            found = [(entry.name, entry.stat(follow_symlinks=False).st_mode) for entry in entries]
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    found.append((entry.name, entry.stat(follow_symlinks=False).st_mode))
         for name, mode in sorted(found):
             path = f"{folder}/{name}" if folder else name
             if stat.S_ISDIR(mode):
-                yield from self._all(path)
+                with suppress(FileNotFoundError):
+                    yield from self._all(path)
             else:
                 yield path, mode
 

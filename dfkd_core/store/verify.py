@@ -67,26 +67,35 @@ def _artefacts(folder: RunFolder) -> Iterator[Callable[[], Any]]:
     yield partial(read_facts, folder)
     for name in files.names(CHECKPOINTS):
         if name.endswith(".json"):
-            yield partial(_check_checkpoint, folder, name.removesuffix(".json"))
+            yield partial(_check_listed, folder, f"{CHECKPOINTS}/{name}", _check_checkpoint)
     for name in files.walk():
-        if name.startswith("analysis/") and name.endswith(".json"):
-            yield partial(_check_seals, folder, name, [files.read(name)])
-        elif name.startswith("analysis/") and name.endswith(".npz"):
-            yield partial(read_arrays, folder, name)
-        elif name.endswith("/control.jsonl"):
-            yield partial(_check_seals, folder, name, files.read(name).split(b"\n"))
+        if name.startswith("analysis/") and name.endswith(".npz"):
+            yield partial(_check_listed, folder, name, read_arrays)
+        elif (name.startswith("analysis/") and name.endswith(".json")) or name.endswith("/control.jsonl"):
+            yield partial(_check_listed, folder, name, _check_seals)
     for name, sha256 in _manifest(folder).items():
         yield partial(files.read, name, sha256)
 
 
-def _check_checkpoint(folder: RunFolder, stem: str) -> None:
-    mark = folder.files.read_json(f"{CHECKPOINTS}/{stem}.json", MARK)
+def _check_listed(folder: RunFolder, name: str, check: Callable[[RunFolder, str], Any]) -> None:
+    """Of a file that was there when its folder was listed. One that is gone since is no damage: a run that goes on
+    keeps its last checkpoints only."""
+    try:
+        check(folder, name)
+    except (OSError, StoreError):
+        if folder.files.exists(name):
+            raise
+
+
+def _check_checkpoint(folder: RunFolder, name: str) -> None:
+    mark = folder.files.read_json(name, MARK)
     if mark is not None:
-        folder.files.read(f"{CHECKPOINTS}/{stem}.safetensors", mark["sha256"])
+        folder.files.read(f"{name.removesuffix('.json')}.safetensors", mark["sha256"])
 
 
-def _check_seals(folder: RunFolder, name: str, texts: list[bytes]) -> None:
-    for text in filter(None, texts):
+def _check_seals(folder: RunFolder, name: str) -> None:
+    data = folder.files.read(name)
+    for text in filter(None, data.split(b"\n") if name.endswith(".jsonl") else [data]):
         try:
             unsealed(text)
         except ValueError as error:

@@ -14,6 +14,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,12 +35,13 @@ KNOWN_OF_A_STUDY = re.compile(r"(study|conductor)\.json|cells/[^/]+\.json")
 
 def pack(what: RunFolder | Study, target: BinaryIO) -> None:
     """Write a run, or a study with all its runs that are there, as a ZIP file. What is a link, or no file of theirs, is
-    left out."""
+    left out, and what a run that goes on deletes meanwhile."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for place, below, known in _places(what):
             for name in place.walk():
                 if known.fullmatch(name) and not LEFT_OUT.search(name):
-                    archive.writestr(f"{below}/{name}", place.read(name))
+                    with suppress(FileNotFoundError):
+                        archive.writestr(f"{below}/{name}", place.read(name))
 
 
 def _places(what: RunFolder | Study) -> Iterator[tuple[Place, str, re.Pattern[str]]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,26 @@ def test_a_pipe_or_a_folder_in_the_place_of_a_file_holds_nobody_up(place: Place,
     for name in ("pipe", "folder"):
         with pytest.raises(StoreError, match=f"run 7: {name} is not a regular file"):
             use(place, name)
+
+
+def test_walking_passes_over_what_is_deleted_meanwhile(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file between listing its folder and looking at it, a folder before descending into it."""
+    for name in ("a", "b/file", "c"):
+        place.write(name, b"")
+    listed = os.scandir
+
+    def scandir(handle: int) -> Any:
+        entries = list(listed(handle))
+        place.remove("c")
+        return nullcontext(entries)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert list(place.walk()) == ["a", "b/file"]
+    for name in (walk := place.walk()):
+        assert name == "a"
+        monkeypatch.undo()
+        shutil.rmtree(place.path / "b")
+    assert list(walk) == []
 
 
 def test_walking_passes_links_over(place: Place, outside: Path) -> None:

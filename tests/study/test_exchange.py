@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import shutil
 import stat
@@ -13,12 +14,13 @@ from typing import Any
 import pytest
 from command import call, refused
 from conftest import execute, new_run
+from running import commanding
 from studying import conduct, plain_study
 from tampering import flip
 
 from dfkd_core.errors import RequestError
 from dfkd_core.runs.spec import read_spec
-from dfkd_core.store import RunFolder, runs_in, verify
+from dfkd_core.store import Place, RunFolder, runs_in, verify
 from dfkd_core.study import Study, studies_in
 from dfkd_core.study.exchange import SHIPPED, pack, unpack
 
@@ -57,6 +59,45 @@ def test_a_run_goes_to_another_lab_and_goes_on_there(runs: Path, elsewhere: Path
     assert read_spec(brought) == read_spec(folder) and brought.status() == folder.status() and verify(brought) == []
     assert "is already in" in refused(capsys, "import", file, "--runs", str(elsewhere))
     assert "is there already" in refused(capsys, "export", folder.id, file, "--runs", str(runs))
+
+
+def test_a_run_that_goes_on_is_taken_as_it_is_and_is_not_damaged(
+    runs: Path, elsewhere: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """It deletes its older checkpoint, and a job its layout, while they are read."""
+    folder, read = new_run(runs, checkpoint_seconds=0.0), Place.read
+    assert execute(folder, commanding(folder, 4, "stop")).state == "stopped"
+    folder.files.write_json("analysis/layout.json", {})
+    copied = shutil.copytree(folder.path, elsewhere / folder.id)
+
+    def meanwhile(place: Place, name: str, sha256: str = "") -> bytes:
+        if name in ("analysis/layout.json", "checkpoints/step-00000003.safetensors"):
+            place.remove(name.replace("safetensors", "json"))
+            place.remove(name)
+        return read(place, name, sha256)
+
+    monkeypatch.setattr(Place, "read", meanwhile)
+    assert verify(RunFolder(copied)) == []
+    file = tmp_path / "run.zip"
+    assert call(capsys, "export", folder.id, str(file), "--runs", str(runs))[0] == 0
+    with zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
+    assert f"{folder.id}/checkpoints/step-00000004.json" in names
+    assert not any(name.endswith(("3.safetensors", "layout.json")) for name in names)
+
+
+def test_an_export_that_fails_leaves_no_file(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    folder = new_run(runs)
+
+    def read(place: Place, name: str) -> bytes:
+        raise OSError(errno.EIO, "it is broken")
+
+    monkeypatch.setattr(Place, "read", read)
+    (tmp_path / "out").mkdir()
+    assert call(capsys, "export", folder.id, str(tmp_path / "out" / "run.zip"), "--runs", str(runs))[0] == 2
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_study_takes_its_runs_along(runs: Path, elsewhere: Path) -> None:
