@@ -6,7 +6,9 @@ place whole or not at all. What it holds is judged when it is opened, as every r
 
 from __future__ import annotations
 
+import errno
 import lzma
+import os
 import re
 import shutil
 import stat
@@ -21,10 +23,12 @@ from typing import BinaryIO
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import Place, RunFolder, is_plain
+from dfkd_core.store.queue import FOLDER as CLUSTER
 from dfkd_core.study.folder import FOLDER, Study
 
 MOST_FILES, MOST_BYTES, MOST_RATIO = 200_000, 8 << 30, 200
 CHUNK = 1 << 20
+KEPT = (CLUSTER, "analysis-cache")  # by the lab, beside the runs
 SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "recorded"  # whose names are taken
 LEFT_OUT = re.compile(r"(^|/)(lock|owner\.json|heartbeat|stop|\..*)$|\.job(/|$)")  # of the machine, not of the run
 OF_A_RUN = r"(samples|probes|real|collected|phases|analysis|checkpoints)/[\w.-]+\.(png|npz|json|safetensors)"
@@ -61,9 +65,7 @@ def unpack(source: BinaryIO, runs: Path) -> list[str]:
         with tempfile.TemporaryDirectory(prefix=".import-", dir=runs) as beside, zipfile.ZipFile(source) as archive:
             tops = _extract(archive, Path(beside))
             _check(Path(beside), tops, runs)
-            for top in tops:
-                (runs / top).parent.mkdir(exist_ok=True)
-                shutil.move(Path(beside) / top, runs / top)
+            _put(Path(beside), tops, runs)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, UnicodeDecodeError):
         raise RequestError(
             "import", "the file", "should be a ZIP file that a lab exported; it is none, or damaged."
@@ -71,6 +73,26 @@ def unpack(source: BinaryIO, runs: Path) -> list[str]:
     except OSError as error:
         raise RequestError("import", str(runs), f"could not be written to ({error.strerror or error}).") from None
     return [Path(top).name for top in tops]
+
+
+def _put(beside: Path, tops: Iterable[str], runs: Path) -> None:
+    """All of them, or none."""
+    done: list[str] = []
+    try:
+        for top in tops:
+            (runs / top).parent.mkdir(exist_ok=True)
+            os.rename(beside / top, runs / top)
+            done.append(top)
+    except OSError as error:
+        for put in done:
+            os.rename(runs / put, beside / put)
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            raise _taken(top, runs) from None
+        raise
+
+
+def _taken(top: str, runs: Path) -> RequestError:
+    return RequestError("import", Path(top).name, f"is already in {runs}; nothing was imported.")
 
 
 def _extract(archive: zipfile.ZipFile, folder: Path) -> list[str]:
@@ -107,8 +129,10 @@ def _check(folder: Path, tops: Iterable[str], runs: Path) -> None:
     if not tops:
         raise RequestError("import", "the file", "holds no run and no study.")
     for top in tops:
+        if top in KEPT:
+            raise RequestError("import", top, "is a name that the lab keeps for itself; nothing was imported.")
         if (runs / top).exists():
-            raise RequestError("import", Path(top).name, f"is already in {runs}; nothing was imported.")
+            raise _taken(top, runs)
         if (SHIPPED / top).exists():
             says = "is the name of a recording that comes with the lab; nothing was imported."
             raise RequestError("import", Path(top).name, says)

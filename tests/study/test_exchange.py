@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import shutil
 import stat
 import zipfile
@@ -19,9 +20,10 @@ from studying import conduct, plain_study
 from tampering import flip
 
 from dfkd_core.errors import RequestError
+from dfkd_core.runs.loop import CACHE
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import Place, RunFolder, runs_in, verify
-from dfkd_core.study import Study, studies_in
+from dfkd_core.study import Record, Study, studies_in
 from dfkd_core.study.exchange import SHIPPED, pack, unpack
 
 
@@ -131,6 +133,35 @@ def test_what_is_called_like_a_recording_is_refused(elsewhere: Path) -> None:
         with pytest.raises(RequestError, match="is the name of a recording that comes with the lab"):
             unpack(packed(recorded), elsewhere)
         assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["cluster", CACHE])
+def test_a_run_that_is_called_as_the_lab_calls_a_folder_of_its_own_is_refused(elsewhere: Path, name: str) -> None:
+    with pytest.raises(RequestError, match=f"^import = '{name}': is a name that the lab keeps for itself"):
+        unpack(made({f"{name}/spec.json": b"{}"}), elsewhere)
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_of_two_imports_at_once_one_is_told_so_and_undone(
+    runs: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of a study has just begun to put it there when another one brings its last run."""
+    study, rename = plain_study(runs), os.rename
+    for cell in study.cells:
+        study.keep(cell, Record(run=new_run(runs).id))
+    both, last = packed(study), study.folders()[-1]
+
+    def meanwhile(source: Any, target: Any) -> None:
+        if Path(target).name == study.id:
+            monkeypatch.undo()
+            assert unpack(packed(last), elsewhere) == [last.id]
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", meanwhile)
+    with pytest.raises(RequestError, match=f"^import = '{last.id}': is already in .*; nothing was imported"):
+        unpack(both, elsewhere)
+    assert [one.id for one in runs_in(elsewhere)] == [last.id] and studies_in(elsewhere) == []
+    assert verify(runs_in(elsewhere)[0]) == [] and not (elsewhere / last.id / last.id).exists()
 
 
 @pytest.mark.parametrize(
