@@ -189,18 +189,22 @@ class Leases:
         ``SupersededError`` if there is a later one."""
         lock = self.files.append(self.file(number, "lock"))
         try:
-            before = self.owner(number)
             owner = Owner.current(_evidence(lock, beats=True))
+            before = self.owner(number)
             if before.evidence != "queue":
                 raise HeldError(f"{self.files.title}: attempt {number} was begun already, in {before}")
             if self.newest() != number:
                 raise SupersededError(f"{self.files.title}: attempt {self.newest()} has taken over from {number}")
-            self.files.write(self.file(number, "heartbeat"), b"0", durable=False)
+            with self.files.create(self.file(number, "heartbeat")) as beat:  # which one can, also without locks
+                beat.write(b"0")
             self.write_owner(number, owner)
             return Lease(self, number, lock, owner)
         except BlockingIOError:
             lock.close()
             raise HeldError(f"{self.files.title} goes on already, in {self.owner(number)}") from None
+        except FileExistsError:
+            lock.close()
+            raise HeldError(f"{self.files.title}: attempt {number} was begun at the same moment") from None
         except BaseException:
             lock.close()
             raise

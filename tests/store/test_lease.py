@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pytest
 from conftest import eventually
 
 from dfkd_core.errors import HeldError, StoreError, SupersededError
-from dfkd_core.store import Leases, Place, lease
+from dfkd_core.store import Leases, Owner, Place, lease
 
 Start = Callable[..., subprocess.Popen[str]]
 HOLDER = """
@@ -253,6 +254,31 @@ def test_without_locks_only_one_begins(leases: Leases, monkeypatch: pytest.Monke
         monkeypatch.setattr(leases, "newest", lambda: 0)
         with pytest.raises(HeldError, match="at the same moment"):
             leases.take()
+
+
+@pytest.mark.parametrize("locks", [True, False], ids=["with locks", "without locks"])
+def test_what_waits_is_entered_once_however_slow_one_is(
+    leases: Leases, locks: bool, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One has found that it waits when another one enters, and is done."""
+    if not locks:
+        request.getfixturevalue("without_locks")
+    number, owner, entered = leases.queue(), Leases.owner, list[str]()
+
+    def enter(who: str) -> None:
+        with suppress(HeldError), leases.enter(number):
+            entered.append(who)
+
+    def slowly(self: Leases, number: int) -> Owner:
+        found = owner(self, number)
+        monkeypatch.setattr(Leases, "owner", owner)
+        enter("another")
+        return found
+
+    monkeypatch.setattr(Leases, "owner", slowly)
+    enter("one")
+    enter("late")
+    assert len(entered) == 1
 
 
 def test_a_lock_that_cannot_be_seen_from_here_is_no_death(
