@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import math
 import os
 import secrets
 import signal
@@ -266,12 +267,12 @@ class Leases:
 
     # --- who holds the newest ---
 
-    def holder(self) -> Owner | None:
-        """Who carries it out; None if nobody does."""
-        return self._holder(self.newest())
+    def holder(self, patient: bool = False) -> Owner | None:
+        """Who carries it out; None if nobody does. ``patient``: for a decision, wait for the next heartbeat where there
+        are no locks."""
+        return self._holder(self.newest(), patient)
 
     def _holder(self, number: int, patient: bool = False) -> Owner | None:
-        """``patient``: for a decision, wait for the next heartbeat where there are no locks."""
         return (self.process(number, patient) or self.keeper(number)) if number else None
 
     def process(self, number: int, patient: bool = False) -> Owner | None:
@@ -305,11 +306,24 @@ class Leases:
                 return None
             raise
 
+    def silent_seconds(self, number: int) -> float:
+        """Since the last heartbeat of that lease; infinite where it has none. Both moments are by the clock of whoever
+        keeps the files, which need not agree with that of this machine."""
+        try:
+            with self.files.folder(f"{self.folder}/{number}") as folder:
+                beat = os.stat("heartbeat", dir_fd=folder, follow_symlinks=False).st_mtime
+                try:
+                    os.utime(folder)
+                except OSError:  # not ours to write to: it is only shown, so our own clock will do
+                    return time.time() - beat
+                return os.fstat(folder).st_mtime - beat
+        except FileNotFoundError:
+            return math.inf
+
     def _beats(self, number: int, patient: bool) -> bool:
+        if not patient:
+            return self.silent_seconds(number) < PATIENCE_SECONDS
         name = self.file(number, "heartbeat")
-        if not patient:  # only shown, so a clock will do
-            changed = self.files.changed(name)
-            return changed is not None and time.time() - changed / 1e9 < PATIENCE_SECONDS
         before, until = self.files.tail(name, 0), time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < until:
             if self.files.tail(name, 0) != before:

@@ -11,7 +11,6 @@ Whoever entrusts a run only writes here, so that neither has to live, or be reac
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -174,9 +173,7 @@ class Queue:
         owner, number = self.leases.holder(), self.leases.newest()
         if owner is not None or not number:
             return owner
-        beat = self.files.changed(self.leases.file(number, "heartbeat"))
-        lately = beat is not None and time.time() - beat / 1e9 < RESTART_SECONDS
-        return self.leases.owner(number) if lately else None
+        return self.leases.owner(number) if self.leases.silent_seconds(number) < RESTART_SECONDS else None
 
     def keeper(self, run: str, attempt: int) -> Owner | None:
         """Who sees to it that an attempt, or the one after it, is carried out, though no process does it now; None if

@@ -8,16 +8,17 @@ from contextlib import suppress
 from pathlib import Path
 
 from dfkd_core.errors import StoreError, in_words
-from dfkd_core.store.folder import RunFolder
+from dfkd_core.store.folder import ACTIVE, RunFolder
 from dfkd_core.store.listing import runs_in
 
 TRASH = ".trash"
 
 
 def throw_away(folder: RunFolder) -> None:
-    """Put a run into the trash. Raises ``StoreError`` for one that goes on, and where that is not possible."""
-    status = folder.status_seen()
-    if status.is_live:
+    """Put a run into the trash. Raises ``StoreError`` for one that goes on, and where that is not possible. Waits for
+    the next heartbeat where there are no locks."""
+    status = folder.status()
+    if status.is_live or (status.state in ACTIVE and folder.leases.holder(patient=True) is not None):
         raise StoreError(f"run {folder.id} is {status.state}; stop it before it is deleted")
     _move(folder.path, _trash(folder.path.parent) / folder.id)
 

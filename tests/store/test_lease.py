@@ -249,6 +249,19 @@ def test_without_locks_a_clock_decides_nothing(leases: Leases) -> None:
 
 
 @pytest.mark.usefixtures("without_locks")
+@pytest.mark.parametrize("ahead", [-1e6, 1e6])
+def test_without_locks_it_is_seen_who_lives_whatever_this_machines_clock_says(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch, ahead: float
+) -> None:
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + ahead)
+    with leases.take():
+        assert leases.holder() is not None
+    time.sleep(1)
+    assert leases.holder() is None
+
+
+@pytest.mark.usefixtures("without_locks")
 def test_without_locks_only_one_begins(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
     with leases.take():
         monkeypatch.setattr(leases, "newest", lambda: 0)

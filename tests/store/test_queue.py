@@ -16,7 +16,20 @@ from tampering import flip
 
 from dfkd_core.errors import HeldError, StoreError, SupersededError
 from dfkd_core.runs.loop import run
-from dfkd_core.store import ClusterState, Lease, Node, Owner, Queue, RunFolder, RunStatus, Ticket, lease, queue
+from dfkd_core.store import (
+    ClusterState,
+    Lease,
+    Leases,
+    Node,
+    Owner,
+    Queue,
+    RunFolder,
+    RunStatus,
+    Ticket,
+    lease,
+    queue,
+    throw_away,
+)
 
 
 @pytest.fixture
@@ -61,6 +74,9 @@ def test_a_coordinator_that_died_is_missed_only_after_a_while(
     coordinated(cluster).close()
     entrusted(cluster, tiny)
     assert tiny.status_seen().is_live
+    with monkeypatch.context() as with_another_clock:
+        with_another_clock.setattr(time, "time", lambda real=time.time: real() + 60)
+        assert tiny.status_seen().is_live
     monkeypatch.setattr(queue, "RESTART_SECONDS", 0.0)
     assert tiny.status_seen().state == "interrupted"
     tiny.begin_attempt().close()
@@ -135,6 +151,10 @@ def test_a_heartbeat_decides_about_a_worker_on_another_machine(
     assert owner is not None and owner.host == "elsewhere" and owner.seen
     with pytest.raises(HeldError, match="goes on already, in process .* on elsewhere"):
         tiny.begin_attempt()
+    with monkeypatch.context() as with_its_clock_set:
+        with_its_clock_set.setattr(Leases, "silent_seconds", lambda leases, number: 3600.0)
+        with pytest.raises(StoreError, match="stop it before it is deleted"):
+            throw_away(tiny)
     worker.close()
     time.sleep(0.2)
     eventually(lambda: tiny.status_seen().state == "interrupted")
