@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError, TaskCancelledError
+from ray.exceptions import RayTaskError, TaskCancelledError
 
 from dfkd_core.errors import StoreError
 from dfkd_core.store import ACTIVE, ClusterState, Node, Queue, RunFolder, Ticket
@@ -108,23 +108,22 @@ class Coordinator:
     def _loop(self) -> None:
         while True:
             time.sleep(TICK_SECONDS)
-            for action in (self._hear, self._obey, self._take_in, self._look):
-                try:
-                    action()
-                except Exception as error:  # a full disk, a damaged ticket: the next tick tries again
-                    self._complain(error)
+            self._tick()
+
+    def _tick(self) -> None:
+        self._for_each((self._hear, self._obey, self._take_in, self._look), lambda action: action())
 
     def _complain(self, error: Exception) -> None:
         if repr(error) not in self._complaints:
             logger.error("the coordinator could not go on: %r", error, exc_info=error)
         self._complaints.add(repr(error))
 
-    def _for_each(self, runs: Iterable[str], action: Callable[[str], None]) -> None:
-        """What is wrong with one run holds no other up."""
-        for run in runs:
+    def _for_each(self, things: Iterable[Any], action: Callable[[Any], None]) -> None:
+        """What is wrong with one run, or task, holds no other up."""
+        for thing in things:
             try:
-                action(run)
-            except (OSError, StoreError) as error:
+                action(thing)
+            except Exception as error:  # a full disk, a damaged ticket: the next tick tries again
                 self._complain(error)
 
     def _take_in(self) -> None:
@@ -134,6 +133,9 @@ class Coordinator:
     def _take(self, run: str) -> None:
         ticket, leases = self.queue.ticket(run), self._folder(run).leases
         if ticket is None:
+            return
+        if not leases.files.path.is_dir():  # deleted while it waited
+            self.queue.drop(run, ticket.attempt)
             return
         if leases.newest() == ticket.attempt - 1:  # an earlier coordinator died before it had made it
             leases.queue(is_over=lambda number: True)
@@ -158,9 +160,10 @@ class Coordinator:
     def _hear(self) -> None:
         tasks = {entry.task: entry for entry in self.handed.values() if entry.task is not None}
         ended = ray.wait(list(tasks), num_returns=len(tasks), timeout=0)[0] if tasks else []
-        for task in ended:
-            entry = tasks[task]
-            self._settle(entry.ticket, _problem(task), killed=entry.deadline is not None)
+        self._for_each(ended, lambda task: self._has_ended(tasks[task]))
+
+    def _has_ended(self, entry: _Handed) -> None:
+        self._settle(entry.ticket, _problem(entry.task), killed=entry.deadline is not None)
 
     def _settle(self, ticket: Ticket, problem: str, killed: bool = False) -> None:
         """Its task is over: the run has ended, or goes on in another worker."""
@@ -175,9 +178,7 @@ class Coordinator:
                 words = f"Its worker was ended: {problem or 'it was told to stop'}. Resume goes on from there."
                 folder.set_status(replace(folder.status(), state="interrupted", message=words, owner=None))
         self.handed.pop(ticket.run, None)
-        newer = self.queue.ticket(ticket.run)
-        if newer is None or newer.attempt <= ticket.attempt:  # else it was resumed before its task was heard of
-            self.queue.drop(ticket.run)
+        self.queue.drop(ticket.run, ticket.attempt)  # and no later one: it may be resumed at this moment
 
     def _is_unfinished(self, folder: RunFolder, ticket: Ticket) -> bool:
         """And nobody else has taken it over."""
@@ -270,7 +271,12 @@ def _problem(task: Any) -> str:
     except TaskCancelledError:
         return "it was told to stop"
     except RayTaskError as error:
-        return str(error.cause or error).strip().splitlines()[-1]
-    except RayError as error:
-        return str(error).strip().splitlines()[0].partition(". ")[0].rstrip(".")
+        return _lines(error.cause or error)[-1]
+    except Exception as error:  # of Ray; also one of the task's that cannot be made here
+        return _lines(error)[0].partition(". ")[0].rstrip(".")
     return ""
+
+
+def _lines(error: BaseException) -> list[str]:
+    """What it says, or of one without a word what it is."""
+    return str(error).strip().splitlines() or [type(error).__name__]

@@ -1,6 +1,6 @@
 """Runs that are entrusted to a cluster: its queue, as files below the runs, which all its machines see.
 
-cluster/tickets/RUN.json      a run to be carried out, until it has ended
+cluster/tickets/RUN.N.json    that attempt N of a run is to be carried out, until it has ended
 cluster/stops/RUN.json        that a run is to stop, and after how many seconds by force
 cluster/coordinators/N/       the lease of who hands the runs out
 cluster/state.json            the machines that there are
@@ -108,23 +108,30 @@ class Queue:
 
     def runs_waiting(self) -> list[str]:
         """The ids of all runs with a ticket, also of those that train."""
-        return _ids(self.files.names(TICKETS))
+        return sorted({run for run, _ in self._tickets()})
 
     def ticket(self, run: str) -> Ticket | None:
-        """Raises ``StoreError`` for one that is damaged."""
-        found = self.files.read_json(_of(TICKETS, run), _TICKET)
-        if found is not None and found.run != run:
+        """Of its newest attempt. Raises ``StoreError`` for one that is damaged."""
+        attempt = max((number for other, number in self._tickets() if other == run), default=0)
+        found = self.files.read_json(_of(TICKETS, f"{run}.{attempt}"), _TICKET) if attempt else None
+        if found is not None and (found.run, found.attempt) != (run, attempt):
             raise StoreError(f"{self.files.title}: the ticket of {run} is of another run")
         return found
 
     def keep(self, ticket: Ticket) -> None:
-        """Write it down; one of the same run is replaced."""
-        self.files.write_json(_of(TICKETS, ticket.run), _TICKET.dump_python(ticket))
+        """Write it down, beside those of earlier attempts: whoever drops these, meanwhile, does not drop it."""
+        self.files.write_json(_of(TICKETS, f"{ticket.run}.{ticket.attempt}"), _TICKET.dump_python(ticket))
 
-    def drop(self, run: str) -> None:
-        """It has ended."""
-        self.files.remove(_of(STOPS, run))
-        self.files.remove(_of(TICKETS, run))
+    def drop(self, run: str, attempt: int) -> None:
+        """It has ended, and so have those before."""
+        for other, number in self._tickets():
+            if other == run and number <= attempt:
+                self.files.remove(_of(TICKETS, f"{run}.{number}"))
+
+    def _tickets(self) -> list[tuple[str, int]]:
+        """Runs and attempts."""
+        parted = [name.rpartition(".") for name in _ids(self.files.names(TICKETS))]
+        return [(run, int(number)) for run, _, number in parted if number.isascii() and number.isdecimal()]
 
     # --- stopping ---
 

@@ -28,7 +28,7 @@ from dfkd_core.study.folder import FOLDER, Study
 
 MOST_FILES, MOST_BYTES, MOST_RATIO = 200_000, 8 << 30, 200
 CHUNK = 1 << 20
-KEPT = (CLUSTER, "analysis-cache")  # by the lab, beside the runs
+KEPT = (CLUSTER, "analysis-cache")  # by the lab, beside the runs; the second is CACHE of runs.loop, which imports torch
 SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "recorded"  # whose names are taken
 LEFT_OUT = re.compile(r"(^|/)(lock|owner\.json|heartbeat|stop|\..*)$|\.job(/|$)")  # of the machine, not of the run
 OF_A_RUN = r"(samples|probes|real|collected|phases|analysis|checkpoints)/[\w.-]+\.(png|npz|json|safetensors)"

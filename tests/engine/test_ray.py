@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -34,6 +36,9 @@ from dfkd_core.errors import RequestError
 from dfkd_core.store import Queue, RunFolder, RunStatus
 from dfkd_core.store.queue import ClusterState, Node
 from dfkd_core.study import Conductor
+
+if TYPE_CHECKING:
+    from dfkd_core.engine.coordinator import Coordinator
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -80,6 +85,101 @@ def test_a_study_has_as_many_runs_at_a_time_as_the_cluster_has_room_for(runs: Pa
     eventually(lambda: len(engine.queue.runs_waiting()) == 40)
     study.ask_to_stop()
     eventually(lambda: not study.is_conducted())
+
+
+class _Tasks:
+    """Ray, as the coordinator sees it: tasks that nobody carries out."""
+
+    def __init__(self) -> None:
+        self.handed: list[str] = []
+        self.ended: dict[str, Exception | None] = {}
+
+    def options(self, **amounts: float) -> _Tasks:
+        return self
+
+    def remote(self, path: str, attempt: int, *rest: Any) -> str:
+        self.handed.append(f"{Path(path).name} {attempt}")
+        return self.handed[-1]
+
+    def wait(self, tasks: list[str], **options: Any) -> tuple[list[str], list[str]]:
+        return [task for task in tasks if task in self.ended], []
+
+    def get(self, task: str) -> None:
+        if (problem := self.ended[task]) is not None:
+            raise problem
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return []
+
+
+@pytest.fixture
+def tasks() -> _Tasks:
+    return _Tasks()
+
+
+@pytest.fixture
+def coordinator(
+    runs: Path, engine: on_ray.RayEngine, tasks: _Tasks, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Coordinator]:
+    """The one that ``engine`` entrusts runs to. It does nothing by itself."""
+    pytest.importorskip("ray")
+    from dfkd_core.engine import coordinator
+
+    monkeypatch.setattr(coordinator, "ray", tasks)
+    monkeypatch.setattr(coordinator, "_ON_CPU", tasks)
+    monkeypatch.setattr(coordinator.Coordinator, "_loop", lambda coordinator: None)
+    made = coordinator.Coordinator(str(runs), "there:1")
+    yield made
+    made.lease.close()
+
+
+def test_a_run_that_is_resumed_at_the_moment_its_task_is_heard_of_is_handed_out(
+    runs: Path, engine: on_ray.RayEngine, coordinator: Coordinator, tasks: _Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, drop = RunFolder(runs / engine.submit(tiny_spec())), Queue.drop
+    coordinator._tick()
+    with folder.leases.enter(1):
+        folder.set_status(RunStatus("stopped", attempt=1))
+    tasks.ended[f"{folder.id} 1"] = None
+
+    def meanwhile(queue: Queue, *what: Any) -> None:
+        monkeypatch.setattr(Queue, "drop", drop)
+        engine.resume(folder.id)
+        drop(queue, *what)
+
+    monkeypatch.setattr(Queue, "drop", meanwhile)
+    coordinator._tick()
+    coordinator._tick()
+    assert tasks.handed == [f"{folder.id} 1", f"{folder.id} 2"]
+    assert (folder.status_seen().state, engine.queue.runs_waiting()) == ("queued", [folder.id])
+
+
+def test_a_run_that_is_deleted_while_it_waits_is_forgotten(
+    runs: Path, engine: on_ray.RayEngine, coordinator: Coordinator, tasks: _Tasks
+) -> None:
+    gone = engine.submit(tiny_spec())
+    shutil.rmtree(runs / gone)
+    coordinator._tick()
+    assert engine.queue.runs_waiting() == [] and tasks.handed == []
+
+
+class _MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def test_a_task_whose_error_says_nothing_is_settled_and_holds_no_other_up(
+    runs: Path, engine: on_ray.RayEngine, coordinator: Coordinator, tasks: _Tasks
+) -> None:
+    from ray.exceptions import RayTaskError
+
+    ids = [engine.submit(tiny_spec()) for _ in range(2)]
+    coordinator._tick()
+    for task, cause in zip(list(tasks.handed), (_MuteError(), MemoryError()), strict=True):
+        tasks.ended[task] = RayTaskError("carry_out", "", cause, "worker", 1, "there")
+    coordinator._tick()
+    assert tasks.handed[2:] == [f"{ids[1]} 2"]
+    assert "its worker was ended (MemoryError); it goes on from step 0" in RunFolder(runs / ids[1]).status().message
 
 
 @pytest.mark.slow
@@ -139,7 +239,8 @@ def test_a_run_that_kills_its_workers_is_given_up(harness: Harness, monkeypatch:
         return harness.state(folder) == "interrupted"
 
     eventually(kill_the_next, 240)
-    assert len(folder.attempts()) == len(seen) == 5 and not Queue(harness.runs).runs_waiting()
+    assert len(folder.attempts()) == len(seen) == 5
+    eventually(lambda: not Queue(harness.runs).runs_waiting())
 
 
 @pytest.mark.slow

@@ -62,7 +62,7 @@ def test_a_run_in_the_queue_is_alive_while_its_coordinator_is(cluster: Queue, ti
         with pytest.raises(HeldError, match=f"run {tiny.id} goes on already, in process {os.getpid()} on "):
             tiny.begin_attempt()
         assert cluster.ticket(tiny.id) == ticket
-        cluster.drop(tiny.id)
+        cluster.drop(tiny.id, 1)
         assert tiny.status_seen().state == "interrupted" and cluster.runs_waiting() == []
     assert execute(tiny).state == "done"
 
@@ -164,9 +164,9 @@ def test_a_heartbeat_decides_about_a_worker_on_another_machine(
 def test_a_damaged_ticket_keeps_nothing_alive_and_is_named(cluster: Queue, tiny: RunFolder) -> None:
     with coordinated(cluster):
         entrusted(cluster, tiny)
-        flip(cluster.files.path / f"tickets/{tiny.id}.json", 99)
+        flip(cluster.files.path / f"tickets/{tiny.id}.1.json", 99)
         assert tiny.status_seen().state == "interrupted"
-        with pytest.raises(StoreError, match=f"tickets/{tiny.id}.json is damaged"):
+        with pytest.raises(StoreError, match=f"tickets/{tiny.id}.1.json is damaged"):
             cluster.ticket(tiny.id)
 
 
@@ -188,5 +188,5 @@ def test_a_signal_stops_a_run_but_not_one_that_the_cluster_goes_on_with(cluster:
         assert run(tiny, tiny.leases.enter(ticket.attempt), terminate).state == "queued"
         seen = tiny.status_seen()
         assert (seen.state, seen.is_live, seen.step) == ("queued", True, 2)
-        cluster.drop(tiny.id)
+        cluster.drop(tiny.id, ticket.attempt)
     assert execute(tiny, at_step(4, lambda: os.kill(os.getpid(), signal.SIGTERM))).state == "stopped"
