@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +27,17 @@ import dfkd_core
 from dfkd_core.engine.base import Engine, take_up
 from dfkd_core.errors import StoreError
 from dfkd_core.runs.spec import RunSpec, read_spec
-from dfkd_core.store import ACTIVE, LEFT_WAITING, OUT_OF_MEMORY, Command, Lease, RunFolder, RunStatus, find_run, runs_in
+from dfkd_core.store import (
+    ACTIVE,
+    LEFT_WAITING,
+    OUT_OF_MEMORY,
+    Commands,
+    Lease,
+    RunFolder,
+    RunStatus,
+    find_run,
+    runs_in,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +85,7 @@ class _Waiting:
 
     folder: RunFolder
     lease: Lease
-    commands: Iterator[list[Command]]
+    commands: Commands
     insist: bool = False
 
 
@@ -99,7 +109,7 @@ class LocalEngine(Engine):
         self._live: dict[str, _Going] = {}
         self._deadlines: dict[str, float] = {}
         self._idle: list[_Worker] = []
-        self._complaint = ""
+        self._complaints = set[str]()
         self._closing = threading.Event()
         self._adopt()
         self._thread = threading.Thread(target=self._loop, name="dfkd-engine", daemon=True)
@@ -174,9 +184,9 @@ class LocalEngine(Engine):
                     self._complain(error)
 
     def _complain(self, error: Exception) -> None:
-        if repr(error) != self._complaint:
+        if repr(error) not in self._complaints:
             logger.error("the engine could not go on: %r", error, exc_info=error)
-        self._complaint = repr(error)
+        self._complaints.add(repr(error))
 
     def _keep_warm(self) -> None:
         now = time.monotonic()
@@ -224,18 +234,25 @@ class LocalEngine(Engine):
         for run_id in self._live:
             busy.setdefault(_device(RunFolder(self.runs / run_id)), []).append(run_id)
         for waiting in list(self._queue):
-            folder, device = waiting.folder, _device(waiting.folder)
-            others = busy.setdefault(device, [])
-            if not folder.path.is_dir():  # deleted while it waited
-                self._queue.remove(waiting)
-                waiting.lease.close()
-            elif any(command.name == "stop" for command in next(waiting.commands)):  # by another lab, or a command line
-                self._give_up(waiting, "stopped")
-            elif len(others) >= self.slots:
-                _say_waiting(folder, self._why_waiting(device, others))
-            else:
-                self._hand_over(waiting)
-                others.append(folder.id)
+            try:
+                device = _device(waiting.folder)
+                self._start(waiting, device, busy.setdefault(device, []))
+            except (OSError, StoreError) as error:  # what is wrong with one run holds no other up
+                self._complain(error)
+
+    def _start(self, waiting: _Waiting, device: str, others: list[str]) -> None:
+        """Unless ``others`` take up its device, or it is not wanted any more."""
+        folder = waiting.folder
+        if not folder.path.is_dir():  # deleted while it waited
+            self._queue.remove(waiting)
+            waiting.lease.close()
+        elif any(command.name == "stop" for command in next(waiting.commands)):  # by another lab, or a command line
+            self._give_up(waiting, "stopped")
+        elif len(others) >= self.slots:
+            _say_waiting(folder, self._why_waiting(device, others))
+        else:
+            self._hand_over(waiting)
+            others.append(folder.id)
 
     def _why_waiting(self, device: str, others: list[str]) -> str:
         if self.slots == 1:

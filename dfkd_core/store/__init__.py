@@ -28,6 +28,7 @@ from dfkd_core.store.folder import (
     SPECS,
     STATES,
     Command,
+    Commands,
     RunFolder,
     RunStatus,
     new_id,

@@ -21,11 +21,11 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
@@ -43,6 +43,7 @@ CHECKPOINTS = "checkpoints"
 KEPT_CHECKPOINTS = 2  # the last ones
 RESERVE, RESERVED_BYTES = ".reserve", (65_536, 16_384, 4096)  # the most that there is room for
 FOLDERS = ("samples", CHECKPOINTS, "attempts")  # which every run has
+CONTROL = "control.jsonl"
 SPECS = ("spec.json", "spec.copy.json")
 DIED = "Its process on this machine ended without a word. Resume goes on from the last checkpoint."
 OUT_OF_MEMORY = (
@@ -52,7 +53,7 @@ OUT_OF_MEMORY = (
 NOT_STARTED = "It has no status: it was never started. Resume starts it."
 STARTING = "Starting"
 LEFT_WAITING = "It was still waiting when the lab was closed. Resume starts it."
-NOT_MADE = ("manifest.json", "status.json", "control.jsonl", "worker.log", "lock", "owner.json", "heartbeat")
+NOT_MADE = ("manifest.json", "status.json", CONTROL, "worker.log", "lock", "owner.json", "heartbeat")
 """What the manifest leaves out."""
 
 
@@ -298,7 +299,7 @@ class RunFolder:
         """Begin the next attempt; commands given from now on go to it. Raises ``HeldError`` while one goes on, and
         ``StoreError`` when the run is done. ``take_over``: also from an owner of whom nothing can be seen."""
         lease = self.leases.take(take_over, self._has_ended)
-        self._make_room()
+        self._make_room(lease.number)
         return lease
 
     def queue_attempt(self, take_over: bool = False) -> int:
@@ -306,11 +307,14 @@ class RunFolder:
         the queue. Else as ``begin_attempt``."""
         before = self._stored_status()
         number = self.leases.queue(take_over, self._has_ended)
-        self._make_room()
+        self._make_room(number)
         self.set_status(replace(before, state="queued", message=STARTING, attempt=number))
         return number
 
-    def _make_room(self) -> None:
+    def _make_room(self, attempt: int) -> None:
+        """So that it can be steered on a full disk, too."""
+        with suppress(OSError, StoreError):
+            self.files.append(self.attempt_file(attempt, CONTROL)).close()
         with suppress(OSError, StoreError):
             self._reserve()
 
@@ -341,7 +345,7 @@ class RunFolder:
         if not attempt:
             raise StoreError(f"run {self.id}: it has not been started yet")
         line = sealed({"command": name, "knobs": knobs, "time": time.time()})
-        text, control = b"\n%s\n" % line, self.attempt_file(attempt, "control.jsonl")
+        text, control = b"\n%s\n" % line, self.attempt_file(attempt, CONTROL)
 
         def write() -> None:
             with self.files.append(control) as file:
@@ -350,14 +354,9 @@ class RunFolder:
 
         self._urgently(write)
 
-    def commands(self, attempt: int) -> Iterator[list[Command]]:
-        """An endless iterator: each ``next`` gives the commands that came since the last."""
-        name, torn = self.attempt_file(attempt, "control.jsonl"), b""
-        self.files.append(name).close()  # so that it is there: a look at each step's end should cost one call
-        with self.files.open(name) as file:
-            while True:
-                *whole, torn = (torn + file.read()).split(b"\n")
-                yield [command for line in whole if (command := _parsed(line)) is not None]
+    def commands(self, attempt: int) -> Commands:
+        """Those that are given to an attempt, as they come."""
+        return Commands(self.files, self.attempt_file(attempt, CONTROL))
 
     def manifest(self) -> dict[str, str]:
         """SHA-256 of each artefact, by its name; empty until the run has ended."""
@@ -370,6 +369,24 @@ class RunFolder:
         made = [name for name in found if (last := name.rpartition("/")[2]) not in NOT_MADE and last[0] != "."]
         hashes = {name: hashlib.sha256(self.files.read(name)).hexdigest() for name in made}
         self.files.write_json("manifest.json", hashes, durable=False)
+
+
+class Commands:
+    """Each ``next`` gives the commands that came since the last. One that raised ``OSError`` may be tried again."""
+
+    def __init__(self, files: Place, name: str) -> None:
+        self._files, self._name = files, name
+        self._file: BinaryIO | None = None  # kept open: a look at each step's end should cost one call
+        self._torn = b""
+
+    def __next__(self) -> list[Command]:
+        if self._file is None:
+            try:
+                self._file = self._files.open(self._name)
+            except FileNotFoundError:
+                return []
+        *whole, self._torn = (self._torn + self._file.read()).split(b"\n")
+        return [command for line in whole if (command := _parsed(line)) is not None]
 
 
 def _parsed(line: bytes) -> Command | None:

@@ -20,7 +20,7 @@ from conftest import eventually, new_run, rows, student_hash, tiny_spec, write_m
 
 from dfkd_core.engine import LocalEngine, local
 from dfkd_core.errors import HeldError
-from dfkd_core.store import Owner, RunFolder, RunStatus
+from dfkd_core.store import Owner, Place, RunFolder, RunStatus
 
 Start = Callable[..., subprocess.Popen[str]]
 LONG = {"iterations": 100_000}
@@ -142,6 +142,27 @@ def test_the_thread_survives_a_tick_that_fails(
     run_id = engine.submit(tiny_spec())
     eventually(lambda: state(engine, run_id) == "done")
     assert len([record for record in caplog.records if "Cannot allocate" in record.message]) == 1, "said once"
+
+
+def test_a_run_whose_commands_cannot_be_read_is_tried_again_and_holds_no_other_up(
+    engines: Callable[..., LocalEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, broken = Place.open, []
+
+    def too_many(place: Place, name: str) -> Any:
+        if name.endswith("control.jsonl") and place.path.name in broken:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), name)
+        return opened(place, name)
+
+    engine = engines()
+    with engine._lock:  # no tick comes in between
+        first, second = engine.submit(tiny_spec()), engine.submit(tiny_spec())
+        broken.append(first)
+        monkeypatch.setattr(Place, "open", too_many)
+    eventually(lambda: state(engine, second) == "done")
+    assert state(engine, first) == "queued"
+    broken.clear()
+    eventually(lambda: state(engine, first) == "done")
 
 
 def test_where_no_status_can_be_written_it_tries_again_with_the_same_worker(
