@@ -116,7 +116,8 @@ class Quality:
 
 @dataclass(frozen=True)
 class Applied:
-    """A command that took effect after ``step``; ``knobs`` are the new values where it changed some."""
+    """A command that took effect after ``step``; ``knobs`` are the new values where it changed some. ``insist``: the
+    run goes on although what it depends on has changed, which ``detail`` says."""
 
     step: int
     command: str
@@ -134,6 +135,8 @@ class Status:
 
 
 Event = Step | Phases | Samples | Probes | Epoch | StageEntered | ClassShares | Evaluated | Quality | Applied | Status
+TURNS = ("set", "insist")
+"""Commands after whose step a run is trained otherwise: what stands in its log of later steps did not happen."""
 REPLAYED = (Step, Samples, Probes, Epoch, StageEntered, ClassShares, Evaluated, Quality)
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from dfkd_core.errors import StoreError
-from dfkd_core.events import Phase
-from dfkd_core.store import EventReader, RunFolder, damage, read_phases, read_sheet
+from dfkd_core.events import TURNS, Phase
+from dfkd_core.store import EventReader, RunFolder, damage, read_phases, read_sheet, turned
 from dfkd_core.store.sheets import in_rows, png, sheet
 
 MAX_POINTS = 800  # of one curve on the page
@@ -41,6 +41,7 @@ class Timeline:
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self.rows = 0
+        self.turns = 0  # how often what was read of later steps was taken back
         self.step = 0
         self.elapsed = 0.0
         self.teacher: float | None = None
@@ -65,6 +66,8 @@ class Timeline:
             for row in self._reader.read():
                 self.rows += 1
                 self.elapsed = row["elapsed"]
+                if turned(row, self.step):
+                    self._forget(row["step"])
                 self.step = max(self.step, row["step"])
                 self._take(row)
             return self.rows
@@ -91,7 +94,7 @@ class Timeline:
                 self.slow[step] = row
             case "applied":
                 self.changed |= row["knobs"]
-                text = row["detail"] if row["command"] in ("set", "refused") else row["command"]
+                text = row["detail"] if row["command"] in (*TURNS, "refused") else row["command"]
                 self.marks.append({"step": step, "command": row["command"], "text": text})
             case "stageentered":
                 self.stages.append({name: row[name] for name in ("step", "name", "title", "elapsed")})
@@ -104,6 +107,18 @@ class Timeline:
             at = bisect_right(curve.steps, step)  # the end, but for a row that was damaged and made again
             curve.steps.insert(at, step)
             curve.values.insert(at, value)
+
+    def _forget(self, after: int) -> None:
+        """What was read of later steps, which are trained otherwise now."""
+        self.turns, self.step = self.turns + 1, after
+        for curve in self.curves.values():
+            end = bisect_right(curve.steps, after)
+            del curve.steps[end:], curve.values[end:]
+        frames: tuple[dict[int, Any], ...] = (self.frames, self.probes, self.slow, self.class_shares, self.levels)
+        for found in frames:
+            for step in [step for step in found if step > after]:
+                del found[step]
+        self.stages = [stage for stage in self.stages if stage["step"] <= after]
 
     @property
     def damaged(self) -> list[str]:

@@ -127,8 +127,8 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> str:
 
 
 def live_changes(folder: RunFolder, kept: list[Change]) -> tuple[list[Change], list[str]]:
-    """Step and new values of every change made while the run went on, in order, those that a checkpoint ``kept`` first;
-    and which lines of the log are damaged."""
+    """Step and new values of every change made while the run went on, by step, those of one step as they were made; and
+    which lines of the log are damaged. A checkpoint ``kept`` some of them."""
     reader = EventReader(folder)
     logged = [
         (row["step"], row["knobs"]) for row in reader.read() if row["type"] == "applied" and row["command"] == "set"
@@ -136,7 +136,7 @@ def live_changes(folder: RunFolder, kept: list[Change]) -> tuple[list[Change], l
     for change in kept:
         if change in logged:
             logged.remove(change)
-    return [*kept, *logged], reader.damaged
+    return sorted([*kept, *logged], key=lambda change: change[0]), reader.damaged
 
 
 def note(accepted: list[str], damaged: list[str], step: int) -> str:

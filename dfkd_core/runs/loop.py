@@ -219,6 +219,8 @@ class _Running:
 
     def to_the_end(self) -> RunStatus:
         """Run until done, stopped or failed."""
+        if self.accepted:
+            self._add(Applied(self.method.step, "insist", "; ".join(self.accepted)), self.elapsed)
         self._enter("running", self.note)
         self._write_environment()
         self._keep_real()

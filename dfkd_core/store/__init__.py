@@ -19,6 +19,7 @@ from dfkd_core.store.events_log import (
     read_sheet,
     store_arrays,
     store_samples,
+    turned,
 )
 from dfkd_core.store.folder import (
     ACTIVE,

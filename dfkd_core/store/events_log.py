@@ -2,7 +2,9 @@
 
 A row is one JSON line with its checksum. ``seq`` counts rows over all attempts. Some rows (``REPLAYED``) come again
 when a run is resumed from a checkpoint: the writer of the resumed attempt skips those that the log holds already, so no
-reader sees a row twice, none that was seen is lost, and one that was damaged is written anew.
+reader sees a row twice, none that was seen is lost, and one that was damaged is written anew. Once a run turns, since a
+knob was changed before it had caught up with its log (``TURNS``), rows of later steps are written anew as well, in
+place of those before.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from dfkd_core.errors import DamagedError, StoreError, explain
-from dfkd_core.events import REPLAYED, Event, Phase, Phases, Samples, to_row
+from dfkd_core.events import REPLAYED, TURNS, Event, Phase, Phases, Samples, to_row
 from dfkd_core.store.folder import RunFolder
 from dfkd_core.store.rows import FINITE, ROW, Count
 from dfkd_core.store.sealed import sealed, unsealed
@@ -63,7 +65,8 @@ class Cursor:
 
 
 class EventReader:
-    """Follows one run's log. Each row once, in order, while the writer goes on.
+    """Follows one run's log. Each row once, in order, while the writer goes on, but for those that were turned away
+    from: who has read them sees it by ``turned``.
 
     ``damaged``: the lines that were passed over, as ``FILE, line N: why``.
     """
@@ -93,7 +96,23 @@ class EventReader:
                 except ValueError as error:
                     self.damaged.append(f"{name}, line {line}: {error}")
             self.cursor = Cursor(attempt, offset + sum(map(len, lines)) + len(lines), passed + len(lines))
-        return rows
+        return _standing(rows)
+
+
+def turned(row: dict[str, Any], furthest: int) -> bool:
+    """Whether with this row a run that had come to the step ``furthest`` turned away from what it had logged."""
+    return row["type"] == "applied" and row["command"] in TURNS and row["step"] < furthest
+
+
+def _standing(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    kept, furthest = list[dict[str, Any]](), 0
+    for row in rows:
+        if turned(row, furthest):
+            kept = [one for one in kept if one["step"] <= row["step"] or one["type"] not in _KNOWN_TYPES]
+            furthest = row["step"]
+        kept.append(row)
+        furthest = max(furthest, row["step"])
+    return kept
 
 
 def _is_whole(text: bytes) -> bool:
@@ -111,6 +130,7 @@ class EventWriter:
         earlier = EventReader(folder).read()
         self._seq = max((row["seq"] for row in earlier), default=0)
         self._known = Counter((row["type"], row["step"]) for row in earlier if row["type"] in _KNOWN_TYPES)
+        self._furthest = max((step for _, step in self._known), default=0)
         self._pending: list[bytes] = []
         self._file = folder.files.append(folder.attempt_file(attempt, LOG))
         self._good = self._file.tell()
@@ -118,6 +138,8 @@ class EventWriter:
     def add(self, event: Event, elapsed: float) -> bool:
         """Queue a row; ``elapsed`` are seconds of training. False if the log has it already."""
         row = {"seq": self._seq + 1, "elapsed": round(elapsed, 3), **to_row(event)}
+        if turned(row, self._furthest):
+            self._known = Counter({known: count for known, count in self._known.items() if known[1] <= event.step})
         known = self._known[row["type"], event.step] > 0
         if not known:
             if isinstance(event, Samples):

@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 from dfkd_core.errors import StoreError
 from dfkd_core.quality.score import DISTANCES
 from dfkd_core.runs.spec import RunSpec, read_spec
-from dfkd_core.store import EventReader, RunFolder, read_arrays
+from dfkd_core.store import EventReader, RunFolder, read_arrays, turned
 from dfkd_core.store.rows import FINITE
 from dfkd_core.study.folder import Study
 from dfkd_core.study.robustness import Spent, stability_of
@@ -78,6 +78,7 @@ class Growing:
     def __init__(self, folder: RunFolder) -> None:
         """Raises ``StoreError`` for a run whose specification cannot be read."""
         self._folder, self._spec, self._reader = folder, read_spec(folder), EventReader(folder)
+        self._step = 0
         self._last: dict[str, float] = {}
         self._agreement: float | None = None
         self._measure, self._columns = "accuracy", {name: list[float | None]() for name in COLUMNS}
@@ -87,8 +88,17 @@ class Growing:
         """As it is now; reads what is new of the log."""
         with self._lock:
             for row in self._reader.read():
+                if turned(row, self._step):
+                    self._forget(row["step"])
+                self._step = max(self._step, row["step"])
                 self._take(row)
             return _TRACE.validate_python({"measure": self._measure, "columns": self._columns})
+
+    def _forget(self, after: int) -> None:
+        """What was read of later steps, which are trained otherwise now."""
+        self._step = after
+        kept = [index for index, step in enumerate(self._columns["step"]) if (step or 0) <= after]
+        self._columns = {name: [values[index] for index in kept] for name, values in self._columns.items()}
 
     def _take(self, row: dict[str, Any]) -> None:
         kind = row["type"]

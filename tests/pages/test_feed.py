@@ -11,7 +11,7 @@ import pytest
 from conftest import eventually, new_run
 
 from dfkd_core.analysis.timeline import Timeline
-from dfkd_core.events import Step
+from dfkd_core.events import Applied, Step
 from dfkd_core.store import EventWriter, RunFolder
 from pages.ui import again
 from pages.ui.run import feed as feeds
@@ -61,6 +61,18 @@ def test_a_whole_and_what_was_added_make_the_curves(feed: Feed, writer: EventWri
     curves = put_together(tmp_path / "feed", versions)
     assert curves["student_loss"] == {"x": [1, 2, 3, 4, 5], "y": [1.0, 0.5, 0.333333, 0.25, 0.2]}
     assert curves["kept"] == {"x": [4, 5], "y": [0.5, 0.5]}
+
+
+def test_what_a_run_turned_away_from_is_in_no_curve(feed: Feed, writer: EventWriter, tmp_path: Path) -> None:
+    write(writer, 1, 2, 3, 4)
+    before = feed.curves()
+    writer.add(Applied(2, "set", "", {"student_lr": 0.1}), 5.0)
+    write(writer, 3, kept=0.5)
+    versions = feed.curves()
+    assert not {*before} & {*versions} and versions[0] > before[-1], "browsers take the whole anew"
+    write(writer, 4)
+    curves = put_together(tmp_path / "feed", feed.curves())
+    assert curves["student_loss"]["x"] == [1, 2, 3, 4] and curves["kept"]["x"] == [3]
 
 
 def test_old_files_go_but_not_those_that_somebody_was_just_told(

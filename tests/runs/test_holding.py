@@ -144,6 +144,16 @@ def test_what_was_insisted_on_is_what_it_trains_with(tmp_path: Path, runs: Path)
     assert read_spec(folder).threads == 2 and set(threads) == {2}
 
 
+def test_what_was_insisted_on_takes_back_the_steps_that_are_trained_otherwise(tmp_path: Path, runs: Path) -> None:
+    folder = begun("another teacher of that name", tmp_path, runs)
+    for path in (folder.path / "checkpoints").iterdir():
+        path.unlink()
+    other = RunFolder.create(runs, folder.spec())
+    assert run(folder, folder.begin_attempt(), insist=True).state == execute(other).state == "done"
+    ours, theirs = ([row["values"] for row in rows(one, "step")] for one in (folder, other))
+    assert ours == theirs
+
+
 def features(folder: RunFolder) -> set[str]:
     return {row["label"] for row in rows(folder, "quality")}
 

@@ -12,15 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import (
-    eventually,
-    execute,
-    new_run,
-    rows,
-    tiny_spec,
-)
+from conftest import eventually, execute, metric_rows, new_run, rows, student_hash, tiny_spec
 from running import PAUSED, applied, assert_bit_identical, at_step, commanding, in_background_with
 
+from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.engine import InlineEngine
 from dfkd_core.errors import HeldError, StoreError
 from dfkd_core.events import Event, Step
@@ -28,6 +23,7 @@ from dfkd_core.runs import loop as run_module
 from dfkd_core.store import RunFolder, RunStatus
 from dfkd_core.store.checkpoints import save_checkpoint
 from dfkd_core.store.sealed import sealed
+from dfkd_core.study.traces import Growing
 
 Start = Callable[..., subprocess.Popen[str]]
 
@@ -157,11 +153,74 @@ def test_a_resumed_run_changes_its_knobs_at_the_same_steps(
 ) -> None:
     execute(tiny, changing(tiny, {step: knobs for step, knobs in CHANGES.items() if step <= stop}, stop))
     if lost:
-        for path in (tiny.path / "checkpoints").iterdir():
-            path.unlink()
+        forget_checkpoints(tiny)
     execute(tiny, changing(tiny, {step: knobs for step, knobs in CHANGES.items() if step > stop}))
     assert_bit_identical(tiny, changed)
     assert [row["step"] for row in rows(tiny, "applied") if row["command"] == "set"] == [2, 4]
+
+
+class Killed(BaseException):
+    """No ``Exception``, so that nothing is written."""
+
+
+def killed(folder: RunFolder, step: int, **knobs: Any) -> None:
+    """Carry it out until it is killed when ``step`` closes, told at once to change ``knobs``."""
+    lease = folder.begin_attempt()
+    if knobs:
+        folder.command("set", **knobs)
+
+    def kill() -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        run_module.run(folder, lease, at_step(step, kill))
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_change_before_a_resumed_run_has_caught_up_takes_back_what_did_not_happen(runs: Path, again: bool) -> None:
+    folder, straight = new_run(runs), new_run(runs)
+    execute(straight, changing(straight, {1: {"student_lr": 0.001}}))
+    watched, trace = Timeline(folder), Growing(folder)
+    killed(folder, 5)  # before its first checkpoint
+    watched.update(), trace.update()
+    assert watched.step == 4 and 3 in watched.frames
+    killed(folder, 3, student_lr=0.001)
+    watched.update(), trace.update()
+    assert watched.step == 2 and 3 not in watched.frames
+    if again:
+        killed(folder, 3)
+    assert execute(folder).state == "done"
+    assert student_hash(folder) == student_hash(straight) and metric_rows(folder) == metric_rows(straight)
+    watched.update()
+    assert watched.curves["student_loss"] == timeline(straight).curves["student_loss"]
+    assert [watched.frames.keys(), watched.step] == [timeline(straight).frames.keys(), straight.status().step]
+    ours, theirs = (one["columns"] | {"seconds": []} for one in (trace.update(), Growing(straight).update()))
+    assert ours == theirs
+
+
+def test_changes_are_repeated_by_step_not_in_the_order_in_which_they_were_made(runs: Path) -> None:
+    folder, straight = new_run(runs), new_run(runs)
+    execute(straight, changing(straight, {1: CHANGES[2], 4: CHANGES[4]}))
+    execute(folder, changing(folder, {4: CHANGES[4]}, 5))
+    forget_checkpoints(folder)
+    lease = folder.begin_attempt()
+    folder.command("set", **CHANGES[2]), folder.command("stop")
+    run_module.run(folder, lease)
+    forget_checkpoints(folder)
+    assert execute(folder).state == "done"
+    assert [row["step"] for row in rows(folder, "applied") if row["command"] == "set"] == [4, 1]
+    assert student_hash(folder) == student_hash(straight) and metric_rows(folder) == metric_rows(straight)
+
+
+def forget_checkpoints(folder: RunFolder) -> None:
+    for path in (folder.path / "checkpoints").iterdir():
+        path.unlink()
+
+
+def timeline(folder: RunFolder) -> Timeline:
+    found = Timeline(folder)
+    found.update()
+    return found
 
 
 @pytest.mark.parametrize(

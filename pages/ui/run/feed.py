@@ -46,6 +46,7 @@ class Feed:
         self._lengths: dict[str, int] = {}  # of the curves, as far as they were written
         self._versions: list[int] = []  # a whole, and what was added since
         self._written: list[list[Path]] = []  # by whole
+        self._turns = 0
         self._sheets: dict[int, str] = {}
         self._names: dict[int, str | None] = {}
 
@@ -71,6 +72,9 @@ class Feed:
         """Versions that can be had: ``N.json`` is all curves at the first, and ``N-M.json`` what M has more than N."""
         with self._lock:
             version = self._timeline.update()
+            if self._turns != self._timeline.turns:  # curves were cut, and sheets will be other ones
+                self._turns, self._versions = self._timeline.turns, []
+                self._sheets.clear()
             if not self._versions or len(self._versions) > MOST_STEPS:
                 self._whole(version)
             elif version != self._versions[-1]:
