@@ -68,13 +68,14 @@ class Job:
             return JobState("failed", message=str(error))
         return state
 
-    def start(self, arguments: list[str]) -> None:
-        """Start ``python -m dfkd_core ARGUMENTS``, unless it is running. Raises ``StoreError`` where the run's folder
-        cannot be written to."""
+    def start(self, arguments: list[str]) -> int | None:
+        """Start ``python -m dfkd_core ARGUMENTS``; the number of its lease. None, and nothing is started, while the job
+        goes on, whatever its arguments are. Raises ``StoreError`` where the run's folder cannot be written to."""
         try:
             lease = self.leases.take(is_over=lambda number: self._read(number).state in ENDED)
         except HeldError:
-            return
+            return None
+        _children[:] = [child for child in _children if child.poll() is None]
         root = str(Path(dfkd_core.__file__).parent.parent)
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         with lease:
@@ -91,6 +92,7 @@ class Job:
             )
             _children.append(process)
             lease.give_to(process.pid)
+        return lease.number
 
     def stop(self) -> None:
         """End its process, with all that it started."""
@@ -116,7 +118,7 @@ class Job:
             raise StoreError(f"{self.files.title}: {reason}") from None
 
 
-_children: list[subprocess.Popen[bytes]] = []  # kept so that they are reaped
+_children: list[subprocess.Popen[bytes]] = []  # that were not yet seen to have ended
 
 
 class OwnJob:

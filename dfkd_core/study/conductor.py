@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 0.2
 RESTARTS = 3  # of a run whose process was killed, without a checkpoint in between
+MEASURINGS = 10  # of a run, where others measure it in between
 LANES = 16  # that look at their runs so often; of more each looks less often
 CHANGED = "A knob was changed while it trained, so it is no longer what its label says."
 AGAIN = "Taken up again on %d %B at %H:%M: what carried it out had ended, and nobody had stopped it."
 OTHER_DATA = "The test images, or the extractor, are not those that the other runs were measured with."
+OTHERWISE = "It was measured by others, again and again. Continue the study when they have done."
 
 
 class _Abandoned(Exception):
@@ -227,16 +229,22 @@ class Conductor:
     def _measured_by_job(self, folder: RunFolder, samples: int, extractor: str) -> dict[str, Any] | None:
         job = Job(folder, "measure")
         asked = ["measure", folder.id, "--runs", str(self.study.runs.resolve())]
-        job.start([*asked, "--samples", str(samples), "--extractor", extractor])
-        while (state := job.state()).state not in ENDED:
-            if self.study.shall_stop():
-                job.stop()
-            self._pause()
-        if state.state == "failed":
-            raise StoreError(state.message)
-        if state.state == "stopped":
-            return None
-        return read_figures(folder)
+        asked += ["--samples", str(samples), "--extractor", extractor]
+        for _ in range(MEASURINGS):
+            number = job.start(asked)  # None: somebody measures an earlier step, or otherwise
+            while (state := job.state()).state not in ENDED:
+                if self.study.shall_stop():
+                    if number is None:
+                        return None
+                    job.stop()
+                self._pause()
+            figures = read_figures(folder) if number is not None and state.state == "done" else None
+            if number != job.leases.newest():
+                continue
+            if state.state == "failed":
+                raise StoreError(state.message)
+            return figures
+        raise StoreError(OTHERWISE)
 
 
 def take_up_left(runs: Path, engine: Engine) -> None:

@@ -49,4 +49,5 @@ def test_a_job_that_was_killed_has_failed_and_can_be_started_again(tmp_path: Pat
     eventually(lambda: job.state().state == "failed")
     assert "without a word" in job.state().message
     job.start(["methods"])
+    assert not psutil.pid_exists(owner.pid), "not even as a zombie"
     eventually(lambda: job.state().state == "done")

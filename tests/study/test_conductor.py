@@ -15,6 +15,7 @@ from studying import SAMPLES, conduct, plain_study, records, states, stop_at, ti
 from tampering import flip
 
 from dfkd_core.analysis import measure as measuring
+from dfkd_core.analysis.jobs import Job
 from dfkd_core.analysis.measured import read_figures
 from dfkd_core.engine import InlineEngine, LocalEngine
 from dfkd_core.errors import RequestError, StoreError
@@ -240,16 +241,21 @@ def test_a_conductor_killed_as_it_begins_a_run_leaves_it_to_the_next_one(
     assert begun.status().state == "done"
 
 
-def test_in_the_lab_runs_are_workers_and_measuring_is_a_job(runs: Path) -> None:
+def test_in_the_lab_runs_are_workers_and_measuring_is_a_job(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = tiny_study(runs)
     engine = LocalEngine(runs, keep_warm=False)
+    start, started = Job.start, list[int | None]()
+    monkeypatch.setattr(Job, "start", lambda job, arguments: started.append(start(job, arguments)) or started[-1])
     try:
         Conductor(study, engine, as_jobs=True).start()
-        eventually(lambda: states(study)[0] == "measuring", 120)
+        first = eventually(lambda: runs_in(runs))[-1]
+        with Job(first, "measure").leases.take():  # somebody measures it while it trains
+            eventually(lambda: None in started)
+            assert "measuring" in states(study)
         eventually(lambda: study.progress().state == "done", 120)
     finally:
         engine.close()
-    assert states(study) == ["done"] * 2
+    assert states(study) == ["done"] * 2 and len(started) == 3
     assert all(folder.environment() for folder in runs_in(runs)) and all(
         record.figures["fid"] > 0 for record in records(study)
     )
