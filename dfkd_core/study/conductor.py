@@ -162,7 +162,7 @@ class Conductor:
         else:
             if figures is not None:
                 record = replace(record, figures=figures)
-            elif status.state in ("failed", "interrupted"):
+            elif status.state == "failed" or (status.state == "interrupted" and not self.study.shall_stop()):
                 record = replace(record, problem=status.message or status.state)
             else:  # somebody stopped the run, and so the study
                 self.study.ask_to_stop()
@@ -186,7 +186,7 @@ class Conductor:
         """One that is alive was left by a conductor that died: it is only waited for."""
         status = folder.status_seen()
         if not status.is_live and status.state != "done":
-            self.engine.resume(folder.id)  # also begins a run that has not begun
+            self._resume(folder)
         told = False
         while (status := folder.status_seen()).is_live:
             if self.study.shall_stop() and not told:
@@ -194,6 +194,23 @@ class Conductor:
                 told = True
             self._pause()
         return status
+
+    def _resume(self, folder: RunFolder) -> None:
+        """Also begins a run that has not begun. While one trains in this thread, another one listens: where the study
+        was to stop before the attempt was taken, nobody could tell the run."""
+        over = threading.Event()
+        if self.engine.in_this_thread:
+            threading.Thread(target=self._listen, args=(folder, over), daemon=True).start()
+        try:
+            self.engine.resume(folder.id)
+        finally:
+            over.set()
+
+    def _listen(self, folder: RunFolder, over: threading.Event) -> None:
+        while not over.wait(TICK_SECONDS):
+            with suppress(OSError, StoreError):
+                if self.study.shall_stop() and folder.status().is_live:
+                    return self.engine.stop(folder.id)
 
     def _pause(self) -> None:
         if self._broken.wait(TICK_SECONDS * max(1.0, self.slots / LANES)):

@@ -17,12 +17,12 @@ from tampering import flip
 from dfkd_core.analysis import measure as measuring
 from dfkd_core.analysis.jobs import Job
 from dfkd_core.analysis.measured import read_figures
-from dfkd_core.engine import InlineEngine, LocalEngine
+from dfkd_core.engine import InlineEngine, LocalEngine, inline
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.events import Event, Step
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import RunFolder, RunStatus, runs_in
-from dfkd_core.study import Conductor, Record, Study, find_study, studies_in
+from dfkd_core.study import Cell, Conductor, Record, Study, find_study, studies_in
 from dfkd_core.study.conductor import CHANGED, OTHER_DATA
 
 # --- carrying out ----------------------------------------------------------------------------------------------
@@ -85,6 +85,20 @@ def test_stopped_and_continued_it_goes_on_where_it_was(runs: Path, monkeypatch: 
     assert after[0] == before[0] and after[1].run == before[1].run
     assert study.run(after[1]).attempts() == [1, 2] and study.run(after[0]).attempts() == [1]
     assert measured == [record.run for record in after], "each once"
+
+
+def test_a_stop_before_a_run_in_this_process_has_begun_is_heard(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [Cell(f"cell-{seed}", {"seed": seed}, tiny_spec({"iterations": 100}, seed=seed)) for seed in range(2)]
+    study = Study.create(runs, "plain", "Long runs", {"samples": 0}, cells)
+    take_up = inline.take_up
+
+    def late(folder: RunFolder) -> Any:
+        study.ask_to_stop()
+        return take_up(folder)
+
+    monkeypatch.setattr(inline, "take_up", late)
+    conduct(study)
+    assert study.progress().state == "stopped" and states(study) == ["stopped", "waiting"]
 
 
 def test_a_run_that_somebody_stops_stops_the_study(runs: Path) -> None:

@@ -107,12 +107,17 @@ def test_stopping_stops_all_that_run_and_a_broken_disk_lets_them_be(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = some(runs, 4)
-    engine = Sketched(runs, lambda folder, attempt: str(eventually(study.shall_stop) and "stopped"))
+
+    def play(folder: RunFolder, attempt: int) -> str:
+        eventually(study.shall_stop)
+        return "killed" if folder.spec()["seed"] else "stopped"  # by force: it did not listen
+
+    engine = Sketched(runs, play)
     Conductor(study, engine, slots=2).start()
     eventually(lambda: len(engine.begun) == 2)
     study.ask_to_stop()
     eventually(lambda: study.progress().state == "stopped")
-    assert states(study) == ["stopped", "stopped", "waiting", "waiting"]
+    assert states(study) == ["stopped", "interrupted", "waiting", "waiting"]
 
     def full(*arguments: Any) -> None:
         raise OSError(28, "No space left on device")
