@@ -51,6 +51,7 @@ from dfkd_core.runs.holding import (
     read_held_spec,
 )
 from dfkd_core.runs.memory import check_memory
+from dfkd_core.runs.signals import TOLD_TO_END, left_by, terminated_softly
 from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.runs.survey import keep_survey, survey
 from dfkd_core.selection.collected import Predictor
@@ -69,24 +70,33 @@ def run(folder: RunFolder, lease: Lease, progress: Progress | None = None, insis
     even where what it depends on has changed (see ``holding``).
 
     ``lease`` is held until then. Whatever goes wrong inside the training ends in a ``failed`` status with one sentence,
-    not in an exception; a run that a later attempt has taken over ends ``interrupted``, and nothing is written.
+    not in an exception; a run that a later attempt has taken over ends ``interrupted``, and nothing is written. One
+    that hears SIGTERM ends so, too, and then the process as it would have without a run.
     """
-    with lease:
-        spec = read_spec(folder)
-        with _terminated_softly() as asked_to_stop:
-            try:
-                lease.check()
-                before = folder.status()
-                folder.set_status(replace(before, state="running", message="", attempt=lease.number))
-                spec = read_held_spec(folder, insist)
-                with borrowed(spec):
-                    return _Running(spec, folder, lease, progress, asked_to_stop, insist).to_the_end()
-            except SupersededError as error:
-                return RunStatus("interrupted", capitalised(str(error)), attempt=lease.number)
-            except _NoRoomToStop:
-                return _ended(folder, lease.number, "stopped", NO_ROOM_TO_STOP)
-            except Exception as error:
-                return _failed(folder, lease.number, _sentence(error, spec, folder))
+    with lease, terminated_softly() as heard:
+        status = _carried_out(folder, lease, progress, heard, insist)
+    if signal.SIGTERM in heard and status.state != "queued":
+        signal.raise_signal(signal.SIGTERM)
+    return status
+
+
+def _carried_out(
+    folder: RunFolder, lease: Lease, progress: Progress | None, heard: list[int], insist: bool
+) -> RunStatus:
+    spec = read_spec(folder)
+    try:
+        lease.check()
+        before = folder.status()
+        folder.set_status(replace(before, state="running", message="", attempt=lease.number))
+        spec = read_held_spec(folder, insist)
+        with borrowed(spec):
+            return _Running(spec, folder, lease, progress, heard, insist).to_the_end()
+    except SupersededError as error:
+        return RunStatus("interrupted", capitalised(str(error)), attempt=lease.number)
+    except _NoRoomToStop:
+        return _ended(folder, lease.number, left_by(heard), NO_ROOM_TO_STOP)
+    except Exception as error:
+        return _failed(folder, lease.number, _sentence(error, spec, folder))
 
 
 def _failed(folder: RunFolder, attempt: int, message: str) -> RunStatus:
@@ -137,24 +147,6 @@ def _sentence(error: Exception, spec: RunSpec, folder: RunFolder) -> str:
     return f"{type(error).__name__}: {text or 'no message'} (the traceback is in worker.log)"
 
 
-@contextmanager
-def _terminated_softly() -> Iterator[Callable[[], bool]]:
-    """SIGTERM and Ctrl-C ask for a stop at the next step's end. Only the main thread can hear them."""
-    heard: list[int] = []
-    try:
-        before = {
-            number: signal.signal(number, lambda received, _: heard.append(received))
-            for number in (signal.SIGTERM, signal.SIGINT)
-        }
-    except ValueError:
-        before = {}
-    try:
-        yield lambda: bool(heard)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 class _NoRoomToStop(Exception):
     """It was told to stop, and there is no room for a checkpoint."""
 
@@ -168,11 +160,11 @@ class _Running:
         folder: RunFolder,
         lease: Lease,
         progress: Progress | None,
-        asked_to_stop: Callable[[], bool],
+        heard: list[int],
         insist: bool = False,
     ) -> None:
         self.spec, self.folder, self.lease = spec, folder, lease
-        self.progress, self.asked_to_stop = progress or (lambda event: None), asked_to_stop
+        self.progress, self.heard = progress or (lambda event: None), heard
         self.device = torch.device(spec.device)
         self.on_gpu = self.device.type == "cuda"
         self.foretold_peak = check_memory(spec) if self.on_gpu else None
@@ -247,11 +239,10 @@ class _Running:
             self.elapsed += time.perf_counter() - started
             if time.monotonic() - self.saved_at >= self.spec.checkpoint_seconds:
                 self._checkpoint()
-            told = self._obey()
-            self.stopping = told != "go"
-            if self.stopping:  # where somebody sees to it that it goes on elsewhere, a signal is no end
-                goes_on = told == "signal" and self.folder.leases.keeper(self.lease.number) is not None
-                return self._end("queued" if goes_on else "stopped")
+            state = self._obey()
+            self.stopping = state != "running"
+            if self.stopping:
+                return self._end(state, TOLD_TO_END if state == "interrupted" else "")
             started = time.perf_counter()
 
     def _enter_stage(self, step: int) -> None:
@@ -315,7 +306,7 @@ class _Running:
     # --- commands ---
 
     def _obey(self) -> str:
-        """Carry out what came in since the last step. Returns ``stop``, ``signal`` or ``go``; waits while paused."""
+        """Carry out what came in since the last step; waits while paused. Returns the state to end in, or running."""
         self._repeat_changes()
         if self.allowed == 1:
             self._allow(0, "pause")
@@ -329,17 +320,17 @@ class _Running:
                     self._change(given.knobs)
                 elif command == "stop":
                     self._add(Applied(self.method.step, "stop"), self.elapsed)
-                    return "stop"
+                    return "stopped"
                 elif command == "pause" or (command == "step" and self.allowed is None):
                     self._allow(0, "pause")
                 elif command == "step":
                     self._allow((self.allowed or 0) + 1, command)
                 elif command == "resume":
                     self._allow(None, command)
-            if self.asked_to_stop():
-                return "signal"
+            if self.heard:  # no end where somebody sees to it that it goes on elsewhere
+                return "queued" if self.folder.leases.keeper(self.lease.number) else left_by(self.heard)
             if self.allowed != 0:
-                return "go"
+                return "running"
             self._wait()
 
     def _change(self, knobs: dict[str, Any]) -> None:
@@ -389,7 +380,7 @@ class _Running:
         while True:
             self.unheard += next(self.commands)  # what else there is waits for the step's end
             commands = [command.name for command in self.unheard]
-            if self.stopping or "stop" in commands or self.asked_to_stop():
+            if self.stopping or "stop" in commands or self.heard:
                 raise _NoRoomToStop
             if "resume" in commands:
                 self.unheard = [command for command in self.unheard if command.name != "resume"]
@@ -423,13 +414,13 @@ class _Running:
         self._write(lambda: self.folder.set_status(replace(self.status, step=self.method.step)))
         self.saved_at = time.monotonic()
 
-    def _end(self, state: str) -> RunStatus:
+    def _end(self, state: str, message: str = "") -> RunStatus:
         self._checkpoint()
         if state == "done":
             weights = {name: tensor.contiguous() for name, tensor in self.student.state_dict().items()}
             self._write(lambda: self.folder.files.write("student.safetensors", save(weights)))
         result = {**self.evaluation.result(self.evaluated), "seconds": round(self.elapsed, 2)}
-        self._enter(state, result=result)
+        self._enter(state, message, result=result)
         self.writer.close()
         return self.status
 

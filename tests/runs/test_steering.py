@@ -87,20 +87,28 @@ def test_a_step_asked_of_a_run_that_is_not_paused_pauses_it(tiny: RunFolder) -> 
     assert tiny.status().state == "stopped"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_with_a_checkpoint(tiny: RunFolder, whole: RunFolder, number: signal.Signals) -> None:
-    status = execute(tiny, at_step(3, lambda: signal.raise_signal(number)))
-    assert (status.state, status.step) == ("stopped", 3)
+@pytest.mark.parametrize(("number", "state"), [(signal.SIGTERM, "interrupted"), (signal.SIGINT, "stopped")])
+def test_a_signal_ends_it_with_a_checkpoint(
+    tiny: RunFolder, whole: RunFolder, number: signal.Signals, state: str
+) -> None:
+    process, before = list[int](), signal.signal(signal.SIGTERM, lambda received, _: process.append(received))
+    try:
+        status = execute(tiny, at_step(3, lambda: signal.raise_signal(number)))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (status.state, status.step) == (state, 3)
+    assert process == [signal.SIGTERM] * (number == signal.SIGTERM), "which hears it, too"
     assert (tiny.path / "checkpoints" / "step-00000003.json").exists()
     execute(tiny)
     assert_bit_identical(tiny, whole)
 
 
-def test_a_signal_stops_a_paused_run_too(tiny: RunFolder, start: Start) -> None:
+def test_a_signal_ends_a_paused_run_too_and_then_its_process(tiny: RunFolder, start: Start) -> None:
     process = start("-c", PAUSED, str(tiny.path))
     eventually(lambda: tiny.status().state == "paused")
     process.terminate()
-    assert process.wait(20) == 0 and tiny.status().state == "stopped"
+    assert process.wait(20) == -signal.SIGTERM and tiny.status().state == "interrupted"
+    assert "was told to end" in tiny.status().message
 
 
 def test_commands_of_an_earlier_attempt_are_over(tiny: RunFolder) -> None:

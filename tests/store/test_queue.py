@@ -189,4 +189,4 @@ def test_a_signal_stops_a_run_but_not_one_that_the_cluster_goes_on_with(cluster:
         seen = tiny.status_seen()
         assert (seen.state, seen.is_live, seen.step) == ("queued", True, 2)
         cluster.drop(tiny.id, ticket.attempt)
-    assert execute(tiny, at_step(4, lambda: os.kill(os.getpid(), signal.SIGTERM))).state == "stopped"
+    assert execute(tiny, at_step(4, lambda: os.kill(os.getpid(), signal.SIGINT))).state == "stopped"

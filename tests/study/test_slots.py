@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import STUDENT, TEACHER, eventually, metric_rows, student_hash, tiny_knobs, tiny_spec
+from conftest import STUDENT, TEACHER, eventually, metric_rows, rows, student_hash, tiny_knobs, tiny_spec
 from studying import conduct, records, states
 
 from dfkd_core.engine import LocalEngine, usual_slots
@@ -178,6 +178,22 @@ def assert_equal(study: Study, others: list[RunFolder]) -> None:
     assert states(study) == ["done"] * len(others) and len(runs_in(study.runs)) == len(others), "none twice"
     for folder, other in zip(folders, others, strict=True):
         assert student_hash(folder) == student_hash(other) and metric_rows(folder) == metric_rows(other)
+
+
+def test_a_worker_that_is_told_to_end_stops_no_study(runs: Path) -> None:
+    """As by a machine that is shut down."""
+    study, engine = some(runs, 1, {"iterations": 40}), LocalEngine(runs, keep_warm=False)
+    try:
+        Conductor(study, engine).start()
+        (folder,) = eventually(lambda: runs_in(runs))
+        eventually(lambda: len(rows(folder, "step")) > 2)
+        owner = folder.leases.holder()
+        assert owner is not None
+        os.kill(owner.pid, signal.SIGTERM)
+        eventually(lambda: not study.is_conducted())
+    finally:
+        engine.close()
+    assert states(study) == ["done"] and folder.attempts() == [1, 2] and not study.shall_stop()
 
 
 @pytest.mark.slow
