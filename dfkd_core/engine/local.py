@@ -2,8 +2,8 @@
 
 A thread of the server that trains makes every page slow (the interpreter's lock), and a crash in native code takes
 the page down with it; a process does neither. One idle worker is kept warm, since importing torch takes seconds; one
-whose run is done or was stopped takes the next that waits. Workers live in sessions of their own: they outlive the
-server, and the next one adopts them.
+whose run on a CPU is done or was stopped takes the next that waits. Workers live in sessions of their own: they outlive
+the server, and the next one adopts them.
 """
 
 from __future__ import annotations
@@ -96,6 +96,12 @@ class _Going:
     attempt: int
     worker: _Worker | None
 
+    def is_alive(self, folder: RunFolder) -> bool:
+        if self.worker is not None:
+            return self.worker.is_alive()
+        status = folder.status()
+        return _trains(status) and status.attempt == self.attempt
+
 
 class LocalEngine(Engine):
     """``slots`` runs train at once on each device; more wait their turn and say so."""
@@ -156,6 +162,8 @@ class LocalEngine(Engine):
                 self._give_up(waiting, "stopped")
                 return
             folder.command("stop")
+            if _trains(folder.status()):  # maybe for another lab, or a command line
+                self._live.setdefault(folder.id, _Going(folder.leases.newest(), None))
             self._deadlines.setdefault(folder.id, time.monotonic() + self.grace)
 
     def close(self) -> None:
@@ -269,6 +277,7 @@ class LocalEngine(Engine):
         job = {"folder": str(folder.path.resolve()), "attempt": lease.number, "insist": waiting.insist}
         self._queue.remove(waiting)
         self._live[folder.id] = _Going(lease.number, worker)
+        self._deadlines.pop(folder.id, None)  # of the attempt before, whose worker may not have gone yet
         with suppress(OSError):  # it died just now; the next tick says so
             socket.send_fds(worker.channel, [json.dumps(job).encode() + b"\n"], [lease.descriptor])
         lease.give_to(worker.process.pid)
@@ -278,7 +287,7 @@ class LocalEngine(Engine):
         for run_id, going in list(self._live.items()):
             folder, worker = RunFolder(self.runs / run_id), going.worker
             done = worker is not None and worker.has_done()
-            if not done and (worker.is_alive() if worker is not None else _trains(folder.status())):
+            if not done and going.is_alive(folder):
                 continue
             del self._live[run_id]
             self._deadlines.pop(run_id, None)
@@ -306,7 +315,7 @@ class LocalEngine(Engine):
                 self._deadlines.pop(run_id)
                 if going.worker is not None:
                     _kill(going.worker.process)
-                elif _trains(folder.status()):
+                elif going.is_alive(folder):
                     folder.leases.kill_holder()
 
 

@@ -212,6 +212,33 @@ def test_a_worker_that_does_not_listen_is_killed_after_the_grace_period(engines:
     eventually(lambda: not psutil.pid_exists(pid), 20)
 
 
+def test_a_run_of_another_lab_that_does_not_listen_is_killed_too_but_not_its_next_attempt(
+    engines: Callable[..., LocalEngine],
+) -> None:
+    other, engine = engines(), engines(grace=0.5)
+    run_id, folder = training(other)
+    with engine._lock:  # as of an attempt that was stopped before, and resumed there since the last tick
+        engine._live[run_id], engine._deadlines[run_id] = local._Going(0, None), 0.0
+    eventually(lambda: not engine._deadlines)
+    with engine._lock:  # that tick is over
+        seen = len(rows(folder, "step"))
+    eventually(lambda: len(rows(folder, "step")) > seen + 1)
+    os.kill(folder.status().owner.pid, signal.SIGSTOP)
+    engine.stop(run_id)
+    eventually(lambda: state(engine, run_id) == "interrupted", 20)
+
+
+def test_a_run_that_is_resumed_at_once_is_not_killed_for_the_stop_before(engines: Callable[..., LocalEngine]) -> None:
+    engine = engines(slots=2, grace=1.0)
+    run_id, folder = training(engine)
+    engine._live[run_id].worker.has_done = lambda: False  # one of a GPU never says so, and takes its time to end
+    engine.stop(run_id)
+    eventually(lambda: state(engine, run_id) == "stopped")
+    engine.resume(run_id)
+    time.sleep(1.5)
+    assert state(engine, run_id) == "running" and folder.attempts() == [1, 2]
+
+
 def test_the_next_engine_adopts_what_still_runs_and_marks_what_does_not(engines: Callable[..., LocalEngine]) -> None:
     first = engines()
     run_id, folder = training(first)
