@@ -12,8 +12,9 @@ from conftest import execute, new_run
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
+from dfkd_core.analysis.measured import GENERATED
 from dfkd_core.runs.spec import read_spec
-from dfkd_core.store import RunFolder, runs_in, verify
+from dfkd_core.store import RunFolder, read_sheet, runs_in, verify
 from dfkd_core.study import Study, studies_in
 from pages.ui import recordings
 
@@ -30,7 +31,9 @@ def test_a_recorded_run_is_whole_and_done_and_says_nothing_of_its_machine(folder
 def test_a_recorded_study_has_all_its_runs(study: Study) -> None:
     progress = study.progress()
     assert study.damage() == [] and progress.state == "done" and progress.done == progress.total
-    assert all(study.run(study.record(cell)).path.is_dir() for cell in study.cells)
+    folders = [study.run(study.record(cell)) for cell in study.cells]
+    assert all(folder.path.is_dir() for folder in folders)
+    assert study.kind != "prior" or all(read_sheet(folder, GENERATED) for folder in folders), "its page shows images"
 
 
 def test_recordings_take_a_few_megabytes() -> None:
