@@ -125,6 +125,15 @@ class HiDFDConfig(GanConfig):
     def batches_of_an_update(self) -> int:
         return self.discriminator_steps
 
+    @property
+    def conditional(self) -> bool:
+        """Whether the generator is told a class."""
+        return self.conditioning != "none"
+
+    def remarks(self) -> list[str]:
+        idle = self.told_weight > 0 and not self.conditional
+        return super().remarks() + ["told_weight does nothing: this GAN knows no classes."] * idle
+
     def queries(self, stage: str) -> tuple[int, int]:
         least, most = super().queries(stage)
         if stage == "gan" and self.guidance_weight > 0:  # what the discriminator's features come near
@@ -241,7 +250,8 @@ class HiDFD(Method[Problem, HiDFDConfig]):
         if c.conditioning in ("adc", "ac"):
             class_loss = gan_losses.class_generator if c.conditioning == "adc" else gan_losses.class_real
             terms["class_g"] = class_loss(class_logits, wanted)
-        with torch.set_grad_enabled(c.smoothing or c.told_weight > 0):
+        telling = c.conditional and c.told_weight > 0
+        with torch.set_grad_enabled(c.smoothing or telling):
             answers = self.teacher.features(images)
         self.queries += len(images)
         if c.smoothing:
@@ -249,13 +259,13 @@ class HiDFD(Method[Problem, HiDFDConfig]):
             terms["frequency"] = c.frequency_weight * gan_losses.frequency_regulariser(answers.logits, frequencies)
             drawn = F.one_hot(answers.logits.argmax(dim=1), self.classes).sum(dim=0).float()  # n̄_c
             self.counts = gan_losses.smoothed(self.counts, drawn, c.frequency_rate)
-        if c.told_weight > 0:
+        if telling:
             told = F.cross_entropy(answers.logits, wanted, reduction="none")
             terms["told"] = c.told_weight * masked_mean(told, self.present[wanted])
         descend(seen.weigh(self.gan.generator, **terms), self.gan.generator_optimizer)
         self.updates += 1
         follow(self.average, self.gan.generator, min(c.ema, (1 + self.updates) / (10 + self.updates)))
-        self.gan.show_generator(seen, pixels, answers, wanted, self.present[wanted])
+        self.gan.show_generator(seen, pixels, answers, *((wanted, self.present[wanted]) if c.conditional else ()))
 
     def any_classes(self) -> Tensor:
         """(B,), uniform over the classes."""
@@ -263,7 +273,7 @@ class HiDFD(Method[Problem, HiDFDConfig]):
 
     def told(self, labels: Tensor) -> Tensor:
         """The classes that the generator is told: always the first where the GAN knows of none."""
-        return torch.zeros_like(labels) if self.config.conditioning == "none" else labels
+        return labels if self.config.conditional else torch.zeros_like(labels)
 
     @torch.no_grad()
     def generate(self, latents: Tensor, labels: Tensor) -> Tensor:

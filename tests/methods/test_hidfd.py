@@ -229,9 +229,13 @@ def test_a_gan_that_knows_no_classes_is_told_none() -> None:
     told: list[Tensor] = []
     for generator in (method.gan.generator, method.average):
         generator.register_forward_hook(lambda _, given, __: told.append(given[1]))
-    events(method, 1)
+    found = events(method, 1)
     method.synthesize(8, torch.Generator())
     assert len(told) == 3 and not torch.cat(told).any()
+    (metrics,), (sheet,) = values(found), of(Samples, found)
+    assert not {"told", "share/told", "told_class"} & metrics.keys() and "wanted" not in sheet.columns
+    idle = "told_weight does nothing: this GAN knows no classes."
+    assert method.config.remarks() == [idle] and make().config.remarks() == []
 
 
 def test_every_image_that_the_teacher_judges_is_a_query() -> None:

@@ -284,6 +284,12 @@ def test_a_method_without_a_gan_shows_what_it_has(page: Page, lab: Lab) -> None:
     page.wait_for_selector(".dfkd-few .dfkd-image")
     expect(page.locator("[data-part=collected] h3")).to_contain_text("60 of")
 
+    untold = new_run(lab.runs, {**tiny_knobs("hidfd"), "conditioning": "none"}, method="hidfd")
+    execute(untold)
+    page.goto(f"{lab.url}hybrid?run={untold.id}&step=1")
+    expect(page.locator(".dfkd-pairs h4")).to_contain_text("by the teacher's class")
+    expect(page.locator(".dfkd-row .right .dfkd-image").first).to_have_attribute("title", re.compile("^synthetic, the"))
+
 
 def test_a_zip_becomes_the_collected_images_or_gets_a_sentence(page: Page, lab: Lab) -> None:
     page.goto(lab.url + "hybrid?ratio=0.02")

@@ -39,8 +39,7 @@ export function drawGan(stage, sheet) {
 function images(stage, sheet) {
   if (!sheet) return stage.nothing("pairs", FIRST_IMAGES);
   const box = stage.at("rows"), { classes } = stage.data;
-  const told = sheet.wanted && new Set(sheet.wanted).size > 1;
-  const by = told ? sheet.wanted : sheet.label;
+  const told = Boolean(sheet.wanted), by = told ? sheet.wanted : sheet.label;
   const order = told ? "by the class it was told" : "by the teacher's class";
   const other = element("span", { style: { margin: 0 } }, "taken for the class named on it");
   const others = told ? [[other, stage.colour.rejected, "dashes"]] : [];
@@ -55,7 +54,8 @@ function images(stage, sheet) {
 function row(stage, sheet, label, by) {
   const made = placesOf(by, label).slice(0, IN_A_ROW.made).map((index) => {
     const right = sheet.label[index] === label;
-    const about = `synthetic, told ${stage.named(label)}, ${stage.says(sheet, index)}`;
+    const told = sheet.wanted ? `told ${stage.named(label)}, ` : "";
+    const about = `synthetic, ${told}${stage.says(sheet, index)}`;
     const tile = sheet.tile(index, right ? "made" : "made other", about);
     return right ? tile : element("figure", tile, element("figcaption", stage.named(sheet.label[index])));
   });
