@@ -130,20 +130,21 @@ class GuidedDiscriminator(nn.Module):
     """A discriminator whose features, ``join``ed to ``guide`` numbers, a teacher's are compared with.
 
     ``projected``: of so many classes (0: none) its logit of "real" knows the one it is told, by Φ_D(x)·e_y (the
-    projection discriminator, Miyato & Koyama 2018).
+    projection discriminator, Miyato & Koyama 2018). The e_y are spectrally normalised, as in BigGAN, and begin as the
+    other heads do: they are the rows of a linear layer, since Adam hardly turns an embedding's N(0, 1).
     """
 
     def __init__(self, channels: int, size: int, width: int, outputs: int, guide: int, projected: int = 0) -> None:
         super().__init__()
         self.network = Discriminator(channels, size, width, outputs)
         self.join = nn.Linear(self.network.width, guide)
-        self.embed = nn.Embedding(projected, self.network.width) if projected else None
+        self.embed = spectral_norm(nn.Linear(self.network.width, projected, bias=False)) if projected else None
 
     def forward(self, images: Tensor, labels: Tensor) -> Judged:
         """``images``: (B, C, H, W), normalised; ``labels``: (B,)."""
         features, real, classes = self.network(images)
         if self.embed is not None:
-            real = real + (features * self.embed(labels)).sum(dim=1)
+            real = real + self.embed(features).gather(1, labels[:, None])[:, 0]
         return Judged(features, real, classes)
 
 

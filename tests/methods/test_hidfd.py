@@ -272,8 +272,20 @@ def test_the_projection_discriminator_looks_at_the_class() -> None:
     with evaluating(discriminator):
         plain = discriminator.network(images)
         told = discriminator(images, torch.tensor([3, 4]))
-    expected = plain.real + (plain.features * discriminator.embed.weight[[3, 4]]).sum(dim=1)
+        expected = plain.real + (plain.features * discriminator.embed.weight[[3, 4]]).sum(dim=1)
     assert torch.allclose(told.real, expected)
+
+
+def test_what_the_projection_adds_is_bounded_by_the_features() -> None:
+    """Spectral norm, as in BigGAN; and a raw weight that is no larger than that of the other heads, or Adam's steps of
+    one size would hardly turn it."""
+    method = make(conditioning="projection", discriminator_lr=0.1)
+    events(method, 3)
+    rows = method.discriminator.embed.weight
+    assert torch.linalg.matrix_norm(rows, 2).item() == pytest.approx(1, rel=0.05)
+    begun = make(conditioning="projection").discriminator
+    raw, other = (one.parametrizations.weight.original.abs().max() for one in (begun.embed, begun.network.real))
+    assert raw.item() == pytest.approx(other.item(), rel=0.5)
 
 
 # --- the hybrid set --------------------------------------------------------------------------------------------
