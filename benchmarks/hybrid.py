@@ -24,12 +24,12 @@ from benchmarks.timing import Stopwatch
 from benchmarks.training import folder_of_runs, spread
 from dfkd_core import methods
 from dfkd_core.runs.request import make_spec
-from dfkd_core.study.hidfd_experiments import EXPERIMENTS, SHARED
+from dfkd_core.study.hidfd_experiments import AS_PUBLISHED, EXPERIMENTS, SHARED
 from dfkd_core.study.tables import in_points, interval
 
 VARIANTS = EXPERIMENTS["ablation"].variants
 ALONE = "collected images alone, classifier sharing"
-PAPER = {"told_weight": 0.0}  # the losses of HiDFD's equations alone
+PAPER = AS_PUBLISHED["hidfd"]
 PARTS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {  # the first arm is what the others are compared with
     "rivals": {
         "HiDFD": ("hidfd", PAPER),

@@ -18,8 +18,9 @@ from dfkd_core.events import Step
 from dfkd_core.methods.hidfd import HiDFD
 from dfkd_core.runs.assemble import assemble, seed_step
 from dfkd_core.runs.request import make_spec
+from dfkd_core.study.hidfd_experiments import AS_PUBLISHED
 
-PAPER: dict[str, Any] = {"told_weight": 0.0}
+PAPER = AS_PUBLISHED["hidfd"]
 ARMS: dict[str, dict[str, Any]] = {
     "demo (λ_y 1)": {},
     "λ_y 0.3": {"told_weight": 0.3},

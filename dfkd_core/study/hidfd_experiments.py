@@ -49,6 +49,8 @@ FIELDS = ("ratio", "method")  # of a run; whatever else an experiment varies is 
 SHARED = ("gan_steps", "gan_epochs", "gan_batch_size", "distill_steps", "updates", "batch_size", "augmentation")
 """Knobs in which compared methods follow HiDFD where they have them, so that all students get the same number of
 updates on equally many images; everything else is each method's own preset."""
+AS_PUBLISHED: dict[str, dict[str, Any]] = {"hidfd": {"told_weight": 0.0}}
+"""Knobs that make a method's losses those of its paper again, where its preset adds to them."""
 
 
 # --- what is asked ---------------------------------------------------------------------------------------------
@@ -194,7 +196,8 @@ class HidfdExperiments(Kind[ExperimentRequest]):
     def labelled(self, request: ExperimentRequest) -> list[tuple[Labels, RunSpec]]:
         """Labels are series, x and seed; seed by seed, so that a first whole curve is there early.
 
-        All methods get the request's knobs as far as they have such, and the first one's ``SHARED`` ones.
+        All methods have their papers' losses, the request's knobs as far as they have such, and the first one's
+        ``SHARED`` ones.
         """
         from dfkd_core.runs.request import make_spec
 
@@ -310,13 +313,14 @@ class HidfdExperiments(Kind[ExperimentRequest]):
 
 
 def _common_knobs(compared: Sequence[str], request: ExperimentRequest) -> dict[str, dict[str, Any]]:
-    """For each method what was asked for as far as it has such knobs, and the first one's ``SHARED`` knobs."""
+    """For each method what was asked for as far as it has such knobs, the first one's ``SHARED`` knobs, and what makes
+    its losses the published ones."""
     from dfkd_core import methods
 
     changes = own_knobs(compared, request.knobs)
     first = methods.find(compared[0]).Config.build(usual("preset", request.run), changes[compared[0]]).model_dump()
     shared = own_knobs(compared, {name: first[name] for name in SHARED if name in first})
-    return {method: shared[method] | changes[method] for method in compared}
+    return {method: AS_PUBLISHED.get(method, {}) | shared[method] | changes[method] for method in compared}
 
 
 def _values(experiment: Experiment, request: ExperimentRequest) -> list[Any]:

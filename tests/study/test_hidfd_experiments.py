@@ -20,7 +20,7 @@ from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import RunFolder, RunStatus
 from dfkd_core.study import Cell, CellState, Conductor, Record, find, find_study, studies_in
 from dfkd_core.study.estimate import estimated_seconds
-from dfkd_core.study.hidfd_experiments import EXPERIMENTS, METHODS, SHARED, Experiment
+from dfkd_core.study.hidfd_experiments import AS_PUBLISHED, EXPERIMENTS, METHODS, SHARED, Experiment
 from dfkd_core.study.tables import interval
 
 KIND = find("experiment")
@@ -98,6 +98,14 @@ def flat(spec: RunSpec) -> dict[str, Any]:
     return {**plain.pop("config"), **plain}
 
 
+@pytest.mark.parametrize("name", REAL)
+def test_hidfd_has_its_papers_losses_in_every_experiment_unless_more_is_asked_for(name: str) -> None:
+    """The preset ``demo`` adds a term to them."""
+    assert {spec.config["told_weight"] for _, spec in specs_of(name) if spec.method == "hidfd"} == {0.0}
+    asked = specs_of(name, knobs={"told_weight": 0.5})
+    assert {spec.config["told_weight"] for _, spec in asked if spec.method == "hidfd"} == {0.5}
+
+
 def test_the_ablation_switches_off_the_terms_that_it_names() -> None:
     off = {
         labels["x"]: [term for term in ("blend", "transfer", "smoothing") if not spec.config[term]]
@@ -134,7 +142,7 @@ def test_compared_methods_get_the_same_schedule_and_what_was_asked_for(preset: s
         same = [name for name in SHARED if name in spec.config]
         assert {"distill_steps", "updates", "batch_size"} <= set(same) and spec.ratio == 0.05
         assert {name: spec.config[name] for name in same} == {name: lead[name] for name in same}
-        own = methods.find(spec.method).Config.build(preset).model_dump()
+        own = methods.find(spec.method).Config.build(preset, AS_PUBLISHED.get(spec.method)).model_dump()
         others = {name for name in own if name not in SHARED}
         assert {name: spec.config[name] for name in others} == {name: own[name] for name in others}, "its own preset"
 
@@ -338,7 +346,7 @@ def test_a_comparison_is_carried_out_and_ends_in_its_table(runs: Path) -> None:
     assert KIND.reading(study.settings, rows).startswith("At ρ = 0.1 TA-DFKD is ")
 
 
-FLAGS = ["--gan-steps", "2", "--distill-steps", "3", "--updates", "1", "--synthetic", "16", "--width", "2"]
+FLAGS = ["--gan-steps", "2", "--distill-steps", "20", "--updates", "1", "--synthetic", "16", "--width", "2"]
 
 
 def test_the_ablation_table_is_made_by_one_command(capsys: Any, runs: Path) -> None:
