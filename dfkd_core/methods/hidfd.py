@@ -143,6 +143,11 @@ class HiDFDConfig(GanConfig):
         return least, most
 
 
+def usual_inflation(synthetic: int, collected: int) -> int:
+    """N = ⌊|D_s| / |D_c|⌋, or 1 where more images are collected than made."""
+    return max(1, synthetic // collected)
+
+
 class HiDFD(Method[Problem, HiDFDConfig]):
     """See the module's docstring."""
 
@@ -188,7 +193,7 @@ class HiDFD(Method[Problem, HiDFDConfig]):
         self.counts = torch.full((self.classes,), config.gan_batch_size / self.classes, device=self.device)  # n_c
         self.updates = 0
         self.stage = StudentStage(self, build_objective(config.objective, problem, config.batch_size))
-        self.inflation = config.inflation or max(1, config.synthetic // len(self.collected))  # N
+        self.inflation = config.inflation or usual_inflation(config.synthetic, len(self.collected))
         self.hybrid: Tensor | None = None
 
     def train(self) -> Iterator[Event]:

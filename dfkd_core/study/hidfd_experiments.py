@@ -61,7 +61,8 @@ class Experiment(BaseModel):
 
     ``varies`` names the knob or field that x is, or ``variants`` the knobs that each x stands for. ``values`` are the
     usual ones, ``values_on`` those of single benchmarks; without any, all that the knob allows. Other series are
-    compared with the first one, other x with ``reference`` (with the first x if it is not among them).
+    compared with the first one, other x with ``reference``, other N with the method's own (with the first x if it is
+    not among them).
     ``published``: method, x and accuracy (0 to 1) that the paper prints, in ``setting``. ``measured``: images too.
     """
 
@@ -234,7 +235,7 @@ class HidfdExperiments(Kind[ExperimentRequest]):
             "values": xs,
             "titles": {method: methods.find(method).title for method in experiment.compared()},
             **experiment.model_dump(include={"question", "finding", "axis", "scale", "against_seconds", "setting"}),
-            "reference": _reference(experiment, series, xs),
+            "reference": _reference(experiment, series, xs, first),
             "published": [
                 {"series": method, "x": x, "value": value}
                 for method, x, value in experiment.published
@@ -360,11 +361,22 @@ def _along(labelled: list[tuple[Labels, RunSpec]], name: str) -> list[Any]:
     return list(dict.fromkeys(labels[name] for labels, _ in labelled))
 
 
-def _reference(experiment: Experiment, series: Sequence[str], xs: Sequence[Any]) -> dict[str, Any]:
-    """Labels of what the others are compared with; a label that is missing is the same as theirs."""
+def _reference(experiment: Experiment, series: Sequence[str], xs: Sequence[Any], spec: RunSpec) -> dict[str, Any]:
+    """Labels of what the others are compared with; a label that is missing is the same as theirs. ``spec``: of one of
+    the runs, whose images say what the usual N is."""
     if len(series) > 1:
         return {"series": series[0]}
-    return {"x": experiment.reference if experiment.reference in xs else xs[0]}
+    reference = _usual_inflation(spec) if experiment.varies == "inflation" else experiment.reference
+    return {"x": reference if reference in xs else xs[0]}
+
+
+def _usual_inflation(spec: RunSpec) -> int:
+    from dfkd_core.data.catalogue import data_in, find_benchmark
+    from dfkd_core.data.sources import wanted
+    from dfkd_core.methods.hidfd import usual_inflation
+
+    with data_in(spec.data):
+        return usual_inflation(spec.config["synthetic"], wanted(find_benchmark(spec.benchmark), spec.ratio))
 
 
 # --- what they say ---------------------------------------------------------------------------------------------

@@ -147,6 +147,22 @@ def test_compared_methods_get_the_same_schedule_and_what_was_asked_for(preset: s
         assert {name: spec.config[name] for name in others} == {name: own[name] for name in others}, "its own preset"
 
 
+@pytest.mark.parametrize(
+    ("run", "knobs", "usual"),
+    [
+        ({}, {}, 100),  # 6,000 images made beside 60
+        ({"ratio": 0.02}, {"synthetic": 720}, 30),
+        ({"ratio": 0.02}, {"synthetic": 20}, 1),
+        ({"ratio": 0.02}, {"synthetic": 480}, 1),  # 20, which is not among the values
+    ],
+)
+def test_other_inflations_are_compared_with_the_methods_own(
+    run: dict[str, Any], knobs: dict[str, Any], usual: int
+) -> None:
+    request = KIND.Request.build({"experiment": "inflation", "run": {"benchmark": "digits", **run}, "knobs": knobs})
+    assert KIND.settings(request, KIND.specs(request))["reference"] == {"x": usual}
+
+
 def test_the_usual_values_depend_on_the_benchmark_where_collected_images_are_few() -> None:
     assert EXPERIMENTS["comparison"].usual_values("digits") == (0.02, 0.05, 0.1, 0.2)
     assert EXPERIMENTS["comparison"].usual_values("cifar10") == (0.1, 0.3, 0.5, 1.0)
@@ -166,7 +182,7 @@ def test_an_experiments_folder_says_everything(runs: Path) -> None:
     )
     settings = study.settings
     assert (study.kind, settings["experiment"], settings["values"]) == ("experiment", "inflation", [2.0, 4.0])
-    assert settings["reference"] == {"x": 2.0}, "the paper's N = 10 is not among them"
+    assert settings["reference"] == {"x": 2.0}, "the usual N of 100 is not among them"
     assert settings["seeds"] == [0, 1] and settings["samples"] == 0 and settings["titles"] == {"hidfd": "HiDFD"}
     assert [cell.key for cell in study.cells] == [f"hidfd-{n}-seed-{s}" for s in (0, 1) for n in ("2.0", "4.0")]
     assert [cell.spec.config["inflation"] for cell in study.cells] == [2, 4, 2, 4]
