@@ -45,12 +45,13 @@ def stored(name: str) -> dict[str, Any] | None:
 
 
 def measured() -> str:
-    """Every stored result under the command that measured it."""
+    """Every stored result under the command that measured it; its ``note`` says where that has changed since."""
     sections: dict[str, tuple[list[str], list[str]]] = {}
     for name in ORDER:
         if result := stored(name):
             files, rows = sections.setdefault(result["command"], ([], []))
-            files.append(f"[{name}.json](../benchmarks/results/{name}.json)")
+            note = f" ({result['note']})" if "note" in result else ""
+            files.append(f"[{name}.json](../benchmarks/results/{name}.json){note}")
             rows += [Row(**row).markdown() for row in result["rows"]]
     return "\n\n".join(
         "\n".join([f"### `{command}`", "", f"Raw values: {', '.join(files)}.", "", *HEAD, *rows])
