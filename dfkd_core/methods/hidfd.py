@@ -15,15 +15,17 @@ What the paper leaves open, and our reading of it:
 
 1. Collected images have no labels: y = argmax T(x). Only that enters eq. 1.
 2. In the discriminator's step x̂ is generated for the y of x, so that the pairs of eqs. 8 and 9 match; with
-   ``fake_labels`` = ``uniform`` for any, as released. In the generator's step y is uniform, as there.
+   ``fake_labels`` = ``uniform`` for any, as released. In the generator's step y is uniform, as there; so with
+   ``collected`` the discriminator sees no generated image of a class that D_c lacks, and the generator is told them.
 3. A learned linear map joins Φ_D to the width of Φ_T. Φ is what the last linear layer sees, in eq. 14 the last map of
    features behind a projector, as in the released code.
 4. L_blend is applied "with a probability of q", as the text says; its indicator 1(p > q) would fire 1 − q of the
    time, and ``gate`` = ``above-q`` does that. One draw for each batch.
 5. n̄_c counts the teacher's argmaxes on the generator's batch; n_c starts at B/K; n̂_c is not below 1/(100 K).
 6. Adam's β₁ is 0, as in BigGAN; the paper names only the learning rates.
-7. The average of the generator starts with a shorter memory, (1 + t)/(10 + t), so that short runs can use it; its
-   BatchNorm statistics are those of the generator itself.
+7. D_s comes from an average of the generator, as BigGAN's images do. It starts with a shorter memory,
+   (1 + t)/(10 + t), so that short runs can use it; its BatchNorm statistics are those of the generator itself.
+   ``ema`` = 0 is the generator itself, as released.
 8. ``ac`` trains its classifier on collected images only; Odena's AC-GAN on generated ones as well.
 9. ``paper`` crops and resizes as the released code does, but squares. Its GAN learns for 500 epochs of D_c, however
    many images that are: on CIFAR-10 25,000 updates at ρ = 0.1, which is what ``gan_steps`` says, 250,000 at ρ = 1.
@@ -32,7 +34,8 @@ What the paper leaves open, and our reading of it:
 
 Differences from the released code: it computes L_blend and L_trans without gradients and never updates the class
 frequencies, so that none of the three does there what the paper says; here all three are alive, and each can be
-switched off. Its discriminator also learns the sum of the two distances whatever q is.
+switched off. There the weights of L_reg add up to K; here they are eq. 12's, 1/n̂_c, so that λ_g weighs K times as much.
+It stretches each image of D_s from its least to its greatest value; here they are as they were made.
 """
 
 from __future__ import annotations
@@ -79,7 +82,10 @@ class HiDFDConfig(GanConfig):
         "collected", "Classes of generated beside collected images: the same, or any.", group="GAN"
     )
     discriminator_steps: int = knob(1, "Discriminator steps per generator step.", group="GAN", ge=1, le=20)
-    ema: float = knob(0.9999, "Memory of the generator's average, which makes D_s.", group="GAN", ge=0, lt=1)
+    ema: float = knob(
+        0.9999, "Memory of the generator's average, which makes D_s, from update (10·ema − 1)/(1 − ema) on; shorter "
+        "before. 0: the generator itself, as released.", group="GAN", ge=0, lt=1,
+    )  # fmt: skip
     blend: bool = knob(True, "L_blend: real and fake features come near each other.", group="Guidance", live=True)
     transfer: bool = knob(
         True, "L_trans: the discriminator learns the teacher's features.", group="Guidance", live=True
