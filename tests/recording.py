@@ -22,6 +22,8 @@ MIXTURE = {
     "low": 0.0,
     "high": 1.0,
     "usable": True,
+    "by_class": False,
+    "applied": True,
     "threshold": 0.5,
     "region": [[0.05, 0.2]],
 }

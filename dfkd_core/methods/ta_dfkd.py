@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -185,7 +185,7 @@ class TADFKD(GeneratorMethod[TADFKDConfig]):
             pixels = self.generator(latents)  # x̂ = G(z)
             images = self.image.normalise(pixels)
             teacher_logits = self.teacher(images)  # judged on the un-augmented view
-            verdict = self.verdict(teacher_logits) if self.selects(seen) else None
+            verdict = self.verdict(teacher_logits) if self.selects() else None
             if seen.watched:
                 self.show_drawn(seen, latents, pixels, teacher_logits, verdict)
             if c.augmentation != "none":
@@ -214,7 +214,7 @@ class TADFKD(GeneratorMethod[TADFKDConfig]):
             judged = answers if plain else self.teacher.features(self.image.normalise(pixels))
             verdict = self.verdict(judged.logits)
         student_logits = self.student(images)
-        clean = verdict.clean if self.selects(seen) else None
+        clean = verdict.clean if verdict.applied else None
         discrepancy, scale = losses.DISCREPANCIES[c.adversarial], math.sqrt(c.batch_size / 1024)
         loss = seen.weigh(
             self.generator,
@@ -230,16 +230,17 @@ class TADFKD(GeneratorMethod[TADFKDConfig]):
         self.queries += c.batch_size if plain else 2 * c.batch_size
         seen.judged(judged)
         seen.samples(judged, student_logits if plain else self.student, verdict, pixels=pixels)
-        seen.phase("generator", pixels=pixels, of="generator", arrays={"clean": verdict.clean})
+        seen.phase("generator", pixels=pixels, of="generator", arrays={} if clean is None else {"clean": clean})
 
-    def selects(self, seen: Seen) -> bool:
+    def selects(self) -> bool:
         """Whether samples are selected in this step."""
-        return self.config.selection and seen.progress >= self.config.selection_after
+        before = max(0, self.step - 1) / self.total_steps
+        return self.config.selection and before >= self.config.selection_after
 
     def verdict(self, teacher_logits: Tensor) -> Selection:
         """ℓ = CE(T(x̂), argmax T(x̂)), then the mixture: clean where P(low component | ℓ) > τ."""
         labels = teacher_logits.argmax(dim=1) if self.config.cut == "class" else None
-        return select(judge(teacher_logits), self.config.posterior_cut, labels)
+        return replace(select(judge(teacher_logits), self.config.posterior_cut, labels), applied=self.selects())
 
     def show_drawn(self, seen: Seen, latents: Tensor, pixels: Tensor, logits: Tensor, found: Selection | None) -> None:
         """Slow motion of a batch that was drawn for the student."""

@@ -39,9 +39,10 @@ class Selection:
     """The verdict on a batch of B losses, on their device.
 
     ``clean`` (B,) bool; ``chosen`` (K,) int64, which these are; ``posterior`` (B,) in [0, 1]; ``scaled`` (B,) losses
-    in [0, 1]; ``low``/``high`` the losses that were scaled to 0 and 1; ``mixture`` what was fitted; ``usable`` is False
-    when no mixture could be fitted because the finite losses were all equal or fewer than two: then every finite
-    sample is clean. A sample whose loss is not finite is never clean.
+    in [0, 1]; ``low``/``high`` the losses that were scaled to 0 and 1; ``mixture`` what was fitted to the batch;
+    ``usable`` is False when there is none: every class has its own (``by_class``), or the finite losses were all equal
+    or fewer than two, and then every finite sample is clean. A sample whose loss is not finite is never clean.
+    ``applied``: whether the step learns from the clean samples only; the verdict is told of any step.
     """
 
     clean: Tensor
@@ -52,21 +53,27 @@ class Selection:
     high: float
     mixture: Mixture
     usable: bool
+    by_class: bool
     threshold: float
+    applied: bool = True
 
     def summary(self) -> dict[str, Any]:
-        """The fit in plain numbers, low-mean component first, with the ``region`` of scaled losses accepted."""
+        """The fit in plain numbers, low-mean component first, with the ``region`` of scaled losses accepted, which is
+        empty where every class has its own."""
         order = np.argsort(self.mixture.means, kind="stable")
         fit = {
             "weights": self.mixture.weights[order].tolist(),
             "means": self.mixture.means[order].tolist(),
             "deviations": np.sqrt(self.mixture.variances[order]).tolist(),
-            "low": self.low if self.usable else 0.0,
-            "high": self.high if self.usable else 0.0,
+            "low": self.low,
+            "high": self.high,
             "usable": self.usable,
+            "by_class": self.by_class,
+            "applied": self.applied,
             "threshold": self.threshold,
         }
-        return {**fit, "region": accepted_region(fit, self.threshold) if self.usable else [(0.0, 1.0)]}
+        everything = [] if self.by_class else [(0.0, 1.0)]
+        return {**fit, "region": accepted_region(fit, self.threshold) if self.usable else everything}
 
 
 def judge(teacher_logits: Tensor) -> Tensor:
@@ -89,13 +96,13 @@ def select(losses: Tensor, threshold: float, labels: Tensor | None = None) -> Se
         for one in np.unique(classes):
             alike = classes == one
             trusted[alike] = _judged(values[alike])[3] if alike.sum() >= FEWEST else np.isfinite(values[alike])
-    usable = mixture is not NONE
+    usable, by_class = mixture is not NONE, labels is not None
     clean = trusted > threshold
     moved = [
         torch.from_numpy(part).to(losses.device, non_blocking=True)
         for part in (clean, np.flatnonzero(clean), trusted, scaled)
     ]
-    return Selection(moved[0], moved[1], moved[2], moved[3], low, high, mixture, usable, threshold)
+    return Selection(moved[0], moved[1], moved[2], moved[3], low, high, mixture, usable, by_class, threshold)
 
 
 def _judged(values: np.ndarray) -> tuple[float, float, np.ndarray, np.ndarray, Mixture]:

@@ -43,6 +43,8 @@ class Mixture(TypedDict):
     low: float
     high: float
     usable: bool
+    by_class: bool
+    applied: bool
     threshold: float
     region: list[Pair]
 

@@ -237,10 +237,19 @@ def test_one_draw_is_enough_when_all_of_it_is_clean(monkeypatch: pytest.MonkeyPa
 
 def test_a_warm_up_learns_from_every_sample_until_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     reject(monkeypatch, clean_of_a_batch=2)
-    method = tiny_method({"selection_after": 0.5})
-    kept = [metrics["kept"] for metrics in values(events(method, method.total_steps))]
-    half = method.total_steps // 2
+    method = tiny_method({"selection_after": 0.5}, samples_every=1, phases_every=1)
+    found = events(method, method.total_steps)
+    kept, half = [metrics["kept"] for metrics in values(found)], method.total_steps // 2
     assert set(kept[:half]) == {1.0} and max(kept[half:]) < 1
+    assert [sheet.mixture["applied"] for sheet in of(Samples, found)] == [share < 1 for share in kept]
+    framed = ["clean" in one.phases[-1].arrays for one in of(Phases, found)]
+    assert framed == [False] * half + [True] * half, "what the generator did not go by frames nothing"
+
+
+def test_latents_that_are_judged_before_the_first_step_are_so_as_in_it() -> None:
+    logits = torch.randn(16, 10, generator=torch.Generator().manual_seed(0))
+    knobs = ({}, {"selection": False}, {"selection_after": 0.5})
+    assert [tiny_method(one).verdict(logits).applied for one in knobs] == [True, False, False]
 
 
 def test_a_cut_by_class_judges_each_class_by_itself() -> None:

@@ -128,6 +128,15 @@ def test_with_labels_no_class_is_too_small_to_be_kept() -> None:
     assert verdict.clean[20:].tolist() == [True, True, False] and not verdict.usable
 
 
+def test_mixtures_of_classes_claim_no_region_of_the_batch() -> None:
+    losses, labels = torch.linspace(0.5, 4, 64), torch.arange(64) % 4
+    summary = select(losses, 0.5, labels).summary()
+    assert summary["by_class"] and not summary["usable"] and summary["region"] == []
+    assert (summary["low"], summary["high"]) == (0.5, 4)
+    alike = select(torch.full((4,), 0.5), 0.5).summary()
+    assert not alike["by_class"] and alike["region"] == [(0, 1)] and alike["low"] == alike["high"] == 0.5
+
+
 def test_random_batches_with_holes_never_give_nan() -> None:
     generator = np.random.default_rng(2)
     for _ in range(100):
