@@ -60,6 +60,11 @@ def test_of_a_recorded_run_that_selects_nothing_nothing_is_said_to_be_rejected(p
     expect(boxes.nth(2)).to_contain_text("The student learns from all of them")
     expect(boxes.nth(1).locator(".dfkd-image")).to_have_count(6)
     expect(boxes.locator(".clean, .rejected")).to_have_count(0)
+    page.goto(lab.url + "?run=fig-1a-0-adversarial&step=600")  # judged all the same
+    expect(page.locator(".dfkd-samples h5.rejected")).to_contain_text("(not applied)")
+    expect(page.locator(".dfkd-judged h4")).to_contain_text("not applied")
+    expect(boxes.nth(1).locator(".dfkd-image")).to_have_count(6)
+    expect(boxes.locator(".clean, .rejected")).to_have_count(0)
 
 
 # The next three answers that hold a frame never reach the page, as when Streamlit replaces what a rerun has drawn.

@@ -220,6 +220,11 @@ def two_boundaries_are_drawn_and_what_they_reject_below_is_flagged(page: Page, r
         expect(page.locator(".scope-flags")).to_have_text(f"⚑ {len(expected)}")
         page.locator(".scope-flags").click()
         assert selected(page) == expected
+    look(page, "Object.assign(scope.frame.mixture, {usable: false, by_class: true})")
+    page.get_by_label("Posterior cut τ as a number").fill("0.4")
+    expect(page.locator(".scope-judged h4")).to_contain_text("a mixture for each class")
+    wait(page, f"Number(stage.kept) === {(posterior > 0.4).sum()}", SCOPE)
+    assert look(page, "scope.verdict.region") is None
 
 
 # --- one sample ------------------------------------------------------------------------------------------------
@@ -352,6 +357,10 @@ def test_what_a_run_did_not_reject_or_keep_is_said_in_words(page: Page, lab: Lab
     expect(page.get_by_role("button", name="Mark what is inside the boundary")).to_be_disabled()
     page.locator(".scope-port").dblclick(position={"x": 30, "y": 20})
     expect(page.get_by_text("This run kept no class distributions")).to_be_visible()
+    opened(page, lab, "fig-1a-0-adversarial")
+    learned = "The verdict was not applied: all that was made was learned from."
+    expect(page.locator(".scope-verdict")).to_have_text(f"clean 67 of 128 at τ 0.50. {learned}")
+    expect(page.locator(".scope-classes h4")).to_contain_text("Clean by class")
     empty = craft(lab.runs, steps=())
     page.goto(f"{lab.url}inspect?run={empty.id}")
     expect(page.get_by_text("This run recorded no images.").first).to_be_visible()

@@ -37,6 +37,14 @@ test("ticks begin at zero and reach as far as they may", () => {
   assert.deepEqual(curves.ticks(0.7), [0, 0.2, 0.4, 0.6]);
 });
 
+test("losses are scaled as the mixture saw them, and from 0 where all are alike or nothing was fitted", () => {
+  const losses = Float32Array.of(0.5, 2, NaN, 1);
+  assert.deepEqual(curves.lossRange({ usable: false, by_class: true, low: 0.25, high: 3 }, losses), [0.25, 3]);
+  assert.deepEqual(curves.lossRange({ usable: false, low: 2, high: 2 }, Float32Array.of(2, 2)), [0, 2]);
+  assert.notEqual(curves.noMixture({ by_class: true }), curves.noMixture({ by_class: false }));
+  assert.deepEqual([curves.lossRange(null, losses), curves.lossRange(null, Float32Array.of(0))], [[0, 2], [0, 1]]);
+});
+
 test("components of a mixture sum up to its samples", () => {
   const bins = 40;
   const centres = curves.spread(-2, 3, 5 * bins);

@@ -52,7 +52,8 @@ export class ClassBars extends Bars {
 
   head(frame, verdict, data) {
     const learned = verdict?.hypothetical ? "Would have learned from" : "The student learns from";
-    this.note.previousElementSibling.textContent = frame?.source === "probes" ? "Kept by class" : learned;
+    const judged = frame?.source === "probes" || (frame?.unapplied && !verdict.hypothetical); // not learned by
+    this.note.previousElementSibling.textContent = judged ? "Clean by class" : learned;
     const sure = verdict?.confidence == null ? "" : ` · ${whole(verdict.confidence)} sure`;
     const words = frame && `${verdict.kept} samples · ${verdict.covered} / ${data.classes.length} classes${sure}`;
     this.note.textContent = words ?? "";

@@ -1,7 +1,7 @@
 // Judged losses with the mixture that splits them; a drag over the bars selects their samples.
 
 import { border, sharp, stroke } from "../web/canvas.js";
-import { binOf, expected, spread } from "../web/curves.js";
+import { binOf, expected, noMixture, spread } from "../web/curves.js";
 import { legend } from "../web/dom.js";
 import { clamp } from "../web/numbers.js";
 import { Bars } from "./bars.js";
@@ -96,10 +96,11 @@ export class Histogram extends Bars {
     if (mixture) entries.push(["rejected", theme.rejected, "box"]);
     if (usable) entries.push(["mixture", theme.text, "line"], ["accepted", theme.clean, "faint"]);
     const weights = usable && "weights " + mixture.weights.map((weight) => weight.toFixed(2)).join(" / ");
-    const note = !frame ? "" : !mixture ? "no selection" : weights || "all losses equal: all kept";
+    const note = !frame ? "" : !mixture ? "no selection" : weights || noMixture(mixture);
     legend(this.panel.querySelector("h4 span"), entries, note);
     const cut = verdict?.threshold ?? 0.5, tried = Boolean(verdict?.hypothetical), [range, number] = this.inputs;
-    for (const input of this.inputs) input.disabled = !frame?.posterior || !usable;
+    const movable = Boolean(frame?.posterior) && (usable || mixture?.by_class); // posteriors do not depend on τ
+    for (const input of this.inputs) input.disabled = !movable;
     range.value = cut;
     if (document.activeElement !== number || !tried) number.value = Number(cut.toFixed(3));
     range.style.setProperty("--own", (mixture?.threshold ?? 0.5) / MOST);

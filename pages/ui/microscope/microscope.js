@@ -295,14 +295,14 @@ class Microscope {
   }
 
   sentence() {
-    const { frame, verdict, data } = this;
+    const { frame, verdict } = this;
     if (!frame) return [];
-    const kept = (...words) => ["kept ", element("b", ...words, ` of ${frame.count}`)];
+    const kept = (...words) => [frame.unapplied ? "clean " : "kept ", element("b", ...words, ` of ${frame.count}`)];
     if (!frame.mixture) return ["This method rejects nothing: all ", element("b", frame.count), " are learned from."];
     const own = placesOf(frame.clean, 1).length, cut = frame.mixture.threshold.toFixed(2);
+    const not = frame.unapplied ? " The verdict was not applied: all that was made was learned from." : "";
     const tried = ` at τ ${verdict.threshold.toFixed(2)}; the run used ${cut}.`;
-    if (verdict.hypothetical) return [...kept(own, " → ", verdict.kept), tried];
-    const not = data.selection ? "" : " Selection is off: the verdict was not applied.";
+    if (verdict.hypothetical) return [...kept(own, " → ", verdict.kept), tried, not];
     return [...kept(own), ` at τ ${cut}.${not}`];
   }
 

@@ -169,7 +169,6 @@ def _data(looked: Lens, status: RunStatus, said: dict[str, Any] | None) -> dict[
         "title": spec.title,
         "total": status.total_steps or max(timeline.step, 1),
         "newest": max([step for found in steps.values() for step in found], default=0),
-        "selection": spec.knob("selection", False),
         "classes": _classes(recorded, steps),
         "steps": steps,
         "real": looked.folder.files.exists(f"{REAL}.npz"),

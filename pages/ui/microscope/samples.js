@@ -1,6 +1,6 @@
 // What the views look at: the recorded samples of one step, a verdict on them, and the one selection.
 
-import { acceptedRegion, scaledBetween } from "../web/curves.js";
+import { acceptedRegion, lossRange, scaledBetween } from "../web/curves.js";
 import { placesOf, Sheet } from "../web/sheet.js";
 
 // The samples of one step; of real images, only their labels count.
@@ -12,11 +12,9 @@ export class Frame extends Sheet {
     this.scaled = this.scale();
   }
 
-  // The losses as the mixture saw them: 0 to 1 between the batch's lowest and highest.
+  // The losses as the mixture saw them.
   scale() {
-    const highest = this.loss.filter(Number.isFinite).reduce((most, value) => Math.max(most, value), 0);
-    this.low = this.mixture?.usable ? this.mixture.low : 0;
-    this.high = this.mixture?.usable ? this.mixture.high : highest || 1;
+    [this.low, this.high] = lossRange(this.mixture, this.loss);
     return Float32Array.from(this.loss, scaledBetween(this.low, this.high));
   }
 

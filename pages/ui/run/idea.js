@@ -46,7 +46,7 @@ export class Idea {
     judged.what.replaceChildren(
       ...places.map((index) => {
         const label = this.stage.named(sheet.label[index]), name = element("b", label);
-        if (!this.stage.data.selection) return element("span", sheet.tile(index, "", label), name);
+        if (!sheet.mixture?.applied) return element("span", sheet.tile(index, "", label), name);
         const verdict = clean.includes(index) ? "clean" : "rejected";
         return element("span." + verdict, sheet.tile(index, "", `${verdict}, ${label}`), name);
       }),

@@ -1,6 +1,6 @@
 // The stage of Distill: the student's curve, the generator's images, how the mixture splits them, the loss terms.
 
-import { binOf, expected, scaledBetween, spread, tally } from "../web/curves.js";
+import { binOf, expected, lossRange, noMixture, scaledBetween, spread, tally } from "../web/curves.js";
 import { element } from "../web/dom.js";
 import { intoSight, mounting } from "../web/mount.js";
 import { axisName, bars, FIGURE, line, margins, stories, titled, words } from "../web/plot.js";
@@ -64,9 +64,9 @@ class Stage extends Player {
   }
 
   sampling() {
-    const { colour, data } = this;
+    const { colour } = this;
     const lines = [["coverage", "coverage", colour.palette[0]], ["diversity", "diversity", colour.palette[3]]];
-    if (data.curves.kept || data.selection) lines.unshift(["kept", "kept", colour.clean]);
+    if (this.data.curves.kept) lines.unshift(["kept", "kept", colour.clean]);
     this.shares("course", lines);
   }
 
@@ -131,9 +131,8 @@ class Stage extends Player {
   groups(sheet) {
     const split = (column, names, note) => names.map(([name, flag]) => [name, placesOf(sheet[column], flag), note]);
     if (sheet.collected) return split("collected", [["collected", 1], ["synthetic", 0]]);
-    const { selection } = this.data;
-    const judged = sheet.mixture || selection || sheet.clean.includes(0);
-    if (judged) return split("clean", VERDICTS, selection ? "" : " (not applied)");
+    const judged = sheet.mixture || sheet.clean.includes(0);
+    if (judged) return split("clean", VERDICTS, sheet.unapplied ? " (not applied)" : "");
     return [["synthetic", [...sheet.clean.keys()], ": " + this.taken(sheet)]];
   }
 
@@ -149,26 +148,25 @@ class Stage extends Player {
   }
 
   judged(sheet) {
-    const { colour } = this;
-    const mixture = sheet.mixture || { low: 0, high: Math.max(...sheet.loss), usable: false };
-    const scaled = scaledBetween(mixture.low, mixture.high);
+    const { colour } = this, { mixture } = sheet, usable = Boolean(mixture?.usable);
+    const [low, high] = lossRange(mixture, sheet.loss), scaled = scaledBetween(low, high);
     const centres = Array.from({ length: BINS }, (_, bin) => (bin + 0.5) / BINS);
     const { clean, rejected } = tally(sheet.clean, BINS, (index) => binOf(scaled(sheet.loss[index]), BINS));
     const stack = (heights, name) => ({ ...bars(centres, heights, name, colour[name], 0.75), width: 1 / BINS });
     const traces = [stack(clean, "clean"), stack(rejected, "rejected")], entries = [];
-    const judged = sheet.mixture || sheet.clean.includes(0);
+    const judged = mixture || sheet.clean.includes(0);
     if (judged) entries.push(["clean", colour.clean, "box"], ["rejected", colour.rejected, "box"]);
-    if (mixture.usable) {
+    if (usable) {
       traces.push(...this.components(mixture, sheet.count));
       entries.push(["mixture", colour.text], ["accepted", colour.clean, "faint"]);
     }
-    const whyNone = sheet.mixture ? "all losses equal: all kept" : this.taken(sheet);
-    this.legend("judged", entries, mixture.usable ? "" : whyNone);
+    const notes = [usable ? "" : mixture ? noMixture(mixture) : this.taken(sheet), sheet.unapplied && "not applied"];
+    this.legend("judged", entries, notes.filter(Boolean).join(", "));
     const tallest = Math.max(1, ...clean.map((height, bin) => height + rejected[bin]));
-    const cut = mixture.usable ? ", τ " + mixture.threshold : "";
-    const axis = `judged loss, scaled: 1 is ${mixture.high.toPrecision(2)} nats${cut}`;
+    const cut = mixture ? ", τ " + mixture.threshold : "";
+    const axis = `judged loss, scaled: 1 is ${high.toPrecision(2)} nats${cut}`;
     const layout = {
-      barmode: "stack", shapes: mixture.usable ? this.region(mixture) : [], hovermode: "closest",
+      barmode: "stack", shapes: usable ? this.region(mixture) : [], hovermode: "closest",
       uirevision: this.run + sheet.step, xaxis: { ...titled(axis), range: [0, 1] },
       yaxis: { ...titled("samples"), range: [0, 1.15 * tallest] },
     };

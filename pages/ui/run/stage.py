@@ -37,7 +37,7 @@ def show(
     data = data_of("stage", folder, status, timeline, said) | {"spot": tour.spot(sorted(timeline.frames), said)}
     data["autoplay"] &= data["spot"] is None
     told = recordings.is_one(folder) and _is_alone(data["spot"])
-    data["idea"] = phases.idea(data["selection"]) if told else None
+    data["idea"] = phases.idea(read_spec(folder).knob("selection", False)) if told else None
     view("stage", "run/stage.js", "run/player.css")(key="stage", data=data, on_ask_change=lambda: None)
 
 
@@ -118,7 +118,6 @@ def data_of(
         "feed": {"at": address_of(feed), "every": look_seconds() if live else None},
         "base": boot.base_path(),
         "title": spec.title,
-        "selection": spec.knob("selection", False),
         "classes": classes_of(facts),
         "steps": steps,
         "frames": {

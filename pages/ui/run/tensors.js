@@ -95,7 +95,7 @@ function opposed(teacher, student, colour) {
 
 // The judged losses of the batch, with the region that the mixture accepts and its two components.
 function histogram({ arrays, values }, colour) {
-  const words = "Judged losses of the batch, clean and rejected, with the two Gaussians";
+  const words = "Judged losses of the batch, clean and rejected" + (arrays.weights ? ", with the two Gaussians" : "");
   const [width, height] = [240, 110];
   const [canvas, context] = drawing(width, height, "dfkd-split", words);
   const scaled = scaledBetween(values.low ?? Math.min(...arrays.loss), values.high ?? Math.max(...arrays.loss));

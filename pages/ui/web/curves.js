@@ -58,6 +58,16 @@ export function tally(clean, groups, of) {
   return found;
 }
 
+// The losses that are scaled to 0 and 1: the lowest and the highest of the batch that was judged, where they differ.
+export function lossRange(mixture, losses) {
+  if (mixture && mixture.high > mixture.low) return [mixture.low, mixture.high];
+  return [0, losses.filter(Number.isFinite).reduce((most, value) => Math.max(most, value), 0) || 1];
+}
+
+// Why a selection has no mixture of the batch to draw.
+export const noMixture = ({ by_class: byClass }) =>
+  byClass ? "a mixture for each class" : "all losses equal: all kept";
+
 // Scaled to 0 to 1 between `low` and `high`; the bin of a scaled loss.
 export const scaledBetween = (low, high) => (loss) => clamp((loss - low) / (high - low || 1), 0, 1);
 export const binOf = (scaled, bins) => Math.min(bins - 1, Math.floor(scaled * bins));

@@ -30,6 +30,9 @@ export class Sheet {
     );
   }
 
+  // Whether it was judged, and the step learned from all of it nevertheless.
+  get unapplied() { return this.mixture?.applied === false; }
+
   // How many images lie in a row of the sheet.
   get across() { return Math.max(1, Math.floor(this.image.naturalWidth / this.width)); }
 
