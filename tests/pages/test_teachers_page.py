@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -45,6 +46,15 @@ def test_measuring_is_a_job_whose_figures_stay(app: AppTest, tmp_path: Path, mon
     app.run()
     assert not app.exception and f"{found.ece:.2%}" in [one.value for one in app.metric]
     assert len(app.get("plotly_chart")) == 3
+
+
+def test_a_teacher_that_is_surer_than_right_lies_below_the_diagonal(app: AppTest) -> None:
+    visit(app, "teachers", teacher="digits-lenet5-long")  # in the middle of its bin, 98 % of its answers lay above it
+    diagonal, points = json.loads(app.get("plotly_chart")[0].proto.spec)["data"]
+    largest = points["marker"]["size"].index(max(points["marker"]["size"]))
+    assert diagonal["x"] == diagonal["y"] == [0, 1]
+    assert points["y"][largest] < points["x"][largest] > 0.99
+    assert "592 images" in points["hovertext"][largest]
 
 
 def test_a_training_is_begun_and_watched(app: AppTest) -> None:

@@ -43,7 +43,6 @@ COLUMNS = {
 }
 USUAL = "ta-dfkd"  # the method, wherever the teacher allows it
 MOST_CLASSES = 25  # whose confusion is drawn
-FEW = 0.01  # of the images, whose bar is pale
 ROW = 35  # pixels
 
 
@@ -300,8 +299,8 @@ def _charts(card: TeacherCard, found: Measured) -> None:
             st.markdown("**What it takes for what**")
             st.plotly_chart(_confusion(classes, found), key="teachers:confusion")
     st.caption(
-        f"On {found.images:,} test images; pale bars stand for few of them. A bar below the diagonal: surer than "
-        "right, which tells a generator more than the teacher knows. The class with the least is orange. Negative "
+        f"On {found.images:,} test images. A point on the left is the answers that are about as sure, the larger the "
+        "more of them: below the diagonal they are surer than right. The class with the least is orange. Negative "
         f"log-likelihood {found.nll:.3f} nats an image."
     )
 
@@ -312,20 +311,19 @@ def _layout(figure: go.Figure, **more: object) -> go.Figure:
 
 
 def _reliability(found: Measured) -> go.Figure:
-    width = 1 / len(found.bins)
-    full = [(width * (at + 0.5), one) for at, one in enumerate(found.bins) if one.count]
-    many = [1.0 if one.count >= FEW * found.images else 0.35 for _, one in full]
+    """At the mean confidence of each bin, not at its middle: a good teacher's lie at the very end of the last."""
+    full = [one for one in found.bins if one.count]
     figure = go.Figure()
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": "#999999", "dash": "dash"}, hoverinfo="skip")
-    figure.add_bar(
-        x=[middle for middle, _ in full],
-        y=[one.accuracy for _, one in full],
-        width=0.92 * width,
-        marker={"color": BLUE, "opacity": many},
-        hovertext=[f"{one.count:,} images, sure {one.confidence:.1%}, right {one.accuracy:.1%}" for _, one in full],
+    figure.add_scatter(
+        x=[one.confidence for one in full],
+        y=[one.accuracy for one in full],
+        mode="markers",
+        marker={"color": BLUE, "opacity": 1, "size": [4 + 12 * (one.count / found.images) ** 0.5 for one in full]},
+        hovertext=[f"{one.count:,} images, sure {one.confidence:.2%}, right {one.accuracy:.2%}" for one in full],
         hovertemplate="%{hovertext}<extra></extra>",
     )
-    axis = {"range": [0, 1.02], "tickformat": ".0%"}
+    axis = {"range": [-0.04, 1.04], "tickformat": ".0%"}
     return _layout(figure, xaxis={**axis, "title": "how sure"}, yaxis={**axis, "title": "how right"})
 
 
