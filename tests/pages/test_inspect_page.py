@@ -191,12 +191,25 @@ def test_another_cut_keeps_what_python_says_and_is_marked_as_tried(page: Page, l
         cells = page.locator(".scope-audit td b").all_inner_texts()
         names = ("clean_inside", "clean_outside", "rejected_inside", "rejected_outside")
         assert [int(cell) for cell in cells] == [row[name] for name in names]
+        expect(page.locator(".scope-reading")).to_contain_text(how_it_judged(row))
     expect(page.locator(".scope-cut em")).to_be_visible()
     page.wait_for_url(re.compile(r"[?&]tau=0\.999(&|$)"))
     page.get_by_role("button", name="Reset").click()
     expect(page.locator(".scope-cut em")).to_be_hidden()
     expect(page.locator(".scope-verdict")).to_have_text(f"kept {own} of 200 at τ 0.50.")
+    expect(page.locator(".scope-reading")).to_contain_text(re.compile(r"\. Over 3 recorded steps, .* by \d+\.\d \["))
     two_boundaries_are_drawn_and_what_they_reject_below_is_flagged(page, run)
+
+
+def how_it_judged(row: dict[str, Any]) -> str:
+    """In the words of the selection audit; Agresti and Caffo's standard error."""
+    if not row["clean"] or not row["rejected"]:
+        return "nothing is rejected" if row["clean"] else "none is clean"
+    groups = [(row[f"{name}_inside"], row[name]) for name in ("clean", "rejected")]
+    shares = [((inside + 1) / (of + 2), of + 2) for inside, of in groups]
+    error = sum(share * (1 - share) / of for share, of in shares) ** 0.5
+    gap = groups[0][0] / groups[0][1] - groups[1][0] / groups[1][1]
+    return "no clear difference" if abs(gap) <= 2 * error else f"points the {'right' if gap > 0 else 'wrong'} way"
 
 
 def two_boundaries_are_drawn_and_what_they_reject_below_is_flagged(page: Page, run: RunFolder) -> None:

@@ -38,6 +38,20 @@ test("the verdict is held against the boundary of the real class, and against th
   assert.deepEqual([blind.known, blind.precision], [false, null]);
 });
 
+test("a gap of shares has an uncertainty, and is compared within each step", () => {
+  const near = (one, other) => assert.ok(Math.abs(one - other) < 1e-9, `${one} is not ${other}`);
+  const few = samples.gapOf([[100, 100, 4, 5]]); // one of five more outside is no finding
+  near(few.gap, 0.2);
+  near(few.error, 2 * Math.sqrt((101 * 1) / 102 ** 3 + (5 * 2) / 7 ** 3));
+  assert.ok(few.error > few.gap && samples.gapOf([[1000, 1000, 40, 50]]).error < 0.2);
+  // Within neither step there is a difference, though the second keeps more, and more of it lies inside.
+  const { steps, gap, error } = samples.gapOf([[10, 20, 40, 80], [72, 80, 18, 20], [50, 50, 0, 0]]);
+  assert.equal(steps, 2);
+  near(gap, 0);
+  assert.ok(error > 0.1 && error < 0.2);
+  assert.equal(samples.gapOf([[0, 0, 3, 9], [5, 9, 0, 0]]), null);
+});
+
 test("a selection is replaced, added to or toggled, and a drag acts on what was there before it", () => {
   let changes = 0;
   const selection = new samples.Selection(() => (changes += 1));

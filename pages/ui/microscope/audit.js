@@ -1,11 +1,14 @@
 // Does the lenient expert judge well? Its verdict against the boundary of the real class, now and over the training.
 
 import { element, once } from "../web/dom.js";
-import { whole } from "../web/numbers.js";
+import { points, whole } from "../web/numbers.js";
 import { layoutOf, line, margins, SHARES, titled, upright } from "../web/plot.js";
-import { judgedAgainst } from "./samples.js";
+import { gapOf, judgedAgainst } from "./samples.js";
 
-const CLEAR = 0.05; // a difference of shares that is called one
+const TABLE = ["clean_inside", "clean", "rejected_inside", "rejected"];
+
+const between = (gap, error) =>
+  `${points(gap)} [${points(gap - error)}, ${points(gap + error)}] percentage points`;
 
 export class Audit {
   constructor(node, scope) { Object.assign(this, { node, scope }); }
@@ -54,28 +57,27 @@ export class Audit {
     return [...parts, ...this.summary()].join(" ");
   }
 
-  // When it judged well: how much more often the clean ones lay inside than the rejected ones.
+  // How it judged over the training.
   summary() {
     if (this.rows?.run !== this.scope.run) return [];
-    const { steps, columns: { precision, inside_rejected: rejected } } = this.rows;
-    const known = [...steps.keys()].filter((nth) => precision[nth] != null && rejected[nth] != null);
-    const gaps = known.map((nth) => [precision[nth] - rejected[nth], steps[nth]]);
-    if (gaps.length < 2) return [];
-    const mean = gaps.reduce((sum, [gap]) => sum + gap, 0) / gaps.length;
-    const best = gaps.reduce((a, b) => (b[0] > a[0] ? b : a));
-    const points = `${Math.abs(100 * mean).toFixed(0)} percentage points ${mean < 0 ? "less" : "more"} often`;
-    const most = `at best ${(100 * best[0]).toFixed(0)} points, at step ${best[1]}`;
-    const over = `Over ${gaps.length} recorded steps, clean ones lie inside ${points}`;
-    return [`${over} than rejected ones on average (${most}).`];
+    const { steps, columns } = this.rows, tables = steps.map((_, nth) => TABLE.map((name) => columns[name][nth]));
+    const found = gapOf(tables.filter(([inside]) => inside != null));
+    if (!found || found.steps < 2) return [];
+    const { steps: count, gap, error } = found, often = gap < 0 ? "less" : "more";
+    const over = `Over ${count} recorded steps, each compared by itself, clean ones lie inside ${often} often than`;
+    const chance = Math.abs(gap) > error ? "" : ", which may be chance";
+    return [`${over} rejected ones by ${between(Math.abs(gap), error)}${chance}.`];
   }
 
-  comparison({ precision, insideRejected, recall }) {
-    if (precision == null) return "; none is kept.";
-    if (insideRejected == null) return "; nothing is rejected.";
-    const gap = precision - insideRejected;
-    const way = gap < 0 ? "wrong" : "right";
-    const verdict = Math.abs(gap) > CLEAR ? `points the ${way} way` : "hardly tells them apart";
-    return `: the verdict ${verdict}` + (recall == null ? "." : `, and it keeps ${whole(recall)} of what lies inside.`);
+  // A verdict on the verdict where the difference is above its uncertainty only.
+  comparison({ counts: [inside, outside, other, another], recall }) {
+    if (!(inside + outside)) return "; none is clean.";
+    if (!(other + another)) return "; nothing is rejected.";
+    const { gap, error } = gapOf([[inside, inside + outside, other, other + another]]);
+    const way = `the verdict points the ${gap < 0 ? "wrong" : "right"} way`;
+    const said = Math.abs(gap) > error ? way : "no clear difference";
+    const among = recall == null ? "" : ` Of what lies inside ${whole(recall)} is clean.`;
+    return `: ${said} (${between(gap, error)}).${among}`;
   }
 
   course() {

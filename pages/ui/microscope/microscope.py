@@ -315,7 +315,8 @@ def _export(looked: Lens, form: str, kind: str, source: str, step: str, chosen: 
 
 def _audit(looked: Lens, _: str) -> dict[str, Any]:
     rows = [row for _, row in sorted(looked.audit.rows.items())]
-    names = ("precision", "recall", "disagreement_clean", "disagreement_rejected")
+    counts = ("clean_inside", "clean", "rejected_inside", "rejected")
+    names = (*counts, "precision", "recall", "disagreement_clean", "disagreement_rejected")
     columns = {name: [row[name] for row in rows] for name in names}
     columns["inside_rejected"] = [_share(row["rejected_inside"], row["rejected"]) for row in rows]
     return {"run": looked.folder.id, "version": len(rows), "steps": [row["step"] for row in rows], "columns": columns}

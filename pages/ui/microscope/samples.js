@@ -60,6 +60,24 @@ export function judgedAgainst(frame, verdict, inside) {
   };
 }
 
+// By how much more often clean samples lie inside than rejected ones, and twice the standard error of that, over
+// `tables` of [clean inside, clean, rejected inside, rejected]; null where none has both. They are compared within each
+// table, or what changes from step to step would pass for the verdict's, and weighed by how much it tells (Mantel &
+// Haenszel 1959); for the error two samples more are on either side, one of them inside, so that few are never certain
+// (Agresti & Caffo 2000).
+export function gapOf(tables) {
+  const told = tables.filter(([, clean, , rejected]) => clean && rejected);
+  const weights = told.map(([, clean, , rejected]) => (clean * rejected) / (clean + rejected));
+  const variance = (inside, of) => ((inside + 1) * (of - inside + 1)) / (of + 2) ** 3;
+  let [total, gap, error] = [0, 0, 0];
+  told.forEach(([inside, clean, other, rejected], nth) => {
+    total += weights[nth];
+    gap += weights[nth] * (inside / clean - other / rejected);
+    error += weights[nth] ** 2 * (variance(inside, clean) + variance(other, rejected));
+  });
+  return total ? { steps: told.length, gap: gap / total, error: (2 * Math.sqrt(error)) / total } : null;
+}
+
 // How many are clean and rejected in each of `groups` groups, and of them selected; `of` is the group of a sample.
 export function countedBy(of, groups, { frame, verdict, selection }) {
   const empty = { clean: 0, rejected: 0, chosenClean: 0, chosenRejected: 0, run: 0 };
