@@ -15,7 +15,9 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 from recording import column
 from streamlit.testing.v1 import AppTest
+from tampering import edit
 
+from dfkd_core.analysis.measured import DISTANCE
 from dfkd_core.analysis.timeline import Timeline
 from dfkd_core.store import RunFolder, read_facts, runs_in
 from pages.ui.form import collected
@@ -241,7 +243,13 @@ def test_a_run_is_watched_from_the_collected_images_to_the_student(page: Page, l
     page.locator(".dfkd-estimate button").click()
     expect(page.locator(".dfkd-estimate button")).to_have_text("Estimate again")
     figures = re.compile(r"is \d\.\d\d or more: \d\.\d\d \[\d\.\d\d, \d\.\d\d\]")
-    expect(page.locator(".dfkd-estimate span")).to_contain_text(figures)
+    estimate = page.locator(".dfkd-estimate span")
+    expect(estimate).to_contain_text(figures)
+    expect(estimate).to_contain_text("of 24 images held out, half of them collected")
+    (run,) = runs_in(lab.runs)
+    edit(run.files, DISTANCE, lambda found: {**found, "above_chance": False})
+    page.reload()
+    expect(estimate).to_contain_text("not above chance: it does not tell them apart.")
     expect(page.locator(".dfkd-bound .ytitle")).to_contain_text("if TVD(P, Q) =")
 
 

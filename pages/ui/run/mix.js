@@ -91,11 +91,10 @@ function estimated({ border }, found, measurable) {
   if (!measurable && !found) return "Can be estimated once the GAN has learned.";
   if (!found) return "By a classifier that tells collected from synthetic images: a bound from below.";
   const [low, value, high] = [found.low, found.tvd, found.high].map((one) => one.toFixed(2));
-  const chance = found.above_chance ? "above chance" : "not above chance: they cannot be told apart";
-  const images = grouped(found.images);
+  const chance = found.above_chance ? "above chance" : "not above chance: it does not tell them apart";
+  const right = `${whole(found.accuracy)} of ${grouped(found.images)} images held out, half of them collected`;
   return (
-    `TVD(P, Q) is ${low} or more: ${value} [${low}, ${high}] as this classifier sees it, ${chance}. A classifier on ` +
-    `the teacher's features tells ${whole(found.accuracy)} of ${images} + ${images} images apart (generator of step ` +
-    `${Math.min(found.step, border)}).`
+    `TVD(P, Q) is ${low} or more: ${value} [${low}, ${high}] as this classifier sees it, ${chance}. It learned from ` +
+    `the teacher's features, and is right about ${right} (generator of step ${Math.min(found.step, border)}).`
   );
 }
