@@ -134,7 +134,9 @@ def coverage(teacher_logits: Tensor) -> float:
 
 def diversity(teacher_features: Tensor) -> Tensor:
     """1 − the mean pairwise cosine similarity of (B, D) features: 0 when all samples look alike to the teacher.
+    Features that are all zero have no direction; they count as alike.
 
     Uses mean_ij cos(f_i, f_j) = ‖mean_i f_i/‖f_i‖‖², so it costs B·D.
     """
-    return 1.0 - F.normalize(teacher_features, dim=1).mean(dim=0).square().sum()
+    dead = (teacher_features == 0).all(dim=1).to(teacher_features.dtype).mean()
+    return 1.0 - F.normalize(teacher_features, dim=1).mean(dim=0).square().sum() - dead.square()

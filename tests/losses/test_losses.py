@@ -177,6 +177,9 @@ def test_diversity_is_one_minus_the_mean_pairwise_cosine() -> None:
     pairwise = np.mean([[a @ b for a in unit] for b in unit])
     assert losses.diversity(*tensors(FEATURES)).item() == pytest.approx(1 - pairwise, rel=1e-10)
     assert losses.diversity(torch.ones(8, 5)).item() == pytest.approx(0, abs=1e-6)
+    assert losses.diversity(torch.zeros(8, 5)).item() == 0, "a teacher that sees nothing in any of them"
+    half = torch.cat([torch.zeros(4, 5), torch.ones(4, 5)])
+    assert losses.diversity(half).item() == pytest.approx(0.5)
 
 
 # --- of methods with a pool ------------------------------------------------------------------------------------
