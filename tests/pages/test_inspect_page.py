@@ -329,9 +329,12 @@ def test_a_slow_layout_is_fitted_in_the_background_and_can_be_stopped(page: Page
     page.wait_for_url(re.compile("layout=tsne"))
     page.get_by_title(re.compile("^Star")).click()
     expect(page.locator(".scope-note")).to_contain_text("Fig. 4")
+    expect(page.locator(".scope-note")).to_contain_text("outliers do not show")
     link = page.get_by_role("link", name="Open Distill with these knobs").get_attribute("href") or ""
     assert "k.class_prior_weight=1.0" in link and "k.adversarial_weight=0.0" in link
     shoot(page, "inspect-boundary")
+    page.get_by_role("button", name="PCA").click()
+    expect(page.locator(".scope-note")).not_to_contain_text("outliers do not show")
 
 
 def test_the_page_opens_without_what_takes_seconds_to_import() -> None:

@@ -9,6 +9,8 @@ const KINDS = { pca: "PCA", umap: "UMAP", tsne: "t-SNE" };
 const COLOURS = ["verdict", "class", "loss", "posterior", "tag"];
 const MOST_NAMED = 12; // classes in a legend
 const RAMP = [0, 0.33, 0.67, 1]; // shares that a legend shows
+const EMBEDDED =
+  "Samples that the layout was not fitted to stand among the nearest that it was; outliers do not show. ";
 const NO_FEATURES =
   "This run kept no features of its samples, so there is nothing to project. Runs started from Distill keep them.";
 
@@ -112,7 +114,7 @@ export class Projection {
     const { scope } = this, { data, shownKind: layout } = scope;
     const fitted = scope.questions.get("layout " + layout)?.fitted;
     once(this.at("note"), [fitted, data.newest, boundary, layout, data.figure4], (box) => {
-      const parts = [];
+      const parts = layout === "pca" ? [] : [element("span", EMBEDDED)];
       if (fitted < data.newest) {
         const about = { title: "Fit the layout to all recorded steps" };
         const again = pressable("Fit again", () => scope.order("fit", { layout }), about);
