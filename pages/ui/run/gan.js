@@ -2,7 +2,7 @@
 
 import { smoothed } from "../web/curves.js";
 import { element, refilled } from "../web/dom.js";
-import { whole } from "../web/numbers.js";
+import { points } from "../web/numbers.js";
 import { axisName, band, bars, line, margins, SHARES, stories, titled, words } from "../web/plot.js";
 import { placesOf } from "../web/sheet.js";
 import { faint } from "../web/theme.js";
@@ -12,7 +12,7 @@ import { part } from "./staged.js";
 
 const IN_A_ROW = { collected: 5, made: 8 }; // images of a class, at most
 const FEW = 20; // classes that all have a row
-const OVERFITTED = 0.1; // gap between collected and unseen images that is called so
+const OVERFITTED = 0.1; // gap between collected and unseen images that is called so, at least
 
 export const GAN = part(
   "gan", "GAN",
@@ -93,11 +93,16 @@ function confidence(stage) {
   stage.course("sure", traces, yaxis, about, more);
 }
 
-function gap({ view, border, colour }, unseen, known) {
+// A mean of `count` shares has a standard error of 0.5 / √count at most: a gap below two of them tells nothing.
+export function gapSaid(between, count) {
+  const clear = between > Math.max(OVERFITTED, 1 / Math.sqrt(count));
+  return `${clear ? "overfitting: " : ""}gap ${points(between)} points`;
+}
+
+function gap({ view, border, colour, data }, unseen, known) {
   const last = unseen.x.findLastIndex((x) => x <= (view ?? Infinity));
   if (last < 1) return [];
-  const between = known[last] - unseen.y[last];
-  const says = between > OVERFITTED ? "overfitting: gap " + whole(between) : "gap " + whole(Math.max(0, between));
+  const says = gapSaid(known[last] - unseen.y[last], data.collected?.unseen);
   const place = { xref: "x", yref: "y", xanchor: unseen.x[last] > border / 2 ? "right" : "left" };
   const look = { font: { color: colour.text, size: 12 }, bgcolor: colour.panel, opacity: 0.9 };
   return [words(says, unseen.x[last], (known[last] + unseen.y[last]) / 2, { ...place, ...look })];
