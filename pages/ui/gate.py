@@ -56,7 +56,7 @@ HEADERS = {
     "X-Frame-Options": "SAMEORIGIN",
 }
 ASK = """<!doctype html><meta charset="utf-8"><title>DFKD Lab</title>
-<style>body{{font:1rem/1.5 sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem;color-scheme:light dark}}
+<style>body{{font:1rem/1.5 sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem}}html{{color-scheme:light dark}}
 input,button{{font:inherit;padding:.3rem .6rem}}</style>
 <h1>DFKD Lab</h1><p>{says} The lab printed it, in its address, when it started.</p>
 <form>{kept}<input name="token" type="password" aria-label="Token" autofocus> <button>Open</button></form>"""

@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 import torch
+from plotly.colors import hex_to_rgb
 
 from dfkd_core import methods
 from dfkd_core.analysis.jobs import Job
@@ -351,7 +352,8 @@ def _confusion(classes: list[str], found: Measured) -> go.Figure:
     shares = [[count / max(1, sum(row)) for count in row] for row in found.confusion]
     off = [[None if at == label else share for at, share in enumerate(row)] for label, row in enumerate(shares)]
     hover = "%{y} taken for %{x}: %{customdata} images<extra></extra>"
-    look = {"colorscale": "Blues", "showscale": False, "xgap": 1, "ygap": 1, "hovertemplate": hover}
+    clear = f"rgba{(*hex_to_rgb(BLUE), 0)}"  # so that none is none on a dark page, too
+    look = {"colorscale": [[0, clear], [1, BLUE]], "showscale": False, "xgap": 1, "ygap": 1, "hovertemplate": hover}
     figure = go.Figure(go.Heatmap(z=off, x=classes, y=classes, customdata=found.confusion, **look))
     axis = {"type": "category"}
     return _layout(
