@@ -48,6 +48,13 @@ def test_slow_motion_goes_phase_by_phase_through_the_recorded_run(page: Page, la
     page.locator(".dfkd-slow-close").click()
     expect(page.locator(".dfkd-slow")).to_be_hidden()
     expect(slowly).to_be_focused()
+    page.get_by_role("button", name="To the end").click()
+    slowly.click()
+    shown(page, "latents", 600)  # where the run stands
+    captions = page.locator(".dfkd-box[data-phase=judge] figcaption")
+    expect(captions.locator("b").first).to_have_text(re.compile(r"^\d$"))
+    expect(captions.first).to_have_text(re.compile(r"^\d \d+%$"))
+    expect(page.locator(".dfkd-slow-legend")).to_contain_text("probabilities")
 
 
 def test_a_live_run_is_changed_and_seen_in_slow_motion(page: Page, lab: Lab) -> None:

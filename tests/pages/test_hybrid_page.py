@@ -295,7 +295,7 @@ def test_a_method_without_a_gan_shows_what_it_has(page: Page, lab: Lab) -> None:
     untold = new_run(lab.runs, {**tiny_knobs("hidfd"), "conditioning": "none"}, method="hidfd")
     execute(untold)
     page.goto(f"{lab.url}hybrid?run={untold.id}&step=1")
-    expect(page.locator(".dfkd-pairs h4")).to_contain_text("by the teacher's class")
+    expect(page.locator(".dfkd-pairs h4")).to_contain_text("rows: the teacher's class")
     expect(page.locator(".dfkd-row .right .dfkd-image").first).to_have_attribute("title", re.compile("^synthetic, the"))
 
 

@@ -40,7 +40,7 @@ function images(stage, sheet) {
   if (!sheet) return stage.nothing("pairs", FIRST_IMAGES);
   const box = stage.at("rows"), { classes } = stage.data;
   const told = Boolean(sheet.wanted), by = told ? sheet.wanted : sheet.label;
-  const order = told ? "by the class it was told" : "by the teacher's class";
+  const order = told ? "rows: the class told" : "rows: the teacher's class";
   const other = element("span", { style: { margin: 0 } }, "taken for the class named on it");
   const others = told ? [[other, stage.colour.rejected, "dashes"]] : [];
   stage.legend("pairs", [...stage.sources, ...others], `${order}, step ${sheet.step}`);

@@ -52,7 +52,7 @@ export class SlowMotion {
     this.phase = 0;
     this.step = null;
     if (this.live) this.another();
-    else this.goTo(nearest(this.data.slow_steps, this.stage.view ?? 0), 0); // from the beginning, or the step chosen
+    else this.goTo(nearest(this.data.slow_steps, this.stage.view), 0);
     this.stage.draw();
     this.at("next").focus();
   }

@@ -52,7 +52,7 @@ function thumbnails({ sheet, arrays }, stage) {
     const label = (arrays.teacher_label ?? arrays.wanted)?.[index];
     const sure = arrays.teacher_probabilities?.[index][label];
     const percent = sure == null ? "" : ` ${Math.round(100 * sure)}%`;
-    const caption = label == null ? null : element("figcaption", stage.named(label) + percent);
+    const caption = label == null ? null : element("figcaption", element("b", stage.named(label)), percent);
     const title = caption && arrays.loss && `loss ${arrays.loss[index].toFixed(3)} nats`;
     return element("figure", { className, title }, sheet.tile(index), caption);
   });
@@ -72,7 +72,7 @@ function film({ sheet, arrays }) {
 
 // Teacher upwards, student downwards, for the first few images.
 function distributions({ sheet, arrays }, colour) {
-  const names = [element("span.teacher", "teacher ▲"), element("span.student", "student ▼")];
+  const names = [element("span.teacher", "teacher ▲"), element("span.student", "student ▼"), "probabilities"];
   const rows = Array.from({ length: Math.min(PAIRS, sheet.count) }, (_, index) => {
     const bars = opposed(arrays.teacher_probabilities[index], arrays.student_probabilities[index], colour);
     return element("div.dfkd-pair", sheet.tile(index), bars);
