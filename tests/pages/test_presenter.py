@@ -134,6 +134,23 @@ def turn(page: Page, key: str, stop: int, to: int) -> None:
             return
 
 
+def on_a_phone_the_card_is_not_scrolled_away(page: Page) -> None:
+    wide = page.viewport_size
+    page.set_viewport_size({"width": 390, "height": 844})
+    touch = page.context.new_cdp_session(page)
+    touch.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    turn(page, "ArrowLeft", 5, 4)
+    settled(page, 4)
+    expect(page.locator(".dfkd-judged.framed")).to_have_count(1)
+    expect(page.locator(".st-key-lesson-card")).to_be_in_viewport(ratio=0.95)
+    bar = page.locator(".dfkd-accuracy .modebar")
+    expect(bar).to_have_count(1)
+    expect(bar).to_have_css("display", "none")  # a tap would leave it on the chart
+    touch.send("Emulation.setTouchEmulationEnabled", {"enabled": False})
+    assert wide is not None
+    page.set_viewport_size(wide)
+
+
 @pytest.mark.browser
 def test_a_lesson_is_given_by_arrow_keys_with_its_notes_in_another_window(page: Page, lab: Lab) -> None:
     page.goto(lab.url + "lessons")
@@ -158,6 +175,10 @@ def test_a_lesson_is_given_by_arrow_keys_with_its_notes_in_another_window(page: 
         turn(page, "ArrowRight", stop - 1, stop)
     expect(page.locator(".dfkd-judged")).to_be_in_viewport(ratio=0.95)  # what it speaks of, and the card above it
     expect(page.locator(".st-key-lesson-card")).to_be_in_viewport(ratio=0.95)
+    assert page.locator(".dfkd-slide input").evaluate(
+        "(track) => { const { left, top, height } = track.getBoundingClientRect();"
+        " return document.elementFromPoint(left + 9, top + height / 2) === track; }"
+    ), "the notes ask to move along the track, which the card does not cover"
     for stop in (5, 6):
         turn(page, "ArrowRight", stop - 1, stop)
     settled(page, 6)
@@ -165,6 +186,9 @@ def test_a_lesson_is_given_by_arrow_keys_with_its_notes_in_another_window(page: 
     expect(notes.get_by_text("All four share networks")).to_be_visible()
     turn(page, "ArrowLeft", 6, 5)
     wait(page, "stage.run === 'ta-dfkd' && stage.step !== ''", ".dfkd-microscope")
+    rejected = "({ grid, verdict }) => grid.order.slice(0, grid.columns).some((index) => !verdict.clean[index])"
+    assert page.evaluate(f"({rejected})(window.dfkdMicroscope)"), "the lesson asks why an image was rejected"
+    on_a_phone_the_card_is_not_scrolled_away(page)
     page.get_by_role("button", name="Leave").click()
     expect(page.locator("[data-testid=stSidebarNav]")).to_be_visible()
     expect(page).not_to_have_url(re.compile("lesson="))

@@ -44,13 +44,16 @@ function beginAtTop() {
 // What a panel is called, in whatever view.
 const panelOf = (host, name) => host.querySelector(["dfkd", "scope", "exp"].map((kind) => `.${kind}-${name}`).join());
 
-// Frames the panel that a lesson speaks of, and scrolls there, once.
+// Frames the panel that a lesson speaks of, and scrolls there, once; not on a phone, where its card does not stay. The
+// track stays below the card, whose texts differ in length.
 export function frame(host, name) {
+  const card = document.querySelector(".st-key-lesson-card");
+  host.style.setProperty("--card", (card?.offsetHeight ?? 0) + "px");
   const panel = name ? panelOf(host, name) : null, before = host.querySelector(".framed");
   if (panel === before) return;
   before?.classList.remove("framed");
   panel?.classList.add("framed");
-  if (panel) intoSight(panel);
+  if (panel && !matchMedia("(max-width: 767px)").matches) intoSight(panel);
 }
 
 // Scrolls to a panel, and again when it, or what stands above it, has grown: images and charts come a moment later.
