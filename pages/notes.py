@@ -10,11 +10,10 @@ from pages.ui.present import presenter
 
 @st.fragment(run_every=1.0)
 def main() -> None:
-    """Follows the lesson, whichever window of this lab gives it."""
-    name = link.word("of")
-    here = presenter.boards().get(name)
+    """Follows the lesson that its address names, in whichever window of this lab it is given."""
+    here = presenter.boards().get(link.word("of"))
     if here is None:
-        st.info(f"The lesson {link.name(name)} is not being given; begin it on the page Lessons.")
+        st.info("This lesson is over. Begin one on the page Lessons; *Notes* on its card opens what you say.")
         return
     st.markdown(f"# {here.clock()}")
     st.markdown(f"### {here.number} / {len(here.lesson.stops)} · {link.plain(here.stop.title)}")

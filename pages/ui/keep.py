@@ -13,7 +13,7 @@ from pages.ui import boot
 
 SET = ("form:", "knob:")  # keys of what somebody sets on a page
 HOME = "distill"  # the page without a name in the address
-OF_A_LESSON = ("lesson", "stop")  # parts of the address that are no page's own
+OF_A_LESSON = ("lesson", "stop", "giving")  # parts of the address that are no page's own
 
 
 def forget(*keys: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from browser import Lab, wait
-from conftest import eventually, execute, new_run, visit
+from conftest import ROOT, eventually, execute, new_run, visit
 from playwright.sync_api import Page, TimeoutError, expect
 from streamlit.testing.v1 import AppTest
 
@@ -105,6 +105,34 @@ def test_ones_own_run_trains_behind_the_recorded_one_and_takes_its_place(
     assert app.query_params["run"] == own.id and not app.exception
 
 
+def opened(address: dict[str, str]) -> presenter.Given:
+    """The lesson as another window gives it that opens ``address``."""
+    window = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    window.query_params.update(address)
+    window.run()
+    assert not window.exception and not window.error, window.error
+    found: presenter.Given = window.session_state[presenter.HERE]
+    return found
+
+
+def test_the_notes_follow_the_window_that_gives_the_lesson(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    app.query_params["lesson"] = "hidfd"
+    app.run()
+    here = app.session_state[presenter.HERE]
+    here.begun -= 60
+    link = {name: app.query_params[name] for name in ("lesson", "stop", "giving")}
+    opened({"lesson": "hidfd", "stop": "3"})
+    assert presenter.boards()[here.id] is here, "who opens the same lesson gives another one"
+    copied = opened(link)
+    assert presenter.boards()[here.id] is here and copied.id != here.id
+    monkeypatch.setattr(presenter, "_is_open", lambda session: False)
+    again = opened(link)
+    assert presenter.boards()[here.id] is again, "loaded again, it goes on"
+    assert again.begun == here.begun
+    press(app, "lesson-leave")
+    assert here.id not in presenter.boards()
+
+
 def test_each_stop_on_one_page_is_looked_at_as_its_address_says(app: AppTest, own_lessons: Path) -> None:
     stop = '[[stop]]\ntitle = "{0}"\npage = "studies"\naddress = {{ study = "fig-1b", reading = "{0}" }}\n'
     (own_lessons / "mine.toml").write_text('title = "Mine"\n' + stop.format("strip") + stop.format("pair"))
@@ -157,8 +185,9 @@ def test_a_lesson_is_given_by_arrow_keys_with_its_notes_in_another_window(page: 
     page.get_by_role("button", name=re.compile("lenient expert")).click()
     wait(page, "Number(stage.step) > 15")
     expect(page.locator("[data-testid=stSidebarNav]")).to_be_hidden()
-    notes = page.context.new_page()
-    notes.goto(lab.url + "notes?of=ta-dfkd")
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name="Notes").click()
+    notes = opened.value
     expect(notes.get_by_text("Ask first how they would teach")).to_be_visible()
     page.bring_to_front()
     turn(page, "ArrowRight", 1, 2)
@@ -192,4 +221,5 @@ def test_a_lesson_is_given_by_arrow_keys_with_its_notes_in_another_window(page: 
     page.get_by_role("button", name="Leave").click()
     expect(page.locator("[data-testid=stSidebarNav]")).to_be_visible()
     expect(page).not_to_have_url(re.compile("lesson="))
+    expect(notes.get_by_text("This lesson is over")).to_be_visible()
     notes.close()

@@ -3,11 +3,14 @@ behind what is recorded."""
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 import streamlit as st
+from streamlit import runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from dfkd_core.errors import RequestError, StoreError, in_words
 from dfkd_core.runs.spec import RunSpec, read_spec
@@ -20,6 +23,7 @@ from pages.ui.present.script import Lesson, Stop
 from pages.ui.web.view import LESSON
 
 ONE_PRESS = 0.2  # seconds
+KEPT_BOARDS = 500  # of those given last: a window that is closed does not say so
 HERE, OWN = LESSON, "lesson:own"  # of the session: what is given, and what was begun at which stop
 NO_MENU = """
 :is(section[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], .st-key-view) { display: none; }
@@ -53,12 +57,15 @@ RULES = (
 
 @dataclass
 class Given:
-    """A lesson that is given: where it is, and since when."""
+    """A lesson that is given: where it is, and since when. ``id`` stands in the address, so that a page that is loaded
+    again goes on with it, and in that of the notes; ``session``: of Streamlit, which gives it."""
 
     name: str
     lesson: Lesson
     number: int
     begun: float
+    id: str
+    session: str
     moved: float = 0.0
     wrong: str = ""  # a stop that a link asked for and the lesson has not
 
@@ -74,7 +81,7 @@ class Given:
 
 @st.cache_resource(show_spinner=False)
 def boards() -> dict[str, Given]:
-    """Where each lesson was last given in this server: what a window with notes shows."""
+    """The lessons that are given in this server, by their ids: what a window with notes shows."""
     return {}
 
 
@@ -88,7 +95,7 @@ def given() -> Given | None:
     if asked and (found is None or found.name != asked):
         try:
             stop = link.word("stop")
-            found = _begin(asked, link.number(stop) or 1)
+            found = _begin(asked, link.number(stop) or 1, boards().get(link.word("giving")))
             found.wrong = stop if stop not in ("", str(found.number)) else ""
         except RequestError as error:
             st.error(link.plain(error))
@@ -97,12 +104,26 @@ def given() -> Given | None:
     return found
 
 
-def _begin(name: str, number: int) -> Given:
-    lesson = script.read(name)
-    started = Given(name, lesson, min(max(1, number), len(lesson.stops)), time.monotonic())
-    st.session_state[HERE] = boards()[name] = started
+def _begin(name: str, number: int, former: Given | None = None) -> Given:
+    """``former``: what the address goes on with. It stays where it is if somebody else has it open, who has passed on
+    the address: the notes follow one window."""
+    lesson, context = script.read(name), get_script_run_ctx()
+    assert context is not None
+    started = Given(
+        name, lesson, min(max(1, number), len(lesson.stops)), time.monotonic(), secrets.token_hex(4), context.session_id
+    )
+    if former is not None and former.name == name:
+        started.begun = former.begun
+        if not _is_open(former.session):
+            started.id = former.id
+    st.session_state[HERE] = started
     _open(started)
     return started
+
+
+def _is_open(session: str) -> bool:
+    """Whether a window of a browser shows it."""
+    return runtime.get_instance().is_active_session(session)
 
 
 def begin(name: str) -> None:
@@ -126,8 +147,10 @@ def offer() -> None:
 
 
 def leave() -> None:
-    for key in (HERE, "tour:stop"):
-        st.session_state.pop(key, None)
+    here: Given | None = st.session_state.pop(HERE, None)
+    if here is not None:  # of two presses the first
+        boards().pop(here.id, None)
+    st.session_state.pop("tour:stop", None)
     for part in OF_A_LESSON:
         st.query_params.pop(part, None)
 
@@ -143,6 +166,11 @@ def _go(by: int) -> None:
 
 def _open(here: Given) -> None:
     """Have the page of the stop opened, on one's own run or study where that is done."""
+    given_now = boards()
+    given_now.pop(here.id, None)
+    given_now[here.id] = here
+    for former in list(given_now)[:-KEPT_BOARDS]:
+        given_now.pop(former, None)
     st.session_state["lesson:open"] = True
     st.session_state["tour:stop"] = None  # the lesson frames a panel itself
 
@@ -164,7 +192,7 @@ def _is_elsewhere(here: Given) -> bool:
 
 
 def in_address(here: Given) -> dict[str, str]:
-    return {"lesson": here.name, "stop": str(here.number)}
+    return {"lesson": here.name, "stop": str(here.number), "giving": here.id}
 
 
 # --- what stands over the page ---------------------------------------------------------------------------------
@@ -206,7 +234,7 @@ def _card(here: Given) -> None:
                 args=(1,),
                 shortcut="Right",
             )
-            notes = f"{boot.base_path()}/notes?{urlencode({'of': here.name})}"
+            notes = f"{boot.base_path()}/notes?{urlencode({'of': here.id})}"
             st.link_button("Notes", notes, icon=":material/speaker_notes:")
             st.button("Leave", key="lesson-leave", type="tertiary", on_click=leave)
         if stop.say:
