@@ -61,18 +61,18 @@ def main() -> None:
     if wanted is not None:
         st.switch_page(wanted, query_params=st.query_params.to_dict())
     lesson = presenter.given()
-    if lesson is not None and (opened := presenter.wanted()) is not None:
+    if lesson is not None and (opened := presenter.wanted(page.url_path)) is not None:
         st.switch_page(opened[0], query_params=opened[1])
     if said := boot.few_handles():
         st.sidebar.warning(said, icon=":material/warning:")
     with keep.page(page.url_path):
         if lesson is not None:
-            presenter.card(lesson)
+            presenter.card(lesson, page.url_path)
         page.run()
         linked.say()
     look.name(page.title)  # behind all else, which it would move while it comes
     if lesson is not None:
-        st.query_params.update(presenter.in_address(lesson))
+        st.query_params.update(presenter.in_address(lesson, page.url_path))
 
 
 if __name__ == "__main__":  # Streamlit runs this file so, for each session

@@ -145,6 +145,28 @@ def test_each_stop_on_one_page_is_looked_at_as_its_address_says(app: AppTest, ow
     assert app.query_params["reading"] == "pair"
 
 
+def test_back_to_the_link_of_a_stop_leads_to_its_page_and_a_way_on_from_there_does_not(app: AppTest) -> None:
+    app.query_params.update({"lesson": "hidfd", "stop": "2"})
+    app.run()
+    assert app.query_params["run"] == "hidfd"
+    for address in ({"lesson": "hidfd", "stop": "2"}, {"lesson": "hidfd"}):
+        come_to(app, address)
+        assert app.query_params["run"] == "hidfd" and app.query_params["stop"] == "2"
+    come_to(app, {"run": "ta-dfkd"})
+    assert app.query_params["run"] == "ta-dfkd" and app.query_params["lesson"] == "hidfd"
+    come_to(app, {name: app.query_params[name] for name in ("run", "lesson", "giving")})
+    assert app.query_params["run"] == "ta-dfkd" and "stop" not in app.query_params
+
+
+def come_to(app: AppTest, address: dict[str, str]) -> None:
+    """``app`` at ``address`` of the first page, as by the browser's arrows."""
+    app._finished_page_script_hash = ""  # as in ``press``
+    app.query_params.clear()
+    app.query_params.update(address)
+    app.run()
+    assert not app.exception and not app.error
+
+
 def settled(page: Page, stop: int) -> None:
     """The card of the stop is there, and hears keys: a press while a page comes may be lost."""
     expect(page.locator(".st-key-lesson-card").get_by_text(f"{stop} of 11")).to_be_visible()
@@ -218,6 +240,10 @@ def test_a_lesson_is_given_by_arrow_keys_with_its_notes_in_another_window(page: 
     rejected = "({ grid, verdict }) => grid.order.slice(0, grid.columns).some((index) => !verdict.clean[index])"
     assert page.evaluate(f"({rejected})(window.dfkdMicroscope)"), "the lesson asks why an image was rejected"
     on_a_phone_the_card_is_not_scrolled_away(page)
+    address = page.get_by_role("link", name="Notes").get_attribute("href")
+    page.reload()
+    settled(page, 4)
+    expect(page.get_by_role("link", name="Notes")).to_have_attribute("href", str(address))
     page.get_by_role("button", name="Leave").click()
     expect(page.locator("[data-testid=stSidebarNav]")).to_be_visible()
     expect(page).not_to_have_url(re.compile("lesson="))

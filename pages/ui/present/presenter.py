@@ -17,7 +17,7 @@ from dfkd_core.runs.spec import RunSpec, read_spec
 from dfkd_core.store import RunFolder, run_in, runs_folder
 from dfkd_core.study import Study, studies_in
 from pages.ui import boot, link, linked, recordings
-from pages.ui.keep import OF_A_LESSON
+from pages.ui.keep import HOME, OF_A_LESSON
 from pages.ui.present import script
 from pages.ui.present.script import Lesson, Stop
 from pages.ui.web.view import LESSON
@@ -94,8 +94,8 @@ def given() -> Given | None:
     asked = link.word("lesson")
     if asked and (found is None or found.name != asked):
         try:
-            stop = link.word("stop")
-            found = _begin(asked, link.number(stop) or 1, boards().get(link.word("giving")))
+            stop, former = link.word("stop"), boards().get(link.word("giving"))
+            found = _begin(asked, link.number(stop) or (former.number if former and not stop else 1), former)
             found.wrong = stop if stop not in ("", str(found.number)) else ""
         except RequestError as error:
             st.error(link.plain(error))
@@ -175,40 +175,46 @@ def _open(here: Given) -> None:
     st.session_state["tour:stop"] = None  # the lesson frames a panel itself
 
 
-def wanted() -> tuple[str, dict[str, str]] | None:
-    """Page and address that the stop shows, when it is come to; None while it is there."""
+def wanted(page: str) -> tuple[str, dict[str, str]] | None:
+    """Page and address that the stop shows, when it is come to; None while it is there. ``page``: the one that the
+    browser asks for."""
     here: Given = st.session_state[HERE]
-    if not st.session_state.pop("lesson:open", False) and not _is_elsewhere(here):
+    if not st.session_state.pop("lesson:open", False) and not _is_elsewhere(here, page):
         return None
     query = here.stop.query
     if (own := _own(here)) is not None and _is_done(own):
         query |= {"study" if isinstance(own, Study) else "run": own.id}
-    return f"pages/{here.stop.page}.py", query | in_address(here)
+    return f"pages/{here.stop.page}.py", query | in_address(here, here.stop.page)
 
 
-def _is_elsewhere(here: Given) -> bool:
-    """Whether the browser is still at another stop: a rerun that came in between made Streamlit forget the way."""
-    return link.word("stop") not in ("", str(here.number))
+def _is_elsewhere(here: Given, page: str) -> bool:
+    """Whether the browser is at another stop, since a rerun that came in between made Streamlit forget the way, or back
+    at the link that the lesson was opened by. An address without a stop is of a page that the stop's own led to."""
+    if stop := link.word("stop"):
+        return (stop, page or HOME) != (str(here.number), here.stop.page)
+    return bool(link.word("lesson")) and not link.word("giving")
 
 
-def in_address(here: Given) -> dict[str, str]:
-    return {"lesson": here.name, "stop": str(here.number), "giving": here.id}
+def in_address(here: Given, page: str) -> dict[str, str]:
+    """What the address says of the lesson on ``page``."""
+    stop = {"stop": str(here.number)} if (page or HOME) == here.stop.page else {}
+    return {"lesson": here.name, "giving": here.id} | stop
 
 
 # --- what stands over the page ---------------------------------------------------------------------------------
 
 
-def card(here: Given) -> None:
+def card(here: Given, page: str) -> None:
     """The stop: what the class reads, the way on, and what trains behind it."""
     if here.wrong:
         linked.cannot("stop", here.wrong, f"should be a whole number from 1 to {len(here.lesson.stops)}.")
         here.wrong = ""
     st.html(f"<style>{RULES}</style>")  # also: without an element before it, the card is told of each press twice
-    _card(here)
+    _card(here, page)
 
 
 @st.fragment(run_every=1.0)  # for the clock; the first thing on every page, so that it is always at the same place
-def _card(here: Given) -> None:
+def _card(here: Given, page: str) -> None:
     stop, count = here.stop, len(here.lesson.stops)
     with st.container(border=True, key="lesson-card", gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small", key="lesson-head"):
@@ -244,7 +250,7 @@ def _card(here: Given) -> None:
         if "problem" in st.session_state:
             st.error(link.plain(st.session_state["problem"]))
     left = HERE not in st.session_state
-    if left or "lesson:open" in st.session_state or _is_elsewhere(here):  # another page is to come
+    if left or "lesson:open" in st.session_state or _is_elsewhere(here, page):  # another page is to come
         st.rerun()
 
 
