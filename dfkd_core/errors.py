@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -91,17 +92,25 @@ def _has_no_files_left(where: Path) -> bool:
 
 def explain(error: ValidationError, within: str = "") -> RequestError:
     """Turn pydantic's first complaint into a ``RequestError``; its field is one of ``within``."""
-    first = error.errors()[0]
-    if isinstance(said := first.get("ctx", {}).get("error"), RequestError):
+    return complaints(error, within)[0]
+
+
+def complaints(error: ValidationError, within: str = "", field: str = "knob") -> list[RequestError]:
+    """All of them; ``field``: what a field is called there."""
+    return [_complaint(one, f"there is no such {field} in {error.title}.", within) for one in error.errors()]
+
+
+def _complaint(one: ErrorDetails, unknown: str, within: str) -> RequestError:
+    if isinstance(said := one.get("ctx", {}).get("error"), RequestError):
         return said
-    place = (within, *first["loc"]) if within else first["loc"]
+    place = (within, *one["loc"]) if within else one["loc"]
     field = ".".join(str(part) for part in place) or "request"
-    if first["type"] == "extra_forbidden":
-        return RequestError(field, UNSAID, f"there is no such knob in {error.title}.")
-    message = first["msg"].removeprefix("Value error, ")
+    if one["type"] == "extra_forbidden":
+        return RequestError(field, UNSAID, unknown)
+    message = one["msg"].removeprefix("Value error, ")
     message = message.replace("Input should be", "should be")
-    whole = first["type"] == "missing" or not first["loc"] or isinstance(first["input"], dict | list | bytes)
-    value = UNSAID if whole else first["input"]
+    whole = one["type"] == "missing" or not one["loc"] or isinstance(one["input"], dict | list | bytes)
+    value = UNSAID if whole else one["input"]
     return RequestError(field, value, message[:1].lower() + message[1:] + ".")
 
 

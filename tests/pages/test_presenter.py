@@ -18,6 +18,7 @@ from dfkd_core.errors import RequestError
 from dfkd_core.store import runs_in
 from pages.ui import recordings
 from pages.ui.present import presenter, script
+from pages.ui.web import view
 
 SHIPPED = sorted(path.stem for path in script.SHIPPED.glob("*.toml"))
 
@@ -42,12 +43,14 @@ def test_every_stop_of_a_shipped_lesson_shows_what_is_recorded(app: AppTest, nam
         assert not app.exception
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_the_panels_that_a_shipped_lesson_frames_are_there(name: str) -> None:
-    scripts = "".join(path.read_text() for path in (script.SHIPPED.parent.parent / "pages" / "ui").rglob("*.js"))
-    for stop in script.read(name).stops:
-        made = (f'panel("{stop.panel}"', f'"dfkd-{stop.panel}"', f"scope-{stop.panel}")
-        assert not stop.panel or any(words in scripts for words in made), stop.panel
+def test_a_stop_can_frame_the_panels_that_the_scripts_of_its_page_make() -> None:
+    views = {"distill": "run/stage", "inspect": "microscope/microscope", "hybrid": "run/hybrid"}
+    for page, name in (views | {"generative": "run/generative"}).items():
+        text = "".join((view.UI / module).read_text() for module in view._modules(f"{name}.js"))
+        made = re.findall(r'[^\w.]panel\(\s*"([a-z-]+)"|scope-panel scope-([a-z]+)|"dfkd-(table)"', text)
+        assert sorted(script.PANELS[page]) == sorted("".join(names) for names in made), page
+    said = (ROOT / "docs" / "lessons.md").read_text().partition("`panel` is one")[2]
+    assert re.findall("`([a-z-]+)`", said) == [name for names in script.PANELS.values() for name in names]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +58,11 @@ def test_the_panels_that_a_shipped_lesson_frames_are_there(name: str) -> None:
     [
         ('title = "x"', "stop"),
         ('title = "x"\n[[stop]]\ntitle = "y"\npage = "nowhere"', "page"),
-        ('title = "x"\n[[stop]]\ntitle = "y"\ntime = 3', "time"),
+        ('title = "x"\n[[stop]]\ntitle = "y"\ntime = 3', "stop 1 time: there is no such field in a lesson"),
+        ('title = "x"\n[[stop]]\ntitle = "y"\npanel = "judge"', "panel = 'judge': should be one of accuracy, samples"),
+        ('title = "x"\n[[stop]]\ntitle = "y"\npage = "runs"\npanel = "map"', "the page runs has none to frame"),
+        ('title = "x"\n[[stop]]\n[[stop]]\ntitle = "y"\nminutes = 0', "stop 1 title: .* stop 2 minutes = 0: [^:]*$"),
+        ('title = "x"\nstop = []', "stop: should have at least one"),
         ("title = ", "cannot be read"),
     ],
 )
@@ -67,11 +74,33 @@ def test_what_is_wrong_with_a_script_is_said(own_lessons: Path, text: str, said:
 
 
 def test_a_script_that_is_too_long_says_so(own_lessons: Path) -> None:
-    for letters, said in ((2 << 20, "it is larger than 1 MiB"), (60_000, r"stop.0.notes.* at most 50000 characters")):
+    for letters, said in ((2 << 20, "it is larger than 1 MiB"), (60_000, r"stop 1 notes.* at most 50000 characters")):
         (own_lessons / "mine.toml").write_text(f"title = 'a'\n[[stop]]\ntitle = 'b'\nnotes = '{'x' * letters}'\n")
         with pytest.raises(RequestError, match=said) as refused:
             script.read("mine")
         assert len(str(refused.value)) < 500
+
+
+def test_what_a_stop_shows_and_the_machine_has_not_is_said_where_the_lesson_is_listed(
+    app: AppTest, own_lessons: Path
+) -> None:
+    shows = (
+        'run = "ta-dfdk"',
+        'run = "ta-dfkd", step = 6000',
+        'study = "fig-9"',
+        'run = "ta-dfkd", step = 600',
+        'study = "fig-1a"',
+    )
+    stops = "".join(f'[[stop]]\ntitle = "x"\naddress = {{ {what} }}\n' for what in shows)
+    (own_lessons / "mine.toml").write_text(f'title = "Mine"\n{stops}')
+    app.run()
+    visit(app, "lessons", new="1")
+    (said,) = [one.value.splitlines() for one in app.warning]
+    assert [line.strip() for line in said] == [
+        "stop 1 (x): there is no run ta-dfdk.",
+        "stop 2 (x): ta-dfkd has no step 6000; it has 600.",
+        "stop 3 (x): there is no study fig-9.",
+    ]
 
 
 def press(app: AppTest, key: str) -> None:

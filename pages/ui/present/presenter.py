@@ -144,6 +144,8 @@ def offer() -> None:
         st.button(
             label, key=f"give:{name}", help=link.plain(lesson.about), width="stretch", on_click=begin, args=(name,)
         )
+        if wrong := script.missing(lesson):
+            st.warning("  \n".join(map(link.plain, wrong)))
 
 
 def leave() -> None:
