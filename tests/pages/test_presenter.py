@@ -13,9 +13,11 @@ from browser import Lab, wait
 from conftest import ROOT, eventually, execute, new_run, visit
 from playwright.sync_api import Page, TimeoutError, expect
 from streamlit.testing.v1 import AppTest
+from studying import plain_study
 
 from dfkd_core.errors import RequestError
 from dfkd_core.store import runs_in
+from dfkd_core.study import studies_in
 from pages.ui import recordings
 from pages.ui.present import presenter, script
 from pages.ui.web import view
@@ -132,6 +134,31 @@ def test_ones_own_run_trains_behind_the_recorded_one_and_takes_its_place(
     monkeypatch.setattr(presenter, "ONE_PRESS", 0.0)  # AppTest presses faster than a hand
     press(app, "lesson-back")
     assert app.query_params["run"] == own.id and not app.exception
+
+
+def test_a_study_is_begun_when_it_was_said_what_it_takes(
+    app: AppTest, runs: Path, tmp_path: Path, own_lessons: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = plain_study(tmp_path / "recorded", count=3)
+    monkeypatch.setattr(recordings, "FOLDER", tmp_path / "recorded")
+    monkeypatch.setattr(presenter, "_is_open", lambda session: False)
+    stop = f'[[stop]]\ntitle = "One"\naddress = {{ study = "{recorded.id}" }}\n'
+    (own_lessons / "mine.toml").write_text(f'title = "Mine"\n{stop}')
+    app.query_params["lesson"] = "mine"
+    app.run()
+    press(app, "lesson-run")
+    assert [text.value for text in app.markdown if text.value.startswith("**3 runs**, ")] and not studies_in(runs)
+    press(app, "lesson-not")
+    assert "lesson-start" not in [button.key for button in app.button]
+    press(app, "lesson-run")
+    press(app, "lesson-start")
+    (own,) = studies_in(runs)
+    here = app.session_state[presenter.HERE]
+    assert "trains behind: 0 of 3" in [text.value for text in app.caption]
+    assert opened({name: app.query_params[name] for name in ("lesson", "giving")}).own == here.own == {1: own.id}
+    press(app, "lesson-stop")
+    assert own.shall_stop() and "lesson-run" in [button.key for button in app.button] and not app.exception
+    eventually(lambda: own.progress().state == "stopped")
 
 
 def opened(address: dict[str, str]) -> presenter.Given:

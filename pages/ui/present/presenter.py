@@ -24,7 +24,8 @@ from pages.ui.web.view import LESSON
 
 ONE_PRESS = 0.2  # seconds
 KEPT_BOARDS = 500  # of those given last: a window that is closed does not say so
-HERE, OWN = LESSON, "lesson:own"  # of the session: what is given, and what was begun at which stop
+HERE, OWN = LESSON, "lesson:own"  # of the session: what is given, and what was begun at stops of which lesson
+ASKED = "lesson:asked"  # at which stop a study is to be begun, and what it takes
 NO_MENU = """
 :is(section[data-testid="stSidebar"], [data-testid="stExpandSidebarButton"], .st-key-view) { display: none; }
 """
@@ -58,7 +59,8 @@ RULES = (
 @dataclass
 class Given:
     """A lesson that is given: where it is, and since when. ``id`` stands in the address, so that a page that is loaded
-    again goes on with it, and in that of the notes; ``session``: of Streamlit, which gives it."""
+    again goes on with it, and in that of the notes; ``session``: of Streamlit, which gives it; ``own``: what was begun
+    on this machine, by stops."""
 
     name: str
     lesson: Lesson
@@ -66,6 +68,7 @@ class Given:
     begun: float
     id: str
     session: str
+    own: dict[int, str]
     moved: float = 0.0
     wrong: str = ""  # a stop that a link asked for and the lesson has not
 
@@ -109,13 +112,13 @@ def _begin(name: str, number: int, former: Given | None = None) -> Given:
     the address: the notes follow one window."""
     lesson, context = script.read(name), get_script_run_ctx()
     assert context is not None
-    started = Given(
-        name, lesson, min(max(1, number), len(lesson.stops)), time.monotonic(), secrets.token_hex(4), context.session_id
-    )
+    begun, key, own = time.monotonic(), secrets.token_hex(4), st.session_state.setdefault(OWN, {})
     if former is not None and former.name == name:
-        started.begun = former.begun
+        begun = former.begun
         if not _is_open(former.session):
-            started.id = former.id
+            key, own[name] = former.id, former.own
+    number = min(max(1, number), len(lesson.stops))
+    started = Given(name, lesson, number, begun, key, context.session_id, own.setdefault(name, {}))
     st.session_state[HERE] = started
     _open(started)
     return started
@@ -152,7 +155,8 @@ def leave() -> None:
     here: Given | None = st.session_state.pop(HERE, None)
     if here is not None:  # of two presses the first
         boards().pop(here.id, None)
-    st.session_state.pop("tour:stop", None)
+    for key in (ASKED, "tour:stop"):
+        st.session_state.pop(key, None)
     for part in OF_A_LESSON:
         st.query_params.pop(part, None)
 
@@ -245,6 +249,7 @@ def _card(here: Given, page: str) -> None:
             notes = f"{boot.base_path()}/notes?{urlencode({'of': here.id})}"
             st.link_button("Notes", notes, icon=":material/speaker_notes:")
             st.button("Leave", key="lesson-leave", type="tertiary", on_click=leave)
+        _before(here)
         if stop.say:
             st.markdown(stop.say)
         if stop.ask:
@@ -260,29 +265,75 @@ def _card(here: Given, page: str) -> None:
 
 
 def _run_here(here: Given) -> None:
-    """A button that begins the same on this machine; what was begun is followed, and takes the place of what is
-    recorded when it is done."""
+    """A button that begins the same on this machine, of a study when it was said what that takes; what was begun is
+    followed, and takes the place of what is recorded when it is done."""
     recorded, own = _recorded(here.stop), _own(here)
     if own is not None:
         _follow(here, own)
     elif recorded is not None:
-        idle = not boot.start().ready.is_set()
-        if st.button("Run it here", key="lesson-run", icon=":material/play_arrow:", disabled=idle):
-            try:
-                st.session_state.setdefault(OWN, {})[here.name, here.number] = _begun_again(recorded)
-            except (OSError, RequestError, StoreError) as error:
-                st.session_state["problem"] = in_words(error)
+        waits = _is_asked(here) or not boot.start().ready.is_set()
+        if st.button("Run it here", key="lesson-run", icon=":material/play_arrow:", disabled=waits):
+            if isinstance(recorded, Study):
+                st.session_state[ASKED] = here.name, here.number, _size(recorded)
+            else:
+                _train(here, recorded)
             st.rerun()
 
 
+def _before(here: Given) -> None:
+    """What the study takes that is to be begun, and whether it shall be."""
+    recorded = _recorded(here.stop) if _is_asked(here) else None
+    if recorded is None:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(st.session_state[ASKED][-1], width="content")
+        begun = st.button("Start", key="lesson-start", icon=":material/play_arrow:", type="primary")
+        if begun or st.button("Not now", key="lesson-not", type="tertiary"):
+            del st.session_state[ASKED]
+            if begun:
+                _train(here, recorded)
+            st.rerun()
+
+
+def _is_asked(here: Given) -> bool:
+    """Whether Start waits below."""
+    return st.session_state.get(ASKED, ())[:2] == (here.name, here.number)
+
+
+def _size(recorded: Study) -> str:
+    from pages.ui.study import beginning
+
+    return beginning.size([cell.spec for cell in recorded.cells], bool(recorded.settings.get("samples")))
+
+
+def _train(here: Given, recorded: RunFolder | Study) -> None:
+    try:
+        here.own[here.number] = _begun_again(recorded)
+    except (OSError, RequestError, StoreError) as error:
+        st.session_state["problem"] = in_words(error)
+
+
 def _follow(here: Given, own: RunFolder | Study) -> None:
-    share, state = _progress(own)
-    st.caption(f"yours: {state}" if state not in ("running", "queued") else f"yours: {share:.0%}")
+    so_far, state = _progress(own)
+    live = state in ("running", "queued")
+    st.caption(f"trains behind: {so_far}" if live else f"yours: {state}")
+    if live and st.button("Stop", key="lesson-stop", icon=":material/stop:"):
+        _stop(own)
+        del here.own[here.number]
+        st.rerun()
     swapped, place = st.session_state.setdefault("lesson:swapped", set()), (here.name, here.number)
     if state == "done" and place not in swapped:
         swapped.add(place)
         if own.id not in (link.word("study"), link.word("run")):
             _open(here)
+
+
+def _stop(own: RunFolder | Study) -> None:
+    """It can be continued on its own page."""
+    if isinstance(own, Study):
+        own.ask_to_stop()
+    elif (engine := boot.start().engine) is not None:
+        engine.stop(own.id)
 
 
 def _recorded(stop: Stop) -> RunFolder | Study | None:
@@ -315,19 +366,20 @@ def _again(spec: RunSpec) -> RunSpec:
 
 
 def _own(here: Given) -> RunFolder | Study | None:
-    begun = st.session_state.get(OWN, {}).get((here.name, here.number))
+    begun = here.own.get(here.number)
     if begun is None:
         return None
     study = next((study for study in studies_in(runs_folder()) if study.id == begun), None)
     return study or run_in(runs_folder(), begun)
 
 
-def _progress(own: RunFolder | Study) -> tuple[float, str]:
+def _progress(own: RunFolder | Study) -> tuple[str, str]:
+    """How far it is, and its state."""
     if isinstance(own, Study):
         progress = own.progress()
-        return progress.share, progress.state
+        return f"{progress.done} of {progress.total}", progress.state
     status = own.status_seen()
-    return status.step / max(1, status.total_steps or 1), status.state
+    return f"{status.step / max(1, status.total_steps):.0%}", status.state
 
 
 def _is_done(own: RunFolder | Study) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from dfkd_core.errors import RequestError, StoreError
+from dfkd_core.runs.spec import RunSpec
 from dfkd_core.store import runs_folder, runs_in
 from dfkd_core.study import Kind
 from dfkd_core.study.estimate import estimated_seconds
@@ -97,12 +98,17 @@ def _size(kind: Kind[Any], given: dict[str, Any]) -> tuple[str, list[str]]:
         notes = notes_of(specs)
     except RequestError as error:
         return f":material/error: {link.plain(error)}", []
+    return size(specs, kind.samples(request) > 0), notes
+
+
+def size(specs: Sequence[RunSpec], measured: bool) -> str:
+    """How many runs, and about how long they will take by what similar ones took here."""
     judged_by = [*runs_in(runs_folder()), *runs_in(recordings.FOLDER)]
     slots = min(watching.room(specs), len(specs))
-    seconds = estimated_seconds(specs, judged_by, measured=kind.samples(request) > 0)
+    seconds = estimated_seconds(specs, judged_by, measured)
     at_once = f"{slots} at a time" if slots > 1 else "one after the other"
     takes = _duration(None if seconds is None else seconds / slots)
-    return f"**{plural(len(specs), 'run')}**, {at_once}{takes}.", notes
+    return f"**{plural(len(specs), 'run')}**, {at_once}{takes}."
 
 
 def _duration(seconds: float | None) -> str:
