@@ -35,6 +35,7 @@ ROOT = Path(__file__).parent.parent.parent
 STATIC = ROOT / "static"
 PLOTLY = ROOT / "assets" / "plotly-basic.min.js"
 HEAD_START_SECONDS = 4.0  # of a page, before the engine is loaded unasked
+FILES_SECONDS = 0.2  # for those of the page's run, which a browser asks for when it shows the page
 LATER = ("pyarrow", "pandas", "torchvision.models.resnet")  # for what the pages behind the first would wait
 FEW_HANDLES = 0.8  # of the limit
 
@@ -141,7 +142,7 @@ def wait_for_engine() -> None:
     """Say that it is being started, and run the page again when it is."""
     if start().ready.is_set():
         st.rerun()
-    if alone():
+    if alone() and time.monotonic() > st.session_state.setdefault("boot:from", time.monotonic() + FILES_SECONDS):
         start().begin()
     st.caption("Starting the engine: importing torch…")
     st.progress(50)
