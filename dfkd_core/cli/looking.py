@@ -146,7 +146,7 @@ def measure(
 ) -> int:
     """Measure what a run's generator or generative student makes."""
     from dfkd_core.analysis.measure_latent import measure_run
-    from dfkd_core.runs.loop import CACHE
+    from dfkd_core.store.listing import CACHE
 
     figures = measure_run(run_of(runs, id), runs_of(runs) / CACHE, samples, extractor, force)
     lines = _generative_lines if "student" in figures else _measured_lines

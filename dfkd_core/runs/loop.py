@@ -57,11 +57,11 @@ from dfkd_core.runs.survey import keep_survey, survey
 from dfkd_core.selection.collected import Predictor
 from dfkd_core.store import REAL, Command, EventWriter, Lease, RunFolder, RunStatus, read_facts, store_samples
 from dfkd_core.store.checkpoints import load_checkpoint, save_checkpoint
+from dfkd_core.store.listing import CACHE
 
 Progress = Callable[[Event], None]
 NO_ROOM_TO_STOP = "Stopped while the disk was full. Make room, then Resume goes on from the last checkpoint."
 POLL_SECONDS = 0.05
-CACHE = "analysis-cache"  # below the runs: what is known of real images
 WORKER_LOG = "worker.log"  # what an attempt printed, tracebacks for one
 
 

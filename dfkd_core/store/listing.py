@@ -16,6 +16,7 @@ MOMENT_SECONDS = 60
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 _BEGUN = re.compile(rf"{re.escape(RESERVE)}|\.(spec|spec\.copy|study)\.json\.\w+\.part")
 STUDIES, CELLS = "studies", "cells"
+CACHE = "analysis-cache"  # below the runs: what is known of real images
 
 
 def _is_run(path: str | Path) -> bool:

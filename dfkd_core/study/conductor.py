@@ -239,7 +239,7 @@ class Conductor:
 
     def _measured_here(self, folder: RunFolder, samples: int, extractor: str) -> dict[str, Any]:
         from dfkd_core.analysis.measure_latent import measure_run  # imports torch
-        from dfkd_core.runs.loop import CACHE
+        from dfkd_core.store.listing import CACHE
 
         return dict(measure_run(folder, self.study.runs / CACHE, samples, extractor))
 

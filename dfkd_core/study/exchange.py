@@ -23,12 +23,13 @@ from typing import BinaryIO
 from dfkd_core.errors import RequestError, StoreError
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import Place, RunFolder, is_plain
+from dfkd_core.store.listing import CACHE
 from dfkd_core.store.queue import FOLDER as CLUSTER
 from dfkd_core.study.folder import FOLDER, Study
 
 MOST_FILES, MOST_BYTES, MOST_RATIO = 200_000, 8 << 30, 200
 CHUNK = 1 << 20
-KEPT = (CLUSTER, "analysis-cache")  # by the lab, beside the runs; the second is CACHE of runs.loop, which imports torch
+KEPT = (CLUSTER, CACHE)  # by the lab, beside the runs
 SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "recorded"  # whose names are taken
 LEFT_OUT = re.compile(r"(^|/)(lock|owner\.json|heartbeat|stop|\..*)$|\.job(/|$)")  # of the machine, not of the run
 OF_A_RUN = r"(samples|probes|real|collected|phases|analysis|checkpoints)/[\w.-]+\.(png|npz|json|safetensors)"

@@ -20,9 +20,9 @@ from studying import conduct, plain_study
 from tampering import flip
 
 from dfkd_core.errors import RequestError
-from dfkd_core.runs.loop import CACHE
 from dfkd_core.runs.spec import read_spec
 from dfkd_core.store import Place, RunFolder, runs_in, verify
+from dfkd_core.store.listing import CACHE
 from dfkd_core.study import Record, Study, studies_in
 from dfkd_core.study.exchange import SHIPPED, pack, unpack
 
